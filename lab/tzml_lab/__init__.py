@@ -1,0 +1,1 @@
+"""labgrid drivers, strategy and parsers of the lab."""

@@ -1,0 +1,1 @@
+"""Machine-learning inference inside Arm TrustZone."""
