@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The normal world: the same runtime and the same kernels as in the TA, in
+ * this process. The baseline that the secure world is compared with.
+ */
+#include <dlfcn.h>
+#include <errno.h>
+#include <openssl/evp.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <tzml/model.h>
+#include <unistd.h>
+
+#include "session.h"
+
+struct ree_state {
+	struct tzml_model model;
+	EVP_MD_CTX *digest;
+	void *library; /* from dlopen */
+	int library_fd;
+	uint64_t mapped;
+	uint64_t mapped_peak;
+	uint8_t piece[64 * 1024];
+};
+
+static void *allocate(void *context, size_t size)
+{
+	struct ree_state *state = context;
+	void *memory = NULL;
+
+	memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (memory == MAP_FAILED)
+		return NULL;
+	state->mapped += size;
+	if (state->mapped_peak < state->mapped)
+		state->mapped_peak = state->mapped;
+	return memory;
+}
+
+static void release(void *context, void *memory, size_t size)
+{
+	struct ree_state *state = context;
+
+	explicit_bzero(memory, size);
+	munmap(memory, size);
+	state->mapped -= size;
+}
+
+static enum tzml_status digest_start(void *context)
+{
+	struct ree_state *state = context;
+
+	return EVP_DigestInit_ex(state->digest, EVP_sha256(), NULL) == 1
+		       ? TZML_SUCCESS
+		       : TZML_ERROR_PLATFORM;
+}
+
+static enum tzml_status digest_update(void *context, const void *data,
+				      size_t size)
+{
+	struct ree_state *state = context;
+
+	return EVP_DigestUpdate(state->digest, data, size) == 1
+		       ? TZML_SUCCESS
+		       : TZML_ERROR_PLATFORM;
+}
+
+static enum tzml_status digest_finish(void *context,
+				      uint8_t digest[TZML_DIGEST_SIZE])
+{
+	struct ree_state *state = context;
+
+	return EVP_DigestFinal_ex(state->digest, digest, NULL) == 1
+		       ? TZML_SUCCESS
+		       : TZML_ERROR_PLATFORM;
+}
+
+static void close_kernels(void *context)
+{
+	struct ree_state *state = context;
+
+	if (state->library)
+		dlclose(state->library);
+	if (state->library_fd >= 0)
+		close(state->library_fd);
+	state->library = NULL;
+	state->library_fd = -1;
+}
+
+static bool write_all(int fd, const uint8_t *data, size_t size)
+{
+	while (size) {
+		ssize_t count = write(fd, data, size);
+
+		if (count < 0 && errno == EINTR)
+			continue;
+		if (count <= 0)
+			return false;
+		data += count;
+		size -= (size_t)count;
+	}
+	return true;
+}
+
+/*
+ * A library has no path of its own: it is a file in memory, which stays open
+ * because dlopen takes two libraries of one name for the same.
+ */
+static bool load_library(struct ree_state *state, const void *image,
+			 size_t size)
+{
+	char path[sizeof("/proc/self/fd/") + 10] = "";
+
+	state->library_fd = memfd_create("tzml-kernels", MFD_CLOEXEC);
+	if (state->library_fd < 0)
+		return false;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", state->library_fd);
+	if (write_all(state->library_fd, image, size))
+		state->library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+	return state->library;
+}
+
+static enum tzml_status open_kernels(void *context,
+				     const uint8_t digest[TZML_DIGEST_SIZE],
+				     const void *image, size_t size,
+				     struct tzml_kernels *kernels)
+{
+	struct ree_state *state = context;
+	void *call = NULL;
+
+	(void)digest; /* the runtime compares it */
+	if (!image)
+		return TZML_ERROR_KERNELS_ABSENT;
+	if (!load_library(state, image, size)) {
+		close_kernels(state);
+		return TZML_ERROR_KERNELS_REFUSED;
+	}
+	kernels->table = dlsym(state->library, TZML_KERNELS_SYMBOL);
+	call = dlsym(state->library, TZML_CALL_SYMBOL);
+	if (!kernels->table || !call) {
+		close_kernels(state);
+		return TZML_ERROR_KERNELS_CHANGED;
+	}
+	/* POSIX's own way from an object pointer to a function pointer */
+	memcpy(&kernels->call, &call, sizeof(call));
+	return TZML_SUCCESS;
+}
+
+static const struct tzml_platform ree_platform = {
+#if defined(__aarch64__)
+	.target = TZML_TARGET_AARCH64,
+#elif defined(__x86_64__)
+	.target = TZML_TARGET_X86_64,
+#else
+#error "no kernels for this processor"
+#endif
+	.kernels_section = TZML_SECTION_KERNELS_REE,
+	.allocate = allocate,
+	.release = release,
+	.digest_start = digest_start,
+	.digest_update = digest_update,
+	.digest_finish = digest_finish,
+	.open_kernels = open_kernels,
+	.close_kernels = close_kernels,
+};
+
+static enum tzml_status take_piece(void *opaque, uint32_t section,
+				   uint64_t offset, size_t size)
+{
+	struct ree_state *state = opaque;
+	enum tzml_status status = TZML_SUCCESS;
+
+	status = tzml_model_load(&state->model, section, offset, state->piece,
+				 size);
+	return status ? fail(status, NULL) : status;
+}
+
+static void ree_close(void *opaque)
+{
+	struct ree_state *state = opaque;
+
+	tzml_model_close(&state->model);
+	EVP_MD_CTX_free(state->digest);
+	free(state);
+}
+
+static enum tzml_status ree_open(void **result, const struct bundle_file *file)
+{
+	enum tzml_status status = TZML_SUCCESS;
+	struct ree_state *state = NULL;
+	uint32_t section = TZML_NO_SECTION;
+
+	state = calloc(1, sizeof(*state));
+	if (!state)
+		return fail(TZML_ERROR_MEMORY, NULL);
+	*result = state;
+	state->library_fd = -1;
+	state->digest = EVP_MD_CTX_new();
+	if (!state->digest)
+		return fail(TZML_ERROR_MEMORY, NULL);
+
+	status = tzml_model_open(&state->model, &ree_platform, state,
+				 file->header, file->header_size);
+	if (status)
+		return fail(status, "%s", file->path);
+	while ((section = tzml_model_wanted(&state->model)) !=
+	       TZML_NO_SECTION) {
+		status = bundle_read(file, section, state->piece,
+				     sizeof(state->piece), take_piece, state);
+		if (status)
+			return status;
+	}
+	return TZML_SUCCESS;
+}
+
+static enum tzml_status ree_describe(void *opaque,
+				     const struct tzml_tensor **tensors,
+				     uint32_t *inputs, uint32_t *outputs)
+{
+	const struct tzml_plan *plan =
+		&((const struct ree_state *)opaque)->model.plan;
+
+	*tensors = plan->inputs;
+	*inputs = plan->header->input_count;
+	*outputs = plan->header->output_count;
+	return TZML_SUCCESS;
+}
+
+static enum tzml_status ree_run(void *opaque, const void *inputs,
+				size_t inputs_size, void *outputs,
+				size_t outputs_size)
+{
+	struct ree_state *state = opaque;
+	enum tzml_status status = TZML_SUCCESS;
+
+	status = tzml_model_run(&state->model, inputs, inputs_size, outputs,
+				outputs_size);
+	if (status == TZML_ERROR_INPUT_SIZE)
+		return fail(status, "%zu bytes instead of %llu", inputs_size,
+			    (unsigned long long)state->model.plan.inputs_size);
+	if (status == TZML_ERROR_OUTPUT_SIZE)
+		return fail(status, "%zu bytes instead of %llu", outputs_size,
+			    (unsigned long long)state->model.plan.outputs_size);
+	return status ? fail(status, NULL) : status;
+}
+
+static enum tzml_status ree_memory(void *opaque, struct tzml_memory *memory)
+{
+	const struct ree_state *state = opaque;
+
+	memory->arena = state->model.arena.size;
+	memory->weights = state->model.weights.size;
+	memory->plan = state->model.plan_data.size;
+	memory->mapped = state->mapped;
+	memory->mapped_peak = state->mapped_peak;
+	return TZML_SUCCESS;
+}
+
+const struct world ree_world = {
+	.open = ree_open,
+	.describe = ree_describe,
+	.run = ree_run,
+	.memory = ree_memory,
+	.close = ree_close,
+};

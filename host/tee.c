@@ -1,0 +1,374 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The secure world: the TA, over libteec. ta/include/tzml_ta.h is the protocol. */
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <tee_client_api.h>
+#include <tzml_ta.h>
+
+#include "session.h"
+
+#define PIECE_SIZE (256 * 1024)
+
+/* OP-TEE's statistics pseudo TA: lib/libutee/include/pta_stats.h */
+#define PTA_STATS_UUID \
+	{ 0xd96a5b40,  \
+	  0xe2c7,      \
+	  0xb1af,      \
+	  { 0x87, 0x94, 0x10, 0x02, 0xa5, 0xd5, 0xc6, 0x1b } }
+#define PTA_STATS_ALLOC	      1
+#define PTA_STATS_POOL_TA_RAM 3
+
+struct pta_stats_alloc {
+	char description[32];
+	uint64_t free2_sum;
+	uint32_t allocated;
+	uint32_t max_allocated;
+	uint32_t size;
+	uint32_t num_alloc_fail;
+	uint32_t biggest_alloc_fail;
+	uint32_t biggest_alloc_fail_used;
+};
+
+struct tee_state {
+	TEEC_Context context;
+	TEEC_Session session;
+	bool has_context;
+	bool has_session;
+	TEEC_SharedMemory piece; /* of the bundle, while it is loaded */
+	TEEC_SharedMemory inputs;
+	TEEC_SharedMemory outputs;
+	const char *path; /* of the bundle, for errors */
+	uint64_t wanted_memory;
+	uint32_t wanted; /* section the TA asks for */
+	struct tzml_tensor *tensors;
+	uint32_t input_count;
+	uint32_t output_count;
+	uint64_t pool_before;
+};
+
+/* OP-TEE's memory for TAs; all zero when OP-TEE lacks CFG_WITH_STATS. */
+static void read_pool(TEEC_Context *context, bool reset_peak,
+		      struct pta_stats_alloc *pool)
+{
+	const TEEC_UUID uuid = PTA_STATS_UUID;
+	TEEC_Operation operation = { 0 };
+	TEEC_Session session = { 0 };
+
+	memset(pool, 0, sizeof(*pool));
+	if (TEEC_OpenSession(context, &session, &uuid, TEEC_LOGIN_PUBLIC, NULL,
+			     NULL, NULL))
+		return;
+	operation.paramTypes =
+		TEEC_PARAM_TYPES(TEEC_VALUE_INPUT, TEEC_MEMREF_TEMP_OUTPUT,
+				 TEEC_NONE, TEEC_NONE);
+	operation.params[0].value.a = PTA_STATS_POOL_TA_RAM;
+	operation.params[0].value.b = reset_peak;
+	operation.params[1].tmpref.buffer = pool;
+	operation.params[1].tmpref.size = sizeof(*pool);
+	if (TEEC_InvokeCommand(&session, PTA_STATS_ALLOC, &operation, NULL))
+		memset(pool, 0, sizeof(*pool));
+	TEEC_CloseSession(&session);
+}
+
+static double mib(uint64_t bytes)
+{
+	return (double)bytes / (1024 * 1024);
+}
+
+static enum tzml_status fail_memory(struct tee_state *state)
+{
+	struct pta_stats_alloc pool = { 0 };
+
+	read_pool(&state->context, false, &pool);
+	return fail(TZML_ERROR_MEMORY,
+		    "%s wants %.2f MiB of secure memory besides the TA; "
+		    "OP-TEE has %.2f MiB for all TAs, of which %.2f MiB are "
+		    "in use",
+		    state->path, mib(state->wanted_memory), mib(pool.size),
+		    mib(state->pool_before));
+}
+
+/* The TA's own codes, and OP-TEE's as seen from outside of the TA. */
+static enum tzml_status translate(struct tee_state *state, TEEC_Result result,
+				  uint32_t origin)
+{
+	if (result == TEEC_SUCCESS)
+		return TZML_SUCCESS;
+	if (result == TEEC_ERROR_TARGET_DEAD)
+		return fail(TZML_ERROR_TA_DEAD, NULL);
+	if (result == TEEC_ERROR_OUT_OF_MEMORY ||
+	    result == (uint32_t)TZML_ERROR_MEMORY)
+		return fail_memory(state);
+	if (origin == TEEC_ORIGIN_TRUSTED_APP && result >> 8 == 0x545a4d)
+		return fail(result, "%s", state->path);
+	return fail(TZML_ERROR_TEE_FAILED, "result %#x from %s", result,
+		    origin == TEEC_ORIGIN_TRUSTED_APP ? "the TA"
+		    : origin == TEEC_ORIGIN_TEE	      ? "OP-TEE"
+						      : "the driver");
+}
+
+static enum tzml_status invoke(struct tee_state *state, uint32_t command,
+			       TEEC_Operation *operation)
+{
+	uint32_t origin = 0;
+	TEEC_Result result = TEEC_InvokeCommand(&state->session, command,
+						operation, &origin);
+
+	return translate(state, result, origin);
+}
+
+static enum tzml_status connect(struct tee_state *state)
+{
+	const TEEC_UUID uuid = TZML_TA_UUID;
+	struct pta_stats_alloc pool = { 0 };
+	TEEC_Result result = TEEC_SUCCESS;
+	uint32_t origin = 0;
+
+	if (TEEC_InitializeContext(NULL, &state->context))
+		return fail(TZML_ERROR_NO_TEE, NULL);
+	state->has_context = true;
+	read_pool(&state->context, true, &pool);
+	state->pool_before = pool.allocated;
+
+	result = TEEC_OpenSession(&state->context, &state->session, &uuid,
+				  TEEC_LOGIN_PUBLIC, NULL, NULL, &origin);
+	if (result == TEEC_ERROR_ITEM_NOT_FOUND ||
+	    result == TEEC_ERROR_SECURITY)
+		return fail(TZML_ERROR_NO_TA, "result %#x", result);
+	if (result)
+		return translate(state, result, origin);
+	state->has_session = true;
+	return TZML_SUCCESS;
+}
+
+static enum tzml_status share(struct tee_state *state,
+			      TEEC_SharedMemory *memory, size_t size,
+			      uint32_t direction)
+{
+	memory->size = size;
+	memory->flags = direction;
+	if (TEEC_AllocateSharedMemory(&state->context, memory))
+		return fail(TZML_ERROR_TEE_FAILED,
+			    "no %zu bytes of shared memory", size);
+	return TZML_SUCCESS;
+}
+
+static enum tzml_status take_piece(void *opaque, uint32_t section,
+				   uint64_t offset, size_t size)
+{
+	TEEC_Operation operation = { 0 };
+	struct tee_state *state = opaque;
+	enum tzml_status status = TZML_SUCCESS;
+
+	operation.paramTypes =
+		TEEC_PARAM_TYPES(TEEC_VALUE_INPUT, TEEC_MEMREF_PARTIAL_INPUT,
+				 TEEC_VALUE_OUTPUT, TEEC_NONE);
+	operation.params[0].value.a = section;
+	operation.params[0].value.b = (uint32_t)offset;
+	operation.params[1].memref.parent = &state->piece;
+	operation.params[1].memref.size = size;
+	status = invoke(state, TZML_CMD_LOAD, &operation);
+	state->wanted = operation.params[2].value.a;
+	return status;
+}
+
+/* Hand over the header, then whatever the TA asks for. */
+static enum tzml_status load(struct tee_state *state,
+			     const struct bundle_file *file, uint32_t flags)
+{
+	TEEC_Operation operation = { 0 };
+	enum tzml_status status = TZML_SUCCESS;
+
+	operation.paramTypes =
+		TEEC_PARAM_TYPES(TEEC_MEMREF_TEMP_INPUT, TEEC_VALUE_INPUT,
+				 TEEC_VALUE_OUTPUT, TEEC_NONE);
+	operation.params[0].tmpref.buffer = file->header;
+	operation.params[0].tmpref.size = file->header_size;
+	operation.params[1].value.a = flags;
+	status = invoke(state, TZML_CMD_OPEN, &operation);
+	state->wanted = operation.params[2].value.a;
+	while (!status && state->wanted != TZML_TA_READY) {
+		/* the TA checked the header, we did not */
+		if (state->wanted >= file->header->section_count)
+			return fail(TZML_ERROR_TEE_FAILED,
+				    "the TA asked for section %u",
+				    state->wanted);
+		status = bundle_read(file, state->wanted, state->piece.buffer,
+				     state->piece.size, take_piece, state);
+	}
+	return status;
+}
+
+static enum tzml_status fetch_tensors(struct tee_state *state)
+{
+	const size_t room = 2 * TZML_MAX_TENSORS * sizeof(*state->tensors);
+	TEEC_Operation operation = { 0 };
+	enum tzml_status status = TZML_SUCCESS;
+	size_t inputs_size = 0;
+	size_t outputs_size = 0;
+
+	state->tensors = calloc(1, room);
+	if (!state->tensors)
+		return fail(TZML_ERROR_MEMORY, NULL);
+	operation.paramTypes =
+		TEEC_PARAM_TYPES(TEEC_MEMREF_TEMP_OUTPUT, TEEC_VALUE_OUTPUT,
+				 TEEC_NONE, TEEC_NONE);
+	operation.params[0].tmpref.buffer = state->tensors;
+	operation.params[0].tmpref.size = room;
+	status = invoke(state, TZML_CMD_DESCRIBE, &operation);
+	if (status)
+		return status;
+	state->input_count = operation.params[1].value.a;
+	state->output_count = operation.params[1].value.b;
+
+	for (uint32_t i = 0; i < state->input_count; i++)
+		inputs_size += state->tensors[i].size;
+	for (uint32_t i = 0; i < state->output_count; i++)
+		outputs_size += state->tensors[state->input_count + i].size;
+	status = share(state, &state->inputs, inputs_size, TEEC_MEM_INPUT);
+	if (status)
+		return status;
+	return share(state, &state->outputs, outputs_size, TEEC_MEM_OUTPUT);
+}
+
+static void disconnect(struct tee_state *state)
+{
+	if (state->has_session)
+		TEEC_CloseSession(&state->session);
+	state->has_session = false;
+	if (!state->has_context)
+		return;
+	TEEC_ReleaseSharedMemory(&state->piece);
+	TEEC_ReleaseSharedMemory(&state->inputs);
+	TEEC_ReleaseSharedMemory(&state->outputs);
+	TEEC_FinalizeContext(&state->context);
+	state->has_context = false;
+}
+
+static enum tzml_status connect_and_load(struct tee_state *state,
+					 const struct bundle_file *file,
+					 uint32_t flags)
+{
+	enum tzml_status status = connect(state);
+
+	if (!status)
+		status =
+			share(state, &state->piece, PIECE_SIZE, TEEC_MEM_INPUT);
+	if (!status)
+		status = load(state, file, flags);
+	if (!status)
+		TEEC_ReleaseSharedMemory(&state->piece);
+	return status;
+}
+
+static enum tzml_status tee_open(void **result, const struct bundle_file *file)
+{
+	struct tee_state *state = NULL;
+	enum tzml_status status = TZML_SUCCESS;
+
+	state = calloc(1, sizeof(*state));
+	if (!state)
+		return fail(TZML_ERROR_MEMORY, NULL);
+	*result = state;
+	state->path = file->path;
+	state->wanted_memory = file->header->secure_memory;
+
+	status = connect_and_load(state, file, 0);
+	if (status == TZML_ERROR_TA_DEAD) {
+		/*
+		 * OP-TEE ends a TA that opens a library which is not there.
+		 * Somebody may have emptied secure storage: install again.
+		 */
+		disconnect(state);
+		status = connect_and_load(state, file, TZML_OPEN_REINSTALL);
+	}
+	if (!status)
+		status = fetch_tensors(state);
+	state->path = "the model";
+	return status;
+}
+
+static enum tzml_status tee_describe(void *opaque,
+				     const struct tzml_tensor **tensors,
+				     uint32_t *inputs, uint32_t *outputs)
+{
+	const struct tee_state *state = opaque;
+
+	*tensors = state->tensors;
+	*inputs = state->input_count;
+	*outputs = state->output_count;
+	return TZML_SUCCESS;
+}
+
+static enum tzml_status tee_run(void *opaque, const void *inputs,
+				size_t inputs_size, void *outputs,
+				size_t outputs_size)
+{
+	struct tee_state *state = opaque;
+	TEEC_Operation operation = { 0 };
+	enum tzml_status status = TZML_SUCCESS;
+
+	if (inputs_size != state->inputs.size)
+		return fail(TZML_ERROR_INPUT_SIZE, "%zu bytes instead of %zu",
+			    inputs_size, state->inputs.size);
+	if (outputs_size != state->outputs.size)
+		return fail(TZML_ERROR_OUTPUT_SIZE, "%zu bytes instead of %zu",
+			    outputs_size, state->outputs.size);
+
+	memcpy(state->inputs.buffer, inputs, inputs_size);
+	operation.paramTypes = TEEC_PARAM_TYPES(
+		TEEC_MEMREF_WHOLE, TEEC_MEMREF_WHOLE, TEEC_NONE, TEEC_NONE);
+	operation.params[0].memref.parent = &state->inputs;
+	operation.params[1].memref.parent = &state->outputs;
+	status = invoke(state, TZML_CMD_RUN, &operation);
+	if (!status)
+		memcpy(outputs, state->outputs.buffer, outputs_size);
+	return status;
+}
+
+static enum tzml_status tee_memory(void *opaque, struct tzml_memory *memory)
+{
+	struct tzml_ta_memory own = { 0 };
+	struct pta_stats_alloc pool = { 0 };
+	struct tee_state *state = opaque;
+	TEEC_Operation operation = { 0 };
+	enum tzml_status status = TZML_SUCCESS;
+
+	operation.paramTypes = TEEC_PARAM_TYPES(
+		TEEC_MEMREF_TEMP_OUTPUT, TEEC_NONE, TEEC_NONE, TEEC_NONE);
+	operation.params[0].tmpref.buffer = &own;
+	operation.params[0].tmpref.size = sizeof(own);
+	status = invoke(state, TZML_CMD_MEMORY, &operation);
+	if (status)
+		return status;
+	memory->arena = own.arena;
+	memory->weights = own.weights;
+	memory->plan = own.plan;
+	memory->mapped = own.mapped;
+	memory->mapped_peak = own.mapped_peak;
+
+	read_pool(&state->context, false, &pool);
+	memory->pool_size = pool.size;
+	memory->pool_used = pool.allocated;
+	memory->pool_peak = pool.max_allocated;
+	memory->pool_before = state->pool_before;
+	return TZML_SUCCESS;
+}
+
+static void tee_close(void *opaque)
+{
+	struct tee_state *state = opaque;
+
+	disconnect(state);
+	free(state->tensors);
+	free(state);
+}
+
+const struct world tee_world = {
+	.open = tee_open,
+	.describe = tee_describe,
+	.run = tee_run,
+	.memory = tee_memory,
+	.close = tee_close,
+};

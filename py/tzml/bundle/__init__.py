@@ -1,0 +1,22 @@
+"""The bundle (.tzm): one file that holds a compiled model. docs/bundle.md is the specification."""
+
+from tzml.bundle.file import Bundle, Section, SectionType, Target, decode, read
+from tzml.bundle.format import BundleError
+from tzml.bundle.plan import Access, Argument, Call, DType, Plan, Region, Tensor
+
+__all__ = [
+    "Access",
+    "Argument",
+    "Bundle",
+    "BundleError",
+    "Call",
+    "DType",
+    "Plan",
+    "Region",
+    "Section",
+    "SectionType",
+    "Target",
+    "Tensor",
+    "decode",
+    "read",
+]

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Checks that both the bundle and the plan need. */
+#ifndef CHECK_H
+#define CHECK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <tzml/format.h>
+
+static inline bool all_zero(const void *data, size_t size)
+{
+	const uint8_t *bytes = data;
+	uint8_t any = 0;
+
+	for (size_t i = 0; i < size; i++)
+		any |= bytes[i];
+	return !any;
+}
+
+static inline bool is_aligned(uint64_t offset)
+{
+	return !(offset % TZML_ALIGNMENT);
+}
+
+/* Whether [offset, offset + size) is not empty and lies in [0, limit). */
+static inline bool in_range(uint64_t offset, uint64_t size, uint64_t limit)
+{
+	return size && size <= limit && offset <= limit - size;
+}
+
+#endif /* CHECK_H */

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef TZML_STATUS_H
+#define TZML_STATUS_H
+
+#include <stdint.h>
+
+/*
+ * One list of errors for both worlds. The Trusted Application returns these
+ * codes as its TEE_Result: GlobalPlatform leaves 0x00000001..0x6fffffff to
+ * Trusted Applications (TEE Internal Core API 1.3, 3.3.1), and 0x545a4d is
+ * "TZM". A code never changes its meaning: clients of older versions have it.
+ *
+ * X(name, code, what happened, what to do about it)
+ */
+#define TZML_STATUS_LIST(X)                                                    \
+	X(TRUNCATED, 0x545a4d01, "the bundle is shorter than its header says", \
+	  "copy or compile the bundle again")                                  \
+	X(NOT_A_BUNDLE, 0x545a4d02, "the file is not a tzml bundle",           \
+	  "give the .tzm file that `tzml compile` wrote")                      \
+	X(FORMAT_VERSION, 0x545a4d03,                                          \
+	  "the bundle has a format version this program does not know",        \
+	  "compile the model with the tzml version that is on the device")     \
+	X(HEADER_MALFORMED, 0x545a4d04,                                        \
+	  "a field of the bundle's header is out of range",                    \
+	  "copy or compile the bundle again")                                  \
+	X(SECTION_TABLE, 0x545a4d05,                                           \
+	  "the bundle's sections overlap, overflow or are out of order",       \
+	  "copy or compile the bundle again")                                  \
+	X(HEADER_DIGEST, 0x545a4d06,                                           \
+	  "the bundle's header does not match its digest",                     \
+	  "the file was changed or damaged: copy or compile it again")         \
+	X(SECTION_DIGEST, 0x545a4d07,                                          \
+	  "a section of the bundle does not match its digest",                 \
+	  "the file was changed or damaged: copy or compile it again")         \
+	X(WRONG_TARGET, 0x545a4d08,                                            \
+	  "the bundle was compiled for another processor",                     \
+	  "compile the model with --target for this device")                   \
+	X(PROTECTION, 0x545a4d09,                                              \
+	  "the bundle is protected in a way this program does not support",    \
+	  "update tzml on the device, or compile a clear bundle")              \
+	X(PLAN_MALFORMED, 0x545a4d0a,                                          \
+	  "the plan has an offset, size or count out of range",                \
+	  "copy or compile the bundle again")                                  \
+	X(KERNEL_MISSING, 0x545a4d0b,                                          \
+	  "the plan calls a kernel that the kernel library does not have",     \
+	  "compile the model again, plan and kernels together")                \
+	X(KERNEL_MISMATCH, 0x545a4d0c,                                         \
+	  "the plan calls a kernel with arguments it does not take",           \
+	  "compile the model again, plan and kernels together")                \
+	X(KERNELS_REFUSED, 0x545a4d0d,                                         \
+	  "OP-TEE refused the kernel library's signature",                     \
+	  "sign the bundle with the key this image was built with")            \
+	X(KERNELS_CHANGED, 0x545a4d0e,                                         \
+	  "the kernel library is not the one the plan was made for",           \
+	  "compile the model again, plan and kernels together")                \
+	X(KERNELS_ABSENT, 0x545a4d0f,                                          \
+	  "the bundle has no kernel library for this world",                   \
+	  "compile the model for this target, signed with the image's key")    \
+	X(MEMORY, 0x545a4d10, "the model needs more memory than there is",     \
+	  "close other models, or compile a smaller one")                      \
+	X(INPUT_SIZE, 0x545a4d11, "the input has the wrong size",              \
+	  "give inputs of the shape and type that `tzml inspect` shows")       \
+	X(OUTPUT_SIZE, 0x545a4d12, "the output buffer has the wrong size",     \
+	  "give room for the outputs that `tzml inspect` shows")               \
+	X(STATE, 0x545a4d13, "the request does not fit the model's state",     \
+	  "open and load a model before it is run")                            \
+	X(LOAD_ORDER, 0x545a4d14,                                              \
+	  "a piece of the bundle came out of order or has the wrong size",     \
+	  "load the section that the last answer asked for")                   \
+	X(KERNEL_FAILED, 0x545a4d15, "a kernel reported a failure",            \
+	  "report it with the model: this is an error of the compiler")        \
+	X(LIMIT, 0x545a4d16, "a count or size is above the format's limit",    \
+	  "compile the bundle again; if it persists, the model is too large")  \
+	X(REQUEST, 0x545a4d17,                                                 \
+	  "the request has parameters of the wrong kind or size",              \
+	  "use a client library of the same version as the TA")                \
+	X(PLATFORM, 0x545a4d18, "the platform's digest or storage failed",     \
+	  "see the consoles for the cause; tee-supplicant must be running")    \
+	/* the client's own */                                                 \
+	X(FILE, 0x545a4d81, "the bundle cannot be read", "check the path")     \
+	X(NO_TEE, 0x545a4d82, "there is no TEE to talk to",                    \
+	  "check that /dev/tee0 exists and may be opened, and that "           \
+	  "tee-supplicant is running")                                         \
+	X(NO_TA, 0x545a4d83, "OP-TEE cannot load the tzml TA",                 \
+	  "install the TA that was built and signed with this image")          \
+	X(TA_DEAD, 0x545a4d84, "the TA stopped (panicked)",                    \
+	  "see the secure console for the cause, and open the model again")    \
+	X(TEE_FAILED, 0x545a4d85, "the TEE failed",                            \
+	  "see both consoles for the cause")                                   \
+	X(WORLD, 0x545a4d86, "this program was built without that world",      \
+	  "use the other world, or build libtzml with libteec")
+
+#define TZML_STATUS_ENUM(name, code, what, remedy) TZML_ERROR_##name = (code),
+enum tzml_status { TZML_SUCCESS = 0, TZML_STATUS_LIST(TZML_STATUS_ENUM) };
+#undef TZML_STATUS_ENUM
+
+#endif /* TZML_STATUS_H */

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a model needs of OP-TEE. */
+#ifndef PLATFORM_H
+#define PLATFORM_H
+
+#include <stdbool.h>
+#include <tee_internal_api.h>
+#include <tzml/model.h>
+
+struct platform_context {
+	TEE_TASessionHandle system; /* OP-TEE's system pseudo TA */
+	TEE_OperationHandle digest;
+	void *library; /* from dlopen */
+	bool reinstall;
+	uint64_t mapped;
+	uint64_t mapped_peak;
+};
+
+extern const struct tzml_platform tee_platform;
+
+TEE_Result platform_open(struct platform_context *context);
+void platform_close(struct platform_context *context);
+
+/* struct tzml_platform's open_kernels and close_kernels; in kernels.c. */
+enum tzml_status open_kernels(void *context,
+			      const uint8_t digest[TZML_DIGEST_SIZE],
+			      const void *image, size_t size,
+			      struct tzml_kernels *kernels);
+void close_kernels(void *context);
+
+#endif /* PLATFORM_H */

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <openssl/evp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "example_kernels.h"
+#include "test_platform.h"
+
+static void *allocate(void *opaque, size_t size)
+{
+	struct test_context *context = opaque;
+	void *memory = NULL;
+
+	if (size > context->limit - context->allocated ||
+	    posix_memalign(&memory, TZML_ALIGNMENT, size))
+		return NULL;
+	memset(memory, 0, size);
+	context->allocated += size;
+	return memory;
+}
+
+static void release(void *opaque, void *memory, size_t size)
+{
+	struct test_context *context = opaque;
+
+	free(memory);
+	context->allocated -= size;
+}
+
+static enum tzml_status digest_start(void *opaque)
+{
+	struct test_context *context = opaque;
+
+	return EVP_DigestInit_ex(context->digest, EVP_sha256(), NULL) == 1
+		       ? TZML_SUCCESS
+		       : TZML_ERROR_PLATFORM;
+}
+
+static enum tzml_status digest_update(void *opaque, const void *data,
+				      size_t size)
+{
+	struct test_context *context = opaque;
+
+	return EVP_DigestUpdate(context->digest, data, size) == 1
+		       ? TZML_SUCCESS
+		       : TZML_ERROR_PLATFORM;
+}
+
+static enum tzml_status digest_finish(void *opaque,
+				      uint8_t digest[TZML_DIGEST_SIZE])
+{
+	struct test_context *context = opaque;
+
+	return EVP_DigestFinal_ex(context->digest, digest, NULL) == 1
+		       ? TZML_SUCCESS
+		       : TZML_ERROR_PLATFORM;
+}
+
+static enum tzml_status open_kernels(void *opaque,
+				     const uint8_t digest[TZML_DIGEST_SIZE],
+				     const void *image, size_t size,
+				     struct tzml_kernels *kernels)
+{
+	const struct test_context *context = opaque;
+
+	(void)digest;
+	(void)size;
+	if (!image && !context->installed)
+		return TZML_ERROR_KERNELS_ABSENT;
+	*kernels = example_kernels;
+	return TZML_SUCCESS;
+}
+
+static void close_kernels(void *opaque)
+{
+	(void)opaque;
+}
+
+const struct tzml_platform test_platform = {
+	.target = TZML_TARGET_AARCH64,
+	.kernels_section = TZML_SECTION_KERNELS_TEE,
+	.allocate = allocate,
+	.release = release,
+	.digest_start = digest_start,
+	.digest_update = digest_update,
+	.digest_finish = digest_finish,
+	.open_kernels = open_kernels,
+	.close_kernels = close_kernels,
+};
+
+void test_context_open(struct test_context *context)
+{
+	memset(context, 0, sizeof(*context));
+	context->limit = SIZE_MAX;
+	context->digest = EVP_MD_CTX_new();
+	if (!context->digest)
+		abort();
+}
+
+void test_context_close(struct test_context *context)
+{
+	EVP_MD_CTX_free(context->digest);
+	if (context->allocated)
+		abort();
+}

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Everything an attacker can say to the runtime, who can also make every
+ * digest of a clear bundle right: load, then run. The kernels touch each byte
+ * they may, so a plan that is let through wrongly shows in AddressSanitizer.
+ *
+ * The input is a bundle; a byte after it says what else goes wrong.
+ */
+#include <openssl/evp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "test_platform.h"
+
+enum {
+	WRONG_DIGESTS = 1,
+	LITTLE_MEMORY = 2,
+	KERNELS_INSTALLED = 4,
+	WRONG_ORDER = 8,
+	WRONG_INPUTS = 16,
+	WRONG_OUTPUTS = 32,
+};
+
+static void digest(const uint8_t *data, size_t size, uint8_t *to)
+{
+	if (EVP_Digest(data, size, to, NULL, EVP_sha256(), NULL) != 1)
+		abort();
+}
+
+static struct tzml_section *section_at(uint8_t *data, uint32_t section)
+{
+	return (struct tzml_section *)(data + sizeof(struct tzml_header)) +
+	       section;
+}
+
+static bool lies_in(const struct tzml_section *section, size_t size)
+{
+	return section->size <= size && section->offset <= size - section->size;
+}
+
+/* Make the digests right. Returns whether there is a whole header. */
+static bool seal(uint8_t *data, size_t size, size_t *header_size)
+{
+	struct tzml_header *header = (void *)data;
+
+	if (size < sizeof(*header) ||
+	    tzml_bundle_header_size(header, header_size) || size < *header_size)
+		return false;
+	for (uint32_t i = 0; i < header->section_count; i++) {
+		struct tzml_section *section = section_at(data, i);
+
+		if (lies_in(section, size))
+			digest(data + section->offset, section->size,
+			       section->tag);
+	}
+	memset(header->tag, 0, sizeof(header->tag));
+	digest(data, *header_size, header->tag);
+	return true;
+}
+
+static enum tzml_status load(struct tzml_model *model, uint8_t *data,
+			     size_t size, size_t piece_size, uint8_t faults)
+{
+	enum tzml_status status = TZML_SUCCESS;
+	uint32_t wanted = TZML_NO_SECTION;
+
+	while (!status &&
+	       (wanted = tzml_model_wanted(model)) != TZML_NO_SECTION) {
+		const struct tzml_section *section = section_at(data, wanted);
+		uint64_t left = section->size - model->loaded;
+
+		if (!lies_in(section, size))
+			return TZML_ERROR_TRUNCATED;
+		if (left > piece_size)
+			left = piece_size;
+		status = tzml_model_load(
+			model, wanted, model->loaded + !!(faults & WRONG_ORDER),
+			data + section->offset + model->loaded, left);
+	}
+	return status;
+}
+
+static void run(struct tzml_model *model, uint8_t faults)
+{
+	size_t inputs_size =
+		model->plan.inputs_size + !!(faults & WRONG_INPUTS);
+	size_t outputs_size =
+		model->plan.outputs_size + !!(faults & WRONG_OUTPUTS);
+	uint8_t *outputs = malloc(outputs_size);
+	uint8_t *inputs = calloc(1, inputs_size);
+
+	if (outputs && inputs)
+		tzml_model_run(model, inputs, inputs_size, outputs,
+			       outputs_size);
+	/* a model that is ready takes no more pieces */
+	if (tzml_model_load(model, 0, 0, inputs, 1) != TZML_ERROR_STATE)
+		abort();
+	free(inputs);
+	free(outputs);
+}
+
+static uint8_t faults_of(const uint8_t *input, size_t size)
+{
+	struct tzml_header header = { 0 };
+
+	if (size <= sizeof(header))
+		return 0;
+	memcpy(&header, input, sizeof(header));
+	return size > header.bundle_size ? input[size - 1] : 0;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
+{
+	struct test_context context = { 0 };
+	struct tzml_model model = { 0 };
+	size_t header_size = 0;
+	uint8_t faults = faults_of(input, size);
+	uint8_t *data = malloc(size + 1);
+	bool whole = false;
+
+	if (!data)
+		return 0;
+	memcpy(data, input, size);
+	test_context_open(&context);
+	context.limit = faults & LITTLE_MEMORY ? 1024 : 1024 * 1024;
+	context.installed = faults & KERNELS_INSTALLED;
+	whole = seal(data, size, &header_size);
+	if (faults & WRONG_DIGESTS)
+		memcpy(data, input, size);
+	if (!whole)
+		header_size = size;
+	if (!tzml_model_open(&model, &test_platform, &context, data,
+			     header_size) &&
+	    whole && !load(&model, data, size, 1 + size % 97, faults))
+		run(&model, faults);
+	tzml_model_close(&model);
+	test_context_close(&context);
+	free(data);
+	return 0;
+}
