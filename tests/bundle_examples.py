@@ -10,7 +10,6 @@ import hashlib
 import json
 import struct
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -51,7 +50,6 @@ BUNDLE = Bundle(
     kernels_tee=b"signed OP-TEE library",
     kernels_ree=b"ELF",
     metadata=b'{"name": "example"}',
-    secure_memory=16384,
 )
 
 
@@ -115,7 +113,9 @@ def examples() -> list[Example]:
         return seal(patch(good, at, form, *values))
 
     add("minimal", "SUCCESS", "plan, both libraries, metadata, one chunk", good, True)
-    two = replace(PLAN, chunk_sizes=(64, 100), calls=(Call(0, (arena(0), weights(0, 64, 1), arena(64))), PLAN.calls[1]))
+    two = replace(
+        PLAN, chunk_sizes=(64, 100), calls=(Call(0, (arena(0), weights(0, 64, 1), arena(64))), PLAN.calls[1])
+    )
     data = replace(BUNDLE, plan=two, chunks=(bytes(64), WEIGHTS + bytes(36))).encode()
     add("two-chunks", "SUCCESS", "the second chunk is used; sizes are not rounded", data, True)
     none = replace(PLAN, chunk_sizes=(), calls=(Call(1, (arena(0), arena(128, 4))),))
@@ -172,7 +172,12 @@ def examples() -> list[Example]:
     add("tensor-dtype", "PLAN_MALFORMED", "dtype 99", raw_plan(good, tensor + 48, "I", 99))
     add("tensor-rank", "PLAN_MALFORMED", "2^32-1 dimensions", raw_plan(good, tensor + 52, "I", 0xFFFFFFFF))
     shape = (0xFFFFFFFF,) * 3
-    add("tensor-product", "PLAN_MALFORMED", "dimensions whose product overflows", raw_plan(good, tensor + 56, "3I", *shape))
+    add(
+        "tensor-product",
+        "PLAN_MALFORMED",
+        "dimensions whose product overflows",
+        raw_plan(good, tensor + 56, "3I", *shape),
+    )
     add("tensor-place", "PLAN_MALFORMED", "an input past the arena", raw_plan(good, tensor + 88, "Q", 192))
     add("tensor-overflow", "PLAN_MALFORMED", "an input at 2^64-64", raw_plan(good, tensor + 88, "Q", 2**64 - 64))
     pair = (PLAN.inputs[0], Tensor("other", DType.uint8, (64,), 64))
@@ -205,10 +210,9 @@ def examples() -> list[Example]:
 
 def main(folder: Path = FOLDER) -> None:
     """Write every example and index.json."""
-    write: Callable[[Example], int] = lambda e: (folder / f"{e.name}.tzm").write_bytes(e.data)
     folder.mkdir(exist_ok=True)
     for example in examples():
-        write(example)
+        (folder / f"{example.name}.tzm").write_bytes(example.data)
     index = {e.name: {"status": e.status, "about": e.about} for e in examples()}
     (folder / "index.json").write_text(json.dumps(index, indent=1) + "\n")
 

@@ -21,6 +21,7 @@ MAX_KERNELS_SIZE = 16 << 20
 _HEADER = struct.Struct("<8s4IQ16sQIIQQQII16s12sI96s32s")
 _SECTION = struct.Struct("<IIQQI12s24s32s")
 _NO_TAG = bytes(32)
+_PAGE = 4096
 
 
 class Target(enum.IntEnum):
@@ -63,7 +64,7 @@ class Section:
 class Bundle:
     """A whole model.
 
-    `chunks` are the weights. `secure_memory` is how many bytes the TA maps for the model at most.
+    `chunks` are the weights; the libraries may be missing, and the model then does not run in that world.
     """
 
     target: Target
@@ -74,7 +75,18 @@ class Bundle:
     kernels_tee: bytes = b""
     kernels_ree: bytes = b""
     metadata: bytes = b""
-    secure_memory: int = 0
+
+    @property
+    def secure_memory(self) -> int:
+        """How many bytes the TA maps for the model at most, besides the kernel library's own.
+
+        Header, plan, arena, weights and the list of chunks start on pages of their own; the signed
+        library is there only before arena and weights are.
+        """
+        header = _HEADER.size + len(self.sections()) * _SECTION.size
+        loading = _pages(len(self.kernels_tee))
+        running = _pages(self.plan.arena_size, self.plan.weights_size, 8 * len(self.chunks))
+        return _pages(header, len(self.plan.encode())) + max(loading, running)
 
     def sections(self) -> list[Section]:
         """The sections in the order in which they are written."""
@@ -114,9 +126,7 @@ class Bundle:
             part.replace(path)
         except OSError as error:
             part.unlink(missing_ok=True)
-            raise TzmlError(
-                f"cannot write {path}: {error.strerror}", "check the folder and its room"
-            ) from error
+            raise TzmlError(f"cannot write {path}: {error.strerror}", "check the folder and its room") from error
 
 
 def read(path: Path) -> Bundle:
@@ -134,16 +144,14 @@ def decode(data: bytes) -> Bundle:
     Only what takes the kernel library is left to the device.
     """
     fields, header_size = _decode_header(data)
-    _, _, _, count, _, bundle_size, model_id, model_version, target, _, arena, weights, secure = fields[:13]
+    _, _, _, count, _, bundle_size, model_id, model_version, target, _, arena, weights = fields[:12]
     sections = _decode_sections(data, count, header_size, bundle_size)
     require(target in Target._value2member_map_, "WRONG_TARGET", f"unknown target {target}")
 
     found = {section.type: section.data for section in sections}
     chunks = tuple(section.data for section in sections if section.type == SectionType.weights)
     plan = plans.decode(found[SectionType.plan])
-    require(
-        (plan.arena_size, plan.weights_size) == (arena, weights), "PLAN_MALFORMED", "plan and header differ"
-    )
+    require((plan.arena_size, plan.weights_size) == (arena, weights), "PLAN_MALFORMED", "plan and header differ")
     require(plan.chunk_sizes == tuple(map(len, chunks)), "PLAN_MALFORMED", "plan and chunks differ")
     return Bundle(
         target=Target(target),
@@ -154,8 +162,11 @@ def decode(data: bytes) -> Bundle:
         kernels_tee=found.get(SectionType.kernels_tee, b""),
         kernels_ree=found.get(SectionType.kernels_ree, b""),
         metadata=found.get(SectionType.metadata, b""),
-        secure_memory=secure,
     )
+
+
+def _pages(*sizes: int) -> int:
+    return sum(-(-size // _PAGE) * _PAGE for size in sizes)
 
 
 def _decode_header(data: bytes) -> tuple[tuple[Any, ...], int]:

@@ -165,9 +165,7 @@ def _check(condition: bool, what: str) -> None:
     require(condition, "PLAN_MALFORMED", f"plan: {what}")
 
 
-def _check_limits(
-    inputs: int, outputs: int, chunks: int, calls: int, arguments: int, arena_size: int
-) -> None:
+def _check_limits(inputs: int, outputs: int, chunks: int, calls: int, arguments: int, arena_size: int) -> None:
     for what, number, limit in (
         ("inputs", inputs, MAX_TENSORS),
         ("outputs", outputs, MAX_TENSORS),

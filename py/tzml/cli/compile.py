@@ -1,0 +1,64 @@
+"""`tzml compile`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+
+from tzml.compiler import TARGETS, CompileOptions, compile_model
+from tzml.signing import load_signing_key
+
+
+def _parse_shape(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
+    shapes = {}
+    for value in values:
+        match = re.fullmatch(r"(.+)=([1-9]\d*(?:x[1-9]\d*)*)", value)
+        if not match:
+            raise click.BadParameter(f"{value!r} is not NAME=SHAPE, as in image=1x3x224x224")
+        shapes[match[1]] = tuple(map(int, match[2].split("x")))
+    return shapes
+
+
+@click.command("compile")
+@click.argument("model", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Default: MODEL.tzm.")
+@click.option("--target", type=click.Choice(sorted(TARGETS)), required=True, help="The device.")
+@click.option(
+    "--sign-key",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="RSA private key (PEM) that the device's image was built with; "
+    "without it, the bundle runs in the normal world only.",
+)
+@click.option("--input", "shapes", metavar="NAME=SHAPE", multiple=True, callback=_parse_shape,
+              help="Shape of an input that the model leaves open, as in image=1x3x224x224.")  # fmt: skip
+@click.option("--name", default="", help="The model's name. Default: the file's, without its ending.")
+@click.option("--model-version", default=1, show_default=True, type=click.IntRange(0, 2**63 - 1))
+def command(
+    model: Path,
+    output: Path | None,
+    target: str,
+    sign_key: Path | None,
+    shapes: dict[str, tuple[int, ...]],
+    name: str,
+    model_version: int,
+) -> None:
+    """Compile the trained network in the ONNX file MODEL into a bundle (.tzm)."""
+    options = CompileOptions(
+        target=target,
+        signing_key=load_signing_key(sign_key) if sign_key else None,
+        shapes=shapes,
+        name=name,
+        model_version=model_version,
+    )
+    path = output or model.with_suffix(".tzm")
+    bundle = compile_model(model, options, lambda step: click.echo(f"{step} {model.name}", err=True))
+    bundle.write(path)
+    plan = bundle.plan
+    worlds = "both worlds" if bundle.kernels_tee else "the normal world only"
+    click.echo(
+        f"{path}: {path.stat().st_size:,} bytes for {target}, {worlds}; {len(plan.calls)} kernel calls; "
+        f"bytes of weights {plan.weights_size:,}, arena {plan.arena_size:,}, "
+        f"secure memory {bundle.secure_memory:,}"
+    )

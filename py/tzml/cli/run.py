@@ -1,0 +1,107 @@
+"""`tzml run`: on the device."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from tzml.client import Model, World, open_model
+from tzml.errors import TzmlError
+
+Array = NDArray[Any]
+
+
+def load_array(path: Path) -> Array:
+    """An array from a .npy file. Raises TzmlError."""
+    try:
+        array: Array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise TzmlError(
+            f"{path} is not an array in NumPy's .npy format: {error}", "write it with numpy.save"
+        ) from error
+    return array
+
+
+def batch(model: Model, array: Array) -> list[Array]:
+    """The array as the inputs of one or more inferences, stacked along its first axis."""
+    info = model.inputs[0]
+    many = len(model.inputs) == 1 and array.ndim == len(info.shape) and array.shape[1:] == info.shape[1:]
+    if many and info.shape[:1] == (1,) and len(array) > 1:
+        return [array[i : i + 1] for i in range(len(array))]
+    return [array]
+
+
+def spread(samples: list[float]) -> dict[str, float]:
+    """Median and median absolute deviation."""
+    median = statistics.median(samples)
+    return {"median": median, "mad": statistics.median(abs(s - median) for s in samples)}
+
+
+@click.command("run")
+@click.argument("bundle", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--input", "inputs", multiple=True, required=True, metavar="[NAME=]FILE.npy",
+              help="An input; NAME is needed when the model has several. "
+              "With one input, several samples may be stacked along the first axis.")  # fmt: skip
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path),
+              help="Write the first output to this .npy file.")  # fmt: skip
+@click.option("--world", type=click.Choice([w.name for w in World]), default="tee", show_default=True,
+              help="tee: the secure world; ree: this process.")  # fmt: skip
+@click.option("--repeat", type=click.IntRange(1), default=1, show_default=True, help="Run so many times.")
+@click.option("--json", "as_json", is_flag=True, help="Outputs, times and memory as JSON, for scripts.")
+def command(
+    bundle: Path, inputs: tuple[str, ...], output: Path | None, world: str, repeat: int, as_json: bool
+) -> None:
+    """Run the model in BUNDLE on this device.
+
+    Times are wall seconds of one inference, from handing over the input to having the output.
+    """
+    with open_model(bundle, World[world]) as model:
+        named = _named_inputs(model, inputs)
+        first = model.inputs[0].name
+        samples = [named | {first: part} for part in batch(model, named[first])]
+        answers = [model.run(sample) for _ in range(repeat) for sample in samples]
+        memory = model.memory()
+        names = [info.name for info in model.outputs]
+
+    seconds = [answer.seconds for answer in answers]
+    last = answers[-len(samples) :]
+    outputs = {name: np.concatenate([answer.outputs[name] for answer in last]) for name in names}
+    if output:
+        np.save(output, outputs[names[0]])
+    if as_json:
+        report = {
+            "bundle": str(bundle),
+            "world": world,
+            "outputs": {name: array.tolist() for name, array in outputs.items()},
+            "seconds": {**spread(seconds), "samples": seconds},
+            "memory": asdict(memory) | {"secure_peak": memory.secure_peak},
+        }
+        click.echo(json.dumps(report))
+        return
+    for name, array in outputs.items():
+        click.echo(f"{name}:\n{np.array2string(array, precision=4, suppress_small=True, threshold=100)}")
+    times = spread(seconds)
+    click.echo(f"{len(seconds)} inferences in the {world.upper()}: median {times['median'] * 1e3:.3f} ms, "
+               f"MAD {times['mad'] * 1e3:.3f} ms")  # fmt: skip
+    secure = f", secure memory at most {memory.secure_peak:,}" if world == "tee" else ""
+    click.echo(f"bytes of arena {memory.arena:,}, weights {memory.weights:,}{secure}")
+
+
+def _named_inputs(model: Model, inputs: tuple[str, ...]) -> dict[str, Array]:
+    named = {}
+    for value in inputs:
+        name, equals, file = value.partition("=")
+        if not equals:
+            name, file = model.inputs[0].name, value
+        named[name] = load_array(Path(file))
+    missing = [str(info) for info in model.inputs if info.name not in named]
+    if missing:
+        raise TzmlError(f"no array was given for {', '.join(missing)}", "give --input NAME=FILE.npy for each")
+    return named

@@ -1,0 +1,191 @@
+"""An opened model."""
+
+from __future__ import annotations
+
+import enum
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tzml.bundle.plan import DType
+from tzml.client.library import ffi, library
+from tzml.errors import TzmlError
+
+Array = NDArray[Any]
+
+
+class World(enum.Enum):
+    """Where a model runs; the values are libtzml's."""
+
+    ree = 0  # the normal world: this process
+    tee = 1  # the secure world: the TA under OP-TEE
+
+
+class RunError(TzmlError):
+    """A refusal by libtzml or the TA; `status` is its name in runtime/include/tzml/status.h."""
+
+    def __init__(self, status: str, what: str) -> None:
+        super().__init__(what)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """An input or output of the model."""
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.dtype}[{', '.join(map(str, self.shape))}]"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The outputs by name, and how long the inference took (wall time on the device, in seconds)."""
+
+    outputs: dict[str, Array]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes that an opened model takes; `pool_*` is OP-TEE's memory for all TAs, zero in the REE.
+
+    host/include/tzml.h describes each.
+    """
+
+    arena: int
+    weights: int
+    plan: int
+    mapped: int
+    mapped_peak: int
+    pool_size: int
+    pool_used: int
+    pool_peak: int
+    pool_before: int
+
+    @property
+    def secure_peak(self) -> int:
+        """The most secure memory that opening and running this model took, the TA's own included."""
+        return max(0, self.pool_peak - self.pool_before)
+
+
+class Model:
+    """A model that was opened in one of the worlds; a context manager that closes it."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+        lib = library()
+        self.inputs = [self._info(lib.tzml_input, i) for i in range(lib.tzml_input_count(session))]
+        self.outputs = [self._info(lib.tzml_output, i) for i in range(lib.tzml_output_count(session))]
+
+    def _info(self, describe: Any, index: int) -> TensorInfo:
+        info: Any = ffi.new("struct tzml_tensor_info *")
+        describe(self._session, index, info)
+        shape = tuple(info.dimensions[i] for i in range(info.dimension_count))
+        return TensorInfo(_text(info.name), np.dtype(DType(info.dtype).name), shape)
+
+    def run(self, inputs: Array | Mapping[str, Array]) -> Answer:
+        """One inference.
+
+        `inputs` has an array for each input's name, or is the array itself when there is but one.
+        Anything with `__dlpack__` counts as an array. Shapes and dtypes must be the model's: nothing
+        is converted silently. Raises RunError.
+        """
+        if not isinstance(inputs, Mapping):
+            inputs = {self.inputs[0].name: inputs}
+        packed = b"".join(self._pack(info, inputs) for info in self.inputs)
+        extra = set(inputs) - {info.name for info in self.inputs}
+        if extra:
+            raise RunError("INPUT_NAME", f"the model has no input {', '.join(sorted(extra))}")
+
+        size = sum(info.size for info in self.outputs)
+        outputs = np.empty(size, np.uint8)
+        nanoseconds = ffi.new("uint64_t *")
+        check(
+            library().tzml_run(
+                self._open_session(), packed, len(packed), ffi.from_buffer(outputs.data), size, nanoseconds
+            )
+        )
+        return Answer(self._unpack(outputs), nanoseconds[0] / 1e9)
+
+    def _pack(self, info: TensorInfo, inputs: Mapping[str, Array]) -> bytes:
+        if info.name not in inputs:
+            raise RunError("INPUT_NAME", f"no array was given for the input {info}")
+        given = inputs[info.name]
+        array = given if isinstance(given, np.ndarray) else np.from_dlpack(given)
+        if array.dtype != info.dtype:
+            raise RunError(
+                "INPUT_TYPE",
+                f"the model takes {info}, not {array.dtype}; convert it: x.astype(numpy.{info.dtype})",
+            )
+        if array.shape != info.shape:
+            raise RunError("INPUT_SIZE", f"the model takes {info}, not shape {list(array.shape)}")
+        return array.tobytes()
+
+    def _unpack(self, outputs: NDArray[np.uint8]) -> dict[str, Array]:
+        arrays, start = {}, 0
+        for info in self.outputs:
+            part = outputs[start : start + info.size]
+            arrays[info.name] = part.view(info.dtype).reshape(info.shape)
+            start += info.size
+        return arrays
+
+    def memory(self) -> Memory:
+        """What the model takes now, and took at most."""
+        memory = ffi.new("struct tzml_memory *")
+        check(library().tzml_memory(self._open_session(), memory))
+        return Memory(**{name: getattr(memory, name) for name in Memory.__dataclass_fields__})
+
+    def _open_session(self) -> Any:
+        if self._session is None:
+            raise TzmlError("the model is closed", "open it again")
+        return self._session
+
+    def close(self) -> None:
+        """Wipe and give back the model's memory. A closed model may be closed again."""
+        if self._session is not None:
+            library().tzml_close(self._session)
+            self._session = None
+
+    def __enter__(self) -> Model:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_model(path: str | os.PathLike[str], world: World = World.tee) -> Model:
+    """Open the bundle at `path`. Raises RunError when the world refuses it."""
+    session = ffi.new("struct tzml_session **")
+    check(library().tzml_open(os.fsencode(Path(path)), world.value, session))
+    return Model(session[0])
+
+
+def check(status: int) -> None:
+    """Raise RunError for a status that libtzml returned."""
+    if status:
+        lib = library()
+        raise RunError(_text(lib.tzml_status_name(status)), _text(lib.tzml_error()))
+
+
+def _text(pointer: Any) -> str:
+    data = ffi.string(pointer)
+    assert isinstance(data, bytes)
+    return data.decode(errors="replace")

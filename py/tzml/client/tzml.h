@@ -1,0 +1,1 @@
+../../../host/include/tzml.h

@@ -1,0 +1,6 @@
+"""From a model file to a bundle. Every call of TVM is in this package (it is pinned and moves fast)."""
+
+from tzml.compiler.compile import CompileOptions, compile_model
+from tzml.compiler.targets import TARGETS
+
+__all__ = ["TARGETS", "CompileOptions", "compile_model"]

@@ -1,0 +1,42 @@
+"""What kernels can be compiled for."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+
+from tzml.bundle import Target
+
+
+@dataclass(frozen=True)
+class CompilerTarget:
+    """A device: its processor, TVM's name for it, and the C compiler whose linker makes libraries for it."""
+
+    processor: Target
+    tvm: dict[str, str]
+    cc: str
+
+    @property
+    def has_tee(self) -> bool:
+        """Whether there is an OP-TEE to make a library for."""
+        return self.processor == Target.aarch64
+
+
+def _aarch64(mcpu: str) -> CompilerTarget:
+    cc = "gcc" if platform.machine() == "aarch64" else "aarch64-linux-gnu-gcc"
+    return CompilerTarget(Target.aarch64, {"kind": "llvm", "mtriple": "aarch64-linux-gnu", "mcpu": mcpu}, cc)
+
+
+def _host() -> CompilerTarget:
+    if platform.machine() == "aarch64":
+        return _aarch64("cortex-a53")
+    tvm = {"kind": "llvm", "mtriple": "x86_64-linux-gnu", "mcpu": "x86-64-v3"}
+    return CompilerTarget(Target.x86_64, tvm, "gcc")
+
+
+TARGETS = {
+    "qemu": _aarch64("cortex-a57"),
+    "rpi3": _aarch64("cortex-a53"),
+    "hikey": _aarch64("cortex-a53"),
+    "host": _host(),
+}

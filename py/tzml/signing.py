@@ -1,0 +1,52 @@
+"""Signing a library so that OP-TEE loads it.
+
+The format is OP-TEE's (core/include/signed_hdr.h, scripts/sign_encrypt.py of optee_os): a header, a
+hash, a signature, the library's UUID and version, then the ELF. OP-TEE accepts what was signed with
+the key it was built with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import uuid
+from pathlib import Path
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+
+from tzml.errors import TzmlError
+
+SigningKey = rsa.RSAPrivateKey
+
+_HEADER = struct.Struct("<IIIIHH")
+_MAGIC = 0x4F545348
+_BOOTSTRAP_TA = 1
+# OP-TEE verifies RSASSA-PSS as well, but its salt would make every bundle different: the same model
+# and key shall give the same bytes.
+_RSASSA_PKCS1_V1_5_SHA256 = 0x70004830
+
+
+def load_signing_key(path: Path) -> SigningKey:
+    """Read an RSA private key from a PEM file without a passphrase."""
+    remedy = "give the RSA private key the image was built with (build/keys/ta-sign.pem)"
+    try:
+        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+    except OSError as error:
+        raise TzmlError(f"cannot read the signing key {path}: {error.strerror}", remedy) from error
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise TzmlError(f"{path} is not a private key in PEM format without a passphrase", remedy) from error
+    if not isinstance(key, rsa.RSAPrivateKey) or key.key_size < 2048:
+        raise TzmlError(f"{path} is not an RSA key of at least 2048 bits", remedy)
+    return key
+
+
+def sign_library(elf: bytes, name: uuid.UUID, key: SigningKey, version: int = 0) -> bytes:
+    """A library as OP-TEE loads it by `name`; a lower `version` than is installed is refused."""
+    header = _HEADER.pack(_MAGIC, _BOOTSTRAP_TA, len(elf), _RSASSA_PKCS1_V1_5_SHA256, 32, key.key_size // 8)
+    identity = name.bytes + struct.pack("<I", version)
+    digest = hashlib.sha256(header + identity + elf).digest()
+    signature = key.sign(digest, padding.PKCS1v15(), Prehashed(hashes.SHA256()))
+    return header + digest + signature + identity + elf
