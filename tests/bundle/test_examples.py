@@ -1,0 +1,89 @@
+"""Every reader of bundles gives the specification's status for the specification's examples."""
+
+from __future__ import annotations
+
+import json
+import struct
+import subprocess
+from pathlib import Path
+
+import bundle_examples
+import pytest
+from bundle_examples import FOLDER, OUTPUT, Example, examples
+
+from tzml.bundle import BundleError, decode
+
+EXAMPLES = {example.name: example for example in examples()}
+each = pytest.mark.parametrize("example", EXAMPLES.values(), ids=EXAMPLES.keys())
+
+
+def load(program: Path, example: Example, piece: int, memory: int = 1 << 32) -> list[str]:
+    """Load the example as the TA does; the program's last word is the status."""
+    path = FOLDER / f"{example.name}.tzm"
+    result = subprocess.run([program, path, str(piece), str(memory)], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    return result.stdout.split()
+
+
+def test_the_files_are_what_the_writer_writes() -> None:
+    index = json.loads((FOLDER / "index.json").read_text())
+    assert {name: e.status for name, e in EXAMPLES.items()} == {name: i["status"] for name, i in index.items()}
+    for name, example in EXAMPLES.items():
+        assert (FOLDER / f"{name}.tzm").read_bytes() == example.data, f"{name} is out of date"
+    assert len(list(FOLDER.glob("*.tzm"))) == len(EXAMPLES)
+
+
+@each
+@pytest.mark.parametrize("piece", [1, 61, 1 << 20], ids="pieces of {}".format)
+def test_the_runtime_gives_the_status(c_tests: Path, example: Example, piece: int) -> None:
+    assert load(c_tests / "load_bundle", example, piece)[-1] == example.status
+
+
+@each
+def test_python_gives_the_status(example: Example) -> None:
+    if example.readable:
+        decode(example.data)
+        return
+    with pytest.raises(BundleError) as caught:
+        decode(example.data)
+    assert caught.value.status == example.status
+
+
+@pytest.mark.parametrize("name", ["minimal", "two-chunks"])
+def test_the_runtime_computes_what_the_plan_says(c_tests: Path, name: str) -> None:
+    output, status = load(c_tests / "load_bundle", EXAMPLES[name], 61)
+    assert (float(output), status) == (*struct.unpack("<f", OUTPUT), "SUCCESS")
+
+
+@pytest.mark.parametrize("memory", [0, 100, 1000, 1500])
+def test_too_little_memory_is_reported_and_all_of_it_given_back(c_tests: Path, memory: int) -> None:
+    # load_bundle aborts if anything is still allocated at its end
+    assert load(c_tests / "load_bundle", EXAMPLES["minimal"], 61, memory) == ["MEMORY"]
+
+
+def test_what_is_read_is_what_was_written() -> None:
+    assert decode(bundle_examples.BUNDLE.encode()) == bundle_examples.BUNDLE
+
+
+@pytest.mark.parametrize("name", ["minimal", "two-chunks"])
+def test_no_flipped_bit_goes_unnoticed(name: str) -> None:
+    good = EXAMPLES[name].data
+    padding = _padding(good)
+    for at in range(len(good)):
+        for bit in (0, 7):
+            data = bytearray(good)
+            data[at] ^= 1 << bit
+            if at in padding:
+                continue
+            with pytest.raises(BundleError):
+                decode(bytes(data))
+
+
+def _padding(data: bytes) -> set[int]:
+    """Bytes between sections, which no digest covers and no reader reads."""
+    bundle = decode(data)
+    covered = set(range(256 + 96 * len(bundle.sections())))
+    for i in range(len(bundle.sections())):
+        offset, size = struct.unpack_from("<QQ", data, 256 + 96 * i + 8)
+        covered |= set(range(offset, offset + size))
+    return set(range(len(data))) - covered

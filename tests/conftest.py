@@ -1,0 +1,61 @@
+"""What several tests need: C programs of the host, compiled once; a compiled model; a signing key."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+ROOT = Path(__file__).parent.parent
+BUILD = ROOT / "build" / "tests"
+
+
+def make(folder: str, *arguments: str) -> None:
+    """Run make in a folder of the repository; what it says is the failure's text."""
+    result = subprocess.run(["make", "-C", ROOT / folder, *arguments], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.fixture(scope="session")
+def c_tests() -> Path:
+    """Folder with the programs of tests/c."""
+    make("tests/c", f"O={BUILD / 'c'}")
+    return BUILD / "c"
+
+
+@pytest.fixture(scope="session")
+def libtzml() -> Iterator[Path]:
+    """libtzml for this host, without a TEE, for tzml.client to load."""
+    make("host", f"O={BUILD / 'host'}", "TEE=n")
+    library = BUILD / "host" / "libtzml.so.0"
+    os.environ["TZML_LIBRARY"] = str(library)
+    yield library
+    del os.environ["TZML_LIBRARY"]
+
+
+@pytest.fixture(scope="session")
+def key_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh signing key."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    path = tmp_path_factory.mktemp("keys") / "ta-sign.pem"
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path.write_bytes(pem)
+    return path
+
+
+@pytest.fixture(scope="session")
+def digits_for_host(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The digits network, compiled for this host."""
+    from tzml.compiler import CompileOptions, compile_model
+    from tzml_zoo.digits import ONNX
+
+    path = tmp_path_factory.mktemp("models") / "digits.tzm"
+    compile_model(ONNX, CompileOptions("host")).write(path)
+    return path
