@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+#   make demo       from a fresh Debian to a network that answers inside OP-TEE, with a table of results
+#   make test       all tests: host, image build, QEMU (half an hour to an hour the first time)
+#   make check      the tests that need neither image nor QEMU (about a minute)
+#   make test-full  make test, with all of OP-TEE's regression suite (20 minutes more)
+#   make image      only the image: kas build kas/qemu.yml
+#   make boot       boot the image, console on this terminal (Ctrl-A X leaves)
+#   make clean      remove what was built here; downloads stay in the cache
+#
+# Each sets up this host first; logs are in build/logs, results in results/.
+
+SHELL := /bin/bash -o pipefail
+VENV := .venv/bin
+LOGS := build/logs
+PYTEST := $(VENV)/pytest
+
+.DEFAULT_GOAL := help
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+setup:
+	@tools/bootstrap
+
+image: setup
+	@$(VENV)/tzml demo --only image
+
+demo: setup
+	@$(VENV)/tzml demo
+
+boot: setup
+	@$(VENV)/tzml boot qemu
+
+check: setup
+	@mkdir -p $(LOGS)
+	@echo "== host tests (log: $(LOGS)/check.log)"
+	@$(PYTEST) tests 2>&1 | tee $(LOGS)/check.log
+
+test: check image
+	@echo "== tests on QEMU (log: $(LOGS)/lab.log)"
+	@$(PYTEST) lab --lg-env qemu.yaml $(LAB_OPTIONS) 2>&1 | tee $(LOGS)/lab.log
+
+test-full: LAB_OPTIONS = --xtest full
+test-full: test
+
+clean:
+	rm -rf build results .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+.PHONY: boot check clean demo help image setup test test-full
