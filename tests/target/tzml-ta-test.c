@@ -1,0 +1,407 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * tzml-ta-test BUNDLE INPUT: what a hostile normal world can say to the TA,
+ * past every check that libtzml makes. Runs on the device; prints one TAP
+ * line a test (https://testanything.org) and exits 0 if all passed.
+ *
+ * BUNDLE is a sound bundle signed for the image and INPUT the bytes of its
+ * inputs: after each piece of mischief the same session, or a new one, must
+ * still load and run it.
+ */
+#include <err.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <tee_client_api.h>
+#include <tzml/format.h>
+#include <tzml/status.h>
+#include <tzml_ta.h>
+
+struct file {
+	uint8_t *data;
+	size_t size;
+};
+
+static struct file bundle;
+static struct file input;
+static TEEC_Context context;
+static unsigned int count;
+static unsigned int failures;
+
+static void check(bool passed, const char *what, ...)
+	__attribute__((format(printf, 2, 3)));
+
+static void check(bool passed, const char *what, ...)
+{
+	va_list arguments;
+
+	printf("%sok %u - ", passed ? "" : "not ", ++count);
+	va_start(arguments, what);
+	vprintf(what, arguments);
+	va_end(arguments);
+	putchar('\n');
+	fflush(stdout);
+	failures += !passed;
+}
+
+static struct file read_file(const char *path)
+{
+	FILE *stream = fopen(path, "rb");
+	struct file file = { 0 };
+	long size = 0;
+
+	if (!stream || fseek(stream, 0, SEEK_END))
+		err(2, "%s", path);
+	size = ftell(stream);
+	rewind(stream);
+	file.data = malloc(size);
+	file.size = size;
+	if (!file.data || fread(file.data, 1, size, stream) != (size_t)size)
+		err(2, "%s", path);
+	fclose(stream);
+	return file;
+}
+
+static const struct tzml_header *header(void)
+{
+	return (const struct tzml_header *)bundle.data;
+}
+
+static const struct tzml_section *section(uint32_t index)
+{
+	return (const struct tzml_section *)(header() + 1) + index;
+}
+
+static void open_session(TEEC_Session *session)
+{
+	const TEEC_UUID uuid = TZML_TA_UUID;
+	TEEC_Result result = TEEC_OpenSession(
+		&context, session, &uuid, TEEC_LOGIN_PUBLIC, NULL, NULL, NULL);
+
+	if (result)
+		errx(1, "cannot open a session: %#x", result);
+}
+
+static TEEC_Result open_model(TEEC_Session *session, const void *data,
+			      size_t size, uint32_t *wanted)
+{
+	TEEC_Operation operation = { 0 };
+	TEEC_Result result = TEEC_SUCCESS;
+
+	operation.paramTypes =
+		TEEC_PARAM_TYPES(TEEC_MEMREF_TEMP_INPUT, TEEC_VALUE_INPUT,
+				 TEEC_VALUE_OUTPUT, TEEC_NONE);
+	operation.params[0].tmpref.buffer = (void *)data;
+	operation.params[0].tmpref.size = size;
+	result = TEEC_InvokeCommand(session, TZML_CMD_OPEN, &operation, NULL);
+	if (wanted)
+		*wanted = operation.params[2].value.a;
+	return result;
+}
+
+static TEEC_Result load(TEEC_Session *session, uint32_t index, uint32_t offset,
+			const void *data, size_t size, uint32_t *wanted)
+{
+	TEEC_Operation operation = { 0 };
+	TEEC_Result result = TEEC_SUCCESS;
+
+	operation.paramTypes =
+		TEEC_PARAM_TYPES(TEEC_VALUE_INPUT, TEEC_MEMREF_TEMP_INPUT,
+				 TEEC_VALUE_OUTPUT, TEEC_NONE);
+	operation.params[0].value.a = index;
+	operation.params[0].value.b = offset;
+	operation.params[1].tmpref.buffer = (void *)data;
+	operation.params[1].tmpref.size = size;
+	result = TEEC_InvokeCommand(session, TZML_CMD_LOAD, &operation, NULL);
+	if (wanted)
+		*wanted = operation.params[2].value.a;
+	return result;
+}
+
+static TEEC_Result run(TEEC_Session *session, size_t inputs_size,
+		       size_t outputs_size, void *outputs)
+{
+	TEEC_Operation operation = { 0 };
+
+	operation.paramTypes =
+		TEEC_PARAM_TYPES(TEEC_MEMREF_TEMP_INPUT,
+				 TEEC_MEMREF_TEMP_OUTPUT, TEEC_NONE, TEEC_NONE);
+	operation.params[0].tmpref.buffer = input.data;
+	operation.params[0].tmpref.size = inputs_size;
+	operation.params[1].tmpref.buffer = outputs;
+	operation.params[1].tmpref.size = outputs_size;
+	return TEEC_InvokeCommand(session, TZML_CMD_RUN, &operation, NULL);
+}
+
+/* Load all of the sound bundle. Returns the size of its outputs, or zero. */
+static size_t load_model(TEEC_Session *session)
+{
+	struct tzml_tensor tensors[2 * TZML_MAX_TENSORS] = { 0 };
+	TEEC_Operation operation = { 0 };
+	uint32_t wanted = 0;
+	size_t size = 0;
+
+	if (open_model(session, bundle.data, header()->header_size, &wanted))
+		return 0;
+	while (wanted != TZML_TA_READY)
+		if (load(session, wanted, 0,
+			 bundle.data + section(wanted)->offset,
+			 section(wanted)->size, &wanted))
+			return 0;
+
+	operation.paramTypes =
+		TEEC_PARAM_TYPES(TEEC_MEMREF_TEMP_OUTPUT, TEEC_VALUE_OUTPUT,
+				 TEEC_NONE, TEEC_NONE);
+	operation.params[0].tmpref.buffer = tensors;
+	operation.params[0].tmpref.size = sizeof(tensors);
+	if (TEEC_InvokeCommand(session, TZML_CMD_DESCRIBE, &operation, NULL))
+		return 0;
+	for (uint32_t i = 0; i < operation.params[1].value.b; i++)
+		size += tensors[operation.params[1].value.a + i].size;
+	return size;
+}
+
+/* Whether the session can still do its work from the beginning. */
+static bool still_works(TEEC_Session *session)
+{
+	size_t size = load_model(session);
+	uint8_t *outputs = calloc(1, size + 1);
+	bool works =
+		size && outputs && !run(session, input.size, size, outputs);
+
+	free(outputs);
+	return works;
+}
+
+/* Every command with every other combination of parameter types. */
+static void test_parameter_types(TEEC_Session *session)
+{
+	static const uint32_t types[] = { TEEC_NONE,
+					  TEEC_VALUE_INPUT,
+					  TEEC_VALUE_OUTPUT,
+					  TEEC_VALUE_INOUT,
+					  TEEC_MEMREF_TEMP_INPUT,
+					  TEEC_MEMREF_TEMP_OUTPUT };
+	static const struct {
+		const char *name;
+		uint32_t types;
+	} commands[] = {
+		[TZML_CMD_OPEN] = { "OPEN",
+				    TEEC_PARAM_TYPES(TEEC_MEMREF_TEMP_INPUT,
+						     TEEC_VALUE_INPUT,
+						     TEEC_VALUE_OUTPUT,
+						     TEEC_NONE) },
+		[TZML_CMD_LOAD] = { "LOAD",
+				    TEEC_PARAM_TYPES(TEEC_VALUE_INPUT,
+						     TEEC_MEMREF_TEMP_INPUT,
+						     TEEC_VALUE_OUTPUT,
+						     TEEC_NONE) },
+		[TZML_CMD_RUN] = { "RUN",
+				   TEEC_PARAM_TYPES(TEEC_MEMREF_TEMP_INPUT,
+						    TEEC_MEMREF_TEMP_OUTPUT,
+						    TEEC_NONE, TEEC_NONE) },
+		[TZML_CMD_DESCRIBE] = { "DESCRIBE",
+					TEEC_PARAM_TYPES(
+						TEEC_MEMREF_TEMP_OUTPUT,
+						TEEC_VALUE_OUTPUT, TEEC_NONE,
+						TEEC_NONE) },
+		[TZML_CMD_MEMORY] = { "MEMORY",
+				      TEEC_PARAM_TYPES(TEEC_MEMREF_TEMP_OUTPUT,
+						       TEEC_NONE, TEEC_NONE,
+						       TEEC_NONE) },
+	};
+	const size_t kinds = sizeof(types) / sizeof(types[0]);
+	uint8_t buffer[64] = { 0 };
+
+	for (uint32_t command = 0; command <= TZML_CMD_MEMORY; command++) {
+		unsigned int wrong = 0;
+		unsigned int tried = 0;
+
+		for (size_t i = 0; i < kinds * kinds * kinds; i++) {
+			uint32_t a = types[i % kinds];
+			uint32_t b = types[i / kinds % kinds];
+			uint32_t c = types[i / kinds / kinds];
+			TEEC_Operation operation = { 0 };
+
+			operation.paramTypes =
+				TEEC_PARAM_TYPES(a, b, c, TEEC_NONE);
+			if (operation.paramTypes == commands[command].types)
+				continue;
+			for (unsigned int p = 0; p < 3; p++) {
+				uint32_t kind = TEEC_PARAM_TYPE_GET(
+					operation.paramTypes, p);
+
+				if (kind != TEEC_MEMREF_TEMP_INPUT &&
+				    kind != TEEC_MEMREF_TEMP_OUTPUT)
+					continue;
+				operation.params[p].tmpref.buffer = buffer;
+				operation.params[p].tmpref.size =
+					sizeof(buffer);
+			}
+			tried++;
+			wrong += TEEC_InvokeCommand(session, command,
+						    &operation, NULL) !=
+				 (TEEC_Result)TZML_ERROR_REQUEST;
+		}
+		check(!wrong, "%s refuses %u other parameter types (%u not)",
+		      commands[command].name, tried, wrong);
+	}
+	check(still_works(session), "and the session still works");
+}
+
+static void test_unknown_commands(TEEC_Session *session)
+{
+	static const uint32_t commands[] = { 5, 99, UINT32_MAX };
+	TEEC_Operation operation = { 0 };
+
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		check(TEEC_InvokeCommand(session, commands[i], &operation,
+					 NULL) ==
+			      (TEEC_Result)TZML_ERROR_REQUEST,
+		      "command %u is refused", commands[i]);
+}
+
+static void test_order(TEEC_Session *session)
+{
+	uint8_t outputs[4] = { 0 };
+	uint32_t wanted = 0;
+
+	/* an error closes the model, so each begins with a fresh one */
+	open_model(session, "", 0, NULL);
+	check(run(session, input.size, sizeof(outputs), outputs) ==
+		      (TEEC_Result)TZML_ERROR_STATE,
+	      "RUN without a model is refused");
+	check(load(session, 0, 0, outputs, sizeof(outputs), NULL) ==
+		      (TEEC_Result)TZML_ERROR_STATE,
+	      "LOAD without a model is refused");
+
+	open_model(session, bundle.data, header()->header_size, &wanted);
+	check(run(session, input.size, sizeof(outputs), outputs) ==
+		      (TEEC_Result)TZML_ERROR_STATE,
+	      "RUN of a half-loaded model is refused");
+	check(load(session, wanted + 1, 0, outputs, sizeof(outputs), NULL) ==
+		      (TEEC_Result)TZML_ERROR_LOAD_ORDER,
+	      "another section than the one asked for is refused");
+
+	open_model(session, bundle.data, header()->header_size, &wanted);
+	check(load(session, wanted, 64, outputs, sizeof(outputs), NULL) ==
+		      (TEEC_Result)TZML_ERROR_LOAD_ORDER,
+	      "a piece that skips bytes is refused");
+
+	open_model(session, bundle.data, header()->header_size, &wanted);
+	check(load(session, wanted, 0, bundle.data, section(wanted)->size + 1,
+		   NULL) == (TEEC_Result)TZML_ERROR_LOAD_ORDER,
+	      "a piece past the section's end is refused");
+
+	open_model(session, bundle.data, header()->header_size, &wanted);
+	check(load(session, wanted, 0, bundle.data, 0, NULL) ==
+		      (TEEC_Result)TZML_ERROR_LOAD_ORDER,
+	      "an empty piece is refused");
+	check(still_works(session), "and the session still works");
+}
+
+static void test_sizes(TEEC_Session *session)
+{
+	size_t size = load_model(session);
+	uint8_t *outputs = calloc(1, size + 64);
+	TEEC_Operation operation = { 0 };
+	uint8_t memory[sizeof(struct tzml_ta_memory) + 1] = { 0 };
+
+	check(run(session, input.size - 1, size, outputs) ==
+		      (TEEC_Result)TZML_ERROR_INPUT_SIZE,
+	      "an input that is a byte short is refused");
+	check(run(session, 0, size, outputs) ==
+		      (TEEC_Result)TZML_ERROR_INPUT_SIZE,
+	      "no input is refused");
+	check(run(session, input.size, size - 1, outputs) ==
+		      (TEEC_Result)TZML_ERROR_OUTPUT_SIZE,
+	      "an output that is a byte short is refused");
+	check(run(session, input.size, size + 64, outputs) ==
+		      (TEEC_Result)TZML_ERROR_OUTPUT_SIZE,
+	      "an output that is too long is refused");
+	check(!run(session, input.size, size, outputs),
+	      "and the right sizes still run");
+
+	operation.paramTypes = TEEC_PARAM_TYPES(
+		TEEC_MEMREF_TEMP_OUTPUT, TEEC_NONE, TEEC_NONE, TEEC_NONE);
+	operation.params[0].tmpref.buffer = memory;
+	operation.params[0].tmpref.size = sizeof(memory);
+	check(TEEC_InvokeCommand(session, TZML_CMD_MEMORY, &operation, NULL) ==
+		      (TEEC_Result)TZML_ERROR_REQUEST,
+	      "MEMORY with room of another size is refused");
+
+	operation.paramTypes =
+		TEEC_PARAM_TYPES(TEEC_MEMREF_TEMP_OUTPUT, TEEC_VALUE_OUTPUT,
+				 TEEC_NONE, TEEC_NONE);
+	operation.params[0].tmpref.size = 8;
+	check(TEEC_InvokeCommand(session, TZML_CMD_DESCRIBE, &operation,
+				 NULL) == TEEC_ERROR_SHORT_BUFFER &&
+		      operation.params[0].tmpref.size >=
+			      2 * sizeof(struct tzml_tensor),
+	      "DESCRIBE with too little room says how much it takes");
+	free(outputs);
+}
+
+static void test_headers(TEEC_Session *session)
+{
+	uint8_t *copy = malloc(header()->header_size);
+
+	check(open_model(session, bundle.data, 10, NULL) ==
+		      (TEEC_Result)TZML_ERROR_TRUNCATED,
+	      "a header of 10 bytes is refused");
+	check(open_model(session, bundle.data, header()->header_size - 1,
+			 NULL) == (TEEC_Result)TZML_ERROR_TRUNCATED,
+	      "a header that is a byte short is refused");
+	memcpy(copy, bundle.data, header()->header_size);
+	copy[48] ^= 1;
+	check(open_model(session, copy, header()->header_size, NULL) ==
+		      (TEEC_Result)TZML_ERROR_HEADER_DIGEST,
+	      "a flipped bit in the header is refused");
+	check(still_works(session), "and the session still works");
+	free(copy);
+}
+
+static void test_sessions(void)
+{
+	TEEC_Session sessions[3] = { 0 };
+	bool good = true;
+
+	for (int i = 0; i < 3; i++)
+		open_session(sessions + i);
+	good = still_works(sessions) && still_works(sessions + 1);
+	/* the third is closed while it is half loaded */
+	open_model(sessions + 2, bundle.data, header()->header_size, NULL);
+	TEEC_CloseSession(sessions + 2);
+	check(good && still_works(sessions) && still_works(sessions + 1),
+	      "sessions do not disturb each other");
+	TEEC_CloseSession(sessions);
+	TEEC_CloseSession(sessions + 1);
+}
+
+int main(int argc, char **argv)
+{
+	TEEC_Session session = { 0 };
+
+	if (argc != 3)
+		errx(2, "usage: tzml-ta-test BUNDLE INPUT");
+	bundle = read_file(argv[1]);
+	input = read_file(argv[2]);
+	if (TEEC_InitializeContext(NULL, &context))
+		errx(1, "there is no TEE: /dev/tee0");
+
+	open_session(&session);
+	check(still_works(&session), "the sound bundle loads and runs");
+	test_parameter_types(&session);
+	test_unknown_commands(&session);
+	test_order(&session);
+	test_sizes(&session);
+	test_headers(&session);
+	TEEC_CloseSession(&session);
+	test_sessions();
+
+	printf("1..%u\n", count);
+	TEEC_FinalizeContext(&context);
+	return failures ? 1 : 0;
+}
