@@ -1,0 +1,27 @@
+# do_deploy leaves files in DEPLOYDIR; they appear in DEPLOY_DIR_IMAGE, and those of an earlier run vanish.
+#
+# What a file is to the machine that boots, and what is worth knowing of the component, image.json tells:
+#   DEPLOY_ROLE[<role>] = "<file>"            a file of DEPLOYDIR
+#   DEPLOY_LOAD_ADDRESS[<role>] = "0x..."     where the machine loads it, if it is told
+#   DEPLOY_VERSION, DEPLOY_ORIGIN             by default those of the Debian package that was fetched
+#   ${DEPLOY_FACTS}                           a JSON file a task may write: more facts, by topic
+
+DEPLOYDIR = "${WORKDIR}/deploy-${PN}"
+DEPLOY_MANIFEST = "${TMPDIR}/deploy-manifests/${MACHINE}/${PN}.json"
+DEPLOY_COMPONENT ?= "${PN}"
+DEPLOY_VERSION ?= ""
+DEPLOY_ORIGIN ?= ""
+DEPLOY_FACTS = "${WORKDIR}/facts.json"
+
+do_deploy[doc] = "put results into DEPLOY_DIR_IMAGE"
+do_deploy[cleandirs] = "${DEPLOYDIR}"
+do_deploy[dirs] = "${B}"
+do_deploy[postfuncs] += "tzml_publish_deployed"
+do_deploy[vardeps] += "DEPLOY_ROLE DEPLOY_LOAD_ADDRESS"
+# not beside do_populate_sysroot: its hard links touch what do_deploy may be reading
+addtask deploy after do_populate_sysroot before do_build
+
+python tzml_publish_deployed() {
+    tzmldebian.imagejson.publish(d)
+}
+tzml_publish_deployed[vardepsexclude] += "MACHINE"

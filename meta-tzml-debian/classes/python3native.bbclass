@@ -1,0 +1,7 @@
+# Python for the build: the project's own environment (.venv), which has what requirements.lock says.
+
+inherit python3-dir
+
+PYTHON = "${PYTHON_HOST}"
+PATH:prepend = "${@os.path.dirname(d.getVar('PYTHON_HOST'))}:"
+export PYTHONDONTWRITEBYTECODE = "1"

@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Debian's archive through the host's own apt, with a state of our own.
+
+The mirror, proxies and keyrings are the host's; only the suite and the architecture differ. Nothing of the
+host's apt state is changed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote
+
+import bb
+
+RELEASES = frozenset({"bookworm", "forky", "oldstable", "sid", "stable", "testing", "trixie", "unstable"})
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+LISTS_AGE_SECONDS = 24 * 3600
+
+URI_LINE = re.compile(r"^'(?P<uri>[^']+)' (?P<name>\S+) (?P<size>\d+) SHA256:(?P<sha256>[0-9a-f]{64})$")
+SIMULATED = re.compile(r"^Inst (?P<package>\S+) \((?P<version>\S+) (?P<origin>[^\[)]*?)(?:, [^\[)]*)? \[(?P<arch>\S+)\]\)")
+
+
+class AptError(Exception):
+    """Something that apt could not do; the message says what to do about it."""
+
+
+@dataclass(frozen=True)
+class ArchiveFile:
+    """A file of the archive as its signed index describes it."""
+
+    name: str
+    size: int
+    sha256: str
+
+    @property
+    def package(self) -> str:
+        return self.name.partition("_")[0]
+
+    @property
+    def version(self) -> str:
+        """Of a package or .dsc file: name_version[_architecture].suffix."""
+        version = unquote(self.name.split("_")[1])
+        return version.removesuffix(".dsc").removesuffix(".deb")
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """Where the host takes Debian from."""
+
+    main: str
+    security: str | None
+
+
+def host_mirror() -> Mirror:
+    """The Debian archive among the host's apt sources. Needs no package lists."""
+    output = _run(["apt-get", "indextargets", "--no-release-info", "--format", "$(SITE) $(RELEASE)"])
+    sites = {release: site for site, release in (line.split() for line in output.splitlines())}
+    main = next((sites[r] for r in sorted(sites) if r in RELEASES), None)
+    security = next((sites[r] for r in sorted(sites) if r.removesuffix("-security") in RELEASES - {r}), None)
+    if main is None:
+        raise AptError(
+            "the host's apt sources name no Debian archive (found: "
+            f"{', '.join(sorted(sites)) or 'nothing'}): add one, or set DEBIAN_MIRROR in conf/local.conf"
+        )
+    return Mirror(main, security)
+
+
+class Archive:
+    """Debian for one architecture, at some suites, with an apt state in `state`.
+
+    Instances with the same state directory may live in several processes: what apt cannot share is locked.
+    """
+
+    def __init__(
+        self,
+        state: Path,
+        mirror: Mirror,
+        suites: Sequence[str],
+        architecture: str,
+        prefer: dict[str, Sequence[str]] | None = None,
+        env: dict[str, str] | None = None,
+    ) -> None:
+        """`prefer`: packages to take from another suite than the first, by suite."""
+        self.mirror = mirror
+        self.suites = tuple(suites)
+        self.architecture = architecture
+        self.env = env
+        self.sources = self._sources()
+        digest = hashlib.sha256(f"{self.sources}{architecture}".encode()).hexdigest()[:12]
+        self._state = state / digest
+        self._preferences = self._pins(prefer or {})
+
+    # -- what is asked of an archive --------------------------------------------------------------------
+
+    def source(self, package: str, version: str | None, to: Path) -> list[ArchiveFile]:
+        """Download the .dsc of a source package and the files it names."""
+        wanted = f"{package}={version}" if version else f"{package}/{self.suites[0]}"
+        return self._get(["source", "--download-only", "--only-source", wanted], to, to)
+
+    def binary(self, package: str, version: str | None, to: Path) -> list[ArchiveFile]:
+        wanted = f"{package}={version}" if version else f"{package}/{self.suites[0]}"
+        return self._get(["download", wanted], to, to)
+
+    def dependencies(self, package: str) -> list[str]:
+        """The names in the Depends field of the package in the first suite."""
+        with self._locked():
+            self.refresh(LISTS_AGE_SECONDS)
+            text = self._apt(["show", f"{package}/{self.suites[0]}"], program="apt-cache")
+        fields = dict(re.findall(r"^(\S+): (.*)$", text, flags=re.MULTILINE))
+        return re.findall(r"(?:^|[,|])\s*([a-z0-9][a-z0-9+.-]+)", fields.get("Depends", ""))
+
+    def closure(self, packages: Sequence[str], to: Path) -> tuple[list[ArchiveFile], dict[str, str]]:
+        """Download packages and all they depend on, for an empty system. Also: package to origin."""
+        arguments = ["install", "--yes", "--no-install-recommends", *packages]
+        with self._locked():
+            self.refresh(LISTS_AGE_SECONDS)
+            simulated = self._apt(["--simulate", *arguments])
+        origins = {}
+        for line in simulated.splitlines():
+            if match := SIMULATED.match(line):
+                origins[match["package"]] = match["origin"]
+        files = self._get([*arguments, "--download-only"], self._state, to)
+        return files, origins
+
+    # -- how it is done ---------------------------------------------------------------------------------
+
+    def _get(self, arguments: list[str], directory: Path, to: Path) -> list[ArchiveFile]:
+        to.mkdir(parents=True, exist_ok=True)
+        to.joinpath("partial").mkdir(exist_ok=True)
+        with self._locked():
+            self.refresh(LISTS_AGE_SECONDS)
+            try:
+                return self._get_once(arguments, directory, to)
+            except AptError:
+                # an archive that moved since the lists were fetched looks like this
+                self.refresh(0)
+                return self._get_once(arguments, directory, to)
+
+    def _get_once(self, arguments: list[str], directory: Path, to: Path) -> list[ArchiveFile]:
+        options = ["-o", f"Dir::Cache::archives={to}"]
+        output = self._apt([*options, "--print-uris", "-qq", *arguments])
+        files = [
+            ArchiveFile(match["name"], int(match["size"]), match["sha256"])
+            for match in map(URI_LINE.match, output.splitlines())
+            if match
+        ]
+        if not files:
+            raise AptError(f"apt-get {' '.join(arguments)}: no file of the archive fits")
+        missing = [file for file in files if not is_intact(to / file.name, file)]
+        for file in missing:  # apt would go on from a broken one
+            to.joinpath(file.name).unlink(missing_ok=True)
+        if missing:
+            self._apt([*options, *arguments], cwd=directory)
+        if broken := [file.name for file in missing if not is_intact(to / file.name, file)]:
+            raise AptError(f"apt-get left {', '.join(broken)} incomplete in {to}: run the build again")
+        return files
+
+    def refresh(self, age: float) -> None:
+        """Fetch the package lists unless they are younger than `age` seconds."""
+        stamp = self._state / "refreshed"
+        try:
+            if time.time() - stamp.stat().st_mtime < age:
+                return
+        except FileNotFoundError:
+            pass
+        try:
+            self._apt(["update"])
+        except AptError as error:
+            if not stamp.exists():
+                raise
+            bb.warn(f"Debian's package lists could not be refreshed, going on with older ones: {error}")
+            return
+        stamp.touch()
+
+    def _apt(self, arguments: Sequence[str], program: str = "apt-get", cwd: Path | None = None) -> str:
+        for directory in ("lists/partial", "archives/partial"):
+            self._state.joinpath(directory).mkdir(parents=True, exist_ok=True)
+        self._state.joinpath("status").touch()
+        self._state.joinpath("sources.list").write_text(self.sources)
+        preferences = self._state / f"preferences.{os.getpid()}"
+        preferences.write_text(self._preferences)
+        settings = {
+            "Acquire::Languages": "none",
+            "APT::Architecture": self.architecture,
+            "APT::Architectures": self.architecture,
+            "APT::Sandbox::User": "root",
+            "Debug::NoLocking": "true",  # _locked() is ours, and a normal user must not need /var/lib/dpkg
+            "Dir::Cache": str(self._state),
+            "Dir::Etc::Preferences": str(preferences),
+            "Dir::Etc::PreferencesParts": "/dev/null",
+            "Dir::Etc::SourceList": str(self._state / "sources.list"),
+            "Dir::Etc::SourceParts": "/dev/null",
+            "Dir::State": str(self._state),
+            "Dir::State::Status": str(self._state / "status"),
+        }
+        options = [word for key, value in settings.items() for word in ("-o", f"{key}={value}")]
+        try:
+            return _run([program, *options, *arguments], cwd=cwd, env=self.env)
+        finally:
+            preferences.unlink()
+
+    def _sources(self) -> str:
+        options = f" [signed-by={KEYRING}]" if KEYRING.exists() else ""
+        lines = []
+        for suite in self.suites:
+            for kind in ("deb", "deb-src"):
+                lines.append(f"{kind}{options} {self.mirror.main} {suite} main\n")
+            if suite != "sid" and self.mirror.security:
+                lines.append(f"deb{options} {self.mirror.security} {suite}-security main\n")
+        return "".join(lines)
+
+    def _pins(self, prefer: dict[str, Sequence[str]]) -> str:
+        """All suites but the first are only for the packages that are asked for there."""
+        pins = [f"Package: *\nPin: release n={suite}\nPin-Priority: 100\n" for suite in self.suites[1:]]
+        pins += [
+            f"Package: {' '.join(packages)}\nPin: release n={suite}\nPin-Priority: 990\n"
+            for suite, packages in prefer.items()
+            if packages
+        ]
+        return "\n".join(pins)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        self._state.mkdir(parents=True, exist_ok=True)
+        with self._state.joinpath("tzml.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def is_intact(path: Path, file: ArchiveFile) -> bool:
+    try:
+        if path.stat().st_size != file.size:
+            return False
+    except FileNotFoundError:
+        return False
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest() == file.sha256
+
+
+def _run(command: list[str], cwd: Path | None = None, env: dict[str, str] | None = None) -> str:
+    try:
+        done = subprocess.run(command, cwd=cwd, env=env, text=True, capture_output=True, stdin=subprocess.DEVNULL)
+    except FileNotFoundError:
+        raise AptError(f"{command[0]} is not installed: this feed needs a Debian host") from None
+    if done.returncode:
+        said = [line for line in done.stderr.splitlines() if line.startswith("E:")] or [done.stderr.strip()]
+        verb = next((word for word in command[1:] if not word.startswith("-") and "::" not in word), "")
+        raise AptError(f"{command[0]} {verb}: {'; '.join(said)}")
+    return done.stdout

@@ -1,0 +1,334 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fetchers for what the Debian feed downloads. All verify a sha256 that something signed or pinned vouches for.
+
+apt-source://PACKAGE;suite=SUITE[;version=VERSION]
+    A source package; unpacks like `dpkg-source -x`, patches applied, into `source` (or ;subdir=).
+apt-binary://PACKAGE;suite=SUITE[;version=VERSION][;with=PATTERN]
+    A binary package for DEB_HOST_ARCH, and those of its dependencies whose names match the shell pattern;
+    unpacks its files into `root`.
+apt-closure://VARIABLE;suite=SUITE[;prefer=SUITE:VARIABLE]
+    The packages that VARIABLE lists with all they depend on, as for an empty system; `prefer` names packages
+    to take from another suite where that fits together. Unpacks the .deb files themselves into `debs`.
+pypi-wheel://PROJECT;version=VERSION;python=3.13;platform=TAG;sha256sum=DIGEST
+    A wheel for the target, by pip as the machine configures it; unpacks into `wheel`.
+
+Debian's archive moves: where VERSION is gone, the newest one is taken and a warning says so. What a URL
+brought is kept as a record, a JSON file in DL_DIR, next to the files it names. do_fetch copies both into
+WORKDIR (see keep()), so that DL_DIR may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import zipfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import bb
+from bb.fetch2 import FetchData, FetchError, FetchMethod, ParameterError, UnpackError
+
+from . import apt, host, tree
+
+NETWORK_VARIABLES = tuple(bb.fetch2.FETCH_EXPORT_VARS)
+
+
+@dataclass
+class Record:
+    """What a URL brought: the files, and for each package its version and origin."""
+
+    url: str
+    files: list[apt.ArchiveFile]
+    origins: dict[str, str] = field(default_factory=dict)
+    mirror: dict[str, str | None] = field(default_factory=dict)
+
+    def write(self, path: Path) -> None:
+        tree.write_atomically(path, json.dumps(asdict(self), indent=1) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> Record:
+        data = json.loads(path.read_text())
+        data["files"] = [apt.ArchiveFile(**file) for file in data["files"]]
+        return cls(**data)
+
+    def is_complete(self, directory: Path) -> bool:
+        return all(apt.is_intact(directory / file.name, file) for file in self.files)
+
+
+class RecordedMethod(FetchMethod):
+    """A method whose result is a record in DL_DIR and files beside it."""
+
+    url_type = ""
+    required: tuple[str, ...] = ()
+
+    def supports(self, ud: FetchData, d: Any) -> bool:
+        return bool(ud.type == self.url_type)
+
+    def supports_checksum(self, ud: FetchData) -> bool:
+        return False  # bb's own checksums: the record has each file's
+
+    def try_premirror(self, ud: FetchData, d: Any) -> bool:
+        return False
+
+    def cleanup_upon_failure(self) -> bool:
+        return False
+
+    def urldata_init(self, ud: FetchData, d: Any) -> None:
+        for name in self.required:
+            if name not in ud.parm:
+                raise ParameterError(f"It needs ;{name}=", ud.url)
+        digest = hashlib.sha256(self.identity(ud, d).encode()).hexdigest()[:12]
+        ud.localfile = f"records/{ud.host}_{digest}.json"
+        ud.needdonestamp = False
+
+    def identity(self, ud: FetchData, d: Any) -> str:
+        """What the record depends on."""
+        return f"{ud.url} {d.getVar('DEB_HOST_ARCH')}"
+
+    def record_path(self, ud: FetchData, d: Any) -> Path:
+        return Path(d.getVar("DL_DIR"), ud.localfile)
+
+    def directory(self, d: Any) -> Path:
+        return Path(d.getVar("DL_DIR"), "files")
+
+    def need_update(self, ud: FetchData, d: Any) -> bool:
+        path = self.record_path(ud, d)
+        try:
+            record = Record.read(path)
+        except FileNotFoundError:
+            return True
+        except (ValueError, TypeError, KeyError) as error:
+            bb.warn(f"{path} is damaged ({error}): fetching {ud.url} again")
+            return True
+        for file in record.files:
+            if not apt.is_intact(self.directory(d) / file.name, file):
+                bb.note(f"{file.name} is missing or not what was downloaded: fetching it again")
+                return True
+        return False
+
+    def download(self, ud: FetchData, d: Any) -> None:
+        bb.fetch2.check_network_access(d, f"{self.url_type} {ud.host}", ud.url)
+        try:
+            record = self.fetch(ud, d)
+        except apt.AptError as error:
+            raise FetchError(str(error), ud.url) from None
+        record.write(self.record_path(ud, d))
+
+    def fetch(self, ud: FetchData, d: Any) -> Record:
+        raise NotImplementedError
+
+    def kept(self, ud: FetchData, d: Any) -> tuple[Record, Path]:
+        """The record and the folder of its files in this recipe's WORKDIR."""
+        directory = Path(d.getVar("FETCHED_DIR"))
+        return Record.read(directory / Path(ud.localfile).name), directory
+
+
+class AptMethod(RecordedMethod):
+    """What is common to the archive's fetchers."""
+
+    required = ("suite",)
+
+    def archive(self, ud: FetchData, d: Any, prefer: dict[str, list[str]] | None = None) -> apt.Archive:
+        if main := d.getVar("DEBIAN_MIRROR"):
+            mirror = apt.Mirror(main, d.getVar("DEBIAN_SECURITY_MIRROR"))
+        else:
+            mirror = apt.host_mirror()
+        suites = [ud.parm["suite"], *(suite for suite in prefer or {} if suite != ud.parm["suite"])]
+        state = Path(d.getVar("DL_DIR"), "apt")
+        return apt.Archive(state, mirror, suites, d.getVar("DEB_HOST_ARCH"), prefer, network_environment(d))
+
+    def exact_or_newest(
+        self, ud: FetchData, fetch: Callable[[str | None], list[apt.ArchiveFile]]
+    ) -> list[apt.ArchiveFile]:
+        version = ud.parm.get("version")
+        try:
+            return fetch(version)
+        except apt.AptError as error:
+            if version is None:
+                raise
+            files = fetch(None)
+            bb.warn(
+                f"{ud.host} {version} cannot be had from Debian any more ({error}); "
+                f"using {files[0].version} of {ud.parm['suite']} instead"
+            )
+            return files
+
+    def recorded(self, ud: FetchData, archive: apt.Archive, files: list[apt.ArchiveFile]) -> Record:
+        origins = {file.package: f"Debian {ud.parm['suite']}" for file in files}
+        return Record(ud.url, files, origins, asdict(archive.mirror))
+
+
+class AptSource(AptMethod):
+    url_type = "apt-source"
+
+    def fetch(self, ud: FetchData, d: Any) -> Record:
+        archive = self.archive(ud, d)
+        files = self.exact_or_newest(ud, lambda v: archive.source(ud.host, v, self.directory(d)))
+        files.sort(key=lambda file: not file.name.endswith(".dsc"))
+        return self.recorded(ud, archive, files)
+
+    def unpack(self, ud: FetchData, rootdir: str, d: Any) -> None:
+        record, directory = self.kept(ud, d)
+        target = Path(rootdir, ud.parm.get("subdir", "source"))
+        shutil.rmtree(target, ignore_errors=True)
+        # the signed index vouches for the .dsc: its own signature needs no key here
+        command = ["dpkg-source", "--no-check", "--extract", str(directory / record.files[0].name), str(target)]
+        run_unpacker(command, ud)
+
+
+class AptBinary(AptMethod):
+    url_type = "apt-binary"
+
+    def fetch(self, ud: FetchData, d: Any) -> Record:
+        archive, to = self.archive(ud, d), self.directory(d)
+        files = self.exact_or_newest(ud, lambda v: archive.binary(ud.host, v, to))
+        if pattern := ud.parm.get("with"):
+            for name in archive.dependencies(ud.host):
+                if fnmatch.fnmatchcase(name, pattern):
+                    files += archive.binary(name, None, to)
+        return self.recorded(ud, archive, files)
+
+    def unpack(self, ud: FetchData, rootdir: str, d: Any) -> None:
+        record, directory = self.kept(ud, d)
+        target = Path(rootdir, ud.parm.get("subdir", "root"))
+        target.mkdir(parents=True, exist_ok=True)
+        for file in record.files:
+            run_unpacker(["dpkg-deb", "--extract", str(directory / file.name), str(target)], ud)
+
+
+class AptClosure(AptMethod):
+    url_type = "apt-closure"
+
+    def packages(self, ud: FetchData, d: Any) -> list[str]:
+        return sorted(set((d.getVar(ud.host) or "").split()))
+
+    def preferred(self, ud: FetchData, d: Any) -> dict[str, list[str]]:
+        if "prefer" not in ud.parm:
+            return {}
+        suite, _, variable = ud.parm["prefer"].partition(":")
+        return {suite: sorted((d.getVar(variable) or "").split())}
+
+    def identity(self, ud: FetchData, d: Any) -> str:
+        return f"{super().identity(ud, d)} {self.packages(ud, d)} {self.preferred(ud, d)}"
+
+    def fetch(self, ud: FetchData, d: Any) -> Record:
+        packages, prefer, to = self.packages(ud, d), self.preferred(ud, d), self.directory(d)
+        if not packages:
+            raise FetchError(f"{ud.host} lists no packages", ud.url)
+        archive = self.archive(ud, d, prefer)
+        try:
+            files, origins = archive.closure(packages, to)
+        except apt.AptError as error:
+            if not prefer:
+                raise
+            suite, names = next(iter(prefer.items()))
+            bb.warn(
+                f"{' '.join(names)} of {suite} cannot be had or no longer fit {ud.parm['suite']} ({error}): "
+                f"using those of {ud.parm['suite']}, so OP-TEE's test suite may be of another version than OP-TEE OS"
+            )
+            archive = self.archive(ud, d)
+            files, origins = archive.closure(packages, to)
+        return Record(ud.url, files, origins, asdict(archive.mirror))
+
+    def unpack(self, ud: FetchData, rootdir: str, d: Any) -> None:
+        record, directory = self.kept(ud, d)
+        target = Path(rootdir, ud.parm.get("subdir", "debs"))
+        target.mkdir(parents=True, exist_ok=True)
+        for file in record.files:
+            tree.link_or_copy(directory / file.name, target / file.name)
+
+
+class PypiWheel(RecordedMethod):
+    url_type = "pypi-wheel"
+    required = ("version", "python", "platform", "sha256sum")
+
+    def fetch(self, ud: FetchData, d: Any) -> Record:
+        directory = self.directory(d) / "pip" / ud.parm["sha256sum"]
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir(parents=True)
+        requirement = directory / "requirement.txt"
+        requirement.write_text(f"{ud.host}=={ud.parm['version']} --hash=sha256:{ud.parm['sha256sum']}\n")
+        command = [d.getVar("PYTHON_HOST"), "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
+        command += ["--implementation=cp", f"--python-version={ud.parm['python']}", f"--dest={directory}"]
+        command += [f"--platform={platform}" for platform in ud.parm["platform"].split(",")]
+        command += ["--require-hashes", f"--requirement={requirement}"]
+        done = subprocess.run(command, env=network_environment(d), text=True, capture_output=True)
+        bb.plain(done.stdout)
+        if done.returncode:
+            raise FetchError(f"pip: {done.stderr.strip().splitlines()[-1:]}", ud.url)
+        (wheel,) = directory.glob("*.whl")
+        file = apt.ArchiveFile(wheel.name, wheel.stat().st_size, ud.parm["sha256sum"])
+        wheel.replace(self.directory(d) / wheel.name)
+        shutil.rmtree(directory)
+        return Record(ud.url, [file], {ud.host: "PyPI"})
+
+    def unpack(self, ud: FetchData, rootdir: str, d: Any) -> None:
+        record, directory = self.kept(ud, d)
+        with zipfile.ZipFile(directory / record.files[0].name) as wheel:
+            wheel.extractall(Path(rootdir, ud.parm.get("subdir", "wheel")))
+
+
+def network_environment(d: Any) -> dict[str, str]:
+    """The caller's proxies and pip settings, which a task's clean environment lacks."""
+    original = d.getVar("BB_ORIGENV", False)
+    env = dict(os.environ, HOME=d.getVar("HOST_HOME"), LC_ALL="C.UTF-8", PATH=host.SYSTEM_PATH)
+    for name in original.keys():
+        if name in NETWORK_VARIABLES or re.match(r"PIP_|SSL_CERT|XDG_CONFIG", name):
+            env[name] = original.getVar(name)
+    return env
+
+
+def run_unpacker(command: list[str], ud: FetchData) -> None:
+    done = subprocess.run(command, text=True, capture_output=True)
+    if done.returncode:
+        raise UnpackError(f"{command[0]}: {done.stderr.strip()}", ud.url)
+
+
+def recorded_urls(d: Any) -> list[FetchData]:
+    fetcher = bb.fetch2.Fetch([], d) if (d.getVar("SRC_URI") or "").split() else None
+    return [ud for ud in fetcher.ud.values() if isinstance(ud.method, RecordedMethod)] if fetcher else []
+
+
+def download(d: Any) -> None:
+    """do_fetch. Our own methods have no mirrors to try: what they cannot do is said once."""
+    recorded = recorded_urls(d)
+    for ud in recorded:
+        ud.setup_localpath(d)
+        if ud.method.need_update(ud, d):
+            ud.method.download(ud, d)
+    others = [url for url in (d.getVar("SRC_URI") or "").split() if url not in {ud.url for ud in recorded}]
+    if others:
+        bb.fetch2.Fetch(others, d).download()
+
+
+def keep(d: Any) -> None:
+    """After do_fetch: keep what was fetched in WORKDIR, whatever becomes of DL_DIR."""
+    kept = Path(d.getVar("FETCHED_DIR"))
+    shutil.rmtree(kept, ignore_errors=True)
+    for ud in recorded_urls(d):
+        kept.mkdir(parents=True, exist_ok=True)
+        record_path = ud.method.record_path(ud, d)
+        shutil.copy(record_path, kept)
+        for file in Record.read(record_path).files:
+            tree.link_or_copy(ud.method.directory(d) / file.name, kept / file.name)
+
+
+def records(d: Any) -> list[Record]:
+    """What this recipe's URLs brought; for tasks after do_fetch."""
+    return [ud.method.kept(ud, d)[0] for ud in recorded_urls(d)]
+
+
+def register() -> None:
+    for method in (AptBinary(), AptClosure(), AptSource(), PypiWheel()):
+        if all(type(known).__name__ != type(method).__name__ for known in bb.fetch2.methods):
+            bb.fetch2.methods.append(method)
+
+
+register()

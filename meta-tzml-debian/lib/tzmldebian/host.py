@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The build host: what it must have, said in one line before anything is parsed."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import bb
+
+# Debian keeps the administrator's commands out of a normal user's PATH.
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def run(command: list[str], **options: Any) -> str:
+    """Run a command of a task; its output. A failure ends the task with what the command said last."""
+    done = subprocess.run(command, text=True, capture_output=True, **options)
+    if done.stderr:
+        bb.plain(done.stderr.rstrip())
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+        bb.fatal(f"{command[0]}: {said[-1]}")
+    return done.stdout
+
+
+def home() -> str:
+    """The user's own home folder: kas gives BitBake a temporary one."""
+    return pwd.getpwuid(os.getuid()).pw_dir
+
+
+def become_root_command() -> str:
+    """What wraps the worker of [fakeroot] tasks."""
+    if os.getuid() == 0:
+        return "env"
+    return "unshare --user --map-root-user --map-auto --"
+
+
+def machines(d: Any) -> dict[str, Path]:
+    layers = [Path(layer) for layer in d.getVar("BBLAYERS").split()]
+    return {conf.stem: conf for layer in layers for conf in sorted(layer.glob("conf/machine/*.conf"))}
+
+
+def check(d: Any) -> None:
+    """Check what every build needs; bb.fatal() with one line that says what to do."""
+    machine, known = d.getVar("MACHINE"), machines(d)
+    if machine not in known:
+        bb.fatal(
+            f'MACHINE is "{machine}", which no layer knows; known: {", ".join(sorted(known))}. '
+            "Set `machine:` in the kas manifest"
+        )
+    link_tools(d)
+
+
+def link_tools(d: Any) -> None:
+    """Fill HOSTTOOLS_DIR, the PATH of all tasks, with links to HOSTTOOLS."""
+    directory = Path(d.getVar("HOSTTOOLS_DIR"))
+    directory.mkdir(parents=True, exist_ok=True)
+    missing = []
+    for tool in d.getVar("HOSTTOOLS").split():
+        if not _link_tool(directory, tool):
+            missing.append(tool)
+    for tool in d.getVar("HOSTTOOLS_NONFATAL").split():
+        _link_tool(directory, tool)
+    if missing:
+        bb.fatal(f"this host lacks {', '.join(missing)}: run tools/bootstrap, which installs what a build needs")
+
+
+def _link_tool(directory: Path, tool: str) -> bool:
+    found = shutil.which(tool, path=SYSTEM_PATH)
+    link = directory / tool
+    if found is None:
+        link.unlink(missing_ok=True)
+        return False
+    if not link.is_symlink() or os.readlink(link) != found:
+        link.unlink(missing_ok=True)
+        link.symlink_to(found)
+    return True
+
+
+def check_foreign_execution(d: Any) -> None:
+    """Package scripts of the target run on the host: by itself if it is of the same kind, else by emulation."""
+    if os.uname().machine == "aarch64":
+        return
+    handler = Path("/proc/sys/fs/binfmt_misc/qemu-aarch64")
+    if not handler.exists():
+        bb.fatal(
+            "this host's kernel does not know how to run arm64 programs (binfmt_misc has no qemu-aarch64): "
+            "run tools/bootstrap as root"
+        )
+
+
+def check_subordinate_ids() -> None:
+    """A normal user needs ids to own the target's files with."""
+    if os.getuid() == 0:
+        return
+    user = pwd.getpwuid(os.getuid()).pw_name
+    for name in ("/etc/subuid", "/etc/subgid"):
+        path = Path(name)
+        entries = path.read_text().splitlines() if path.exists() else []
+        if not any(line.split(":")[0] in (user, str(os.getuid())) for line in entries):
+            bb.fatal(
+                f"{name} has no range for {user}, which making a root file system as a normal user needs: "
+                f"run `sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}`"
+            )

@@ -1,0 +1,23 @@
+# The boot loader of the normal world, as Debian builds it; trusted-firmware-a packs it into the firmware.
+
+SUMMARY = "Das U-Boot"
+HOMEPAGE = "https://www.denx.de/wiki/U-Boot/"
+LICENSE = "GPL-2.0-or-later"
+
+UBOOT_PACKAGE = "${@d.getVar('UBOOT_BINARY').split(':')[0]}"
+UBOOT_FILE = "${@d.getVar('UBOOT_BINARY').split(':')[1]}"
+SRC_URI = "apt-binary://${UBOOT_PACKAGE};suite=${DEBIAN_SUITE}"
+
+inherit debian-binary deploy
+
+PACKAGE_ARCH = "${MACHINE_ARCH}"
+FILES_TAKEN = "${UBOOT_FILE}"
+
+do_install:append() {
+    install -m 0644 ${S}/${UBOOT_FILE} ${D}${nonarch_libdir}/u-boot/u-boot.bin
+}
+
+# Part of the firmware: nothing to deploy but what image.json says of it.
+do_deploy() {
+    :
+}
