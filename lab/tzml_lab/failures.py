@@ -1,0 +1,69 @@
+"""Failures of a target: what kind, where it stopped, and what the consoles said last."""
+
+from __future__ import annotations
+
+import enum
+
+from tzml_lab.console import ConsoleRecord
+from tzml_lab.lines import World
+
+
+class FailureClass(enum.Enum):
+    """Whose problem a failure is."""
+
+    boot = "the image does not boot"
+    infrastructure = "the lab's own machinery failed"
+    test = "the target failed during a test"
+
+
+class TargetError(Exception):
+    """The target cannot do what was asked of it.
+
+    Args:
+        kind: whose problem it is
+        what: what happened, in one line
+        state: the strategy's state that was to be reached
+        record: the consoles, whose last lines are part of the message
+
+    """
+
+    def __init__(
+        self, kind: FailureClass, what: str, *, state: str = "", record: ConsoleRecord | None = None
+    ) -> None:
+        self.kind = kind
+        self.state = state
+        self.what = what
+        self.consoles = last_lines(record) if record else ""
+        super().__init__(str(self))
+
+    @property
+    def summary(self) -> str:
+        """One line."""
+        where = f"on the way to state {self.state}: " if self.state else ""
+        return f"{self.kind.name} failure: {where}{self.what}"
+
+    def __str__(self) -> str:
+        return f"{self.summary}\n{self.consoles}".rstrip()
+
+
+def last_lines(record: ConsoleRecord, count: int = 12) -> str:
+    """The end of both consoles."""
+    parts = []
+    for world in World:
+        parts.append(f"last lines of the {world.name} world's console:")
+        parts += [f"  {line}" for line in record.tail(world, count) or ["(nothing)"]]
+    return "\n".join(parts)
+
+
+def fault_of(record: ConsoleRecord) -> TargetError | None:
+    """The error for a fault that the consoles show, if they show one."""
+    fault = record.fault
+    if not fault:
+        return None
+    if fault.kind == "machine-ended":
+        kind = FailureClass.infrastructure
+    elif "login" in record.progress.reached:
+        kind = FailureClass.test
+    else:
+        kind = FailureClass.boot
+    return TargetError(kind, f"{fault.what}, {fault.seconds:.1f} s after power-on", record=record)

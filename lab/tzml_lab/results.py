@@ -1,0 +1,71 @@
+"""The folder of one run: JUnit XML, timings, console logs, image.json."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tzml.errors import TzmlError
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where a run leaves its results, and what it needs only while it lasts.
+
+    Args:
+        path: `<results>/<timestamp>-<environment>`
+        started: when the run began (UTC, ISO 8601)
+
+    """
+
+    path: Path
+    started: str
+
+    @classmethod
+    def named(cls, results: Path, environment: str) -> RunFolder:
+        """A folder that does not exist yet."""
+        now = datetime.now(UTC)
+        name = f"{now:%Y%m%d-%H%M%S}-{environment}"
+        number = 1
+        while (results / name).exists():  # two runs in one second
+            number += 1
+            name = f"{now:%Y%m%d-%H%M%S}-{number}-{environment}"
+        return cls(results.resolve() / name, now.isoformat(timespec="seconds"))
+
+    def create(self) -> None:
+        """Make the folder, and let `<results>/latest` lead to it. Raises TzmlError."""
+        try:
+            self.scratch.mkdir(parents=True)
+            link = self.path.with_name(f"latest.{os.getpid()}")
+            link.symlink_to(self.path.name)
+            link.replace(self.path.with_name("latest"))
+        except OSError as error:
+            raise TzmlError(
+                f"cannot write results to {self.path}: {error.strerror}", "give another folder with --results"
+            ) from error
+
+    @property
+    def junit(self) -> Path:
+        return self.path / "junit.xml"
+
+    @property
+    def timings(self) -> Path:
+        return self.path / "timings.json"
+
+    @property
+    def scratch(self) -> Path:
+        """Disks that a run writes to; gone afterwards."""
+        return self.path / "scratch"
+
+    def finish(self) -> None:
+        """Remove what is of no use after the run."""
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+
+def host() -> dict[str, str | int]:
+    """What this machine is, as far as times depend on it."""
+    return {"machine": platform.machine(), "system": platform.platform(), "cpus": os.cpu_count() or 1}

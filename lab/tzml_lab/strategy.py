@@ -1,0 +1,208 @@
+"""One strategy for every machine with OP-TEE: off, booted, shell, tee."""
+# mypy: allow-subclassing-any, allow-untyped-calls, allow-untyped-decorators, disable-error-code="import-untyped"
+
+from __future__ import annotations
+
+import enum
+import time
+from collections.abc import Callable
+
+import attr
+from labgrid import step, target_factory
+from labgrid.driver import ExecutionError, ShellDriver
+from labgrid.protocol import ConsoleProtocol, PowerProtocol
+from labgrid.strategy import Strategy, StrategyError
+from pexpect import TIMEOUT
+
+from tzml.errors import TzmlError
+from tzml_lab.console import ConsoleRecord
+from tzml_lab.failures import FailureClass, TargetError, fault_of
+from tzml_lab.lines import World
+from tzml_lab.secureconsole import SecureConsoleDriver
+from tzml_lab.timescale import scaled
+from tzml_lab.timings import Timings
+
+
+class Status(enum.IntEnum):
+    """States in their order; each includes the ones before it."""
+
+    unknown = enum.auto()
+    off = enum.auto()
+    booted = enum.auto()
+    shell = enum.auto()
+    tee = enum.auto()
+
+    @classmethod
+    def named(cls, status: Status | str) -> Status:
+        """A status from its name. Raises StrategyError."""
+        if isinstance(status, cls) and status is not cls.unknown:
+            return status
+        known = [state.name for state in cls if state is not cls.unknown]
+        if status not in known:
+            raise StrategyError(f"there is no state {status}; the states are {', '.join(known)}")
+        return cls[str(status)]
+
+
+@target_factory.reg_driver
+@attr.s(eq=False)
+class TrustZoneStrategy(Strategy):
+    """off → booted (login prompt) → shell (logged in) → tee (OP-TEE and tee-supplicant answer).
+
+    The first failure on the way breaks the strategy: it is raised in full once, and everything after it
+    fails at once with its summary. A target that reached its state and fails later, in a test, is started
+    anew by the next transition.
+
+    Args:
+        boot_timeout (int): optional, seconds from power-on to the login prompt
+        silence_timeout (int): optional, seconds without a word from the normal world after which a boot hangs
+        tee_timeout (int): optional, seconds from the shell until tee-supplicant runs
+
+    All are multiplied by the environment variable LG_TIME_SCALE.
+
+    """
+
+    bindings = {  # noqa: RUF012 (how labgrid declares them)
+        "power": PowerProtocol,
+        "console": ConsoleProtocol,
+        "shell": ShellDriver,
+        "secure_console": {SecureConsoleDriver, None},
+    }
+
+    boot_timeout: int = attr.ib(default=180, validator=attr.validators.instance_of(int))
+    silence_timeout: int = attr.ib(default=60, validator=attr.validators.instance_of(int))
+    tee_timeout: int = attr.ib(default=60, validator=attr.validators.instance_of(int))
+
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        self.status = Status.unknown
+        self.seconds: dict[str, list[float]] = {}
+        self.boots: list[dict[str, float]] = []
+        self._steps: dict[Status, Callable[[], None]] = {
+            Status.off: self._power_off,
+            Status.booted: self._boot,
+            Status.shell: self._log_in,
+            Status.tee: self._await_tee,
+        }
+        self._suspicion = ""
+
+    @property
+    def record(self) -> ConsoleRecord:
+        """What the consoles said."""
+        record: ConsoleRecord = self.console.record
+        return record
+
+    @step(args=["status"])
+    def transition(self, status: Status | str) -> None:
+        """Bring the target into that state. Raises TargetError, or StrategyError once that has happened."""
+        self._raise_if_broken()
+        wanted = Status.named(status)
+        if self._lost or (wanted < self.status and wanted is not Status.shell):
+            self._reach(Status.off)
+        for state in Status:
+            if self.status < state <= wanted:
+                self._reach(state)
+        self.status = wanted
+
+    @step(args=["status"])
+    def force(self, status: Status | str) -> None:
+        """Take the target's word that it is in that state: for boards that are, during development."""
+        self._raise_if_broken()
+        wanted = Status.named(status)
+        try:
+            self.target.activate(self.console)
+            self.target.activate(self.power)
+            if wanted >= Status.shell:
+                self.target.activate(self.shell)
+        except (TargetError, TIMEOUT) as error:
+            self.broken = self._failure(error, wanted)
+            raise self.broken from error
+        self.status = wanted
+
+    def suspect(self, reason: str) -> None:
+        """The target may be unusable: the next transition starts it anew."""
+        self.logger.warning("the target will be started anew: %s", reason)
+        self._suspicion = reason
+
+    def add_times(self, timings: Timings) -> None:
+        """Add how long every complete boot took to reach each stage, and every transition each state."""
+        for boot in self.boots:
+            if "login" in boot:
+                for stage, seconds in boot.items():
+                    timings.add(f"boot/{stage}", [seconds])
+        for state, samples in self.seconds.items():
+            timings.add(f"state/{state}", samples)
+
+    @property
+    def _lost(self) -> bool:
+        """The target is no longer in the state it had reached."""
+        fault = self.record.progress.fault
+        return self.status > Status.off and bool(fault or self._suspicion)
+
+    def _raise_if_broken(self) -> None:
+        if self.broken:
+            raise StrategyError(f"not tried again after this: {self.broken.summary}")
+
+    def _reach(self, state: Status) -> None:
+        start = time.monotonic()
+        try:
+            self._steps[state]()
+        except (TargetError, TzmlError, TIMEOUT, ExecutionError) as error:
+            self.broken = self._failure(error, state)
+            raise self.broken from error
+        self.seconds.setdefault(state.name, []).append(time.monotonic() - start)
+        self.status = state
+
+    def _failure(self, error: Exception, state: Status) -> TargetError:
+        """The same error, with the state it kept the target from and both consoles."""
+        if isinstance(error, TargetError):
+            return TargetError(error.kind, error.what, state=state.name, record=self.record)
+        if isinstance(error, TzmlError):
+            return TargetError(FailureClass.infrastructure, str(error), state=state.name)
+        what = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return fault_of(self.record) or TargetError(FailureClass.boot, what, state=state.name, record=self.record)
+
+    def _power_off(self) -> None:
+        for driver in (self.shell, self.console):
+            self.target.deactivate(driver)
+        self.target.activate(self.power)
+        self.power.off()
+        self._suspicion = ""
+
+    def _boot(self) -> None:
+        self.target.activate(self.console)  # before power, so that nothing is lost
+        self.power.on()
+        try:
+            self._await_login()
+        finally:
+            self.boots.append(dict(self.record.progress.reached))
+
+    def _await_login(self) -> None:
+        record = self.record
+        while not record.wait(lambda: "login" in record.progress.reached, 0.5):
+            failure = fault_of(record)
+            if failure:
+                raise failure
+            # OP-TEE's console tells nothing of a hang: it may go on to talk while Linux is dead
+            silence = record.silent_for(World.normal)
+            if silence > scaled(self.silence_timeout):
+                what = f"the boot hangs: no output for {silence:.0f} s; {record.progress}"
+                raise TargetError(FailureClass.boot, what)
+            if record.seconds > scaled(self.boot_timeout):
+                what = f"no login prompt within {record.seconds:.0f} s; {record.progress}"
+                raise TargetError(FailureClass.boot, what)
+
+    def _log_in(self) -> None:
+        self.target.activate(self.shell)
+        # a serial line has no size, and 80 columns break commands in two
+        self.shell.run_check("stty columns 1000")
+
+    def _await_tee(self) -> None:
+        ready = "test -c /dev/tee0 && grep -qx tee-supplicant /proc/[0-9]*/comm"
+        if self.shell.poll_until_success(ready, timeout=scaled(self.tee_timeout)):
+            return
+        missing = (
+            "tee-supplicant does not run"
+            if self.shell.run("test -c /dev/tee0")[2] == 0
+            else "there is no /dev/tee0"
+        )
+        raise TargetError(FailureClass.boot, f"{missing} {scaled(self.tee_timeout):.0f} s after login")

@@ -1,0 +1,104 @@
+"""OP-TEE's test program, xtest: read what it prints, line by line."""
+
+from __future__ import annotations
+
+import enum
+import re
+from dataclasses import dataclass, field
+
+_NAME = r"[a-z0-9]+_\d{4}(?:_\w+)?"  # regression_1001, regression_4007_dh
+_CASE = re.compile(rf"^\* ({_NAME})(?: (.*))?$")
+_SUBCASE = re.compile(rf"^o ({_NAME}\.\S+)")
+_SUBCASE_END = re.compile(rf"^  ({_NAME}\.\S+) (OK|FAILED)\b")
+_CASE_END = re.compile(rf"^  ({_NAME}) (OK|FAILED)\b")
+_TOTAL = re.compile(r"^(\d+) (subtest|test case)s? of which (\d+) failed$")
+_SKIP = re.compile(r"\bskip", re.IGNORECASE)
+# On a UART that both worlds share, lines of OP-TEE and of the kernel come in between
+_NOISE = re.compile(r"^(?:\[ *\d+\.\d+\] |[DIEF]/(?:T[CA]|LD):)")
+
+
+class Outcome(enum.Enum):
+    """How a case ended; `unfinished` when it did not."""
+
+    ok = "OK"
+    failed = "FAILED"
+    skipped = "skipped"
+    unfinished = "unfinished"
+
+
+@dataclass
+class Case:
+    """One case: its seconds, how each of its subcases ended, and everything it printed."""
+
+    name: str
+    title: str
+    outcome: Outcome = Outcome.unfinished
+    seconds: float = 0.0
+    subcases: dict[str, Outcome] = field(default_factory=dict)
+    lines: list[str] = field(default_factory=list)
+
+    @property
+    def skip_reason(self) -> str:
+        """What the case said about skipping, if it did."""
+        return next((line.strip() for line in self.lines if _SKIP.search(line)), "")
+
+
+@dataclass(frozen=True)
+class Total:
+    """A line of xtest's summary."""
+
+    count: int
+    failed: int
+
+
+class Parser:
+    """Cases and totals of one run of xtest, as far as it has come."""
+
+    def __init__(self) -> None:
+        self.cases: dict[str, Case] = {}
+        self.totals: dict[str, Total] = {}
+        self.current: Case | None = None
+        self._subcase = ""
+        self._start = 0.0
+
+    def feed(self, line: str, now: float) -> None:
+        """Read a line without its end, which came at `now` (seconds on any clock that goes forward)."""
+        if _NOISE.match(line):
+            return
+        if match := _CASE.match(line):
+            self._begin(match[1], match[2] or "", now)
+        elif match := _TOTAL.match(line):
+            self.totals[match[2]] = Total(int(match[1]), int(match[3]))
+        elif self.current:
+            self._inside(self.current, line, now)
+
+    def _begin(self, name: str, title: str, now: float) -> None:
+        self.current = self.cases[name] = Case(name, title)
+        self._start, self._subcase = now, ""
+
+    def _inside(self, case: Case, line: str, now: float) -> None:
+        case.seconds = now - self._start
+        if (match := _CASE_END.match(line)) and match[1] == case.name:
+            case.outcome = _case_outcome(case, Outcome(match[2]))
+            self.current = None
+            return
+        case.lines.append(line)
+        if match := _SUBCASE.match(line):
+            self._subcase = match[1]
+            case.subcases[match[1]] = Outcome.unfinished
+        elif match := _SUBCASE_END.match(line):
+            _end_subcase(case, match[1], Outcome(match[2]))
+            self._subcase = ""
+        elif self._subcase and _SKIP.search(line):
+            case.subcases[self._subcase] = Outcome.skipped
+
+
+def _end_subcase(case: Case, name: str, said: Outcome) -> None:
+    skipped = case.subcases.get(name) is Outcome.skipped and said is Outcome.ok
+    case.subcases[name] = Outcome.skipped if skipped else said
+
+
+def _case_outcome(case: Case, said: Outcome) -> Outcome:
+    """A case that only said that it skips has tested nothing, though xtest calls it OK."""
+    tested = any(outcome is Outcome.ok for outcome in case.subcases.values())
+    return Outcome.skipped if said is Outcome.ok and case.skip_reason and not tested else said

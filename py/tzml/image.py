@@ -1,0 +1,128 @@
+"""A built image: the deploy folder that image.json describes (docs/image.md)."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from pydantic import BaseModel, Field, ValidationError
+
+from tzml.errors import TzmlError
+
+FORMAT = 1
+
+
+class ImageFile(BaseModel):
+    """A file of the deploy folder: what it is to the machine that boots, and what it must contain."""
+
+    role: str
+    path: str = Field(pattern=r"^[A-Za-z0-9._+-]+(/[A-Za-z0-9._+-]+)*$")
+    size: int
+    sha256: str
+
+
+class Component(BaseModel):
+    """Something the image was made from."""
+
+    name: str
+    version: str
+
+
+class Emulator(BaseModel):
+    """The machine that QEMU has to be."""
+
+    program: str
+    machine: str
+    cpu: str
+    cpus: int
+    memory_mib: int
+    network_device: str
+    disk_interface: str
+
+
+class Description(BaseModel):
+    """What image.json says, as far as booting and testing need it."""
+
+    format: int
+    machine: str
+    files: list[ImageFile]
+    components: list[Component]
+    kernel_arguments: str
+    emulator: Emulator | None
+
+
+class Image:
+    """A deploy folder whose image.json was read.
+
+    Args:
+        folder: the deploy folder
+        description: what image.json says
+        digest: SHA-256 of image.json, which has the digests of all files: it names the whole image
+
+    """
+
+    def __init__(self, folder: Path, description: Description, digest: str) -> None:
+        self.folder = folder
+        self.description = description
+        self.digest = digest
+
+    @property
+    def components(self) -> dict[str, str]:
+        """The version of every component."""
+        return {component.name: component.version for component in self.description.components}
+
+    def path(self, role: str) -> Path:
+        """Where the file with that role is. Raises TzmlError."""
+        return self.folder / self._file(role).path
+
+    def sha256(self, role: str) -> str:
+        """The digest that the file with that role must have. Raises TzmlError."""
+        return self._file(role).sha256
+
+    def _file(self, role: str) -> ImageFile:
+        for file in self.description.files:
+            if file.role == role:
+                return file
+        raise TzmlError(f"the image in {self.folder} has no {role}", rebuild(self.folder))
+
+    def verify(self) -> None:
+        """Compare every file with its digest. Raises TzmlError for the first that differs."""
+        for file in self.description.files:
+            path = self.folder / file.path
+            try:
+                with path.open("rb") as stream:
+                    found = hashlib.file_digest(stream, "sha256").hexdigest()
+            except OSError as error:
+                raise TzmlError(f"{path} cannot be read: {error.strerror}", rebuild(self.folder)) from error
+            if found != file.sha256:
+                raise TzmlError(
+                    f"{path} is not what was built: its SHA-256 differs from image.json's", rebuild(self.folder)
+                )
+
+
+def rebuild(folder: Path) -> str:
+    """What to do about an image that is missing or damaged."""
+    return f"build it: kas build kas/{folder.name}.yml"
+
+
+def load_image(folder: Path) -> Image:
+    """Read the image.json of a deploy folder. Raises TzmlError."""
+    path = folder / "image.json"
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError as error:
+        raise TzmlError(f"there is no image in {folder}", rebuild(folder)) from error
+    except OSError as error:
+        raise TzmlError(f"{path} cannot be read: {error.strerror}", rebuild(folder)) from error
+    try:
+        description = Description.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise TzmlError(f"{path}: {f'{place}: ' if place else ''}{first['msg']}", rebuild(folder)) from error
+    if description.format != FORMAT:
+        raise TzmlError(
+            f"{path} has format {description.format}; this program knows format {FORMAT}",
+            f"use the tzml it was built with, or {rebuild(folder)}",
+        )
+    return Image(folder, description, hashlib.sha256(text).hexdigest())
