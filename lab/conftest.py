@@ -1,0 +1,152 @@
+"""pytest in the lab: environments by name, a folder for each run, failures that say where."""
+# mypy: disable-error-code="import-untyped"
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from labgrid import Environment
+from labgrid.pytestplugin.hooks import LABGRID_ENV_KEY
+
+from tzml.errors import TzmlError
+from tzml_lab import environment as environments
+from tzml_lab.console import ConsoleRecord
+from tzml_lab.failures import TargetError, last_lines
+from tzml_lab.results import RunFolder, host
+from tzml_lab.strategy import TrustZoneStrategy
+from tzml_lab.timings import Timings
+
+RUN_FOLDER = pytest.StashKey[RunFolder]()
+TIMINGS = pytest.StashKey[Timings]()
+FAILURES = pytest.StashKey[dict[str, TargetError]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("tzml lab")
+    group.addoption("--results", metavar="FOLDER", type=Path, default=environments.ROOT / "results",
+                    help="where the folder of this run is made (default: results/ of the repository)")  # fmt: skip
+    group.addoption("--xtest", choices=("part", "full"), default="part",
+                    help="how much of OP-TEE's regression suite to run (default: some minutes of it)")  # fmt: skip
+
+
+@pytest.hookimpl(tryfirst=True)  # labgrid reads the options in its own, which is trylast
+def pytest_configure(config: pytest.Config) -> None:
+    # a CI job that is cancelled must not leave a machine behind: end as after Ctrl-C
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    config.stash[FAILURES] = {}
+    try:
+        environments.set_variables()
+        name = config.option.lg_env or os.environ.get("LG_ENV")
+        if not name:
+            return
+        path = environments.find(name)
+        environments.check_syntax(path)
+    except TzmlError as error:
+        raise pytest.UsageError(str(error)) from error
+    config.option.lg_env = str(path)
+    run = config.stash[RUN_FOLDER] = RunFolder.named(config.option.results, path.stem)
+    config.option.xmlpath = config.option.xmlpath or str(run.junit)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    environment = session.config.stash[LABGRID_ENV_KEY]
+    if not environment or session.config.option.collectonly:
+        return
+    run = session.config.stash[RUN_FOLDER]
+    try:
+        environments.check_host(environment)
+        run.create()
+    except TzmlError as error:
+        raise pytest.UsageError(str(error)) from error
+    environments.use_folders(environment, run_folder=run.path, scratch=run.scratch)
+    context = {"environment": Path(environment.config_file).stem, "started": run.started, "host": host()}
+    session.config.stash[TIMINGS] = Timings(context | environments.context(environment, run.path))
+
+
+@pytest.hookimpl(trylast=True)  # after the target is off
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    timings = session.config.stash.get(TIMINGS, None)
+    if timings is None:
+        return
+    run = session.config.stash[RUN_FOLDER]
+    for strategy in _strategies(session.config):
+        strategy.add_times(timings)
+    timings.write(run.timings)
+    run.finish()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if config.stash.get(TIMINGS, None) is None:
+        return
+    terminalreporter.section("lab", sep="-")
+    for name, failure in config.stash[FAILURES].items():
+        terminalreporter.line(f"{name}: {failure.summary}", red=True)
+    terminalreporter.line(f"results: {os.path.relpath(config.stash[RUN_FOLDER].path)}")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a target when there is none; labgrid would fail on a `strategy` without environment."""
+    if not item.config.stash[LABGRID_ENV_KEY] and "env" in getattr(item, "fixturenames", ()):
+        pytest.skip("needs a target: give --lg-env")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> Iterator[None]:
+    report = yield
+    for name, value in item.user_properties if call.when == "call" else ():
+        if name == "seconds":  # on the target, as opposed to those of looking a result up
+            report.duration = value
+    error = call.excinfo.value if call.excinfo else None
+    if isinstance(error, TargetError):
+        # its message says where the target stopped; where our code stood does not matter
+        report.longrepr = call.excinfo.getrepr(style="value", chain=False)
+        item.user_properties.append(("failure_class", error.kind.name))
+        item.config.stash[FAILURES].setdefault(item.nodeid, error)
+    elif report.failed:
+        report.sections += [("consoles", last_lines(strategy.record)) for strategy in _strategies(item.config)]
+    return report
+
+
+def _strategies(config: pytest.Config) -> list[TrustZoneStrategy]:
+    """The strategies of the targets in use."""
+    environment: Environment | None = config.stash[LABGRID_ENV_KEY]
+    targets = environment.targets.values() if environment else []
+    return [d for target in targets for d in target.drivers if isinstance(d, TrustZoneStrategy)]
+
+
+@pytest.fixture(scope="session")
+def run_folder(request: pytest.FixtureRequest, env: Environment) -> Path:
+    """Where this run leaves its results."""
+    return request.config.stash[RUN_FOLDER].path
+
+
+@pytest.fixture(scope="session")
+def timings(request: pytest.FixtureRequest, env: Environment) -> Timings:
+    """What was measured; ends up in timings.json."""
+    return request.config.stash[TIMINGS]
+
+
+@pytest.fixture
+def record(strategy: TrustZoneStrategy) -> ConsoleRecord:
+    """What the consoles said."""
+    return strategy.record
+
+
+@pytest.fixture
+def shell(target: Any, strategy: TrustZoneStrategy) -> Any:
+    """A shell on the target's console."""
+    strategy.transition("shell")
+    return target.get_driver("ShellDriver")
+
+
+@pytest.fixture
+def tee(target: Any, strategy: TrustZoneStrategy) -> Any:
+    """A shell on the target's console, with OP-TEE at work."""
+    strategy.transition("tee")
+    return target.get_driver("ShellDriver")

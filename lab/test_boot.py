@@ -1,0 +1,52 @@
+"""The image boots: every stage is seen, Linux is healthy, both worlds talk."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from tzml_lab.progress import STAGES
+
+
+def test_stages_come_in_order(shell, record):
+    reached = record.progress.reached
+    assert list(reached) == [stage.name for stage in STAGES]
+    assert list(reached.values()) == sorted(reached.values())
+
+
+def test_linux_is_arm64(shell):
+    assert shell.run_check("uname -m") == ["aarch64"]
+
+
+def test_systemd_has_started_everything(shell):
+    shell.run("systemctl is-system-running --wait", timeout=60)
+    assert shell.run_check("systemctl list-units --failed --plain --no-legend") == []
+
+
+def test_linux_finds_optee(tee):
+    assert tee.run_check("ls /dev/tee0 /dev/teepriv0") == ["/dev/tee0", "/dev/teepriv0"]
+    (revision,) = tee.run_check(
+        "cat /sys/class/tee/tee0/revision 2>/dev/null || dmesg | grep -o 'optee: revision.*'"
+    )
+    assert revision
+
+
+@pytest.mark.lg_feature("secure-console")
+def test_secure_world_says_its_version(tee, target, record):
+    console = target.get_driver("SecureConsoleDriver")
+    _, _, match, _ = console.expect(rb"OP-TEE version: (\S+)", timeout=5)
+    assert match[1]
+    assert "Primary CPU switching to normal world boot" in console.text()
+
+
+@pytest.mark.lg_feature("network")
+def test_files_travel_over_ssh(tee, target, tmp_path):
+    ssh = target.get_driver("ConsoleTrustSSHDriver")
+    data = bytes(range(256)) * 4096
+    there, back = tmp_path / "there", tmp_path / "back"
+    there.write_bytes(data)
+    ssh.put(str(there), "/tmp/travels")
+    assert ssh.run_check("sha256sum /tmp/travels")[0].split()[0] == hashlib.sha256(data).hexdigest()
+    ssh.get("/tmp/travels", str(back))
+    assert back.read_bytes() == data

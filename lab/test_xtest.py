@@ -1,0 +1,75 @@
+"""OP-TEE's own test suite: xtest runs once, and each of its cases is a test here."""
+
+from __future__ import annotations
+
+import pytest
+from labgrid.pytestplugin.hooks import LABGRID_ENV_KEY
+
+from tzml_lab import xtestcases
+from tzml_lab.environment import image_of
+from tzml_lab.timescale import scaled
+from tzml_lab.xtest import Outcome, Total
+from tzml_lab.xtestrun import XtestRun
+
+# Seconds without a line; the longest that a case is silent under emulation is far below
+SILENCE = 300
+
+
+def recorded(config: pytest.Config) -> tuple[str, list[str]]:
+    """The version of xtest there is a list of cases for, the image's or the nearest one, and the list."""
+    environment = config.stash[LABGRID_ENV_KEY]
+    components = image_of(environment.config).components if environment else {}
+    version = xtestcases.nearest_version(components.get("optee-test"))
+    return version, xtestcases.recorded_cases(version)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "case" in metafunc.fixturenames:
+        filters = xtestcases.FILTERS[metafunc.config.option.xtest]
+        metafunc.parametrize("case", xtestcases.matching(recorded(metafunc.config)[1], filters))
+
+
+def selected(session: pytest.Session) -> tuple[str, ...]:
+    """What to let xtest run: the cases whose tests were selected."""
+    chosen = [
+        item.callspec.params["case"] for item in session.items if getattr(item, "originalname", "") == "test_case"
+    ]
+    filters = xtestcases.FILTERS[session.config.option.xtest]
+    whole = xtestcases.matching(recorded(session.config)[1], filters)
+    return filters if not chosen or chosen == whole else tuple(chosen)
+
+
+@pytest.fixture(scope="module")
+def xtest(request, target, strategy, run_folder):
+    strategy.transition("tee")
+    shell = target.get_driver("ShellDriver")
+    filters = selected(request.session)
+    run = XtestRun(shell, strategy.record, filters, silence=scaled(SILENCE), log=run_folder / "xtest.log")
+    yield run
+    if not run.stop():
+        strategy.suspect("xtest could not be stopped")
+
+
+def test_case(xtest, case, request):
+    result = xtest.case(case)
+    if xtest.failure:
+        pytest.skip(f"not run: {xtest.failure.what}")
+    assert result, f"xtest ended with exit status {xtest.exit_status} without {case} having ended"
+    request.node.user_properties += [("seconds", round(result.seconds, 3)), ("subcases", len(result.subcases))]
+    if result.outcome is Outcome.skipped:
+        pytest.skip(result.skip_reason)
+    assert result.outcome is Outcome.ok, "\n".join(result.lines[-40:])
+
+
+def test_totals(xtest, request, timings):
+    """Xtest's own verdict agrees, and it ran the cases of the list: no fewer and no others."""
+    xtest.finish()
+    version, cases = recorded(request.config)
+    expected = xtestcases.matching(cases, xtest.filters)
+    ran = xtest.parser.cases
+    hint = f"lab/data has the cases of xtest {version}; `python -m tzml_lab.xtestcases` makes a list for another"
+    assert list(ran) == expected, hint
+    assert xtest.parser.totals["test case"] == Total(len(expected), failed=0)
+    assert xtest.parser.totals["subtest"].failed == 0
+    assert xtest.exit_status == 0
+    timings.add("xtest/all", [sum(case.seconds for case in ran.values())])
