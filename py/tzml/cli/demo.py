@@ -1,0 +1,47 @@
+"""`tzml demo`: what `make demo` runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from tzml.demo.report import load_report
+from tzml.demo.steps import Step, run_step
+
+ROOT = Path(__file__).parents[3]
+BIN = Path(sys.executable).parent
+
+IMAGE = Step(
+    "building the image",
+    [BIN / "kas", "build", "kas/qemu.yml"],
+    log="kas.log",
+    # BitBake: NOTE: Running task 12 of 87 (…/optee-os_4.10.0.bb:do_compile)
+    progress=r"Running task (?P<done>\d+) of (?P<total>\d+) \(.*/(?P<what>[^/]+)\)",
+    failure=r"ERROR: .*",
+)
+LAB = Step(
+    "booting and testing",
+    [BIN / "pytest", "lab", "--lg-env", "qemu.yaml", "-v", "-k", "boot or xtest or inference"],
+    log="demo-lab.log",
+    # pytest: lab/test_boot.py::test_login PASSED      [ 12%]
+    progress=r"(?P<what>\S+::\S+) \w+ +\[ *(?P<done>\d+)%\]",
+    failure=r"(FAILED|ERROR) .*",
+)
+
+
+@click.command("demo")
+@click.option("--only", type=click.Choice(["image", "lab"]), help="Only this half.")
+def command(only: str | None) -> None:
+    """Build the image, boot it under QEMU, test it, and show a table of results.
+
+    What is already built is not built again.
+    """
+    console = Console(highlight=False)
+    for name, step in (("image", IMAGE), ("lab", LAB)):
+        if only in (None, name):
+            run_step(step, ROOT, console)
+    if only is None:
+        console.print(load_report(ROOT / "results" / "latest"))

@@ -1,0 +1,87 @@
+"""Run a long command with a progress bar, its whole output in a log file."""
+
+from __future__ import annotations
+
+import collections
+import os
+import re
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from tzml.errors import TzmlError
+
+# On a terminal there is a bar; in a log, a line every so many seconds.
+QUIET_SECONDS = 20
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command, run in the project's root.
+
+    `progress` is a pattern with the groups done, total (100 without it) and what; lines that match
+    `failure` are shown when the command fails.
+    """
+
+    title: str
+    command: Sequence[str | Path]
+    log: str
+    progress: str
+    failure: str
+
+
+def run_step(step: Step, root: Path, console: Console) -> None:
+    """Run the step. Raises TzmlError if it fails, with its last lines and the log's path."""
+    log = root / "build" / "logs" / step.log
+    log.parent.mkdir(parents=True, exist_ok=True)
+    shown = log.relative_to(root)
+    console.print(f"[bold]{step.title}[/bold] (log: {shown})")
+    started = time.monotonic()
+    code = _run(step, root, log, console)
+    if code:
+        raise TzmlError(
+            f"{step.title} failed with exit code {code}:\n{_tail(log, step.failure)}", f"the full log is {shown}"
+        )
+    console.print(f"  done in {time.monotonic() - started:.0f} s")
+
+
+def _run(step: Step, root: Path, log: Path, console: Console) -> int:
+    columns = (SpinnerColumn(), BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    pattern = re.compile(step.progress)
+    reported = time.monotonic()
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with (
+        log.open("w") as file,
+        Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress,
+        subprocess.Popen(
+            step.command, cwd=root, env=environment, text=True, errors="replace",
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        ) as process,
+    ):  # fmt: skip
+        bar = progress.add_task("starting", total=None)
+        assert process.stdout
+        for line in process.stdout:
+            file.write(line)
+            file.flush()
+            found = pattern.search(line)
+            if not found:
+                continue
+            groups = found.groupdict()
+            done, total = int(groups["done"]), int(groups.get("total") or 100)
+            progress.update(bar, completed=done, total=total, description=groups["what"])
+            if not console.is_terminal and time.monotonic() - reported > QUIET_SECONDS:
+                reported = time.monotonic()
+                console.print(f"  {done} of {total}: {groups['what']}", soft_wrap=True)
+    return process.returncode
+
+
+def _tail(log: Path, failure: str, count: int = 12) -> str:
+    """The lines that say what failed, or else the last ones."""
+    lines = log.read_text(errors="replace").splitlines()
+    found = [line for line in lines if re.match(failure, line)]
+    return "\n".join(collections.deque(found or lines, maxlen=count))
