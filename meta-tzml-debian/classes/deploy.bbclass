@@ -4,7 +4,7 @@
 #   DEPLOY_ROLE[<role>] = "<file>"            a file of DEPLOYDIR
 #   DEPLOY_LOAD_ADDRESS[<role>] = "0x..."     where the machine loads it, if it is told
 #   DEPLOY_VERSION, DEPLOY_ORIGIN             by default those of the Debian package that was fetched
-#   ${DEPLOY_FACTS}                           a JSON file a task may write: more facts, by topic
+#   ${DEPLOY_FACTS}                           a JSON file do_deploy may write: more keys of image.json
 
 DEPLOYDIR = "${WORKDIR}/deploy-${PN}"
 DEPLOY_MANIFEST = "${TMPDIR}/deploy-manifests/${MACHINE}/${PN}.json"

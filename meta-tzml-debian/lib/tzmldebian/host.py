@@ -20,7 +20,7 @@ def run(command: list[str], **options: Any) -> str:
     """Run a command of a task; its output. A failure ends the task with what the command said last."""
     done = subprocess.run(command, text=True, capture_output=True, **options)
     if done.stderr:
-        bb.plain(done.stderr.rstrip())
+        print(done.stderr.rstrip(), flush=True)  # into the task's log
     if done.returncode:
         said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
         bb.fatal(f"{command[0]}: {said[-1]}")

@@ -20,7 +20,9 @@ SCRIPTS = ("pkg_preinst", "pkg_postinst", "pkg_prerm", "pkg_postrm")
 
 
 def split(d: Any) -> None:
-    """Move each file of D to the first of PACKAGES whose FILES match it."""
+    """Copy each file of D to the first of PACKAGES whose FILES match it. No PACKAGES: nothing to divide."""
+    if not (d.getVar("PACKAGES") or "").split():
+        return
     image, destination = Path(d.getVar("D")), Path(d.getVar("PKGDEST"))
     left = {path for path in _walk(image)}
     for package in d.getVar("PACKAGES").split():
@@ -120,7 +122,7 @@ def version(d: Any) -> str:
 
 def write_debs(d: Any) -> None:
     built = Path(d.getVar("DEB_BUILD_DIR"))
-    for package in d.getVar("PACKAGES").split():
+    for package in (d.getVar("PACKAGES") or "").split():
         root = Path(d.getVar("PKGDEST"), package)
         for script in SCRIPTS:
             if d.getVar(f"{script}:{package}"):
@@ -158,7 +160,11 @@ def _write_deb(d: Any, package: str, root: Path, built: Path) -> None:
     control.mkdir(mode=0o755)
     text = "".join(f"{key}: {value.strip()}\n" for key, value in fields.items() if value and value.strip())
     control.joinpath("control").write_text(text)
-    configuration = sorted(f"/{p.relative_to(root)}" for p in files if p.relative_to(root).parts[0] == "etc")
+    configuration = sorted(
+        f"/{path.relative_to(root)}"
+        for path in files
+        if path.relative_to(root).parts[0] == "etc" and not path.is_symlink()
+    )
     if configuration:
         control.joinpath("conffiles").write_text("\n".join(configuration) + "\n")
     command = ["dpkg-deb", "--root-owner-group", "-Zzstd", "-z1", "--build", str(root), str(built)]
