@@ -40,6 +40,13 @@ class Emulator(BaseModel):
     disk_interface: str
 
 
+class SecureMemory(BaseModel):
+    """Bytes that OP-TEE has, and what of it TAs can have."""
+
+    tzdram_size: int
+    ta_size: int
+
+
 class Description(BaseModel):
     """What image.json says, as far as booting and testing need it."""
 
@@ -49,6 +56,7 @@ class Description(BaseModel):
     components: list[Component]
     kernel_arguments: str
     emulator: Emulator | None
+    secure_memory: SecureMemory
 
 
 class Image:
