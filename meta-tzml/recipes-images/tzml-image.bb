@@ -5,4 +5,11 @@ LICENSE = "Apache-2.0"
 
 inherit core-image
 
-IMAGE_INSTALL = ""
+IMAGE_INSTALL = " \
+    optee-test \
+    python3-tzml \
+    tzml \
+    tzml-models \
+    tzml-ta \
+    tzml-test \
+"
