@@ -72,12 +72,16 @@ class _Sign:
 _SIGNS = (
     _Sign("kernel-panic", "Linux panicked", re.compile(r"\bKernel panic - not syncing")),
     _Sign("kernel-oops", "Linux crashed", re.compile(r"\bInternal error: ")),
-    _Sign("optee-panic", "OP-TEE panicked", re.compile(r"^[EF]/TC:\S* (\d+ )?(Panic|Core \w+-abort)\b")),
+    _Sign("optee-panic", "OP-TEE panicked", re.compile(r"^[EF]/TC:\S*\s+(\d+\s+)?(Panic|Core \w+-abort)\b")),
     _Sign(
         "firmware-panic", "TF-A panicked", re.compile(r"^(PANIC (at|in) |Unhandled .*[Ee]xception (in|from) EL)")
     ),
     _Sign("no-boot", "U-Boot found nothing to boot", re.compile(r"^=>$"), prompt=True),
-    _Sign("no-root", "the initramfs found no root file system", re.compile(r"^\(initramfs\)$"), prompt=True),
+    _Sign(
+        "no-root",
+        "the initramfs gave up",
+        re.compile(r"^initramfs: (.* did not appear|cannot mount|.* has no /)"),
+    ),
     _Sign("emergency", "systemd went into emergency mode", re.compile(r"^You are in emergency mode")),
 )
 

@@ -16,7 +16,8 @@ class ImageFile(BaseModel):
     """A file of the deploy folder: what it is to the machine that boots, and what it must contain."""
 
     role: str
-    path: str = Field(pattern=r"^[A-Za-z0-9._+-]+(/[A-Za-z0-9._+-]+)*$")
+    # below the folder: no part of it begins with a dot
+    path: str = Field(pattern=r"^[A-Za-z0-9_+-][A-Za-z0-9._+-]*(/[A-Za-z0-9_+-][A-Za-z0-9._+-]*)*$")
     size: int
     sha256: str
 
