@@ -18,8 +18,7 @@ do_deploy[cleandirs] = "${DEPLOYDIR}"
 do_deploy[dirs] = "${B}"
 do_deploy[postfuncs] += "tzml_publish_deployed"
 do_deploy[vardeps] += "DEPLOY_ROLE DEPLOY_LOAD_ADDRESS"
-# not beside do_populate_sysroot: its hard links touch what do_deploy may be reading
-addtask deploy after do_populate_sysroot before do_build
+addtask deploy after do_install before do_build
 
 python tzml_publish_deployed() {
     tzmldebian.imagejson.publish(d)

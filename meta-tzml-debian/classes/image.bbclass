@@ -44,8 +44,9 @@ do_rootfs[cleandirs] = "${IMAGE_ROOTFS}"
 do_rootfs[depends] = "debian-rootfs:do_bootstrap"
 do_rootfs[fakeroot] = "1"
 do_rootfs[file-checksums] += "${SSH_KEY}.pub:True"
-do_rootfs[recrdeptask] = "do_package_write_deb"
+do_rootfs[recrdeptask] = "do_package_qa do_package_write_deb"
 do_rootfs[vardeps] += "${ROOTFS_POSTPROCESS_COMMAND}"
+do_rootfs[file-checksums] += "${TZML_LIB}/rootfs.py:True"
 python do_rootfs() {
     tzmldebian.rootfs.assemble(d)
     for command in d.getVar("ROOTFS_POSTPROCESS_COMMAND").replace(";", " ").split():
@@ -60,6 +61,7 @@ tzml_authorize_key() {
 
 do_image[doc] = "make the disk of IMAGE_ROOTFS"
 do_image[fakeroot] = "1"
+do_image[file-checksums] += "${TZML_LIB}/rootfs.py:True"
 python do_image() {
     tzmldebian.rootfs.make_ext4(d)
 }
@@ -87,6 +89,7 @@ do_image_complete[doc] = "write image.json"
 IMAGE_COMPONENTS = "${EXTRA_IMAGEDEPENDS} optee-test"
 do_image_complete[depends] = "${@' '.join(recipe + ':do_deploy' for recipe in d.getVar('IMAGE_COMPONENTS').split())}"
 do_image_complete[vardeps] += "KERNEL_CMDLINE"
+do_image_complete[file-checksums] += "${TZML_LIB}/imagejson.py:True"
 python do_image_complete() {
     tzmldebian.imagejson.write(d)
 }

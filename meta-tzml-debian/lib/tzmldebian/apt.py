@@ -27,7 +27,9 @@ LISTS_AGE_SECONDS = 24 * 3600
 INSTALL = ("install", "--yes", "--no-install-recommends")
 
 URI_LINE = re.compile(r"^'(?P<uri>[^']+)' (?P<name>\S+) (?P<size>\d+) SHA256:(?P<sha256>[0-9a-f]{64})$")
-SIMULATED = re.compile(r"^Inst (?P<package>\S+) \((?P<version>\S+) (?P<origin>[^\[)]*?)(?:, [^\[)]*)? \[(?P<arch>\S+)\]\)")
+SIMULATED = re.compile(
+    r"^Inst (?P<package>\S+) \((?P<version>\S+) (?P<origin>[^\[)]*?)(?:, [^\[)]*)? \[(?P<arch>\S+)\]\)"
+)
 
 
 class AptError(Exception):

@@ -257,7 +257,7 @@ class AptClosure(AptMethod):
             suite, names = next(iter(prefer.items()))
             bb.warn(
                 f"{' '.join(names)} of {suite} cannot be had or no longer fit {ud.parm['suite']} ({error}): "
-                f"using those of {ud.parm['suite']}, so OP-TEE's test suite may be of another version than OP-TEE OS"
+                f"using those of {ud.parm['suite']}, so xtest may be of another version than OP-TEE OS"
             )
             archive = self.archive(ud, d)
             files, origins = archive.closure(packages, to)
@@ -305,7 +305,7 @@ def network_environment(d: Any) -> dict[str, str]:
     """The caller's proxies and pip settings, which a task's clean environment lacks."""
     original = d.getVar("BB_ORIGENV", False)
     env = dict(os.environ, HOME=d.getVar("HOST_HOME"), LC_ALL="C.UTF-8", PATH=host.SYSTEM_PATH)
-    for name in original.keys():
+    for name in original:
         if name in NETWORK_VARIABLES or re.match(r"PIP_|SSL_CERT|XDG_CONFIG", name):
             env[name] = original.getVar(name)
     return env

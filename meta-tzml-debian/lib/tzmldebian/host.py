@@ -75,7 +75,7 @@ def _link_tool(directory: Path, tool: str) -> bool:
     if found is None:
         link.unlink(missing_ok=True)
         return False
-    if not link.is_symlink() or os.readlink(link) != found:
+    if not link.is_symlink() or str(link.readlink()) != found:
         link.unlink(missing_ok=True)
         link.symlink_to(found)
     return True

@@ -25,17 +25,21 @@ def settings(conf_mk: Path) -> dict[str, str]:
 
 
 def memory(conf: dict[str, str], tee_elf: Path) -> dict[str, int]:
-    """The secure memory in bytes. OP-TEE's core gets its virtual range, TAs and their stacks what is left."""
+    """The secure memory in bytes: all of it, what OP-TEE's core is linked to fill, and what that leaves for TAs.
+
+    What the core allocates while it boots (page tables, thread stacks) comes out of the TAs' part, too; the
+    statistics PTA has the exact figure on the target.
+    """
     base, size = int(conf["CFG_TZDRAM_START"], 0), int(conf["CFG_TZDRAM_SIZE"], 0)
     with tee_elf.open("rb") as stream:
         symbols = ELFFile(stream).get_section_by_name(".symtab")
-        (end,) = symbols.get_symbol_by_name("_end_of_ram")
-        core = end["st_value"] - base
-    if not 0 < core < size:
-        bb.fatal(f"{tee_elf}: the core's memory ends at {end['st_value']:#x}, outside of {base:#x} + {size:#x}")
+        start, end = (symbols.get_symbol_by_name(name)[0]["st_value"] for name in ("__text_start", "__end"))
+    if not base <= start < end < base + size:
+        bb.fatal(f"{tee_elf}: the core lies at {start:#x} to {end:#x}, outside of {base:#x} + {size:#x}")
     test_pool = 0
     if conf.get("CFG_SECURE_DATA_PATH") == "y" and "CFG_TEE_SDP_MEM_BASE" not in conf:
         test_pool = int(conf["CFG_TEE_SDP_MEM_SIZE"], 0)
+    core = end - base
     return {
         "tzdram_base": base,
         "tzdram_size": size,
@@ -50,8 +54,22 @@ def deploy(d: Any) -> None:
     conf = settings(image / "usr/share/optee-os/conf.mk")
     shutil.copy(image / "usr/share/optee-os/tee.elf", target)
     shutil.copy(d.getVar("TA_SIGN_KEY_PUBLIC"), target / "ta-signing.pub.pem")
-    kit = ["tar", "--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--mtime=@" + d.getVar("SOURCE_DATE_EPOCH")]
-    kit += ["--zstd", "-cf", str(target / "ta-dev-kit.tar.zst"), "-C", str(image / "usr/include/optee"), "export-user_ta"]
+    kit = [
+        "tar",
+        "--sort=name",
+        "--owner=0",
+        "--group=0",
+        "--numeric-owner",
+        "--mtime=@" + d.getVar("SOURCE_DATE_EPOCH"),
+    ]
+    kit += [
+        "--zstd",
+        "-cf",
+        str(target / "ta-dev-kit.tar.zst"),
+        "-C",
+        str(image / "usr/include/optee"),
+        "export-user_ta",
+    ]
     host.run(kit)
     facts = {
         "secure_memory": memory(conf, target / "tee.elf"),

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import configparser
-import glob
 import os
 import re
 import shutil
@@ -16,6 +15,7 @@ import bb
 from . import host, tree
 
 ELF_MAGIC = b"\x7fELF"
+ELF_AARCH64 = 183
 SCRIPTS = ("pkg_preinst", "pkg_postinst", "pkg_prerm", "pkg_postrm")
 
 
@@ -24,7 +24,7 @@ def split(d: Any) -> None:
     if not (d.getVar("PACKAGES") or "").split():
         return
     image, destination = Path(d.getVar("D")), Path(d.getVar("PKGDEST"))
-    left = {path for path in _walk(image)}
+    left = set(_walk(image))
     for package in d.getVar("PACKAGES").split():
         root = destination / package
         root.mkdir(parents=True)
@@ -54,8 +54,7 @@ def _walk(root: Path) -> list[Path]:
 def _matching(image: Path, patterns: list[str]) -> set[Path]:
     found: set[Path] = set()
     for pattern in patterns:
-        for name in glob.glob(pattern.lstrip("/"), root_dir=image):
-            path = image / name
+        for path in image.glob(pattern.strip("/")):
             found.add(path)
             if path.is_dir() and not path.is_symlink():
                 found.update(_walk(path))
@@ -80,6 +79,22 @@ def _strip(root: Path, strip: str) -> None:
         path.chmod(mode | 0o200)
         host.run([strip, "--strip-unneeded", "--remove-section=.comment", str(path)])
         path.chmod(mode)
+
+
+def check(d: Any) -> None:
+    """do_package_qa: no program of another machine, no path of this host."""
+    skip = (d.getVar("INSANE_SKIP") or "").split()
+    root, work = Path(d.getVar("PKGDEST")), d.getVar("TMPDIR").encode()
+    for path in _walk(root) if root.exists() else ():
+        if path.is_symlink() or not path.is_file():
+            continue
+        data = path.read_bytes()
+        name = f"{d.getVar('PN')}: /{path.relative_to(root)}"
+        foreign = data.startswith(ELF_MAGIC) and int.from_bytes(data[18:20], "little") != ELF_AARCH64
+        if foreign and "arch" not in skip:
+            bb.fatal(f"{name} is a program for another machine: build it with ${{CC}}")
+        if work in data and "buildpaths" not in skip:
+            bb.fatal(f"{name} contains the path of the build folder: pass CFLAGS, which map it to /usr/src")
 
 
 def enable_units(d: Any) -> None:

@@ -20,6 +20,8 @@ inherit nopackages
 
 require debian-packages.inc
 
+do_fetch[vardeps] += "DEBIAN_OPTEE_PACKAGES DEBIAN_PACKAGES"
+
 # What other recipes' packages depend on is here, under Debian's name or OE-core's.
 RPROVIDES:${PN} = "${DEBIAN_PACKAGES} ${@' '.join(name for name in (d.getVarFlags('DEBIAN_NAME') or {}) if name != 'doc')}"
 PACKAGES = "${PN}"
@@ -33,7 +35,8 @@ do_bootstrap[fakeroot] = "1"
 do_bootstrap[cleandirs] = "${B}"
 do_bootstrap[dirs] = "${B}"
 do_bootstrap[vardeps] += "SRC_URI"
+do_bootstrap[file-checksums] += "${TZML_LIB}/bootstrap.py:True"
 python do_bootstrap() {
-    tzmldebian.rootfs.bootstrap(d)
+    tzmldebian.bootstrap.bootstrap(d)
 }
 addtask bootstrap after do_unpack before do_build

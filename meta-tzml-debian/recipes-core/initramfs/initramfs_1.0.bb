@@ -16,6 +16,7 @@ inherit nopackages deploy
 
 do_compile[vardeps] += "INITRAMFS_MODULES"
 do_compile[cleandirs] = "${B}"
+do_compile[file-checksums] += "${TZML_LIB}/initramfs.py:True"
 python do_compile() {
     tzmldebian.initramfs.make(d)
 }

@@ -18,9 +18,11 @@ PACKAGE_ARCH = "${MACHINE_ARCH}"
 inherit python3native deploy
 
 require recipes-core/debian-rootfs/debian-packages.inc
+do_fetch[vardeps] += "DEBIAN_OPTEE_PACKAGES"
 
 do_compile[cleandirs] = "${B}"
 do_compile[file-checksums] += "${TA_SIGN_KEY}:True"
+do_compile[file-checksums] += "${TZML_LIB}/optee.py:True"
 python do_compile() {
     tzmldebian.optee.sign_again(d)
 }
