@@ -8,7 +8,7 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
 # Runs after OP-TEE has its console, and before it hands over to the normal world
-_LATE_FUNCTION = "boot_init_primary_late"
+_LATE_FUNCTION = "boot_init_primary_final"
 
 
 def without_optee_init(firmware: bytes, tee_elf: Path) -> bytes:

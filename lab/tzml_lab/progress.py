@@ -36,7 +36,7 @@ STAGES = tuple(
         ("u-boot", "U-Boot", r"^U-Boot (SPL )?\d{4}\.\d{2}"),
         ("kernel", "Linux kernel", r"^Starting kernel \.\.\.|\bBooting Linux( Kernel|\.\.\.| on physical CPU)"),
         ("systemd", "systemd", r"\bsystemd\[1\]: systemd \d+|^Welcome to "),
-        ("login", "login prompt", r"\blogin:$"),
+        ("login", "login prompt", r"\blogin:( \w+)?$"),
     )
 )  # fmt: skip
 _RESET = STAGES[0]

@@ -72,7 +72,8 @@ def _mmdebstrap(d: Any, archive: Path) -> None:
     _repository(debs)
     (record,) = fetch.records(d)
     tarball = build / "rootfs.tar"
-    command = ["mmdebstrap", "--mode=root", "--variant=custom", "--format=tar"]
+    # its mounts are its own: none is left behind, however it ends
+    command = ["unshare", "--mount", "--", "mmdebstrap", "--mode=root", "--variant=custom", "--format=tar"]
     command += [f"--architectures={d.getVar('DEB_HOST_ARCH')}"]
     # check/qemu wants a further package (arch-test) for what host.check_foreign_execution() has checked
     command += ["--skip=check/qemu,check/signed-by,download/empty"]

@@ -27,11 +27,6 @@ def run(command: list[str], **options: Any) -> str:
     return done.stdout
 
 
-def home() -> str:
-    """The user's own home folder: kas gives BitBake a temporary one."""
-    return pwd.getpwuid(os.getuid()).pw_dir
-
-
 def become_root_command() -> str:
     """What wraps the worker of [fakeroot] tasks."""
     if os.getuid() == 0:
