@@ -21,6 +21,13 @@ def _parse_shape(_: click.Context, __: click.Parameter, values: tuple[str, ...])
     return shapes
 
 
+def _parse_size(_: click.Context, __: click.Parameter, value: str) -> int:
+    match = re.fullmatch(r"([1-9]\d*)([KM]?)", value)
+    if not match:
+        raise click.BadParameter(f"{value!r} is not a number of bytes, as in 8M, 512K or 8388608")
+    return int(match[1]) << {"": 0, "K": 10, "M": 20}[match[2]]
+
+
 @click.command("compile")
 @click.argument("model", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Default: MODEL.tzm.")
@@ -33,6 +40,9 @@ def _parse_shape(_: click.Context, __: click.Parameter, values: tuple[str, ...])
 )
 @click.option("--input", "shapes", metavar="NAME=SHAPE", multiple=True, callback=_parse_shape,
               help="Shape of an input that the model leaves open, as in image=1x3x224x224.")  # fmt: skip
+@click.option("--secure-memory", default="8M", show_default=True, callback=_parse_size, metavar="SIZE",
+              help="Secure memory that the model may take, in bytes or with K or M; "
+              "weights that do not fit are streamed in each inference.")  # fmt: skip
 @click.option("--name", default="", help="The model's name. Default: the file's, without its ending.")
 @click.option("--model-version", default=1, show_default=True, type=click.IntRange(0, 2**63 - 1))
 def command(
@@ -41,6 +51,7 @@ def command(
     target: str,
     sign_key: Path | None,
     shapes: dict[str, tuple[int, ...]],
+    secure_memory: int,
     name: str,
     model_version: int,
 ) -> None:
@@ -49,6 +60,7 @@ def command(
         target=target,
         signing_key=load_signing_key(sign_key) if sign_key else None,
         shapes=shapes,
+        secure_memory=secure_memory,
         name=name,
         model_version=model_version,
     )
