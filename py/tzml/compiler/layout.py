@@ -10,7 +10,6 @@ Y. Liu et al., "Optimizing CNN Model Inference on CPUs", 2019.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +21,6 @@ from tzml.compiler.rewrite import Expr, Rewriter, const, constant, dtype_of, sha
 ELEMENTWISE = 0
 INJECTIVE = 2
 REDUCTION_THEN_ELEMENTWISE = 4
-OPAQUE = 8
 """TVM's OpPatternKind, by which FuseOps decides."""
 
 
@@ -110,8 +108,9 @@ class Layouts(Rewriter):
         array = constant(plain)
         if array is not None:
             result = Blocked(const(block_array(array, block, channels_last)), c, channels_last)
-        elif block == 1 and not channels_last:
-            result = Blocked(self.emit(relax.op.reshape(plain, (n, c, h, w, 1))), c)
+        elif block == (c if channels_last else 1):
+            blocks = c // block
+            result = Blocked(self.emit(relax.op.reshape(plain, (n, blocks, h, w, block))), c, channels_last)
         else:
             result = Blocked(self._block(plain, block, channels_last), c, channels_last)
         if isinstance(expression, relax.Var):
@@ -121,7 +120,8 @@ class Layouts(Rewriter):
     def to_plain(self, tensor: Blocked) -> Expr:
         """The tensor as the model knows it."""
         n, blocks, h, w, block = shape_of(tensor.data)
-        if tensor.is_full and (h * w == 1 or block == 1 and not tensor.channels_last):
+        alike = h * w == 1 or (blocks == 1 if tensor.channels_last else block == 1)
+        if tensor.is_full and alike:
             return self.emit(relax.op.reshape(tensor.data, tensor.shape))
 
         def element(*index: Expr) -> Expr:
@@ -163,9 +163,4 @@ def block_array(array: Any, block: int, channels_last: bool = False) -> Any:
     padded = np.zeros((n, -(-c // block) * block, h, w), array.dtype)
     padded[:, :c] = nchw
     return padded.reshape(n, -1, block, h, w).transpose(0, 1, 3, 4, 2)
-
-
-def elements(expression: Expr) -> int:
-    return math.prod(shape_of(expression))
-
 

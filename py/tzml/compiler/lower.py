@@ -19,6 +19,10 @@ from tvm import relax, s_tir, tirx
 from tzml.bundle import Access, DType
 from tzml.compiler.errors import CompileError
 from tzml.compiler.graph import Buffer, Call, Graph, Kernel, Port
+from tzml.compiler.kernels import isa_of
+from tzml.compiler.operators import choose_kernels
+from tzml.compiler.schedule import schedule_all
+from tzml.compiler.simplify import simplify
 
 # A local buffer from this size on becomes an argument; smaller ones stay on the stack (bytes).
 STACK_LIMIT = 1024
@@ -37,9 +41,12 @@ class Imported:
 
 def lower(imported: Imported, target: dict[str, str]) -> Graph:
     """Compile every kernel for `target` and list the calls. Raises CompileError."""
-    tvm_target = tvm.target.Target(target)
+    tvm_target, isa = tvm.target.Target(target), isa_of(target)
     with tvm_target:
-        module = _graph_passes()(imported.module)
+        module = choose_kernels(simplify(imported.module), isa.lanes)
+        module = _fusion_passes()(module)
+        module = schedule_all(module, isa)
+        module = _memory_passes()(module)
         functions = {g: f for g, f in module.functions.items() if isinstance(f, tirx.PrimFunc)}
         built, scratch = _build(functions, tvm_target)
     walk = _Walk(module, scratch)
@@ -47,22 +54,28 @@ def lower(imported: Imported, target: dict[str, str]) -> Graph:
     return Graph(inputs, outputs, tuple(walk.calls), _object_file(built))
 
 
-def _graph_passes() -> Any:
-    """Relax operators to calls of tensor functions that write into buffers they are given."""
+def _fusion_passes() -> Any:
+    """Relax operators to calls of tensor functions, each with what can be computed along with it."""
     t = relax.transform
     return tvm.transform.Sequential(
         [
-            t.FoldBatchnormToConv2D(),
             t.DecomposeOpsForInference(),
-            t.FoldConstant(),
             t.CanonicalizeBindings(),
             t.LegalizeOps(),
             t.AnnotateTIROpPattern(),
-            t.FoldConstant(),
             t.FuseOps(),
             t.FuseTIR(),
-            t.DeadCodeElimination(["main"]),
             t.RewriteDataflowReshape(),
+            t.DeadCodeElimination(["main"]),
+        ]
+    )
+
+
+def _memory_passes() -> Any:
+    """Calls of tensor functions to calls that write into buffers they are given."""
+    t = relax.transform
+    return tvm.transform.Sequential(
+        [
             t.ToNonDataflow(),
             t.RemovePurityChecking(),
             t.CallTIRRewrite(),

@@ -38,7 +38,9 @@ class Rewriter:
             with self.bb.dataflow():
                 for block in main.body.blocks:
                     for binding in block.bindings:
-                        self.values[binding.var] = self.bind(binding.var, binding.value)
+                        value = self.bind(binding.var, binding.value)
+                        if value is not None:
+                            self.values[binding.var] = value
                 result = self.bb.emit_output(self.output(main.body.body))
             self.bb.emit_func_output(result)
         module = self.bb.get()
@@ -47,7 +49,7 @@ class Rewriter:
         return tvm.IRModule({**functions, tvm.ir.GlobalVar("main"): function})
 
     def bind(self, variable: Any, value: Expr) -> Expr:
-        """What stands for `variable`, to which the old function binds `value`."""
+        """What stands for `variable`, to which the old function binds `value`; None if kept elsewhere."""
         if isinstance(value, relax.Call):
             return self.call(variable, value)
         return self.emit(self.translate(value))

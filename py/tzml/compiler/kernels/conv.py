@@ -19,7 +19,7 @@ from tvm import te, tirx
 
 from tzml.compiler.kernels.cover import Span, cover
 from tzml.compiler.kernels.fused import Fused, annotate
-from tzml.compiler.kernels.gemm import Accumulators, Operand, outer_product
+from tzml.compiler.kernels.gemm import Accumulators, Operand, Weights, outer_product
 from tzml.compiler.kernels.isa import Isa
 from tzml.compiler.kernels.scheduled import Scheduled
 from tzml.compiler.kernels.tiles import Section, Window, sections
@@ -195,7 +195,7 @@ class _Direct:
     # Loops
 
     def emit(self) -> Any:
-        data, weights = self.fused.inputs
+        data, weights = self.fused.operands
         conv = self.conv
         blocks = sum(section.count * section.vectors for section in self.sections)
         packed = tirx.decl_buffer((conv.groups * blocks * self.lanes * self.reduction,), "float32", "packed")
@@ -302,15 +302,16 @@ class _Direct:
                     x = p * conv.strides[1] + column * conv.dilation[1]
                     row.append(None if outside else x * conv.in_block + c * run.lane_stride)
                 taps.append(row)
-        outer_product(self.isa, tile, Operand(self.data, data), taps, Operand(self.weights, packed))
+        places = [v * tile.lanes for v in range(tile.vectors)]
+        weights = Weights(self.weights, packed, tile.vectors * tile.lanes, places)
+        outer_product(self.isa, tile, Operand(self.data, data), taps, weights)
 
     def _finish(self, tile: Accumulators, n: Expr, block: Expr, h: Expr, w: Expr) -> None:
         width = self.conv.out_size[1]
         for v in range(tile.vectors):
             for p in range(tile.pixels):
                 y, x = (tirx.floordiv(w + p, width), tirx.floormod(w + p, width)) if self.conv.is_pointwise else (h, w + p)
-                with T.vectorized(self.lanes) as lane:
-                    self.fused.store([n, block + v, y, x, lane], tile[p, v].element(lane))
+                self.fused.store_vector(tile[p, v], (n, block + v, y, x, 0), self.lanes)
 
 
 def _depth(lanes: int) -> int:

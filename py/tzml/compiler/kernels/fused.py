@@ -17,7 +17,7 @@ import tvm_ffi
 from tvm import ir, tirx
 from tvm.s_tir import SBlock
 
-from tzml.compiler.kernels.tir import Buffer, Expr, T, at, loads, primfunc, shape, substitute
+from tzml.compiler.kernels.tir import Buffer, Expr, T, Vector, at, loads, primfunc, shape, substitute
 
 KIND = "tzml.kernel"
 GEOMETRY = "tzml.geometry"
@@ -27,7 +27,7 @@ class NotFusable(Exception):
     """The blocks after an anchor are no epilogue; the function is scheduled like any other."""
 
 
-def annotate(kind: str, **geometry: Any) -> dict[str, str]:
+def annotate(kind: str, /, **geometry: Any) -> dict[str, str]:
     """Annotations for the TE computation that is to become an anchor."""
     return {KIND: kind, GEOMETRY: json.dumps(geometry, sort_keys=True)}
 
@@ -62,9 +62,11 @@ class Fused:
         self.geometry: dict[str, Any] = json.loads(str(anchor.annotations[GEOMETRY]))
         self.anchor: Buffer = anchor.writes[0].source
         before = _producers(blocks[: anchors[0]], anchor)
-        inputs = [region.source for block in [*before, anchor] for region in block.reads]
-        self.inputs: list[Buffer] = [p for p in self.parameters if any(p.same_as(i) for i in inputs)]
-        """The anchor's operands, in the order of the parameters."""
+        reads = [load.source for block in [*before, anchor] for load in loads(block.body)]
+        self.operands: list[Buffer] = [
+            read for read in reads if not read.same_as(self.anchor) and any(p.same_as(read) for p in self.parameters)
+        ]
+        """The parameters that the anchor reads, in the order of its definition."""
         rest = [block for block in blocks if block is not anchor and block not in before]
         self.stages = [_stage(block) for block in rest]
         self._check()
@@ -109,6 +111,14 @@ class Fused:
             values.append((stage.buffer, result))
             last = [substitute(i, dict(zip(stage.axes, index, strict=True))) for i in stage.index]
         T.buffer_store(self.output, values[-1][1], last)
+
+    def store_vector(self, vector: Vector, index: Sequence[Expr], lanes: int) -> None:
+        """`store` for the first `lanes` elements of a vector, along the last dimension from `index` on."""
+        if lanes == 1:
+            self.store(index, vector.element(0))
+            return
+        with T.vectorized(lanes) as lane:
+            self.store([*index[:-1], index[-1] + lane], vector.element(lane))
 
     def _check(self) -> None:
         """Every stage of the anchor's shape reads the ones before it where it is itself."""

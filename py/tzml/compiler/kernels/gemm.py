@@ -38,21 +38,31 @@ class Operand:
     offset: Expr
 
 
+@dataclass(frozen=True)
+class Weights:
+    """Rows of vectors in a flat buffer: row k's vector v is at `offset` + k · `step` + `places[v]`."""
+
+    buffer: Buffer
+    offset: Expr
+    step: int
+    places: Sequence[int]
+
+
 def outer_product(
-    isa: Isa, tile: Accumulators, data: Operand, taps: Sequence[Sequence[int | None]], weights: Operand
+    isa: Isa, tile: Accumulators, data: Operand, taps: Sequence[Sequence[int | None]], weights: Weights
 ) -> None:
     """Emit tile[p, v] += data[taps[k][p]] * weights[k, v] for every k.
 
     `taps[k][p]` is relative to `data.offset` and known when this is compiled; None stands for a zero,
-    of which nothing is emitted. Weights lie as [k][v][lane].
+    of which nothing is emitted.
     """
     scalars = _lanes_of_vectors(isa, data, taps) if isa.by_element else {}
     for k, row in enumerate(taps):
         if all(tap is None for tap in row):
             continue
         vectors = [
-            T.Bind(load(weights.buffer, weights.offset + (k * tile.vectors + v) * tile.lanes, tile.lanes))
-            for v in range(tile.vectors)
+            T.Bind(load(weights.buffer, weights.offset + (k * weights.step + place), tile.lanes))
+            for place in weights.places
         ]
         for p, tap in enumerate(row):
             if tap is None:

@@ -8,6 +8,7 @@ loaded once. Tiles at the border have code of their own, which leaves out what f
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import cache
@@ -60,6 +61,11 @@ class Stencil:
     def window(self) -> Window:
         return Window(self.size, self.out_size, self.kernel, self.strides, self.dilation, self.padding[:2])
 
+    @property
+    def is_global(self) -> bool:
+        """Whether it is the mean of an image."""
+        return self.kind == "avg" and self.kernel == self.size and self.out_size == (1, 1) and not any(self.padding)
+
     def annotation(self) -> dict[str, str]:
         return annotate("stencil", **asdict(self))
 
@@ -77,6 +83,11 @@ class Stencil:
             else:
                 total *= sum(tirx.Cast("int32", tirx.all(tap >= low, tap < high)) for tap in taps)
         return total
+
+
+def define_pool(data: Any, stencil: Stencil) -> Any:
+    """A pooling in TE."""
+    return define(data, None, stencil)
 
 
 def define(data: Any, weights: Any, stencil: Stencil) -> Any:
@@ -178,7 +189,7 @@ class _Emitter:
         self.tile = tile_size(isa, self.stencil)
 
     def emit(self) -> Scheduled:
-        data, *weights = self.fused.inputs
+        data, *weights = self.fused.operands
         stencil, packers = self.stencil, {}
         packed = None
         if weights:
@@ -189,6 +200,9 @@ class _Emitter:
         def body() -> None:
             self.data, self.packed = flat(data), packed
             with T.serial(stencil.batch) as n, T.serial(stencil.blocks) as block:
+                if stencil.is_global:
+                    self._whole(n, block)
+                    return
                 for rows, columns in itertools.product(*self._spans()):
                     for h in rows.starts():
                         for w in columns.starts():
@@ -199,6 +213,16 @@ class _Emitter:
     def _spans(self) -> Iterator[list[Span]]:
         for axis, size in zip((self.window.rows, self.window.columns), self.tile, strict=True):
             yield cover(axis.out_size, size, lambda first, a=axis, s=size: a.is_inside(first, s))
+
+    def _whole(self, n: Expr, block: Expr) -> None:
+        """The mean of the whole image."""
+        total, size = Vector(self.lanes), math.prod(self.stencil.size)
+        total.set(splat(f32(0), self.lanes))
+        with T.serial(size) as position:
+            at = ((n * self.stencil.blocks + block) * size + position) * self.lanes
+            total.set(total.get() + load(self.data, at, self.lanes))
+        total.set(total.get() * splat(f32(1 / size), self.lanes))
+        self.fused.store_vector(total, (n, block, 0, 0, 0), self.lanes)
 
     def _tile(self, n: Expr, block: Expr, rows: Span, columns: Span, h: Expr, w: Expr) -> None:
         """One tile with its upper left output at (h, w)."""
@@ -213,8 +237,7 @@ class _Emitter:
             result.set(self._output(inputs, block, _at(rows, r), _at(columns, c), (r, c)))
             results.append((r, c, result))
         for r, c, result in results:
-            with T.vectorized(self.lanes) as lane:
-                self.fused.store([n, block, h + r, w + c, lane], result.element(lane))
+            self.fused.store_vector(result, (n, block, h + r, w + c, 0), self.lanes)
 
     def _output(self, inputs: _Inputs, block: Expr, y: int | None, x: int | None, at: Pair) -> Expr:
         """The value of one output. `y` and `x` are its position where that is known, `at` that in the tile."""
