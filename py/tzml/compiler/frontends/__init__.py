@@ -16,6 +16,8 @@ __all__ = ["Format", "InputSpec", "Inputs", "import_file", "reason", "recognise"
 # format: module and function. Each is imported only when it is used: PyTorch alone takes seconds.
 _FRONTENDS = {
     Format.onnx: ("onnx", "import_onnx"),
+    Format.pytorch: ("pytorch", "import_pytorch"),
+    Format.tflite: ("tflite", "import_tflite"),
 }
 
 
