@@ -17,6 +17,7 @@
 #include "session.h"
 
 struct ree_state {
+	const struct bundle_file *file;
 	struct tzml_model model;
 	EVP_MD_CTX *digest;
 	void *library; /* from dlopen */
@@ -176,7 +177,20 @@ static enum tzml_status take_piece(void *opaque, uint32_t section,
 
 	status = tzml_model_load(&state->model, section, offset, state->piece,
 				 size);
-	return status ? fail(status, NULL) : status;
+	return status ? fail(status, "%s", state->file->path) : status;
+}
+
+/* Load whatever the model asks for. */
+static enum tzml_status load(struct ree_state *state)
+{
+	enum tzml_status status = TZML_SUCCESS;
+	uint32_t section = TZML_NO_SECTION;
+
+	while (!status &&
+	       (section = tzml_model_wanted(&state->model)) != TZML_NO_SECTION)
+		status = bundle_read(state->file, section, state->piece,
+				     sizeof(state->piece), take_piece, state);
+	return status;
 }
 
 static void ree_close(void *opaque)
@@ -192,12 +206,12 @@ static enum tzml_status ree_open(void **result, const struct bundle_file *file)
 {
 	enum tzml_status status = TZML_SUCCESS;
 	struct ree_state *state = NULL;
-	uint32_t section = TZML_NO_SECTION;
 
 	state = calloc(1, sizeof(*state));
 	if (!state)
 		return fail(TZML_ERROR_MEMORY, NULL);
 	*result = state;
+	state->file = file;
 	state->library_fd = -1;
 	state->digest = EVP_MD_CTX_new();
 	if (!state->digest)
@@ -205,16 +219,7 @@ static enum tzml_status ree_open(void **result, const struct bundle_file *file)
 
 	status = tzml_model_open(&state->model, &ree_platform, state,
 				 file->header, file->header_size);
-	if (status)
-		return fail(status, "%s", file->path);
-	while ((section = tzml_model_wanted(&state->model)) !=
-	       TZML_NO_SECTION) {
-		status = bundle_read(file, section, state->piece,
-				     sizeof(state->piece), take_piece, state);
-		if (status)
-			return status;
-	}
-	return TZML_SUCCESS;
+	return status ? fail(status, "%s", file->path) : load(state);
 }
 
 static enum tzml_status ree_describe(void *opaque,
@@ -237,15 +242,18 @@ static enum tzml_status ree_run(void *opaque, const void *inputs,
 	struct ree_state *state = opaque;
 	enum tzml_status status = TZML_SUCCESS;
 
-	status = tzml_model_run(&state->model, inputs, inputs_size, outputs,
-				outputs_size);
-	if (status == TZML_ERROR_INPUT_SIZE)
+	status = tzml_model_start(&state->model, inputs, inputs_size);
+	if (status)
 		return fail(status, "%zu bytes instead of %llu", inputs_size,
 			    (unsigned long long)state->model.plan.inputs_size);
-	if (status == TZML_ERROR_OUTPUT_SIZE)
-		return fail(status, "%zu bytes instead of %llu", outputs_size,
-			    (unsigned long long)state->model.plan.outputs_size);
-	return status ? fail(status, NULL) : status;
+	do {
+		status = tzml_model_continue(&state->model, outputs,
+					     outputs_size);
+		if (status)
+			return fail(status, "%s", state->file->path);
+		status = load(state);
+	} while (!status && tzml_model_running(&state->model));
+	return status;
 }
 
 static enum tzml_status ree_memory(void *opaque, struct tzml_memory *memory)

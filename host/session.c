@@ -12,6 +12,7 @@
 struct tzml_session {
 	const struct world *world;
 	void *state;
+	struct bundle_file file;
 	const struct tzml_tensor *tensors;
 	uint32_t input_count;
 	uint32_t output_count;
@@ -112,25 +113,28 @@ static const struct world *find_world(uint32_t world)
 	}
 }
 
-static enum tzml_status open_session(struct tzml_session *session,
-				     struct bundle_file *file)
+static enum tzml_status open_file(struct bundle_file *file, const char *path)
 {
-	enum tzml_status status = read_header(file);
+	file->path = strdup(path);
+	if (!file->path)
+		return fail(TZML_ERROR_MEMORY, NULL);
+	file->fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (file->fd < 0)
+		return fail(TZML_ERROR_FILE, "%s: %s", path, strerror(errno));
+	return read_header(file);
+}
 
-	if (!status)
-		status = session->world->open(&session->state, file);
-	if (!status)
-		status = session->world->describe(
-			session->state, &session->tensors,
-			&session->input_count, &session->output_count);
+static void close_file(struct bundle_file *file)
+{
+	if (file->fd >= 0)
+		close(file->fd);
 	free(file->header);
-	return status;
+	free(file->path);
 }
 
 uint32_t tzml_open(const char *path, uint32_t world,
 		   struct tzml_session **result)
 {
-	struct bundle_file file = { .path = path };
 	struct tzml_session *session = NULL;
 	enum tzml_status status = TZML_SUCCESS;
 
@@ -141,14 +145,15 @@ uint32_t tzml_open(const char *path, uint32_t world,
 	if (!session)
 		return fail(TZML_ERROR_MEMORY, NULL);
 	session->world = find_world(world);
+	session->file.fd = -1;
 
-	file.fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (file.fd < 0) {
-		free(session);
-		return fail(TZML_ERROR_FILE, "%s: %s", path, strerror(errno));
-	}
-	status = open_session(session, &file);
-	close(file.fd);
+	status = open_file(&session->file, path);
+	if (!status)
+		status = session->world->open(&session->state, &session->file);
+	if (!status)
+		status = session->world->describe(
+			session->state, &session->tensors,
+			&session->input_count, &session->output_count);
 	if (status) {
 		tzml_close(session);
 		return status;
@@ -163,6 +168,7 @@ void tzml_close(struct tzml_session *session)
 		return;
 	if (session->state)
 		session->world->close(session->state);
+	close_file(&session->file);
 	free(session);
 }
 

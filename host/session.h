@@ -8,12 +8,15 @@
 
 struct bundle_file {
 	int fd;
-	const char *path;
+	char *path;
 	struct tzml_header *header; /* with the section table */
 	size_t header_size;
 };
 
-/* A world: how to open, run and close. `state` is the world's own. */
+/*
+ * A world: how to open, run and close. `state` is the world's own; the file
+ * stays open as long as it, for chunks of weights that are loaded in a run.
+ */
 struct world {
 	enum tzml_status (*open)(void **state, const struct bundle_file *file);
 	/* The tensors, inputs first; they stay valid until close. */

@@ -35,11 +35,10 @@ struct tee_state {
 	TEEC_Session session;
 	bool has_context;
 	bool has_session;
-	TEEC_SharedMemory piece; /* of the bundle, while it is loaded */
+	TEEC_SharedMemory piece; /* of the bundle */
 	TEEC_SharedMemory inputs;
 	TEEC_SharedMemory outputs;
-	const char *path; /* of the bundle, for errors */
-	uint64_t wanted_memory;
+	const struct bundle_file *file;
 	uint32_t wanted; /* section the TA asks for */
 	struct tzml_tensor *tensors;
 	uint32_t input_count;
@@ -85,8 +84,8 @@ static enum tzml_status fail_memory(struct tee_state *state)
 		    "%s wants %.2f MiB of secure memory besides the TA; "
 		    "OP-TEE has %.2f MiB for all TAs, of which %.2f MiB are "
 		    "in use",
-		    state->path, mib(state->wanted_memory), mib(pool.size),
-		    mib(state->pool_before));
+		    state->file->path, mib(state->file->header->secure_memory),
+		    mib(pool.size), mib(state->pool_before));
 }
 
 /* The TA's own codes, and OP-TEE's as seen from outside of the TA. */
@@ -101,7 +100,7 @@ static enum tzml_status translate(struct tee_state *state, TEEC_Result result,
 	    result == (uint32_t)TZML_ERROR_MEMORY)
 		return fail_memory(state);
 	if (origin == TEEC_ORIGIN_TRUSTED_APP && result >> 8 == 0x545a4d)
-		return fail(result, "%s", state->path);
+		return fail(result, "%s", state->file->path);
 	return fail(TZML_ERROR_TEE_FAILED, "result %#x from %s", result,
 		    origin == TEEC_ORIGIN_TRUSTED_APP ? "the TA"
 		    : origin == TEEC_ORIGIN_TEE	      ? "OP-TEE"
@@ -173,9 +172,25 @@ static enum tzml_status take_piece(void *opaque, uint32_t section,
 	return status;
 }
 
-/* Hand over the header, then whatever the TA asks for. */
-static enum tzml_status load(struct tee_state *state,
-			     const struct bundle_file *file, uint32_t flags)
+/* Load whatever the TA asks for. */
+static enum tzml_status load(struct tee_state *state)
+{
+	enum tzml_status status = TZML_SUCCESS;
+
+	while (!status && state->wanted != TZML_TA_READY) {
+		/* the TA checked the section table, we did not */
+		if (state->wanted >= state->file->header->section_count)
+			return fail(TZML_ERROR_TEE_FAILED,
+				    "the TA asked for section %u",
+				    state->wanted);
+		status = bundle_read(state->file, state->wanted,
+				     state->piece.buffer, state->piece.size,
+				     take_piece, state);
+	}
+	return status;
+}
+
+static enum tzml_status open_model(struct tee_state *state, uint32_t flags)
 {
 	TEEC_Operation operation = { 0 };
 	enum tzml_status status = TZML_SUCCESS;
@@ -183,21 +198,12 @@ static enum tzml_status load(struct tee_state *state,
 	operation.paramTypes =
 		TEEC_PARAM_TYPES(TEEC_MEMREF_TEMP_INPUT, TEEC_VALUE_INPUT,
 				 TEEC_VALUE_OUTPUT, TEEC_NONE);
-	operation.params[0].tmpref.buffer = file->header;
-	operation.params[0].tmpref.size = file->header_size;
+	operation.params[0].tmpref.buffer = state->file->header;
+	operation.params[0].tmpref.size = state->file->header_size;
 	operation.params[1].value.a = flags;
 	status = invoke(state, TZML_CMD_OPEN, &operation);
 	state->wanted = operation.params[2].value.a;
-	while (!status && state->wanted != TZML_TA_READY) {
-		/* the TA checked the header, we did not */
-		if (state->wanted >= file->header->section_count)
-			return fail(TZML_ERROR_TEE_FAILED,
-				    "the TA asked for section %u",
-				    state->wanted);
-		status = bundle_read(file, state->wanted, state->piece.buffer,
-				     state->piece.size, take_piece, state);
-	}
-	return status;
+	return status ? status : load(state);
 }
 
 static enum tzml_status fetch_tensors(struct tee_state *state)
@@ -246,8 +252,7 @@ static void disconnect(struct tee_state *state)
 	state->has_context = false;
 }
 
-static enum tzml_status connect_and_load(struct tee_state *state,
-					 const struct bundle_file *file,
+static enum tzml_status connect_and_open(struct tee_state *state,
 					 uint32_t flags)
 {
 	enum tzml_status status = connect(state);
@@ -255,11 +260,7 @@ static enum tzml_status connect_and_load(struct tee_state *state,
 	if (!status)
 		status =
 			share(state, &state->piece, PIECE_SIZE, TEEC_MEM_INPUT);
-	if (!status)
-		status = load(state, file, flags);
-	if (!status)
-		TEEC_ReleaseSharedMemory(&state->piece);
-	return status;
+	return status ? status : open_model(state, flags);
 }
 
 static enum tzml_status tee_open(void **result, const struct bundle_file *file)
@@ -271,22 +272,18 @@ static enum tzml_status tee_open(void **result, const struct bundle_file *file)
 	if (!state)
 		return fail(TZML_ERROR_MEMORY, NULL);
 	*result = state;
-	state->path = file->path;
-	state->wanted_memory = file->header->secure_memory;
+	state->file = file;
 
-	status = connect_and_load(state, file, 0);
+	status = connect_and_open(state, 0);
 	if (status == TZML_ERROR_TA_DEAD) {
 		/*
 		 * OP-TEE ends a TA that opens a library which is not there.
 		 * Somebody may have emptied secure storage: install again.
 		 */
 		disconnect(state);
-		status = connect_and_load(state, file, TZML_OPEN_REINSTALL);
+		status = connect_and_open(state, TZML_OPEN_REINSTALL);
 	}
-	if (!status)
-		status = fetch_tensors(state);
-	state->path = "the model";
-	return status;
+	return status ? status : fetch_tensors(state);
 }
 
 static enum tzml_status tee_describe(void *opaque,
@@ -301,12 +298,39 @@ static enum tzml_status tee_describe(void *opaque,
 	return TZML_SUCCESS;
 }
 
+static enum tzml_status start_run(struct tee_state *state)
+{
+	TEEC_Operation operation = { 0 };
+	enum tzml_status status = TZML_SUCCESS;
+
+	operation.paramTypes =
+		TEEC_PARAM_TYPES(TEEC_MEMREF_WHOLE, TEEC_MEMREF_WHOLE,
+				 TEEC_VALUE_OUTPUT, TEEC_NONE);
+	operation.params[0].memref.parent = &state->inputs;
+	operation.params[1].memref.parent = &state->outputs;
+	status = invoke(state, TZML_CMD_RUN, &operation);
+	state->wanted = operation.params[2].value.a;
+	return status;
+}
+
+static enum tzml_status continue_run(struct tee_state *state)
+{
+	TEEC_Operation operation = { 0 };
+	enum tzml_status status = TZML_SUCCESS;
+
+	operation.paramTypes = TEEC_PARAM_TYPES(
+		TEEC_MEMREF_WHOLE, TEEC_VALUE_OUTPUT, TEEC_NONE, TEEC_NONE);
+	operation.params[0].memref.parent = &state->outputs;
+	status = invoke(state, TZML_CMD_CONTINUE, &operation);
+	state->wanted = operation.params[1].value.a;
+	return status;
+}
+
 static enum tzml_status tee_run(void *opaque, const void *inputs,
 				size_t inputs_size, void *outputs,
 				size_t outputs_size)
 {
 	struct tee_state *state = opaque;
-	TEEC_Operation operation = { 0 };
 	enum tzml_status status = TZML_SUCCESS;
 
 	if (inputs_size != state->inputs.size)
@@ -317,11 +341,12 @@ static enum tzml_status tee_run(void *opaque, const void *inputs,
 			    outputs_size, state->outputs.size);
 
 	memcpy(state->inputs.buffer, inputs, inputs_size);
-	operation.paramTypes = TEEC_PARAM_TYPES(
-		TEEC_MEMREF_WHOLE, TEEC_MEMREF_WHOLE, TEEC_NONE, TEEC_NONE);
-	operation.params[0].memref.parent = &state->inputs;
-	operation.params[1].memref.parent = &state->outputs;
-	status = invoke(state, TZML_CMD_RUN, &operation);
+	status = start_run(state);
+	while (!status && state->wanted != TZML_TA_READY) {
+		status = load(state);
+		if (!status)
+			status = continue_run(state);
+	}
 	if (!status)
 		memcpy(outputs, state->outputs.buffer, outputs_size);
 	return status;

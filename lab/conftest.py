@@ -50,7 +50,8 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from error
     config.option.lg_env = str(path)
     run = config.stash[RUN_FOLDER] = RunFolder.named(config.option.results, path.stem)
-    config.option.xmlpath = config.option.xmlpath or str(run.junit)
+    if not config.option.collectonly:
+        config.option.xmlpath = config.option.xmlpath or str(run.junit)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -19,7 +19,7 @@ def recorded(config: pytest.Config) -> tuple[str, list[str]]:
     """The version of xtest there is a list of cases for, the image's or the nearest one, and the list."""
     environment = config.stash[LABGRID_ENV_KEY]
     components = image_of(environment.config).components if environment else {}
-    version = xtestcases.nearest_version(components.get("optee-test"))
+    version = xtestcases.nearest_version(components.get("xtest"))
     return version, xtestcases.recorded_cases(version)
 
 

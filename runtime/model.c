@@ -2,6 +2,8 @@
 #include <string.h>
 #include <tzml/model.h>
 
+#include "want.h"
+
 static enum tzml_status allocate(struct tzml_model *model,
 				 struct tzml_block *block, uint64_t size)
 {
@@ -28,7 +30,7 @@ void tzml_model_close(struct tzml_model *model)
 		return;
 	if (model->kernels.call)
 		model->platform->close_kernels(model->context);
-	release(model, &model->chunks);
+	release(model, &model->present);
 	release(model, &model->weights);
 	release(model, &model->arena);
 	release(model, &model->kernels_image);
@@ -115,6 +117,18 @@ static enum tzml_status want(struct tzml_model *model, uint32_t section)
 	return model->platform->digest_start(model->context);
 }
 
+enum tzml_status tzml_model_want_chunk(struct tzml_model *model, uint32_t chunk)
+{
+	const struct tzml_plan *plan = &model->plan;
+	bool *present = model->present.data;
+
+	for (uint32_t i = 0; i < plan->header->chunk_count; i++)
+		if (tzml_chunks_overlap(plan->chunks + i, plan->chunks + chunk))
+			present[i] = false;
+	return want(model, tzml_bundle_find(header_of(model),
+					    TZML_SECTION_WEIGHTS, chunk));
+}
+
 enum tzml_status tzml_model_open(struct tzml_model *model,
 				 const struct tzml_platform *platform,
 				 void *context, const void *header, size_t size)
@@ -125,6 +139,7 @@ enum tzml_status tzml_model_open(struct tzml_model *model,
 	model->platform = platform;
 	model->context = context;
 
+	model->state = TZML_MODEL_LOADING;
 	status = take_header(model, header, size);
 	/* a checked header has the plan as its first section */
 	if (!status)
@@ -148,7 +163,7 @@ check_plan_against_header(const struct tzml_model *model)
 	uint32_t chunk = 0;
 
 	if (plan->header->arena_size != header->arena_size ||
-	    plan->weights_size != header->weights_size)
+	    plan->header->weights_size != header->weights_size)
 		return TZML_ERROR_PLAN_MALFORMED;
 	for (uint32_t i = 0; i < header->section_count; i++) {
 		if (sections[i].type != TZML_SECTION_WEIGHTS)
@@ -162,45 +177,50 @@ check_plan_against_header(const struct tzml_model *model)
 						  : TZML_ERROR_PLAN_MALFORMED;
 }
 
+/* Whether a chunk can be loaded without losing one that is there. */
+static bool has_room(const struct tzml_model *model, uint32_t chunk)
+{
+	const struct tzml_plan *plan = &model->plan;
+	const bool *present = model->present.data;
+
+	for (uint32_t i = 0; i < plan->header->chunk_count; i++)
+		if (present[i] &&
+		    tzml_chunks_overlap(plan->chunks + i, plan->chunks + chunk))
+			return false;
+	return true;
+}
+
+/* Load what has room from `chunk` on; with no more of that, be ready. */
+static enum tzml_status load_from(struct tzml_model *model, uint32_t chunk)
+{
+	for (; chunk < model->plan.header->chunk_count; chunk++)
+		if (has_room(model, chunk))
+			return tzml_model_want_chunk(model, chunk);
+	model->wanted = TZML_NO_SECTION;
+	model->state = TZML_MODEL_READY;
+	return TZML_SUCCESS;
+}
+
 /* The kernels can be called: check the calls, make room, ask for weights. */
 static enum tzml_status bind_kernels(struct tzml_model *model)
 {
 	const struct tzml_kernel_table *table = model->kernels.table;
-	const struct tzml_plan *plan = &model->plan;
+	const struct tzml_plan_header *plan = model->plan.header;
 	enum tzml_status status = TZML_SUCCESS;
-	uint8_t **chunks = NULL;
-	uint64_t offset = 0;
 
 	if (table->magic != TZML_KERNELS_MAGIC ||
 	    table->abi != TZML_KERNEL_ABI ||
-	    memcmp(table->digest, plan->header->kernels_digest,
-		   sizeof(table->digest)))
+	    memcmp(table->digest, plan->kernels_digest, sizeof(table->digest)))
 		return TZML_ERROR_KERNELS_CHANGED;
-	status = tzml_plan_check_calls(plan, &model->kernels);
-	if (status)
-		return status;
-
-	status = allocate(model, &model->arena, plan->header->arena_size);
-	if (status)
-		return status;
-	if (!plan->header->chunk_count) {
-		model->ready = true;
-		return TZML_SUCCESS;
-	}
-	status = allocate(model, &model->weights, plan->weights_size);
-	if (status)
-		return status;
-	status = allocate(model, &model->chunks,
-			  plan->header->chunk_count * sizeof(*chunks));
-	if (status)
-		return status;
-	chunks = model->chunks.data;
-	for (uint32_t i = 0; i < plan->header->chunk_count; i++) {
-		chunks[i] = (uint8_t *)model->weights.data + offset;
-		offset += tzml_align(plan->chunks[i].size);
-	}
-	return want(model, tzml_bundle_find(header_of(model),
-					    TZML_SECTION_WEIGHTS, 0));
+	status = tzml_plan_check_calls(&model->plan, &model->kernels);
+	if (!status)
+		status = allocate(model, &model->arena, plan->arena_size);
+	if (!status && plan->chunk_count)
+		status = allocate(model, &model->weights, plan->weights_size);
+	if (!status && plan->chunk_count)
+		status = allocate(model, &model->present,
+				  plan->chunk_count * sizeof(bool));
+	return status ? status : load_from(model, 0);
 }
 
 static enum tzml_status plan_loaded(struct tzml_model *model)
@@ -250,9 +270,13 @@ static enum tzml_status kernels_loaded(struct tzml_model *model)
 
 static enum tzml_status chunk_loaded(struct tzml_model *model)
 {
-	if (wanted_section(model)->index + 1 < model->plan.header->chunk_count)
-		return want(model, model->wanted + 1);
-	model->ready = true;
+	uint32_t chunk = wanted_section(model)->index;
+	bool *present = model->present.data;
+
+	present[chunk] = true;
+	if (model->state == TZML_MODEL_LOADING)
+		return load_from(model, chunk + 1);
+	model->wanted = TZML_NO_SECTION;
 	return TZML_SUCCESS;
 }
 
@@ -282,13 +306,13 @@ static enum tzml_status section_loaded(struct tzml_model *model)
 static uint8_t *destination(const struct tzml_model *model)
 {
 	const struct tzml_section *section = wanted_section(model);
-	uint8_t *const *chunks = model->chunks.data;
+	uint8_t *weights = model->weights.data;
 
 	switch (section->type) {
 	case TZML_SECTION_PLAN:
 		return model->plan_data.data;
 	case TZML_SECTION_WEIGHTS:
-		return chunks[section->index];
+		return weights + model->plan.chunks[section->index].offset;
 	default:
 		return model->kernels_image.data;
 	}
@@ -321,44 +345,10 @@ enum tzml_status tzml_model_load(struct tzml_model *model, uint32_t section,
 {
 	enum tzml_status status = TZML_SUCCESS;
 
-	if (!model->platform || model->ready)
+	if (tzml_model_wanted(model) == TZML_NO_SECTION)
 		return TZML_ERROR_STATE;
 	status = take_piece(model, section, offset, data, size);
 	if (status)
 		tzml_model_close(model);
 	return status;
-}
-
-enum tzml_status tzml_model_run(struct tzml_model *model, const void *inputs,
-				size_t inputs_size, void *outputs,
-				size_t outputs_size)
-{
-	const struct tzml_plan *plan = &model->plan;
-	uint8_t *arena = model->arena.data;
-	enum tzml_status status = TZML_SUCCESS;
-	const uint8_t *from = inputs;
-	uint8_t *to = outputs;
-
-	if (!model->ready)
-		return TZML_ERROR_STATE;
-	if (inputs_size != plan->inputs_size)
-		return TZML_ERROR_INPUT_SIZE;
-	if (outputs_size != plan->outputs_size)
-		return TZML_ERROR_OUTPUT_SIZE;
-
-	for (uint32_t i = 0; i < plan->header->input_count; i++) {
-		memcpy(arena + plan->inputs[i].offset, from,
-		       plan->inputs[i].size);
-		from += plan->inputs[i].size;
-	}
-	status = tzml_plan_execute(plan, &model->kernels, arena,
-				   model->chunks.data);
-	if (status)
-		return status;
-	for (uint32_t i = 0; i < plan->header->output_count; i++) {
-		memcpy(to, arena + plan->outputs[i].offset,
-		       plan->outputs[i].size);
-		to += plan->outputs[i].size;
-	}
-	return TZML_SUCCESS;
 }

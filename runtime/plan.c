@@ -81,16 +81,14 @@ static bool inputs_overlap(const struct tzml_plan *plan)
 	return false;
 }
 
-static bool chunks_are_sound(struct tzml_plan *plan)
+static bool chunks_are_sound(const struct tzml_plan *plan)
 {
-	plan->weights_size = 0;
-	for (uint32_t i = 0; i < plan->header->chunk_count; i++) {
-		if (!plan->chunks[i].size ||
-		    plan->chunks[i].size > TZML_MAX_MEMORY)
+	for (uint32_t i = 0; i < plan->header->chunk_count; i++)
+		if (!in_range(plan->chunks[i].offset, plan->chunks[i].size,
+			      plan->header->weights_size) ||
+		    !is_aligned(plan->chunks[i].offset))
 			return false;
-		plan->weights_size += tzml_align(plan->chunks[i].size);
-	}
-	return plan->weights_size <= TZML_MAX_MEMORY;
+	return true;
 }
 
 static bool argument_is_sound(const struct tzml_plan *plan,
@@ -116,9 +114,35 @@ static bool argument_is_sound(const struct tzml_plan *plan,
 	       is_aligned(argument->offset);
 }
 
+/* Two chunks that one call takes cannot lie in the same place. */
+static bool chunks_can_meet(const struct tzml_plan *plan,
+			    const struct tzml_argument *a,
+			    const struct tzml_argument *b)
+{
+	return a->region != TZML_REGION_WEIGHTS ||
+	       b->region != TZML_REGION_WEIGHTS || a->chunk == b->chunk ||
+	       !tzml_chunks_overlap(plan->chunks + a->chunk,
+				    plan->chunks + b->chunk);
+}
+
+static bool call_is_sound(const struct tzml_plan *plan,
+			  const struct tzml_argument *arguments, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		if (!argument_is_sound(plan, arguments + i))
+			return false;
+		for (uint32_t j = 0; j < i; j++)
+			if (!chunks_can_meet(plan, arguments + i,
+					     arguments + j))
+				return false;
+	}
+	return true;
+}
+
 /* The calls use up the argument table, each at most so many. */
 static bool calls_are_sound(const struct tzml_plan *plan)
 {
+	const struct tzml_argument *arguments = plan->arguments;
 	uint64_t used = 0;
 
 	for (uint32_t i = 0; i < plan->header->call_count; i++) {
@@ -132,9 +156,12 @@ static bool calls_are_sound(const struct tzml_plan *plan)
 	if (used != plan->header->argument_count)
 		return false;
 
-	for (uint32_t i = 0; i < plan->header->argument_count; i++)
-		if (!argument_is_sound(plan, plan->arguments + i))
+	for (uint32_t i = 0; i < plan->header->call_count; i++) {
+		if (!call_is_sound(plan, arguments,
+				   plan->calls[i].argument_count))
 			return false;
+		arguments += plan->calls[i].argument_count;
+	}
 	return true;
 }
 
@@ -177,12 +204,14 @@ enum tzml_status tzml_plan_check(const void *data, size_t size,
 	    header->chunk_count > TZML_MAX_SECTIONS ||
 	    header->call_count > TZML_MAX_PLAN_SIZE ||
 	    header->argument_count > TZML_MAX_PLAN_SIZE ||
-	    header->arena_size > TZML_MAX_MEMORY)
+	    header->arena_size > TZML_MAX_MEMORY ||
+	    header->weights_size > TZML_MAX_MEMORY)
 		return TZML_ERROR_LIMIT;
 
 	if (plan_bytes(header) != size || !header->input_count ||
 	    !header->output_count || !header->arena_size ||
-	    !is_aligned(header->arena_size))
+	    !is_aligned(header->arena_size) ||
+	    !is_aligned(header->weights_size))
 		return TZML_ERROR_PLAN_MALFORMED;
 
 	lay_out(header, plan);
@@ -250,26 +279,46 @@ enum tzml_status tzml_plan_check_calls(const struct tzml_plan *plan,
 	return TZML_SUCCESS;
 }
 
-enum tzml_status tzml_plan_execute(const struct tzml_plan *plan,
-				   const struct tzml_kernels *kernels,
-				   uint8_t *arena, uint8_t *const *chunks)
+uint32_t tzml_plan_missing_chunk(const struct tzml_plan *plan,
+				 const struct tzml_position *position,
+				 const bool *present)
 {
-	const struct tzml_argument *argument = plan->arguments;
+	const struct tzml_argument *arguments =
+		plan->arguments + position->argument;
+	uint32_t count = plan->calls[position->call].argument_count;
+
+	for (uint32_t i = 0; i < count; i++)
+		if (arguments[i].region == TZML_REGION_WEIGHTS &&
+		    !present[arguments[i].chunk])
+			return arguments[i].chunk;
+	return TZML_NO_CHUNK;
+}
+
+static uint8_t *place_of(const struct tzml_plan *plan,
+			 const struct tzml_argument *argument, uint8_t *arena,
+			 uint8_t *weights)
+{
+	if (argument->region == TZML_REGION_ARENA)
+		return arena + argument->offset;
+	return weights + plan->chunks[argument->chunk].offset +
+	       argument->offset;
+}
+
+enum tzml_status tzml_plan_call(const struct tzml_plan *plan,
+				const struct tzml_kernels *kernels,
+				uint8_t *arena, uint8_t *weights,
+				struct tzml_position *position)
+{
+	const struct tzml_argument *arguments =
+		plan->arguments + position->argument;
+	const struct tzml_call *call = plan->calls + position->call;
 	void *pointers[TZML_MAX_CALL_ARGUMENTS] = { NULL };
 
-	for (uint32_t i = 0; i < plan->header->call_count; i++) {
-		const struct tzml_call *call = plan->calls + i;
-
-		for (uint32_t j = 0; j < call->argument_count; j++) {
-			uint8_t *base = argument->region == TZML_REGION_ARENA
-						? arena
-						: chunks[argument->chunk];
-
-			pointers[j] = base + argument->offset;
-			argument++;
-		}
-		if (kernels->call(call->kernel, pointers))
-			return TZML_ERROR_KERNEL_FAILED;
-	}
+	for (uint32_t i = 0; i < call->argument_count; i++)
+		pointers[i] = place_of(plan, arguments + i, arena, weights);
+	if (kernels->call(call->kernel, pointers))
+		return TZML_ERROR_KERNEL_FAILED;
+	position->argument += call->argument_count;
+	position->call++;
 	return TZML_SUCCESS;
 }

@@ -62,13 +62,39 @@ static TEE_Result run_model(struct session *session, uint32_t types,
 {
 	const uint32_t expected = TEE_PARAM_TYPES(
 		TEE_PARAM_TYPE_MEMREF_INPUT, TEE_PARAM_TYPE_MEMREF_OUTPUT,
-		TEE_PARAM_TYPE_NONE, TEE_PARAM_TYPE_NONE);
+		TEE_PARAM_TYPE_VALUE_OUTPUT, TEE_PARAM_TYPE_NONE);
+	enum tzml_status status = TZML_SUCCESS;
 
 	if (types != expected)
 		return TZML_ERROR_REQUEST;
-	return tzml_model_run(&session->model, params[0].memref.buffer,
-			      params[0].memref.size, params[1].memref.buffer,
-			      params[1].memref.size);
+
+	status = tzml_model_start(&session->model, params[0].memref.buffer,
+				  params[0].memref.size);
+	if (!status)
+		status = tzml_model_continue(&session->model,
+					     params[1].memref.buffer,
+					     params[1].memref.size);
+	params[2].value.a = tzml_model_wanted(&session->model);
+	params[2].value.b = 0;
+	return status;
+}
+
+static TEE_Result continue_model(struct session *session, uint32_t types,
+				 TEE_Param params[TEE_NUM_PARAMS])
+{
+	const uint32_t expected = TEE_PARAM_TYPES(
+		TEE_PARAM_TYPE_MEMREF_OUTPUT, TEE_PARAM_TYPE_VALUE_OUTPUT,
+		TEE_PARAM_TYPE_NONE, TEE_PARAM_TYPE_NONE);
+	enum tzml_status status = TZML_SUCCESS;
+
+	if (types != expected)
+		return TZML_ERROR_REQUEST;
+
+	status = tzml_model_continue(&session->model, params[0].memref.buffer,
+				     params[0].memref.size);
+	params[1].value.a = tzml_model_wanted(&session->model);
+	params[1].value.b = 0;
+	return status;
 }
 
 static TEE_Result describe(struct session *session, uint32_t types,
@@ -83,7 +109,7 @@ static TEE_Result describe(struct session *session, uint32_t types,
 
 	if (types != expected)
 		return TZML_ERROR_REQUEST;
-	if (!session->model.ready)
+	if (session->model.state != TZML_MODEL_READY)
 		return TZML_ERROR_STATE;
 
 	/* the table has the outputs right after the inputs */
@@ -174,6 +200,8 @@ TEE_Result TA_InvokeCommandEntryPoint(void *context, uint32_t command,
 		return load_piece(context, types, params);
 	case TZML_CMD_RUN:
 		return run_model(context, types, params);
+	case TZML_CMD_CONTINUE:
+		return continue_model(context, types, params);
 	case TZML_CMD_DESCRIBE:
 		return describe(context, types, params);
 	case TZML_CMD_MEMORY:

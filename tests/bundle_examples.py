@@ -13,7 +13,7 @@ import uuid
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tzml.bundle import Argument, Bundle, Call, DType, Plan, Region, Target, Tensor
+from tzml.bundle import Argument, Bundle, Call, Chunk, DType, Plan, Region, Target, Tensor
 
 FOLDER = Path(__file__).parent.parent / "docs" / "bundle-examples"
 HEADER, ENTRY = 256, 96
@@ -21,6 +21,7 @@ HEADER, ENTRY = 256, 96
 # tests/c/example_kernels.c: 0 multiplies 16 floats by 16 others, 1 adds up 16 floats
 KERNELS_DIGEST = hashlib.sha256(b"tzml example kernels 1").digest()
 WEIGHTS = struct.pack("<16f", *(0.5 * i for i in range(16)))
+ONES = struct.pack("<16f", *([1.0] * 16))
 INPUT = struct.pack("<16f", *range(16))
 OUTPUT = struct.pack("<f", sum(0.5 * i * i for i in range(16)))
 
@@ -38,7 +39,8 @@ PLAN = Plan(
     arena_size=192,
     inputs=(Tensor("image", DType.float32, (1, 4, 4), 0),),
     outputs=(Tensor("score", DType.float32, (1,), 128),),
-    chunk_sizes=(len(WEIGHTS),),
+    weights_size=64,
+    chunks=(Chunk(len(WEIGHTS), 0),),
     calls=(Call(0, (arena(0), weights(), arena(64))), Call(1, (arena(64), arena(128, 4)))),
 )
 BUNDLE = Bundle(
@@ -113,12 +115,23 @@ def examples() -> list[Example]:
         return seal(patch(good, at, form, *values))
 
     add("minimal", "SUCCESS", "plan, both libraries, metadata, one chunk", good, True)
-    two = replace(
-        PLAN, chunk_sizes=(64, 100), calls=(Call(0, (arena(0), weights(0, 64, 1), arena(64))), PLAN.calls[1])
-    )
+    second = (Call(0, (arena(0), weights(0, 64, 1), arena(64))), PLAN.calls[1])
+    apart = (Chunk(64, 0), Chunk(100, 64))
+    two = replace(PLAN, weights_size=192, chunks=apart, calls=second)
     data = replace(BUNDLE, plan=two, chunks=(bytes(64), WEIGHTS + bytes(36))).encode()
     add("two-chunks", "SUCCESS", "the second chunk is used; sizes are not rounded", data, True)
-    none = replace(PLAN, chunk_sizes=(), calls=(Call(1, (arena(0), arena(128, 4))),))
+    # x times ones, times the weights: the chunks take turns in 64 bytes
+    turns = (Call(0, (arena(0), weights(), arena(64))), Call(0, (arena(64), weights(0, 64, 1), arena(128))))
+    shared = replace(
+        PLAN,
+        arena_size=256,
+        outputs=(replace(PLAN.outputs[0], offset=192),),
+        chunks=(Chunk(64, 0), Chunk(64, 0)),
+        calls=(*turns, Call(1, (arena(128), arena(192, 4)))),
+    )
+    data = replace(BUNDLE, plan=shared, chunks=(ONES, WEIGHTS)).encode()
+    add("streamed", "SUCCESS", "two chunks share a place", data, True)
+    none = replace(PLAN, weights_size=0, chunks=(), calls=(Call(1, (arena(0), arena(128, 4))),))
     add("no-weights", "SUCCESS", "a model without weights", replace(BUNDLE, plan=none, chunks=()).encode(), True)
 
     add("empty", "NOT_A_BUNDLE", "no bytes at all", b"")
@@ -163,11 +176,20 @@ def examples() -> list[Example]:
         data = raw_plan(good, 12 + 4 * place, "I", count + 1)
         add(f"more-{name}", "PLAN_MALFORMED", f"one of the {name} too many for the tables", data)
     add("plan-arena", "PLAN_MALFORMED", "the arena differs from the header's", raw_plan(good, 32, "Q", 256))
-    add("plan-reserved", "PLAN_MALFORMED", "a reserved byte is set", raw_plan(good, 72, "B", 1))
+    add(
+        "plan-weights",
+        "PLAN_MALFORMED",
+        "the weights' memory differs from the header's",
+        raw_plan(good, 40, "Q", 128),
+    )
+    add("plan-reserved", "PLAN_MALFORMED", "a reserved byte is set", raw_plan(good, 80, "B", 1))
     chunk = 96
     add("plan-chunk", "PLAN_MALFORMED", "a chunk's size differs from the section's", raw_plan(good, chunk, "Q", 63))
     add("chunk-huge", "PLAN_MALFORMED", "a chunk of 2^64-1 bytes", raw_plan(good, chunk, "Q", 2**64 - 1))
-    tensor = chunk + 8
+    add("chunk-place", "PLAN_MALFORMED", "a chunk past the weights' memory", raw_plan(good, chunk + 8, "Q", 64))
+    add("chunk-overflow", "PLAN_MALFORMED", "a chunk at 2^64-64", raw_plan(good, chunk + 8, "Q", 2**64 - 64))
+    add("chunk-unaligned", "PLAN_MALFORMED", "a chunk at 4", raw_plan(good, chunk + 8, "Q", 4))
+    tensor = chunk + 16
     add("tensor-name", "PLAN_MALFORMED", "a name that does not end", raw_plan(good, tensor, "48s", b"x" * 48))
     add("tensor-dtype", "PLAN_MALFORMED", "dtype 99", raw_plan(good, tensor + 48, "I", 99))
     add("tensor-rank", "PLAN_MALFORMED", "2^32-1 dimensions", raw_plan(good, tensor + 52, "I", 0xFFFFFFFF))
@@ -192,6 +214,14 @@ def examples() -> list[Example]:
     add("argument-overflow", "PLAN_MALFORMED", "at 2^64-64", raw_plan(good, argument + 8, "Q", 2**64 - 64))
     add("argument-unaligned", "PLAN_MALFORMED", "at 4", raw_plan(good, argument + 8, "Q", 4))
     add("argument-empty", "PLAN_MALFORMED", "no bytes", raw_plan(good, argument + 16, "Q", 0))
+
+    both = replace(
+        PLAN, chunks=apart, weights_size=192, calls=(Call(0, (weights(), weights(0, 64, 1), arena(64))),)
+    )
+    data = replace(BUNDLE, plan=both, chunks=(WEIGHTS, WEIGHTS + bytes(36))).encode()
+    add("two-chunks-a-call", "SUCCESS", "one call takes two chunks, which lie apart", data, True)
+    data = raw_plan(data, chunk + 16 + 8, "Q", 0)
+    add("chunks-meet", "PLAN_MALFORMED", "one call takes two chunks that share a place", data)
 
     add("kernel-missing", "KERNEL_MISSING", "kernel 2 of a library of 2", raw_plan(good, call, "I", 2), True)
     add("kernel-huge", "KERNEL_MISSING", "kernel 2^32-1", raw_plan(good, call, "I", 0xFFFFFFFF), True)

@@ -49,8 +49,8 @@ struct tzml_memory {
 };
 
 /*
- * Open the bundle at `path` in that world. Afterwards the file is no longer
- * needed. The REE loads the bundle's code into this process: open only
+ * Open the bundle at `path` in that world. The file stays open: weights for
+ * which there is no room are read again in every inference. The REE loads the bundle's code into this process: open only
  * bundles there that you would also execute.
  */
 uint32_t tzml_open(const char *path, uint32_t world,

@@ -19,10 +19,15 @@ from typing import TextIO
 from tzml_lab.lines import Line, World
 from tzml_lab.progress import BootProgress, Fault
 
-# Colours and cursor movements (ECMA-48) and the other control characters: noise in a log that people read
-_ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[@-_0-9]|[\x00-\x08\x0b-\x1f\x7f]")
+# Noise in a log that people read: window titles and the like (up to BEL or ST), colours and cursor movements,
+# single escapes, other control characters (ECMA-48)
+_ESCAPES = re.compile(
+    r"\x1b[\]P^_X][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b\[[0-?]*[ -/]*[@-~]|\x1b[ -/]*[0-~]|[\x00-\x08\x0b-\x1f\x7f]"
+)
 _KEPT_LINES = 500
 _KEPT_BYTES = 4 << 20
+# A line that does not end is cut: it is looked at again whenever more of it comes
+_LONGEST_LINE = 4096
 # each world's own, and both in the order in which they came
 LOGS = ("console-normal", "console-secure", "consoles")
 # A panic is printed over many lines: seconds from the first of them until it is reported
@@ -95,7 +100,7 @@ class ConsoleRecord:
                 if not console.open:
                     console.opened = now - self._start
                 console.open += piece
-                if piece.endswith(b"\n"):
+                if piece.endswith(b"\n") or len(console.open) > _LONGEST_LINE:
                     self._end_line(world)
             if console.open:
                 self.progress.see(_line(console, world), ended=False)

@@ -36,7 +36,7 @@ STAGES = tuple(
         ("u-boot", "U-Boot", r"^U-Boot (SPL )?\d{4}\.\d{2}"),
         ("kernel", "Linux kernel", r"^Starting kernel \.\.\.|\bBooting Linux( Kernel|\.\.\.| on physical CPU)"),
         ("systemd", "systemd", r"\bsystemd\[1\]: systemd \d+|^Welcome to "),
-        ("login", "login prompt", r"\blogin:$"),
+        ("login", "login prompt", r"\blogin:( \w+)?$"),
     )
 )  # fmt: skip
 _RESET = STAGES[0]
@@ -72,12 +72,16 @@ class _Sign:
 _SIGNS = (
     _Sign("kernel-panic", "Linux panicked", re.compile(r"\bKernel panic - not syncing")),
     _Sign("kernel-oops", "Linux crashed", re.compile(r"\bInternal error: ")),
-    _Sign("optee-panic", "OP-TEE panicked", re.compile(r"^[EF]/TC:\S* (\d+ )?(Panic|Core \w+-abort)\b")),
+    _Sign("optee-panic", "OP-TEE panicked", re.compile(r"^[EF]/TC:\S*\s+(\d+\s+)?(Panic|Core \w+-abort)\b")),
     _Sign(
         "firmware-panic", "TF-A panicked", re.compile(r"^(PANIC (at|in) |Unhandled .*[Ee]xception (in|from) EL)")
     ),
     _Sign("no-boot", "U-Boot found nothing to boot", re.compile(r"^=>$"), prompt=True),
-    _Sign("no-root", "the initramfs found no root file system", re.compile(r"^\(initramfs\)$"), prompt=True),
+    _Sign(
+        "no-root",
+        "the initramfs gave up",
+        re.compile(r"^initramfs: (.* did not appear|cannot mount|.* has no /)"),
+    ),
     _Sign("emergency", "systemd went into emergency mode", re.compile(r"^You are in emergency mode")),
 )
 

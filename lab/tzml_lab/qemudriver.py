@@ -130,6 +130,13 @@ class TrustZoneQEMUDriver(QEMUDriver):
         disk = self.image.path(self.rootdisk)
         return DiskOverlay(self.scratch / f"{self.rootdisk}.qcow2", disk, self.image.sha256(self.rootdisk))
 
+    @property
+    def pid(self) -> int:
+        """QEMU's process."""
+        self._require_power()
+        assert self._child
+        return self._child.pid
+
     def check(self) -> None:
         """Whether QEMU and the image are there, and the image is what was built. Raises TzmlError."""
         assert self.qemu
@@ -276,6 +283,13 @@ class TrustZoneQEMUDriver(QEMUDriver):
         if failure:
             raise failure
         raise TIMEOUT(f"no output of the {world.name} world within {timeout:.1f} s")
+
+    def resolve_conflicts(self, client: Any) -> None:
+        """One client at a time talks to Linux; one that only listens to OP-TEE is in nobody's way."""
+        if not getattr(client, "listens_only", False):
+            for other in self.clients:
+                if other is not client and not getattr(other, "listens_only", False):
+                    self.target.deactivate(other)
 
     def _require_power(self) -> None:
         if not self.status:

@@ -21,6 +21,7 @@ class SecureConsoleDriver(ConsoleExpectMixin, Driver):
     """
 
     bindings = {"qemu": TrustZoneQEMUDriver}  # noqa: RUF012 (how labgrid declares them)
+    listens_only = True
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()

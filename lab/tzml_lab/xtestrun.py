@@ -15,6 +15,7 @@ from pexpect import TIMEOUT
 
 from tzml_lab.console import ConsoleRecord
 from tzml_lab.failures import FailureClass, TargetError
+from tzml_lab.timescale import scaled
 from tzml_lab.xtest import Case, Parser
 
 
@@ -81,9 +82,12 @@ class XtestRun:
             self._log = None
         if self.exit_status is not None:
             return True
+        marker = gen_marker()
         try:
+            # Ctrl-C also ends the list of commands that would have shown the first marker
             self._console.sendcontrol("c")
-            self._console.expect(rf"{self._marker} \d+\s+{self._shell.prompt}", timeout=10)
+            self._console.sendline(f"echo '{marker[:4]}''{marker[4:]}'")
+            self._console.expect(rf"{marker}\s+{self._shell.prompt}", timeout=scaled(10))
         except (TIMEOUT, TargetError):
             return False
         return True
@@ -109,7 +113,7 @@ class XtestRun:
         if self._log:
             print(line, file=self._log, flush=True)
         if match := re.match(rf"{self._marker} (\d+)$", line):
-            self._console.expect(self._shell.prompt, timeout=30)
+            self._console.expect(self._shell.prompt, timeout=scaled(30))
             self.exit_status = int(match[1])
             return
         self.parser.feed(line, time.monotonic())

@@ -1,7 +1,7 @@
 # A recipe whose result is files of Debian's binary packages, taken as they are. FILES_TAKEN lists what to take
 # (default: all); none of it becomes a package of ours again unless the recipe says PACKAGES.
 
-inherit nopackages
+PACKAGES = ""
 
 INHIBIT_DEFAULT_DEPS = "1"
 S = "${UNPACKDIR}/root"

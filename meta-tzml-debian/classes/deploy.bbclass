@@ -4,7 +4,7 @@
 #   DEPLOY_ROLE[<role>] = "<file>"            a file of DEPLOYDIR
 #   DEPLOY_LOAD_ADDRESS[<role>] = "0x..."     where the machine loads it, if it is told
 #   DEPLOY_VERSION, DEPLOY_ORIGIN             by default those of the Debian package that was fetched
-#   ${DEPLOY_FACTS}                           a JSON file a task may write: more facts, by topic
+#   ${DEPLOY_FACTS}                           a JSON file do_deploy may write: more keys of image.json
 
 DEPLOYDIR = "${WORKDIR}/deploy-${PN}"
 DEPLOY_MANIFEST = "${TMPDIR}/deploy-manifests/${MACHINE}/${PN}.json"
@@ -18,8 +18,7 @@ do_deploy[cleandirs] = "${DEPLOYDIR}"
 do_deploy[dirs] = "${B}"
 do_deploy[postfuncs] += "tzml_publish_deployed"
 do_deploy[vardeps] += "DEPLOY_ROLE DEPLOY_LOAD_ADDRESS"
-# not beside do_populate_sysroot: its hard links touch what do_deploy may be reading
-addtask deploy after do_populate_sysroot before do_build
+addtask deploy after do_install before do_build
 
 python tzml_publish_deployed() {
     tzmldebian.imagejson.publish(d)

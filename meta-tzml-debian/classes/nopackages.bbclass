@@ -2,4 +2,5 @@
 
 PACKAGES = ""
 deltask package
+deltask package_qa
 deltask package_write_deb

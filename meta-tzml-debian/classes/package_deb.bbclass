@@ -12,6 +12,7 @@ def tzml_package_vars(d):
 addtask package_write_deb after do_package
 do_package_write_deb[cleandirs] = "${DEB_BUILD_DIR}"
 do_package_write_deb[vardeps] += "PACKAGES ${@tzml_package_vars(d)}"
+do_package_write_deb[file-checksums] += "${TZML_LIB}/packages.py:True"
 python package_deb_do_package_write_deb() {
     tzmldebian.packages.write_debs(d)
 }

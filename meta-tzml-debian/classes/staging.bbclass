@@ -13,6 +13,7 @@ SYSROOT_PREPROCESS_FUNCS ?= ""
 addtask populate_sysroot after do_install
 do_populate_sysroot[cleandirs] = "${SYSROOT_DESTDIR}"
 do_populate_sysroot[vardeps] += "${SYSROOT_PREPROCESS_FUNCS}"
+do_populate_sysroot[file-checksums] += "${TZML_LIB}/staging.py:True"
 python staging_do_populate_sysroot() {
     tzmldebian.staging.stage(d)
     for function in (d.getVar("SYSROOT_PREPROCESS_FUNCS") or "").split():

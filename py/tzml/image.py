@@ -16,7 +16,8 @@ class ImageFile(BaseModel):
     """A file of the deploy folder: what it is to the machine that boots, and what it must contain."""
 
     role: str
-    path: str = Field(pattern=r"^[A-Za-z0-9._+-]+(/[A-Za-z0-9._+-]+)*$")
+    # below the folder: no part of it begins with a dot
+    path: str = Field(pattern=r"^[A-Za-z0-9_+-][A-Za-z0-9._+-]*(/[A-Za-z0-9_+-][A-Za-z0-9._+-]*)*$")
     size: int
     sha256: str
 
@@ -40,6 +41,13 @@ class Emulator(BaseModel):
     disk_interface: str
 
 
+class SecureMemory(BaseModel):
+    """Bytes that OP-TEE has, and what of it TAs can have."""
+
+    tzdram_size: int
+    ta_size: int
+
+
 class Description(BaseModel):
     """What image.json says, as far as booting and testing need it."""
 
@@ -49,6 +57,7 @@ class Description(BaseModel):
     components: list[Component]
     kernel_arguments: str
     emulator: Emulator | None
+    secure_memory: SecureMemory
 
 
 class Image:

@@ -45,12 +45,22 @@
 #define TZML_CMD_LOAD 1
 
 /*
- * One inference.
+ * Begin an inference and go on until it is done, or until a chunk of weights
+ * is missing: then load the section that is asked for, and CONTINUE.
  *
- * [in]  memref[0]  the inputs, back to back in the plan's order
- * [out] memref[1]  room for exactly the outputs, likewise
+ * [in]  memref[0]   the inputs, back to back in the plan's order
+ * [out] memref[1]   room for exactly the outputs, likewise; written when done
+ * [out] value[2].a  section to load next, or TZML_TA_READY when done
  */
 #define TZML_CMD_RUN 2
+
+/*
+ * Go on with the inference that RUN began.
+ *
+ * [out] memref[0]   as RUN's memref[1]
+ * [out] value[1].a  as RUN's value[2].a
+ */
+#define TZML_CMD_CONTINUE 3
 
 /*
  * What the model takes and gives.
@@ -60,14 +70,14 @@
  * [out] value[1].a number of inputs
  * [out] value[1].b number of outputs
  */
-#define TZML_CMD_DESCRIBE 3
+#define TZML_CMD_DESCRIBE 4
 
 /*
  * Secure memory of this session.
  *
  * [out] memref[0]  struct tzml_ta_memory
  */
-#define TZML_CMD_MEMORY 4
+#define TZML_CMD_MEMORY 5
 
 struct tzml_ta_memory {
 	uint64_t mapped;      /* bytes the TA mapped for the model, now */

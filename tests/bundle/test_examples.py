@@ -49,9 +49,10 @@ def test_python_gives_the_status(example: Example) -> None:
     assert caught.value.status == example.status
 
 
-@pytest.mark.parametrize("name", ["minimal", "two-chunks"])
-def test_the_runtime_computes_what_the_plan_says(c_tests: Path, name: str) -> None:
-    output, status = load(c_tests / "load_bundle", EXAMPLES[name], 61)
+@pytest.mark.parametrize("name", ["minimal", "two-chunks", "streamed"])
+@pytest.mark.parametrize("piece", [1, 61, 1 << 20], ids="pieces of {}".format)
+def test_the_runtime_computes_what_the_plan_says(c_tests: Path, name: str, piece: int) -> None:
+    output, status = load(c_tests / "load_bundle", EXAMPLES[name], piece)
     assert (float(output), status) == (*struct.unpack("<f", OUTPUT), "SUCCESS")
 
 

@@ -68,7 +68,8 @@ static enum tzml_status load(struct tzml_model *model, const uint8_t *file,
 	return status;
 }
 
-static enum tzml_status run(struct tzml_model *model)
+static enum tzml_status run(struct tzml_model *model, const uint8_t *file,
+			    size_t piece_size)
 {
 	size_t inputs_size = model->plan.inputs_size;
 	size_t outputs_size = model->plan.outputs_size;
@@ -78,8 +79,12 @@ static enum tzml_status run(struct tzml_model *model)
 
 	for (size_t i = 0; i < inputs_size / sizeof(float); i++)
 		inputs[i] = i;
-	status = tzml_model_run(model, inputs, inputs_size, outputs,
-				outputs_size);
+	status = tzml_model_start(model, inputs, inputs_size);
+	while (!status && tzml_model_running(model)) {
+		status = tzml_model_continue(model, outputs, outputs_size);
+		if (!status)
+			status = load(model, file, piece_size);
+	}
 	for (size_t i = 0; !status && i < outputs_size / sizeof(float); i++)
 		printf("%g\n", outputs[i]);
 	free(outputs);
@@ -115,7 +120,7 @@ int main(int argc, char **argv)
 	if (!status)
 		status = load(&model, data, strtoul(argv[2], NULL, 0));
 	if (!status)
-		status = run(&model);
+		status = run(&model, data, strtoul(argv[2], NULL, 0));
 	puts(name_of(status));
 	tzml_model_close(&model);
 	test_context_close(&context);

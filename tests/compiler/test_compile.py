@@ -42,6 +42,32 @@ def test_the_answers_are_onnx_runtimes(digits_for_host: Path, libtzml: Path) -> 
     assert np.mean(ours.argmax(1) == labels) >= 0.97
 
 
+@pytest.mark.parametrize("budget", [270, 265, 262], ids="{} KiB".format)
+def test_streamed_weights_give_the_same_bits(
+    budget: int, digits_for_host: Path, tmp_path: Path, libtzml: Path
+) -> None:
+    bundle = compile_model(ONNX, CompileOptions("host", secure_memory=budget << 10))
+    bundle.write(tmp_path / "streamed.tzm")
+    assert bundle.secure_memory <= budget << 10
+    assert len(bundle.chunks) > 1
+    image = held_out_digits()[0][:1]
+    with (
+        open_model(digits_for_host, World.ree) as resident,
+        open_model(tmp_path / "streamed.tzm", World.ree) as model,
+    ):
+        for _ in range(3):
+            assert (model.run(image).outputs["probabilities"] == resident.run(image).outputs["probabilities"]).all()
+        assert model.memory().weights < resident.memory().weights
+
+
+def test_a_model_that_cannot_fit_says_what_takes_the_room() -> None:
+    message = (
+        r"at least \d+,\d+ bytes of secure memory, not 102,400: 44,864 for activations, 192,\d+ for the weights"
+    )
+    with pytest.raises(CompileError, match=message):
+        compile_model(ONNX, CompileOptions("host", secure_memory=100 << 10))
+
+
 def test_the_same_model_and_key_give_the_same_bytes(signed: Bundle, key_file: Path) -> None:
     again = compile_model(ONNX, CompileOptions("qemu", load_signing_key(key_file)))
     assert again.encode() == signed.encode()
@@ -82,7 +108,7 @@ def test_without_a_key_the_bundle_is_for_the_normal_world() -> None:
 
 def test_the_promised_secure_memory_counts_pages(signed: Bundle) -> None:
     plain = replace(signed, kernels_tee=b"")
-    assert plain.secure_memory == 4096 * (1 + 1 + 11 + 61 + 1)  # header, plan, arena, weights, chunks
+    assert plain.secure_memory == 4096 * (1 + 1 + 11 + 61 + 1)  # header, plan, arena, weights, list of chunks
     assert signed.secure_memory == plain.secure_memory
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tzml.bundle import Access, DType
-from tzml.bundle.format import ALIGNMENT
+from tzml.bundle import Access, Chunk, DType, Region
+from tzml.bundle.format import ALIGNMENT, align
 from tzml.compiler.graph import Buffer, Call, Graph, Kernel, Port
 from tzml.compiler.memory import CHUNK_SIZE, lay_out
 
@@ -58,19 +58,54 @@ def test_a_value_keeps_its_bytes_until_its_last_use(graph: Graph) -> None:
     assert all(still_there(port.buffer) for port in graph.outputs)
 
 
-@given(graphs())
-def test_constants_lie_in_the_chunks_as_they_are(graph: Graph) -> None:
-    layout = lay_out(graph)
-    for buffer, place in layout.places.items():
-        if buffer.data is not None:
-            assert layout.chunks[place.chunk][place.offset : place.offset + place.size] == buffer.data
+@given(graphs(), st.integers(0, 4000), st.integers(1, 600))
+def test_a_call_finds_its_constants_however_little_room_there_is(graph: Graph, budget: int, size: int) -> None:
+    layout = lay_out(graph, budget, size)
+    loaded: dict[int, Chunk] = {}  # what is in memory
+
+    for call, arguments in zip(graph.calls, layout.arguments, strict=True):
+        taken = {argument.chunk for argument in arguments if argument.region == Region.weights}
+        for number in taken - set(loaded):
+            place = layout.chunks[number]
+            loaded = {other: chunk for other, chunk in loaded.items() if not chunk.overlaps(place)}
+            loaded[number] = place
+        assert taken <= set(loaded)
+        for buffer, argument in zip(call.buffers, arguments, strict=True):
+            if buffer.data is not None:
+                content = layout.contents[argument.chunk]
+                assert content[argument.offset : argument.offset + argument.size] == buffer.data
+    largest = max((align(len(content)) for content in layout.contents), default=0)
+    assert layout.weights_size <= max(budget, largest)
+
+
+def constants_in_turn(*sizes: int) -> Graph:
+    """A graph of one call for each constant."""
+    value = Buffer(4)
+    port = Port("x", DType.uint8, (4,), value)
+    calls = []
+    for number, size in enumerate(sizes):
+        constant, written = Buffer(size, bytes([number]) * size), Buffer(4)
+        kernel = Kernel(f"k{number}", ((4, Access.read), (size, Access.read), (4, Access.write)))
+        calls.append(Call(kernel, (value, constant, written)))
+        value = written
+    return Graph((port,), (Port("y", DType.uint8, (4,), value),), tuple(calls), b"")
 
 
 def test_chunks_end_where_they_are_full() -> None:
-    constants = [Buffer(size, bytes([i]) * size) for i, size in enumerate([100_000, 200_000, 600_000, 10])]
-    written = Buffer(4)
-    kernel = Kernel("k", (*((b.size, Access.read) for b in constants), (4, Access.write)))
-    port = Port("x", DType.uint8, (4,), written)
-    layout = lay_out(Graph((), (port,), (Call(kernel, (*constants, written)),), b""))
-    assert [len(chunk) for chunk in layout.chunks] == [100_000, 200_000, 600_000, 10]
+    layout = lay_out(constants_in_turn(100_000, 200_000, 600_000, 10, 20))
+    assert [len(content) for content in layout.contents] == [100_000, 200_000, 600_000, 64 + 20]
+    assert layout.streamed == ()
     assert CHUNK_SIZE < 300_000
+
+
+def test_as_few_bytes_as_possible_are_streamed() -> None:
+    graph = constants_in_turn(64_000, 1_000_000, 64_000, 500_000, 64_000)
+
+    def streamed(budget: int) -> list[int]:
+        return [chunk.size for chunk in lay_out(graph, budget, chunk_size=1).streamed]
+
+    assert lay_out(graph, chunk_size=1).weights_size == 1_692_032
+    # the large ones have places of their own, or the window would have to be as large as they
+    assert streamed(1_600_000) == [64_000, 64_000, 64_000]
+    assert streamed(1_250_000) == [1_000_000, 500_000]
+    assert streamed(1_000_000) == [64_000, 1_000_000, 64_000, 500_000, 64_000]

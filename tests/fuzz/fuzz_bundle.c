@@ -80,7 +80,8 @@ static enum tzml_status load(struct tzml_model *model, uint8_t *data,
 	return status;
 }
 
-static void run(struct tzml_model *model, uint8_t faults)
+static void run(struct tzml_model *model, uint8_t *data, size_t size,
+		size_t piece_size, uint8_t faults)
 {
 	size_t inputs_size =
 		model->plan.inputs_size + !!(faults & WRONG_INPUTS);
@@ -88,13 +89,18 @@ static void run(struct tzml_model *model, uint8_t faults)
 		model->plan.outputs_size + !!(faults & WRONG_OUTPUTS);
 	uint8_t *outputs = malloc(outputs_size);
 	uint8_t *inputs = calloc(1, inputs_size);
+	enum tzml_status status = TZML_SUCCESS;
 
-	if (outputs && inputs)
-		tzml_model_run(model, inputs, inputs_size, outputs,
-			       outputs_size);
 	/* a model that is ready takes no more pieces */
-	if (tzml_model_load(model, 0, 0, inputs, 1) != TZML_ERROR_STATE)
+	if (tzml_model_load(model, 0, 0, data, 1) != TZML_ERROR_STATE)
 		abort();
+	if (outputs && inputs)
+		status = tzml_model_start(model, inputs, inputs_size);
+	while (!status && tzml_model_running(model)) {
+		status = tzml_model_continue(model, outputs, outputs_size);
+		if (!status)
+			status = load(model, data, size, piece_size, faults);
+	}
 	free(inputs);
 	free(outputs);
 }
@@ -134,7 +140,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
 	if (!tzml_model_open(&model, &test_platform, &context, data,
 			     header_size) &&
 	    whole && !load(&model, data, size, 1 + size % 97, faults))
-		run(&model, faults);
+		run(&model, data, size, 1 + size % 97, faults);
 	tzml_model_close(&model);
 	test_context_close(&context);
 	free(data);

@@ -125,14 +125,27 @@ static TEEC_Result run(TEEC_Session *session, size_t inputs_size,
 {
 	TEEC_Operation operation = { 0 };
 
-	operation.paramTypes =
-		TEEC_PARAM_TYPES(TEEC_MEMREF_TEMP_INPUT,
-				 TEEC_MEMREF_TEMP_OUTPUT, TEEC_NONE, TEEC_NONE);
+	operation.paramTypes = TEEC_PARAM_TYPES(TEEC_MEMREF_TEMP_INPUT,
+						TEEC_MEMREF_TEMP_OUTPUT,
+						TEEC_VALUE_OUTPUT, TEEC_NONE);
 	operation.params[0].tmpref.buffer = input.data;
 	operation.params[0].tmpref.size = inputs_size;
 	operation.params[1].tmpref.buffer = outputs;
 	operation.params[1].tmpref.size = outputs_size;
 	return TEEC_InvokeCommand(session, TZML_CMD_RUN, &operation, NULL);
+}
+
+static TEEC_Result continue_run(TEEC_Session *session, void *outputs,
+				size_t size)
+{
+	TEEC_Operation operation = { 0 };
+
+	operation.paramTypes =
+		TEEC_PARAM_TYPES(TEEC_MEMREF_TEMP_OUTPUT, TEEC_VALUE_OUTPUT,
+				 TEEC_NONE, TEEC_NONE);
+	operation.params[0].tmpref.buffer = outputs;
+	operation.params[0].tmpref.size = size;
+	return TEEC_InvokeCommand(session, TZML_CMD_CONTINUE, &operation, NULL);
 }
 
 /* Load all of the sound bundle. Returns the size of its outputs, or zero. */
@@ -201,7 +214,13 @@ static void test_parameter_types(TEEC_Session *session)
 		[TZML_CMD_RUN] = { "RUN",
 				   TEEC_PARAM_TYPES(TEEC_MEMREF_TEMP_INPUT,
 						    TEEC_MEMREF_TEMP_OUTPUT,
-						    TEEC_NONE, TEEC_NONE) },
+						    TEEC_VALUE_OUTPUT,
+						    TEEC_NONE) },
+		[TZML_CMD_CONTINUE] = { "CONTINUE",
+					TEEC_PARAM_TYPES(
+						TEEC_MEMREF_TEMP_OUTPUT,
+						TEEC_VALUE_OUTPUT, TEEC_NONE,
+						TEEC_NONE) },
 		[TZML_CMD_DESCRIBE] = { "DESCRIBE",
 					TEEC_PARAM_TYPES(
 						TEEC_MEMREF_TEMP_OUTPUT,
@@ -253,7 +272,8 @@ static void test_parameter_types(TEEC_Session *session)
 
 static void test_unknown_commands(TEEC_Session *session)
 {
-	static const uint32_t commands[] = { 5, 99, UINT32_MAX };
+	static const uint32_t commands[] = { TZML_CMD_MEMORY + 1, 99,
+					     UINT32_MAX };
 	TEEC_Operation operation = { 0 };
 
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
@@ -276,6 +296,9 @@ static void test_order(TEEC_Session *session)
 	check(load(session, 0, 0, outputs, sizeof(outputs), NULL) ==
 		      (TEEC_Result)TZML_ERROR_STATE,
 	      "LOAD without a model is refused");
+	check(continue_run(session, outputs, sizeof(outputs)) ==
+		      (TEEC_Result)TZML_ERROR_STATE,
+	      "CONTINUE without a model is refused");
 
 	open_model(session, bundle.data, header()->header_size, &wanted);
 	check(run(session, input.size, sizeof(outputs), outputs) ==
@@ -300,6 +323,12 @@ static void test_order(TEEC_Session *session)
 		      (TEEC_Result)TZML_ERROR_LOAD_ORDER,
 	      "an empty piece is refused");
 	check(still_works(session), "and the session still works");
+	check(continue_run(session, outputs, sizeof(outputs)) ==
+		      (TEEC_Result)TZML_ERROR_STATE,
+	      "CONTINUE after the end of a run is refused");
+	check(load(session, 0, 0, outputs, sizeof(outputs), NULL) ==
+		      (TEEC_Result)TZML_ERROR_STATE,
+	      "LOAD into a model that is ready is refused");
 }
 
 static void test_sizes(TEEC_Session *session)

@@ -1,4 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Python of the Debian feed. BitBake imports the modules below and follows calls into them for task hashes."""
 
-BBIMPORTS = ["fetch", "host", "imagejson", "keys", "optee", "packages", "staging", "tree"]
+BBIMPORTS = [
+    "bootstrap",
+    "fetch",
+    "host",
+    "imagejson",
+    "initramfs",
+    "keys",
+    "optee",
+    "packages",
+    "rootfs",
+    "staging",
+    "tree",
+]

@@ -24,9 +24,12 @@ import bb
 RELEASES = frozenset({"bookworm", "forky", "oldstable", "sid", "stable", "testing", "trixie", "unstable"})
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 LISTS_AGE_SECONDS = 24 * 3600
+INSTALL = ("install", "--yes", "--no-install-recommends")
 
 URI_LINE = re.compile(r"^'(?P<uri>[^']+)' (?P<name>\S+) (?P<size>\d+) SHA256:(?P<sha256>[0-9a-f]{64})$")
-SIMULATED = re.compile(r"^Inst (?P<package>\S+) \((?P<version>\S+) (?P<origin>[^\[)]*?)(?:, [^\[)]*)? \[(?P<arch>\S+)\]\)")
+SIMULATED = re.compile(
+    r"^Inst (?P<package>\S+) \((?P<version>\S+) (?P<origin>[^\[)]*?)(?:, [^\[)]*)? \[(?P<arch>\S+)\]\)"
+)
 
 
 class AptError(Exception):
@@ -103,33 +106,34 @@ class Archive:
 
     def source(self, package: str, version: str | None, to: Path) -> list[ArchiveFile]:
         """Download the .dsc of a source package and the files it names."""
-        wanted = f"{package}={version}" if version else f"{package}/{self.suites[0]}"
+        wanted = f"{package}={version}" if version else package
         return self._get(["source", "--download-only", "--only-source", wanted], to, to)
 
     def binary(self, package: str, version: str | None, to: Path) -> list[ArchiveFile]:
-        wanted = f"{package}={version}" if version else f"{package}/{self.suites[0]}"
+        wanted = f"{package}={version}" if version else package
         return self._get(["download", wanted], to, to)
 
     def dependencies(self, package: str) -> list[str]:
-        """The names in the Depends field of the package in the first suite."""
+        """The names in the Depends field of the package."""
         with self._locked():
             self.refresh(LISTS_AGE_SECONDS)
-            text = self._apt(["show", f"{package}/{self.suites[0]}"], program="apt-cache")
+            text = self._apt(["show", "--no-all-versions", package], program="apt-cache")
         fields = dict(re.findall(r"^(\S+): (.*)$", text, flags=re.MULTILINE))
         return re.findall(r"(?:^|[,|])\s*([a-z0-9][a-z0-9+.-]+)", fields.get("Depends", ""))
 
     def closure(self, packages: Sequence[str], to: Path) -> tuple[list[ArchiveFile], dict[str, str]]:
         """Download packages and all they depend on, for an empty system. Also: package to origin."""
-        arguments = ["install", "--yes", "--no-install-recommends", *packages]
+        origins = self.simulate(packages)
+        files = self._get([*INSTALL, "--download-only", *packages], self._state, to)
+        return files, origins
+
+    def simulate(self, packages: Sequence[str]) -> dict[str, str]:
+        """What apt would install on an empty system: package to origin. AptError if it does not fit together."""
         with self._locked():
             self.refresh(LISTS_AGE_SECONDS)
-            simulated = self._apt(["--simulate", *arguments])
-        origins = {}
-        for line in simulated.splitlines():
-            if match := SIMULATED.match(line):
-                origins[match["package"]] = match["origin"]
-        files = self._get([*arguments, "--download-only"], self._state, to)
-        return files, origins
+            output = self._apt([*INSTALL, "--simulate", *packages])
+        matches = filter(None, map(SIMULATED.match, output.splitlines()))
+        return {match["package"]: match["origin"] for match in matches}
 
     # -- how it is done ---------------------------------------------------------------------------------
 
@@ -146,20 +150,21 @@ class Archive:
                 return self._get_once(arguments, directory, to)
 
     def _get_once(self, arguments: list[str], directory: Path, to: Path) -> list[ArchiveFile]:
-        options = ["-o", f"Dir::Cache::archives={to}"]
-        output = self._apt([*options, "--print-uris", "-qq", *arguments])
+        # without an archives folder of its own apt leaves out what lies in it
+        empty = ["-o", f"Dir::Cache::archives={self._state / 'archives'}"]
+        output = self._apt([*empty, "--print-uris", "-qq", *arguments])
         files = [
             ArchiveFile(match["name"], int(match["size"]), match["sha256"])
             for match in map(URI_LINE.match, output.splitlines())
             if match
         ]
         if not files:
-            raise AptError(f"apt-get {' '.join(arguments)}: no file of the archive fits")
+            raise AptError(f"apt-get {arguments[0]}: nothing to download")
         missing = [file for file in files if not is_intact(to / file.name, file)]
         for file in missing:  # apt would go on from a broken one
             to.joinpath(file.name).unlink(missing_ok=True)
         if missing:
-            self._apt([*options, *arguments], cwd=directory)
+            self._apt(["-o", f"Dir::Cache::archives={to}", *arguments], cwd=directory)
         if broken := [file.name for file in missing if not is_intact(to / file.name, file)]:
             raise AptError(f"apt-get left {', '.join(broken)} incomplete in {to}: run the build again")
         return files
@@ -189,6 +194,7 @@ class Archive:
         preferences = self._state / f"preferences.{os.getpid()}"
         preferences.write_text(self._preferences)
         settings = {
+            "Acquire::ForceHash": "SHA256",
             "Acquire::Languages": "none",
             "APT::Architecture": self.architecture,
             "APT::Architectures": self.architecture,
@@ -214,7 +220,10 @@ class Archive:
         for suite in self.suites:
             for kind in ("deb", "deb-src"):
                 lines.append(f"{kind}{options} {self.mirror.main} {suite} main\n")
-            if suite != "sid" and self.mirror.security:
+            if suite == "sid":  # has neither updates nor security
+                continue
+            lines.append(f"deb{options} {self.mirror.main} {suite}-updates main\n")
+            if self.mirror.security:
                 lines.append(f"deb{options} {self.mirror.security} {suite}-security main\n")
         return "".join(lines)
 

@@ -3,10 +3,11 @@
 
 apt-source://PACKAGE;suite=SUITE[;version=VERSION]
     A source package; unpacks like `dpkg-source -x`, patches applied, into `source` (or ;subdir=).
-apt-binary://PACKAGE;suite=SUITE[;version=VERSION][;with=PATTERN]
+apt-binary://PACKAGE;suite=SUITE[;version=VERSION][;with=PATTERN][;onto=SUITE:VARIABLE]
     A binary package for DEB_HOST_ARCH, and those of its dependencies whose names match the shell pattern;
-    unpacks its files into `root`.
-apt-closure://VARIABLE;suite=SUITE[;prefer=SUITE:VARIABLE]
+    unpacks its files into `root`. With `onto`, it has to be installable on that other suite, where VARIABLE
+    names packages that come from its own suite, too; otherwise the other suite's is taken, with a warning.
+apt-closure://NAME;suite=SUITE;packages=VARIABLE[;prefer=SUITE:VARIABLE]
     The packages that VARIABLE lists with all they depend on, as for an empty system; `prefer` names packages
     to take from another suite where that fits together. Unpacks the .deb files themselves into `debs`.
 pypi-wheel://PROJECT;version=VERSION;python=3.13;platform=TAG;sha256sum=DIGEST
@@ -135,14 +136,25 @@ class AptMethod(RecordedMethod):
 
     required = ("suite",)
 
-    def archive(self, ud: FetchData, d: Any, prefer: dict[str, list[str]] | None = None) -> apt.Archive:
+    def archive(
+        self,
+        ud: FetchData,
+        d: Any,
+        suites: list[str] | None = None,
+        prefer: dict[str, list[str]] | None = None,
+    ) -> apt.Archive:
         if main := d.getVar("DEBIAN_MIRROR"):
             mirror = apt.Mirror(main, d.getVar("DEBIAN_SECURITY_MIRROR"))
         else:
             mirror = apt.host_mirror()
-        suites = [ud.parm["suite"], *(suite for suite in prefer or {} if suite != ud.parm["suite"])]
-        state = Path(d.getVar("DL_DIR"), "apt")
-        return apt.Archive(state, mirror, suites, d.getVar("DEB_HOST_ARCH"), prefer, network_environment(d))
+        return apt.Archive(
+            Path(d.getVar("DL_DIR"), "apt"),
+            mirror,
+            suites or [ud.parm["suite"]],
+            d.getVar("DEB_HOST_ARCH"),
+            prefer,
+            network_environment(d),
+        )
 
     def exact_or_newest(
         self, ud: FetchData, fetch: Callable[[str | None], list[apt.ArchiveFile]]
@@ -161,7 +173,7 @@ class AptMethod(RecordedMethod):
             return files
 
     def recorded(self, ud: FetchData, archive: apt.Archive, files: list[apt.ArchiveFile]) -> Record:
-        origins = {file.package: f"Debian {ud.parm['suite']}" for file in files}
+        origins = {file.package: f"Debian {'/'.join(archive.suites)}" for file in files}
         return Record(ud.url, files, origins, asdict(archive.mirror))
 
 
@@ -187,13 +199,26 @@ class AptBinary(AptMethod):
     url_type = "apt-binary"
 
     def fetch(self, ud: FetchData, d: Any) -> Record:
-        archive, to = self.archive(ud, d), self.directory(d)
+        archive, to = self.fitting_archive(ud, d), self.directory(d)
         files = self.exact_or_newest(ud, lambda v: archive.binary(ud.host, v, to))
         if pattern := ud.parm.get("with"):
             for name in archive.dependencies(ud.host):
                 if fnmatch.fnmatchcase(name, pattern):
                     files += archive.binary(name, None, to)
         return self.recorded(ud, archive, files)
+
+    def fitting_archive(self, ud: FetchData, d: Any) -> apt.Archive:
+        if "onto" not in ud.parm:
+            return self.archive(ud, d)
+        onto, _, variable = ud.parm["onto"].partition(":")
+        names = [ud.host, *(d.getVar(variable) or "").split()]
+        archive = self.archive(ud, d, [onto, ud.parm["suite"]], {ud.parm["suite"]: names})
+        try:
+            archive.simulate([ud.host])
+        except apt.AptError as error:
+            bb.warn(f"{ud.host} of {ud.parm['suite']} does not fit {onto} ({error}): using that of {onto}")
+            return self.archive(ud, d, [onto])
+        return archive
 
     def unpack(self, ud: FetchData, rootdir: str, d: Any) -> None:
         record, directory = self.kept(ud, d)
@@ -205,9 +230,10 @@ class AptBinary(AptMethod):
 
 class AptClosure(AptMethod):
     url_type = "apt-closure"
+    required = ("suite", "packages")
 
     def packages(self, ud: FetchData, d: Any) -> list[str]:
-        return sorted(set((d.getVar(ud.host) or "").split()))
+        return sorted(set((d.getVar(ud.parm["packages"]) or "").split()))
 
     def preferred(self, ud: FetchData, d: Any) -> dict[str, list[str]]:
         if "prefer" not in ud.parm:
@@ -221,8 +247,8 @@ class AptClosure(AptMethod):
     def fetch(self, ud: FetchData, d: Any) -> Record:
         packages, prefer, to = self.packages(ud, d), self.preferred(ud, d), self.directory(d)
         if not packages:
-            raise FetchError(f"{ud.host} lists no packages", ud.url)
-        archive = self.archive(ud, d, prefer)
+            raise FetchError(f"{ud.parm['packages']} lists no packages", ud.url)
+        archive = self.archive(ud, d, [ud.parm["suite"], *prefer], prefer)
         try:
             files, origins = archive.closure(packages, to)
         except apt.AptError as error:
@@ -231,7 +257,7 @@ class AptClosure(AptMethod):
             suite, names = next(iter(prefer.items()))
             bb.warn(
                 f"{' '.join(names)} of {suite} cannot be had or no longer fit {ud.parm['suite']} ({error}): "
-                f"using those of {ud.parm['suite']}, so OP-TEE's test suite may be of another version than OP-TEE OS"
+                f"using those of {ud.parm['suite']}, so xtest may be of another version than OP-TEE OS"
             )
             archive = self.archive(ud, d)
             files, origins = archive.closure(packages, to)
@@ -260,7 +286,7 @@ class PypiWheel(RecordedMethod):
         command += [f"--platform={platform}" for platform in ud.parm["platform"].split(",")]
         command += ["--require-hashes", f"--requirement={requirement}"]
         done = subprocess.run(command, env=network_environment(d), text=True, capture_output=True)
-        bb.plain(done.stdout)
+        print(done.stdout, flush=True)  # into the task's log
         if done.returncode:
             raise FetchError(f"pip: {done.stderr.strip().splitlines()[-1:]}", ud.url)
         (wheel,) = directory.glob("*.whl")
@@ -279,7 +305,7 @@ def network_environment(d: Any) -> dict[str, str]:
     """The caller's proxies and pip settings, which a task's clean environment lacks."""
     original = d.getVar("BB_ORIGENV", False)
     env = dict(os.environ, HOME=d.getVar("HOST_HOME"), LC_ALL="C.UTF-8", PATH=host.SYSTEM_PATH)
-    for name in original.keys():
+    for name in original:
         if name in NETWORK_VARIABLES or re.match(r"PIP_|SSL_CERT|XDG_CONFIG", name):
             env[name] = original.getVar(name)
     return env

@@ -20,16 +20,11 @@ def run(command: list[str], **options: Any) -> str:
     """Run a command of a task; its output. A failure ends the task with what the command said last."""
     done = subprocess.run(command, text=True, capture_output=True, **options)
     if done.stderr:
-        bb.plain(done.stderr.rstrip())
+        print(done.stderr.rstrip(), flush=True)  # into the task's log
     if done.returncode:
         said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
         bb.fatal(f"{command[0]}: {said[-1]}")
     return done.stdout
-
-
-def home() -> str:
-    """The user's own home folder: kas gives BitBake a temporary one."""
-    return pwd.getpwuid(os.getuid()).pw_dir
 
 
 def become_root_command() -> str:
@@ -75,7 +70,7 @@ def _link_tool(directory: Path, tool: str) -> bool:
     if found is None:
         link.unlink(missing_ok=True)
         return False
-    if not link.is_symlink() or os.readlink(link) != found:
+    if not link.is_symlink() or str(link.readlink()) != found:
         link.unlink(missing_ok=True)
         link.symlink_to(found)
     return True

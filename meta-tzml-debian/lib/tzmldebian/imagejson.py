@@ -14,6 +14,15 @@ import jsonschema
 from . import fetch, tree
 
 FORMAT = 1
+# What debian-config and debian-rootfs make of the console.
+LOGIN = {
+    "user": "root",
+    "login_prompt": "tzml login: ",
+    "prompt": "root@tzml:~# ",
+    "password": None,
+    "ssh_user": "root",
+    "ssh_key_role": "ssh-key",
+}
 
 
 def publish(d: Any) -> None:
@@ -65,3 +74,68 @@ def _provenance(d: Any) -> tuple[str, str]:
         version = version or first.version
         origin = origin or f"{records[0].origins.get(first.package, 'Debian')} {first.name}"
     return version or d.getVar("PV"), origin or "this repository"
+
+
+def write(d: Any) -> None:
+    """do_image_complete: image.json, checked against its schema."""
+    directory, manifests = Path(d.getVar("DEPLOY_DIR_IMAGE")), Path(d.getVar("DEPLOY_MANIFEST")).parent
+    names = [d.getVar("PN"), *d.getVar("IMAGE_COMPONENTS").split()]
+    components = [json.loads(manifests.joinpath(f"{name}.json").read_text()) for name in sorted(names)]
+    description = {
+        "format": FORMAT,
+        "machine": d.getVar("MACHINE"),
+        "feed": "debian",
+        "image": d.getVar("PN"),
+        "files": sorted(
+            (_file(directory, entry) for component in components for entry in component["files"]),
+            key=lambda file: file["role"],
+        ),
+        "kernel_arguments": d.getVar("KERNEL_CMDLINE"),
+        "consoles": _consoles(d),
+        "login": LOGIN,
+        "emulator": _emulator(d),
+        "components": [
+            {"name": c["component"], "version": c["version"], "origin": c["origin"]} for c in components
+        ],
+    }
+    for component in components:
+        description.update(component["facts"])
+    schema = Path(d.getVar("TZML_ROOT"), "docs/image.schema.json")
+    try:
+        jsonschema.validate(description, json.loads(schema.read_text()))
+    except jsonschema.ValidationError as error:
+        bb.fatal(f"image.json: {error.json_path}: {error.message}: the recipe or {schema} is wrong")
+    tree.write_atomically(directory / "image.json", json.dumps(description, indent=1) + "\n")
+
+
+def _file(directory: Path, entry: dict[str, str]) -> dict[str, Any]:
+    path = directory / entry["path"]
+    return {**entry, "size": path.stat().st_size, "sha256": tree.sha256(path)}
+
+
+def _consoles(d: Any) -> list[dict[str, Any]]:
+    baud, device = d.getVar("SERIAL_CONSOLES").split()[0].split(";")
+    secure = int(d.getVar("SECURE_CONSOLE_PORT"))
+    return [
+        {"world": "normal", "port": 0, "baud": int(baud), "device": device},
+        {"world": "secure", "port": secure, "baud": int(baud)},
+    ]
+
+
+def _emulator(d: Any) -> dict[str, Any] | None:
+    """The machine for QEMU, in pieces: who starts it adds consoles, network and files as it needs them."""
+    if not d.getVar("QB_SYSTEM_NAME"):
+        return None
+    machine, cpu, cpus, memory, network = (
+        d.getVar(name).split()[1] for name in ("QB_MACHINE", "QB_CPU", "QB_SMP", "QB_MEM", "QB_NETWORK_DEVICE")
+    )
+    return {
+        "program": d.getVar("QB_SYSTEM_NAME"),
+        "machine": machine,
+        "cpu": cpu,
+        "cpus": int(cpus),
+        "memory_mib": int(memory),
+        "network_device": network,
+        "disk_interface": "virtio",
+        "disk_format": "raw",
+    }

@@ -6,6 +6,10 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import struct
+import tempfile
+import uuid
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +25,21 @@ def settings(conf_mk: Path) -> dict[str, str]:
 
 
 def memory(conf: dict[str, str], tee_elf: Path) -> dict[str, int]:
-    """The secure memory in bytes. OP-TEE's core gets its virtual range, TAs and their stacks what is left."""
+    """The secure memory in bytes: all of it, what OP-TEE's core is linked to fill, and what that leaves for TAs.
+
+    What the core allocates while it boots (page tables, thread stacks) comes out of the TAs' part, too; the
+    statistics PTA has the exact figure on the target.
+    """
     base, size = int(conf["CFG_TZDRAM_START"], 0), int(conf["CFG_TZDRAM_SIZE"], 0)
     with tee_elf.open("rb") as stream:
         symbols = ELFFile(stream).get_section_by_name(".symtab")
-        (end,) = symbols.get_symbol_by_name("_end_of_ram")
-        core = end["st_value"] - base
-    if not 0 < core < size:
-        bb.fatal(f"{tee_elf}: the core's memory ends at {end['st_value']:#x}, outside of {base:#x} + {size:#x}")
+        start, end = (symbols.get_symbol_by_name(name)[0]["st_value"] for name in ("__text_start", "__end"))
+    if not base <= start < end < base + size:
+        bb.fatal(f"{tee_elf}: the core lies at {start:#x} to {end:#x}, outside of {base:#x} + {size:#x}")
     test_pool = 0
     if conf.get("CFG_SECURE_DATA_PATH") == "y" and "CFG_TEE_SDP_MEM_BASE" not in conf:
         test_pool = int(conf["CFG_TEE_SDP_MEM_SIZE"], 0)
+    core = end - base
     return {
         "tzdram_base": base,
         "tzdram_size": size,
@@ -46,11 +54,113 @@ def deploy(d: Any) -> None:
     conf = settings(image / "usr/share/optee-os/conf.mk")
     shutil.copy(image / "usr/share/optee-os/tee.elf", target)
     shutil.copy(d.getVar("TA_SIGN_KEY_PUBLIC"), target / "ta-signing.pub.pem")
-    kit = ["tar", "--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--mtime=@" + d.getVar("SOURCE_DATE_EPOCH")]
-    kit += ["--zstd", "-cf", str(target / "ta-dev-kit.tar.zst"), "-C", str(image / "usr/include/optee"), "export-user_ta"]
+    kit = [
+        "tar",
+        "--sort=name",
+        "--owner=0",
+        "--group=0",
+        "--numeric-owner",
+        "--mtime=@" + d.getVar("SOURCE_DATE_EPOCH"),
+    ]
+    kit += [
+        "--zstd",
+        "-cf",
+        str(target / "ta-dev-kit.tar.zst"),
+        "-C",
+        str(image / "usr/include/optee"),
+        "export-user_ta",
+    ]
     host.run(kit)
     facts = {
         "secure_memory": memory(conf, target / "tee.elf"),
         "optee_settings": {key: value for key, value in sorted(conf.items()) if key.startswith("CFG_")},
     }
     Path(d.getVar("DEPLOY_FACTS")).write_text(json.dumps(facts, indent=1))
+
+
+# -- Signing TAs again ----------------------------------------------------------------------------------
+
+MAGIC = 0x4F545348  # "HSTO"
+HEADER = struct.Struct("<IIIIHH")  # magic, image type, image size, algorithm, hash size, signature size
+SUBKEY = struct.Struct("<16sIII")  # UUID, name size, version, greatest depth below
+BOOTSTRAP_TA, SUBKEY_IMAGE = 1, 3
+SUBKEY_BITS = 2048
+
+
+@dataclass(frozen=True)
+class Subkey:
+    """A link of the chain from the root key to a TA."""
+
+    uuid: uuid.UUID
+    name_size: int
+    version: int
+    max_depth: int
+    next_name: str  # of the next link or the TA in this one's name space; empty if it has the same UUID
+
+
+@dataclass(frozen=True)
+class SignedTa:
+    """A .ta file taken apart."""
+
+    subkeys: list[Subkey]
+    uuid: uuid.UUID
+    version: int
+    elf: bytes
+
+    @classmethod
+    def read(cls, path: Path) -> SignedTa:
+        data, offset, subkeys = path.read_bytes(), 0, []
+        while True:
+            magic, kind, size, _, hash_size, signature_size = HEADER.unpack_from(data, offset)
+            if magic != MAGIC or kind not in (BOOTSTRAP_TA, SUBKEY_IMAGE):
+                raise ValueError(f"at {offset}: not the header of a TA or subkey (type {kind})")
+            offset += HEADER.size + hash_size + signature_size
+            if kind == BOOTSTRAP_TA:
+                return cls(
+                    subkeys,
+                    uuid.UUID(bytes=data[offset : offset + 16]),
+                    int.from_bytes(data[offset + 16 : offset + 20], "little"),
+                    data[offset + 20 : offset + 20 + size],
+                )
+            identity, name_size, version, max_depth = SUBKEY.unpack_from(data, offset)
+            offset += size
+            name = data[offset : offset + name_size].rstrip(b"\0").decode()
+            offset += name_size
+            subkeys.append(Subkey(uuid.UUID(bytes=identity), name_size, version, max_depth, name))
+
+
+def sign_again(d: Any) -> None:
+    """do_compile of optee-test: every TA under this build's key, and under chains like those it came with."""
+    sources, build = Path(d.getVar("S"), "usr/lib/optee_armtz"), Path(d.getVar("B"))
+    kit = Path(d.getVar("STAGING_INCDIR"), "optee/export-user_ta/scripts/sign_encrypt.py")
+    tool = [d.getVar("PYTHON"), str(kit)]
+    for path in sorted(sources.glob("*.ta")):
+        try:
+            ta = SignedTa.read(path)
+        except (ValueError, struct.error) as error:
+            bb.fatal(f"{path.name} cannot be signed again: {error}")
+        _sign(tool, ta, Path(d.getVar("TA_SIGN_KEY")), build)
+
+
+def _sign(tool: list[str], ta: SignedTa, root_key: Path, build: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=build) as name:
+        work = Path(name)
+        key, chain, next_name = root_key, None, ""
+        for depth, subkey in enumerate(ta.subkeys):
+            # its private half is needed here only
+            new_key, new_chain = work / f"{depth}.pem", work / f"{depth}.bin"
+            host.run(["openssl", "genrsa", "-out", str(new_key), str(SUBKEY_BITS)])
+            command = [*tool, "sign-subkey", "--key", str(key), *_below(chain, next_name)]
+            command += ["--uuid", str(subkey.uuid), "--in", str(new_key), "--out", str(new_chain)]
+            command += ["--max-depth", str(subkey.max_depth), "--name-size", str(subkey.name_size)]
+            host.run([*command, "--subkey-version", str(subkey.version)])
+            key, chain, next_name = new_key, new_chain, subkey.next_name
+        elf = work / "elf"
+        elf.write_bytes(ta.elf)
+        command = [*tool, "sign-enc", "--key", str(key), *_below(chain, next_name), "--uuid", str(ta.uuid)]
+        command += ["--ta-version", str(ta.version), "--in", str(elf), "--out", str(build / f"{ta.uuid}.ta")]
+        host.run(command)
+
+
+def _below(chain: Path | None, name: str) -> list[str]:
+    return (["--subkey", str(chain)] if chain else []) + (["--name", name] if name else [])

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import configparser
-import glob
 import os
 import re
 import shutil
@@ -16,13 +15,16 @@ import bb
 from . import host, tree
 
 ELF_MAGIC = b"\x7fELF"
+ELF_AARCH64 = 183
 SCRIPTS = ("pkg_preinst", "pkg_postinst", "pkg_prerm", "pkg_postrm")
 
 
 def split(d: Any) -> None:
-    """Move each file of D to the first of PACKAGES whose FILES match it."""
+    """Copy each file of D to the first of PACKAGES whose FILES match it. No PACKAGES: nothing to divide."""
+    if not (d.getVar("PACKAGES") or "").split():
+        return
     image, destination = Path(d.getVar("D")), Path(d.getVar("PKGDEST"))
-    left = {path for path in _walk(image)}
+    left = set(_walk(image))
     for package in d.getVar("PACKAGES").split():
         root = destination / package
         root.mkdir(parents=True)
@@ -52,8 +54,7 @@ def _walk(root: Path) -> list[Path]:
 def _matching(image: Path, patterns: list[str]) -> set[Path]:
     found: set[Path] = set()
     for pattern in patterns:
-        for name in glob.glob(pattern.lstrip("/"), root_dir=image):
-            path = image / name
+        for path in image.glob(pattern.strip("/")):
             found.add(path)
             if path.is_dir() and not path.is_symlink():
                 found.update(_walk(path))
@@ -78,6 +79,22 @@ def _strip(root: Path, strip: str) -> None:
         path.chmod(mode | 0o200)
         host.run([strip, "--strip-unneeded", "--remove-section=.comment", str(path)])
         path.chmod(mode)
+
+
+def check(d: Any) -> None:
+    """do_package_qa: no program of another machine, no path of this host."""
+    skip = (d.getVar("INSANE_SKIP") or "").split()
+    root, work = Path(d.getVar("PKGDEST")), d.getVar("TMPDIR").encode()
+    for path in _walk(root) if root.exists() else ():
+        if path.is_symlink() or not path.is_file():
+            continue
+        data = path.read_bytes()
+        name = f"{d.getVar('PN')}: /{path.relative_to(root)}"
+        foreign = data.startswith(ELF_MAGIC) and int.from_bytes(data[18:20], "little") != ELF_AARCH64
+        if foreign and "arch" not in skip:
+            bb.fatal(f"{name} is a program for another machine: build it with ${{CC}}")
+        if work in data and "buildpaths" not in skip:
+            bb.fatal(f"{name} contains the path of the build folder: pass CFLAGS, which map it to /usr/src")
 
 
 def enable_units(d: Any) -> None:
@@ -120,7 +137,7 @@ def version(d: Any) -> str:
 
 def write_debs(d: Any) -> None:
     built = Path(d.getVar("DEB_BUILD_DIR"))
-    for package in d.getVar("PACKAGES").split():
+    for package in (d.getVar("PACKAGES") or "").split():
         root = Path(d.getVar("PKGDEST"), package)
         for script in SCRIPTS:
             if d.getVar(f"{script}:{package}"):
@@ -158,7 +175,11 @@ def _write_deb(d: Any, package: str, root: Path, built: Path) -> None:
     control.mkdir(mode=0o755)
     text = "".join(f"{key}: {value.strip()}\n" for key, value in fields.items() if value and value.strip())
     control.joinpath("control").write_text(text)
-    configuration = sorted(f"/{p.relative_to(root)}" for p in files if p.relative_to(root).parts[0] == "etc")
+    configuration = sorted(
+        f"/{path.relative_to(root)}"
+        for path in files
+        if path.relative_to(root).parts[0] == "etc" and not path.is_symlink()
+    )
     if configuration:
         control.joinpath("conffiles").write_text("\n".join(configuration) + "\n")
     command = ["dpkg-deb", "--root-owner-group", "-Zzstd", "-z1", "--build", str(root), str(built)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import glob
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,15 @@ from . import tree
 
 
 def stage(d: Any) -> None:
-    """Take SYSROOT_DIRS of D into SYSROOT_DESTDIR."""
+    """Copy SYSROOT_DIRS of D into SYSROOT_DESTDIR. From there on it is hard links, which would disturb tasks
+    that read D (tar notices a new link as a change).
+    """
     image, staged = Path(d.getVar("D")), Path(d.getVar("SYSROOT_DESTDIR"))
     ignored = [image / path.lstrip("/") for path in d.getVar("SYSROOT_DIRS_IGNORE").split()]
     for name in d.getVar("SYSROOT_DIRS").split():
         source = image / name.lstrip("/")
         if source.is_dir() and not source.is_symlink():
-            _merge(source, staged / name.lstrip("/"), ignored)
+            _merge(source, staged / name.lstrip("/"), ignored, shutil.copy2)
 
 
 def publish(d: Any) -> None:
@@ -38,8 +41,10 @@ def collect(d: Any) -> None:
     for recipe in sorted(recipes):
         found = [folder for arch in _archs(d) if (folder := components / arch / recipe).is_dir()]
         if not found:
-            bb.fatal(f"{recipe} has staged nothing in {components}: run `bitbake -c clean {recipe}` and build again")
-        _merge(found[0], sysroot, [])
+            bb.fatal(
+                f"{recipe} has staged nothing in {components}: run `bitbake -c clean {recipe}` and build again"
+            )
+        _merge(found[0], sysroot, [], _place)
     # Debian's /lib is a link into /usr; linker scripts rely on it
     for name in ("bin", "lib", "sbin"):
         link = sysroot / name
@@ -52,21 +57,22 @@ def clean(d: Any) -> None:
     """Remove all that this recipe has built or published."""
     for folder in ("WORKDIR", "SYSROOT_COMPONENT", "DEB_COMPONENT"):
         shutil.rmtree(d.getVar(folder), ignore_errors=True)
-    for stamp in glob.glob(f"{glob.escape(d.getVar('STAMP'))}.*"):
-        Path(stamp).unlink(missing_ok=True)
+    stamps = Path(d.getVar("STAMP"))
+    for stamp in stamps.parent.glob(f"{glob.escape(stamps.name)}.*"):
+        stamp.unlink(missing_ok=True)
 
 
 def _archs(d: Any) -> list[str]:
     return [d.getVar("MACHINE_ARCH"), d.getVar("TUNE_PKGARCH"), "all"]
 
 
-def _merge(source: Path, target: Path, ignored: list[Path]) -> None:
+def _merge(source: Path, target: Path, ignored: list[Path], place: Callable[[str, str], object]) -> None:
     def skip(folder: str, names: list[str]) -> set[str]:
         return {name for name in names if Path(folder, name) in ignored}
 
     if source in ignored:
         return
-    shutil.copytree(source, target, symlinks=True, ignore=skip, copy_function=_place, dirs_exist_ok=True)
+    shutil.copytree(source, target, symlinks=True, ignore=skip, copy_function=place, dirs_exist_ok=True)
 
 
 def _place(source: str, target: str) -> None:

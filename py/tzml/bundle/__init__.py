@@ -2,7 +2,7 @@
 
 from tzml.bundle.file import Bundle, Section, SectionType, Target, decode, read, read_section
 from tzml.bundle.format import BundleError
-from tzml.bundle.plan import Access, Argument, Call, DType, Plan, Region, Tensor
+from tzml.bundle.plan import Access, Argument, Call, Chunk, DType, Plan, Region, Tensor
 
 __all__ = [
     "Access",
@@ -10,6 +10,7 @@ __all__ = [
     "Bundle",
     "BundleError",
     "Call",
+    "Chunk",
     "DType",
     "Plan",
     "Region",

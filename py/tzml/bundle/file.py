@@ -81,12 +81,12 @@ class Bundle:
     def secure_memory(self) -> int:
         """How many bytes the TA maps for the model at most, besides the kernel library's own.
 
-        Header, plan, arena, weights and the list of chunks start on pages of their own; the signed
+        Header, plan, arena, weights and a byte for each chunk start on pages of their own; the signed
         library is there only before arena and weights are.
         """
         header = _HEADER.size + len(self.sections()) * _SECTION.size
         loading = _pages(len(self.kernels_tee))
-        running = _pages(self.plan.arena_size, self.plan.weights_size, 8 * len(self.chunks))
+        running = _pages(self.plan.arena_size, self.plan.weights_size, len(self.chunks))
         return _pages(header, len(self.plan.encode())) + max(loading, running)
 
     def sections(self) -> list[Section]:
@@ -153,7 +153,8 @@ def decode(data: bytes) -> Bundle:
     chunks = tuple(section.data for section in sections if section.type == SectionType.weights)
     plan = plans.decode(found[SectionType.plan])
     require((plan.arena_size, plan.weights_size) == (arena, weights), "PLAN_MALFORMED", "plan and header differ")
-    require(plan.chunk_sizes == tuple(map(len, chunks)), "PLAN_MALFORMED", "plan and chunks differ")
+    sizes = tuple(chunk.size for chunk in plan.chunks)
+    require(sizes == tuple(map(len, chunks)), "PLAN_MALFORMED", "plan and chunks differ")
     return Bundle(
         target=Target(target),
         plan=plan,

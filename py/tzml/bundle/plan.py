@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import enum
+import itertools
 import math
 import struct
 from dataclasses import dataclass
 
-from tzml.bundle.format import ALIGNMENT, MAX_MEMORY, MAX_SECTIONS, align, require
+from tzml.bundle.format import ALIGNMENT, MAX_MEMORY, MAX_SECTIONS, require
 
 MAGIC = b"PLAN"
 VERSION = 1
@@ -16,8 +17,8 @@ MAX_TENSORS = 16
 MAX_DIMENSIONS = 8
 MAX_ARGUMENTS = 64
 
-_HEADER = struct.Struct("<4s7IQ32s24s")
-_CHUNK = struct.Struct("<Q")
+_HEADER = struct.Struct("<4s7IQQ32s16s")
+_CHUNK = struct.Struct("<QQ")
 _TENSOR = struct.Struct(f"<48sII{MAX_DIMENSIONS}IQQ24s")
 _CALL = struct.Struct("<II8s")
 _ARGUMENT = struct.Struct("<IIQQ")
@@ -71,6 +72,21 @@ class Tensor:
 
 
 @dataclass(frozen=True)
+class Chunk:
+    """Weights that are loaded together: `size` bytes, to `offset` in the memory for weights.
+
+    Chunks may share a place; one is then loaded over the other when a call takes it.
+    """
+
+    size: int
+    offset: int
+
+    def overlaps(self, other: Chunk) -> bool:
+        """Whether the two share a byte of memory."""
+        return self.offset < other.offset + other.size and other.offset < self.offset + self.size
+
+
+@dataclass(frozen=True)
 class Argument:
     """A pointer that a kernel gets: `size` bytes at `offset` of the arena or of a chunk of weights."""
 
@@ -98,31 +114,37 @@ class Call:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that running a model takes besides kernels and weights. Sizes in bytes."""
+    """Everything that running a model takes besides kernels and weights.
+
+    `arena_size` and `weights_size` are bytes of memory.
+    """
 
     kernels_digest: bytes
     arena_size: int
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
-    chunk_sizes: tuple[int, ...] = ()
+    weights_size: int = 0
+    chunks: tuple[Chunk, ...] = ()
     calls: tuple[Call, ...] = ()
-
-    @property
-    def weights_size(self) -> int:
-        """Bytes that all chunks take when each starts aligned."""
-        return sum(align(size) for size in self.chunk_sizes)
 
     def encode(self) -> bytes:
         """The bytes of the plan's section. Raises BundleError for a plan that no device would take."""
         arguments = [argument for call in self.calls for argument in call.arguments]
-        tables = [_CHUNK.pack(size) for size in self.chunk_sizes]
+        tables = [_CHUNK.pack(chunk.size, chunk.offset) for chunk in self.chunks]
         tables += [_encode_tensor(tensor) for tensor in (*self.inputs, *self.outputs)]
         tables += [_CALL.pack(call.kernel, len(call.arguments), b"") for call in self.calls]
         tables += [_ARGUMENT.pack(a.region, a.chunk, a.offset, a.size) for a in arguments]
         body = b"".join(tables)
-        counts = map(len, (self.inputs, self.outputs, self.chunk_sizes, self.calls, arguments))
+        counts = map(len, (self.inputs, self.outputs, self.chunks, self.calls, arguments))
         header = _HEADER.pack(
-            MAGIC, VERSION, _HEADER.size + len(body), *counts, self.arena_size, self.kernels_digest, b""
+            MAGIC,
+            VERSION,
+            _HEADER.size + len(body),
+            *counts,
+            self.arena_size,
+            self.weights_size,
+            self.kernels_digest,
+            b"",
         )
         data = header + body
         decode(data)
@@ -133,31 +155,33 @@ def decode(data: bytes) -> Plan:
     """Read a plan, with every check that runtime/plan.c makes without a kernel library."""
     _check(_HEADER.size <= len(data) <= MAX_SIZE, f"{len(data)} bytes")
     magic, version, size, *numbers, reserved = _HEADER.unpack_from(data)
-    inputs, outputs, chunks, calls, arguments, arena_size, kernels_digest = numbers
+    inputs, outputs, chunk_count, calls, arguments, arena_size, weights_size, kernels_digest = numbers
     _check(magic == MAGIC and version == VERSION, "not a plan of version 1")
     _check(size == len(data), f"{len(data)} bytes instead of {size}")
     _check(not any(reserved), "reserved bytes are not zero")
-    _check_limits(inputs, outputs, chunks, calls, arguments, arena_size)
+    _check_limits(inputs, outputs, chunk_count, calls, arguments, arena_size, weights_size)
 
-    counts = (chunks, inputs + outputs, calls, arguments)
+    counts = (chunk_count, inputs + outputs, calls, arguments)
     places = _tables(counts)
     _check(places[-1].stop == len(data), "the tables do not fill the plan")
     _check(inputs > 0 and outputs > 0, "no inputs or no outputs")
     _check(arena_size > 0 and arena_size % ALIGNMENT == 0, f"arena of {arena_size} bytes")
+    _check(weights_size % ALIGNMENT == 0, f"weights of {weights_size} bytes")
 
-    chunk_sizes = tuple(_CHUNK.unpack_from(data, at)[0] for at in places[0])
-    _check(all(0 < size <= MAX_MEMORY for size in chunk_sizes), "a chunk's size")
-    _check(sum(map(align, chunk_sizes)) <= MAX_MEMORY, "the chunks' sizes")
+    chunks = tuple(Chunk(*_CHUNK.unpack_from(data, at)) for at in places[0])
+    for number, chunk in enumerate(chunks):
+        _check(_in_range(chunk.offset, chunk.size, weights_size), f"chunk {number} is out of range")
     tensors = [_decode_tensor(data, at, arena_size) for at in places[1]]
     _check_inputs(tensors[:inputs])
-    everything = [_decode_argument(data, at, arena_size, chunk_sizes) for at in places[3]]
+    everything = [_decode_argument(data, at, arena_size, chunks) for at in places[3]]
     return Plan(
         kernels_digest=kernels_digest,
         arena_size=arena_size,
         inputs=tuple(tensors[:inputs]),
         outputs=tuple(tensors[inputs:]),
-        chunk_sizes=chunk_sizes,
-        calls=_decode_calls(data, places[2], everything),
+        weights_size=weights_size,
+        chunks=chunks,
+        calls=_decode_calls(data, places[2], everything, chunks),
     )
 
 
@@ -165,7 +189,9 @@ def _check(condition: bool, what: str) -> None:
     require(condition, "PLAN_MALFORMED", f"plan: {what}")
 
 
-def _check_limits(inputs: int, outputs: int, chunks: int, calls: int, arguments: int, arena_size: int) -> None:
+def _check_limits(
+    inputs: int, outputs: int, chunks: int, calls: int, arguments: int, arena_size: int, weights_size: int
+) -> None:
     for what, number, limit in (
         ("inputs", inputs, MAX_TENSORS),
         ("outputs", outputs, MAX_TENSORS),
@@ -173,6 +199,7 @@ def _check_limits(inputs: int, outputs: int, chunks: int, calls: int, arguments:
         ("calls", calls, MAX_SIZE),
         ("arguments", arguments, MAX_SIZE),
         ("arena bytes", arena_size, MAX_MEMORY),
+        ("weights bytes", weights_size, MAX_MEMORY),
     ):
         require(number <= limit, "LIMIT", f"plan: {number} {what}; at most {limit}")
 
@@ -218,23 +245,34 @@ def _check_inputs(inputs: list[Tensor]) -> None:
         _check(not any(map(place.overlaps, places[:i])), "two inputs overlap")
 
 
-def _decode_argument(data: bytes, at: int, arena_size: int, chunk_sizes: tuple[int, ...]) -> Argument:
+def _decode_argument(data: bytes, at: int, arena_size: int, chunks: tuple[Chunk, ...]) -> Argument:
     region, chunk, offset, size = _ARGUMENT.unpack_from(data, at)
     _check(region in Region._value2member_map_, f"unknown region {region}")
     in_arena = region == Region.arena
-    _check(chunk == 0 if in_arena else chunk < len(chunk_sizes), f"no chunk {chunk}")
-    limit = arena_size if in_arena else chunk_sizes[chunk]
+    _check(chunk == 0 if in_arena else chunk < len(chunks), f"no chunk {chunk}")
+    limit = arena_size if in_arena else chunks[chunk].size
     _check(_in_range(offset, size, limit), f"an argument at {offset} with {size} bytes is out of range")
     return Argument(Region(region), offset, size, chunk)
 
 
-def _decode_calls(data: bytes, places: range, arguments: list[Argument]) -> tuple[Call, ...]:
+def _decode_calls(
+    data: bytes, places: range, arguments: list[Argument], chunks: tuple[Chunk, ...]
+) -> tuple[Call, ...]:
     entries = [_CALL.unpack_from(data, at) for at in places]
     _check(not any(any(reserved) for _, _, reserved in entries), "reserved bytes are not zero")
     _check(all(count <= MAX_ARGUMENTS for _, count, _ in entries), "a call has too many arguments")
     _check(sum(count for _, count, _ in entries) == len(arguments), "the calls do not use all arguments")
     remaining = iter(arguments)
-    return tuple(Call(kernel, tuple(next(remaining) for _ in range(count))) for kernel, count, _ in entries)
+    calls = tuple(Call(kernel, tuple(next(remaining) for _ in range(count))) for kernel, count, _ in entries)
+    for call in calls:
+        _check_chunks_can_meet({a.chunk for a in call.arguments if a.region == Region.weights}, chunks)
+    return calls
+
+
+def _check_chunks_can_meet(taken: set[int], chunks: tuple[Chunk, ...]) -> None:
+    """Two chunks that one call takes cannot lie in the same place."""
+    for a, b in itertools.combinations(sorted(taken), 2):
+        _check(not chunks[a].overlaps(chunks[b]), f"a call takes chunks {a} and {b}, which share a place")
 
 
 assert _HEADER.size == 96

@@ -22,6 +22,13 @@ def _parse_inputs(_: click.Context, __: click.Parameter, values: tuple[str, ...]
     return inputs
 
 
+def _parse_size(_: click.Context, __: click.Parameter, value: str) -> int:
+    match = re.fullmatch(r"([1-9]\d*)([KM]?)", value)
+    if not match:
+        raise click.BadParameter(f"{value!r} is not a number of bytes, as in 8M, 512K or 8388608")
+    return int(match[1]) << {"": 0, "K": 10, "M": 20}[match[2]]
+
+
 @click.command("compile")
 @click.argument("model", type=click.Path(exists=True, path_type=Path))
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Default: MODEL.tzm.")
@@ -38,6 +45,9 @@ def _parse_inputs(_: click.Context, __: click.Parameter, values: tuple[str, ...]
               help="YAML or JSON file: how an image becomes the input (docs/models.md).")  # fmt: skip
 @click.option("--labels", type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help="Text file with the name of each of the output's values, one a line.")  # fmt: skip
+@click.option("--secure-memory", default="8M", show_default=True, callback=_parse_size, metavar="SIZE",
+              help="Secure memory that the model may take, in bytes or with K or M; "
+              "weights that do not fit are streamed in each inference.")  # fmt: skip
 @click.option("--name", default="", help="The model's name. Default: the file's, without its ending.")
 @click.option("--model-version", default=1, show_default=True, type=click.IntRange(0, 2**63 - 1))
 def command(
@@ -48,6 +58,7 @@ def command(
     inputs: dict[str, InputSpec],
     preprocess: Path | None,
     labels: Path | None,
+    secure_memory: int,
     name: str,
     model_version: int,
 ) -> None:
@@ -62,6 +73,7 @@ def command(
         inputs=inputs,
         preprocess=read_preprocess_file(preprocess) if preprocess else {},
         labels=read_labels_file(labels) if labels else (),
+        secure_memory=secure_memory,
         name=name,
         model_version=model_version,
     )

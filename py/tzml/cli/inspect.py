@@ -27,7 +27,7 @@ def describe(bundle: Bundle) -> dict[str, Any]:
         "kernel_calls": len(plan.calls),
         "arena": plan.arena_size,
         "weights": plan.weights_size,
-        "chunks": len(plan.chunk_sizes),
+        "chunks": len(plan.chunks),
         "secure_memory": bundle.secure_memory,
         "sections": [{"type": s.type.name, "index": s.index, "bytes": len(s.data)} for s in bundle.sections()],
         "metadata": json.loads(bundle.metadata) if bundle.metadata else {},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,19 +18,23 @@ from tzml.compiler.frontends import InputSpec, import_file, reason
 from tzml.compiler.graph import Graph, Port
 from tzml.compiler.library import build_libraries
 from tzml.compiler.lower import Imported, lower
-from tzml.compiler.memory import Layout, lay_out
+from tzml.compiler.memory import CHUNK_SIZE, Layout, lay_out
 from tzml.compiler.targets import TARGETS
 from tzml.metadata import Metadata
 from tzml.signing import SigningKey, sign_library
+
+PAGE = 4096
+DEFAULT_SECURE_MEMORY = 8 << 20
 
 
 @dataclass(frozen=True)
 class CompileOptions:
     """How to compile. `target` is a name in TARGETS; `inputs` fix inputs that the file leaves open.
 
-    The TEE loads only libraries that are signed with the key its image was built with; without
-    `signing_key` a bundle runs in the normal world only. `preprocess` (docs/models.md) and `labels` travel
-    in the bundle.
+    `secure_memory` is how many bytes the TA may map for the model; weights that do not fit are
+    loaded anew in each inference. The TEE loads only libraries that are signed with the key its
+    image was built with; without `signing_key` a bundle runs in the normal world only. `preprocess`
+    (docs/models.md) and `labels` travel in the bundle.
     """
 
     target: str
@@ -38,6 +42,7 @@ class CompileOptions:
     inputs: Mapping[str, InputSpec] = field(default_factory=dict)
     preprocess: Mapping[str, Any] = field(default_factory=dict)
     labels: Sequence[str] = ()
+    secure_memory: int = DEFAULT_SECURE_MEMORY
     name: str = ""
     model_version: int = 1
 
@@ -63,22 +68,41 @@ def compile_model(
         raise CompileError(f"{path}: nothing is left to compute once constants are folded")
     progress("linking")
     metadata = _metadata(name, path, graph, imported, options)
-    layout = lay_out(graph)
     libraries = build_libraries(graph, target)
-    progress("packing")
-    plan = make_plan(graph, layout, libraries.digest)
     kernels_tee = b""
     if options.signing_key and target.has_tee:
         kernels_tee = sign_library(libraries.tee, libraries.uuid, options.signing_key)
-    return Bundle(
+    progress("packing")
+    layout = lay_out(graph)
+    bundle = Bundle(
         target=target.processor,
-        plan=plan,
+        plan=make_plan(graph, layout, libraries.digest),
         model_id=uuid.uuid5(uuid.NAMESPACE_URL, f"tzml:{name}"),
         model_version=options.model_version,
-        chunks=layout.chunks,
+        chunks=layout.contents,
         kernels_tee=kernels_tee,
         kernels_ree=libraries.ree,
         metadata=metadata,
+    )
+    return _fit(bundle, graph, options.secure_memory)
+
+
+def _fit(bundle: Bundle, graph: Graph, budget: int) -> Bundle:
+    """The bundle with its weights placed such that it takes at most `budget` bytes of secure memory."""
+    if bundle.secure_memory <= budget:
+        return bundle
+    for chunk_size in (CHUNK_SIZE, CHUNK_SIZE // 4, CHUNK_SIZE // 16, 1):
+        # what is over must come off the weights; smaller chunks make header and plan a little larger
+        room = bundle.plan.weights_size - (bundle.secure_memory - budget)
+        layout = lay_out(graph, max(0, room - PAGE), chunk_size)
+        plan = make_plan(graph, layout, bundle.plan.kernels_digest)
+        fitted = replace(bundle, plan=plan, chunks=layout.contents)
+        if fitted.secure_memory <= budget:
+            return fitted
+    raise CompileError(
+        f"the model takes at least {fitted.secure_memory:,} bytes of secure memory, not {budget:,}: "
+        f"{layout.arena_size:,} for activations, {max(map(len, layout.contents)):,} for the weights of one call",
+        "give --secure-memory if the device has more, or make the layer smaller",
     )
 
 
@@ -94,10 +118,11 @@ def make_plan(graph: Graph, layout: Layout, kernels_digest: bytes) -> Plan:
         arena_size=layout.arena_size,
         inputs=tuple(map(tensor, graph.inputs)),
         outputs=tuple(map(tensor, graph.outputs)),
-        chunk_sizes=tuple(map(len, layout.chunks)),
+        weights_size=layout.weights_size,
+        chunks=layout.chunks,
         calls=tuple(
-            PlanCall(indices[call.kernel], tuple(layout.places[buffer] for buffer in call.buffers))
-            for call in graph.calls
+            PlanCall(indices[call.kernel], arguments)
+            for call, arguments in zip(graph.calls, layout.arguments, strict=True)
         ),
     )
 

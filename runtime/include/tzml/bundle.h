@@ -2,6 +2,7 @@
 #ifndef TZML_BUNDLE_H
 #define TZML_BUNDLE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <tzml/format.h>
 #include <tzml/status.h>
@@ -33,6 +34,13 @@ tzml_bundle_sections(const struct tzml_header *header)
 /* The section of that type and index, or TZML_NO_SECTION. */
 uint32_t tzml_bundle_find(const struct tzml_header *header,
 			  enum tzml_section_type type, uint32_t index);
+
+static inline bool tzml_chunks_overlap(const struct tzml_chunk *a,
+				       const struct tzml_chunk *b)
+{
+	return a->offset < b->offset + b->size &&
+	       b->offset < a->offset + a->size;
+}
 
 /* `size` rounded up to TZML_ALIGNMENT; sizes are below TZML_MAX_MEMORY. */
 static inline uint64_t tzml_align(uint64_t size)

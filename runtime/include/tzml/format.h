@@ -64,7 +64,7 @@ struct tzml_header {
 	uint32_t target; /* enum tzml_target */
 	uint32_t kernel_abi;
 	uint64_t arena_size;
-	uint64_t weights_size;	/* of all chunks, each rounded up */
+	uint64_t weights_size;	/* of the memory that chunks are loaded into */
 	uint64_t secure_memory; /* what the TA maps at most for this model */
 	uint32_t output_policy; /* enum tzml_output_policy */
 	uint32_t output_policy_argument;
@@ -112,14 +112,16 @@ struct tzml_plan_header {
 	uint32_t call_count;
 	uint32_t argument_count;
 	uint64_t arena_size;
+	uint64_t weights_size;
 	uint8_t kernels_digest[TZML_DIGEST_SIZE];
-	uint8_t reserved[24];
+	uint8_t reserved[16];
 };
 
 /* The plan's tables follow its header in this order, without gaps. */
 
 struct tzml_chunk {
 	uint64_t size;
+	uint64_t offset; /* in the memory for weights */
 };
 
 struct tzml_tensor {
@@ -148,6 +150,7 @@ struct tzml_argument {
 _Static_assert(sizeof(struct tzml_header) == 256, "docs/bundle.md");
 _Static_assert(sizeof(struct tzml_section) == 96, "docs/bundle.md");
 _Static_assert(sizeof(struct tzml_plan_header) == 96, "docs/bundle.md");
+_Static_assert(sizeof(struct tzml_chunk) == 16, "docs/bundle.md");
 _Static_assert(sizeof(struct tzml_tensor) == 128, "docs/bundle.md");
 _Static_assert(sizeof(struct tzml_call) == 16, "docs/bundle.md");
 _Static_assert(sizeof(struct tzml_argument) == 24, "docs/bundle.md");

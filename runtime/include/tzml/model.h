@@ -4,11 +4,23 @@
  * TA and the normal-world library run this same code; what differs between
  * the worlds is in struct tzml_platform.
  *
- *	tzml_model_open(&model, platform, header, size);
+ *	tzml_model_open(&model, platform, context, header, size);
+ *	LOAD
+ *	tzml_model_start(&model, inputs, inputs_size);
+ *	do {
+ *		tzml_model_continue(&model, outputs, outputs_size);
+ *		LOAD
+ *	} while (tzml_model_running(&model));
+ *	tzml_model_close(&model);
+ *
+ * LOAD is: as long as a section is wanted, hand over its next bytes.
+ *
  *	while ((section = tzml_model_wanted(&model)) != TZML_NO_SECTION)
  *		tzml_model_load(&model, section, offset, piece, size);
- *	tzml_model_run(&model, inputs, inputs_size, outputs, outputs_size);
- *	tzml_model_close(&model);
+ *
+ * Chunks of weights that have a place of their own are loaded once. Those that
+ * share one are loaded when a call takes them: so a model may be larger than
+ * the memory it runs in.
  *
  * What is handed over may lie in memory that somebody else writes to at any
  * time: it is copied once, and only the copy is looked at.
@@ -53,23 +65,31 @@ struct tzml_block {
 	size_t size;
 };
 
+enum tzml_model_state {
+	TZML_MODEL_CLOSED = 0,
+	TZML_MODEL_LOADING,
+	TZML_MODEL_READY,
+	TZML_MODEL_RUNNING,
+};
+
 struct tzml_model {
-	const struct tzml_platform *platform; /* NULL: closed */
-	void *context;			      /* of the platform */
+	enum tzml_model_state state;
+	const struct tzml_platform *platform;
+	void *context; /* of the platform */
 
 	struct tzml_block header; /* with the section table */
 	struct tzml_block plan_data;
 	struct tzml_block kernels_image; /* only until it is opened */
 	struct tzml_block arena;
-	struct tzml_block weights; /* all chunks, one after the other */
-	struct tzml_block chunks;  /* where each chunk begins */
+	struct tzml_block weights; /* where chunks are loaded to */
+	struct tzml_block present; /* bool for each chunk: is it there? */
 
 	struct tzml_plan plan;
 	struct tzml_kernels kernels;
 
 	uint32_t wanted; /* section to load next, or TZML_NO_SECTION */
 	uint64_t loaded; /* bytes of it that came */
-	bool ready;
+	struct tzml_position position; /* of a run */
 };
 
 /*
@@ -81,10 +101,11 @@ enum tzml_status tzml_model_open(struct tzml_model *model,
 				 void *context, const void *header,
 				 size_t size);
 
-/* The section to load next; TZML_NO_SECTION when the model is ready. */
+/* The section to load next, or TZML_NO_SECTION. */
 static inline uint32_t tzml_model_wanted(const struct tzml_model *model)
 {
-	return model->ready ? TZML_NO_SECTION : model->wanted;
+	return model->state == TZML_MODEL_CLOSED ? TZML_NO_SECTION
+						 : model->wanted;
 }
 
 /*
@@ -96,12 +117,24 @@ enum tzml_status tzml_model_load(struct tzml_model *model, uint32_t section,
 				 size_t size);
 
 /*
- * One inference. Inputs and outputs lie back to back in the plan's order and
- * have exactly its sizes. Outputs are written once, at the end.
+ * Begin an inference. The inputs lie back to back in the plan's order and have
+ * exactly its sizes. An inference that was under way is given up.
  */
-enum tzml_status tzml_model_run(struct tzml_model *model, const void *inputs,
-				size_t inputs_size, void *outputs,
-				size_t outputs_size);
+enum tzml_status tzml_model_start(struct tzml_model *model, const void *inputs,
+				  size_t inputs_size);
+
+/*
+ * Go on until a section is wanted, or to the end, where the outputs, back to
+ * back and exactly as large as the plan says, are written.
+ */
+enum tzml_status tzml_model_continue(struct tzml_model *model, void *outputs,
+				     size_t outputs_size);
+
+/* Whether an inference was started and is not at its end. */
+static inline bool tzml_model_running(const struct tzml_model *model)
+{
+	return model->state == TZML_MODEL_RUNNING;
+}
 
 /* Give back and wipe everything; a closed model may be closed again. */
 void tzml_model_close(struct tzml_model *model);

@@ -17,9 +17,7 @@ def is_valid_unihash(unihash: str) -> bool:
 
 
 def _refuse(*_arguments: object, **_options: object) -> NoReturn:
-    raise ImportError(
-        "this BitBake engine has no hash equivalence: unset BB_HASHSERVE and BB_HASHSERVE_UPSTREAM"
-    )
+    raise ImportError("this BitBake engine has no hash equivalence: unset BB_HASHSERVE and BB_HASHSERVE_UPSTREAM")
 
 
 create_client = create_server = _refuse

@@ -17,6 +17,16 @@ from . import network, protocol
 SIGNALS = frozenset({signal.SIGHUP, signal.SIGTERM})
 
 
+class StoppedTask(SystemExit):
+    """A signal ended the task; bb.build prints this exception as the task's error."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
+
+    def __str__(self) -> str:
+        return f"stopped by {signal.Signals(self.args[0] - 128).name}"
+
+
 def run(worker: Any, request: dict[str, Any], reply_fd: int) -> NoReturn:
     """Run one task and leave. Never returns into the worker's code, of which this process is a copy."""
     status = 1
@@ -76,7 +86,7 @@ def _end_group(number: int, _frame: FrameType | None) -> NoReturn:
     """End what the task runs, then the task; SystemExit lets `finally` clauses clean up."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.killpg(0, signal.SIGTERM)
-    raise SystemExit(128 + number)
+    raise StoppedTask(number)
 
 
 def _prepare(worker: Any, request: dict[str, Any]) -> Any:

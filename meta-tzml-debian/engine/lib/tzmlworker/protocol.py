@@ -51,9 +51,7 @@ class RequestStream:
             return None
         name = self._pending[1:end_of_tag].decode("ascii", "replace")
         if self._pending[:1] != b"<" or name not in REQUESTS:
-            raise ProtocolError(
-                f"{bytes(self._pending[: end_of_tag + 1])!r} is not a request of BitBake 2.19"
-            )
+            raise ProtocolError(f"{bytes(self._pending[: end_of_tag + 1])!r} is not a request of BitBake 2.19")
         body = end_of_tag + 1 + LENGTH
         if len(self._pending) < body:
             return None

@@ -33,7 +33,7 @@ class Table:
         """The table that the whole buffer is."""
         if len(data) < 8:
             raise FlatbufferError("it is truncated")
-        return cls(data, *struct.unpack_from("<I", data), what)
+        return cls(data, int.from_bytes(data[:4], "little"), what)
 
     def _read(self, form: str, at: int) -> int:
         if at < 0 or at + struct.calcsize(form) > len(self.data):

@@ -1,0 +1,133 @@
+"""What is wrong is refused: with its own status, in one line that helps, and nothing is left behind."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tzml_lab import badbundles
+from tzml_lab.badbundles import WORLDS
+from tzml_lab.environment import image_of
+from tzml_lab.timescale import scaled
+from tzml_lab.zoo import KNOWN, TARGET_FOLDER
+
+FOLDER = "/tmp/bad-input"
+SOUND = f"{TARGET_FOLDER}/digits.tzm"
+CASES = [
+    (name, world)
+    for statuses in (badbundles.example_statuses(), badbundles.SPOILED)
+    for name, status in statuses.items()
+    for world in status
+]
+
+
+@pytest.fixture(scope="module")
+def command(target, strategy):
+    """Runs commands on the target, by the best way there is."""
+    strategy.transition("tee")
+    return target.get_driver("CommandProtocol")
+
+
+@pytest.fixture(scope="module")
+def files(command, target, tmp_path_factory) -> dict[str, badbundles.BadBundle]:
+    """Bad bundles and inputs, on the target in FOLDER."""
+    transfer = target.get_driver("FileTransferProtocol")
+    folder = tmp_path_factory.mktemp("bad") / Path(FOLDER).name
+    folder.mkdir()
+    transfer.get(SOUND, str(folder / "sound.tzm"))
+    # the secure memory that image.json reports is what the target really has
+    memory = image_of(target.env.config).description.secure_memory.ta_size
+    bundles = [*badbundles.examples(), *badbundles.spoiled((folder / "sound.tzm").read_bytes(), memory)]
+    for bundle in bundles:
+        (folder / f"{bundle.name}.tzm").write_bytes(bundle.data)
+    sample = KNOWN["digits"].samples[0][:1]
+    arrays = {
+        "sample": sample,
+        "wrong-shape": sample[:, :, :-1],
+        "wrong-type": sample.astype(np.float64),
+    }
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array)
+    (folder / "sample.bin").write_bytes(sample.tobytes())
+    (folder / "short.bin").write_bytes(sample.tobytes()[:-1])
+    (folder / "text.npy").write_text("no array\n")
+    (folder / "probe.py").write_bytes((Path(__file__).parent / "target" / "probe.py").read_bytes())
+    command.run_check(f"rm -rf {FOLDER}")
+    transfer.put(str(folder), FOLDER)
+    return {bundle.name: bundle for bundle in bundles}
+
+
+@pytest.fixture(scope="module")
+def answers(files, command) -> dict[str, dict[str, dict]]:
+    """What each world says about each bad bundle."""
+    found: dict[str, dict[str, dict]] = {}
+    for world in WORLDS:
+        names = [name for name, bundle in files.items() if world in bundle.status]
+        paths = " ".join(f"{FOLDER}/{name}.tzm" for name in names)
+        probe = f"python3 {FOLDER}/probe.py {world} {SOUND} {FOLDER}/sample.npy {paths}"
+        lines = command.run_check(probe, timeout=scaled(300))
+        found[world] = dict(zip(names, map(json.loads, lines), strict=True))
+    return found
+
+
+@pytest.mark.parametrize(("name", "world"), CASES, ids=["-".join(case) for case in CASES])
+def test_bad_bundle(files, answers, name, world):
+    answer = answers[world][name]
+    assert answer["status"] == files[name].status[world]
+    what, remedy = badbundles.remedies()[answer["status"]]
+    assert answer["message"].startswith(what)
+    assert answer["message"].endswith(f"; {remedy}")
+    assert "\n" not in answer["message"]
+    # and the world is as it was before
+    assert answer["works"]
+    first = next(iter(answers[world].values()))
+    assert answer["used"] == first["used"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (f"{SOUND} --input {FOLDER}/wrong-shape.npy", "float32[1, 1, 28, 28]"),
+        (f"{SOUND} --input {FOLDER}/wrong-type.npy", "astype(numpy.float32)"),
+        (f"{SOUND} --input {FOLDER}/text.npy", "numpy.save"),
+        (f"{SOUND} --input {FOLDER}/missing.npy", "missing.npy"),
+        (f"{SOUND} --input other={FOLDER}/sample.npy", "no array was given"),
+        (f"{FOLDER}/half.tzm --input {FOLDER}/sample.npy", "copy or compile the bundle again"),
+        (f"{FOLDER}/too-large.tzm --input {FOLDER}/sample.npy", "MiB of secure memory"),
+    ],
+    ids=["shape", "type", "no-array", "no-file", "name", "truncated", "too-large"],
+)
+def test_tzml_run_says_one_line(files, command, arguments, says):
+    out, error, status = command.run(f"tzml run {arguments}", timeout=scaled(60))
+    assert status == 2
+    (line,) = [*out, *error]
+    assert line.startswith("tzml: ")
+    assert says in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (f"{SOUND} {FOLDER}/short.bin {FOLDER}/out", "only 3135 bytes; the model takes 3136"),
+        (f"{FOLDER}/half.tzm {FOLDER}/sample.bin {FOLDER}/out", "copy or compile the bundle again"),
+        (f"-w ree {FOLDER}/real-kernel-missing.tzm {FOLDER}/sample.bin {FOLDER}/out", "compile the model again"),
+    ],
+    ids=["input", "truncated", "kernel"],
+)
+def test_tzml_run_in_c_says_one_line(files, command, arguments, says):
+    out, error, status = command.run(f"tzml-run {arguments}", timeout=scaled(60))
+    assert status == 1
+    (line,) = [*out, *error]
+    assert line.startswith("tzml-run: ")
+    assert says in line
+
+
+def test_hostile_normal_world(files, command):
+    """Messages to the TA that no library of ours would send."""
+    out, error, status = command.run(f"tzml-ta-test {SOUND} {FOLDER}/sample.bin", timeout=scaled(120))
+    assert [line for line in out if line.startswith("not ok")] == []
+    assert out[-1].startswith("1.."), error
+    assert status == 0

@@ -1,0 +1,121 @@
+"""Every model of the image, in both worlds, on data it was not trained on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import numpy as np
+import pytest
+
+from tzml_lab.timescale import scaled
+from tzml_lab.zoo import KNOWN, TARGET_FOLDER, Array, KnownModel
+
+WORLDS = ("tee", "ree")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the target said: `tzml run`'s report and its outputs."""
+
+    report: dict
+    outputs: Array
+
+    @property
+    def seconds(self) -> list[float]:
+        return self.report["seconds"]["samples"]
+
+    @property
+    def memory(self) -> dict[str, int]:
+        return self.report["memory"]
+
+
+@pytest.fixture(scope="module")
+def command(target, strategy):
+    """Runs commands on the target, by the best way there is."""
+    strategy.transition("tee")
+    return target.get_driver("CommandProtocol")
+
+
+@pytest.fixture(scope="module")
+def installed(command):
+    return [PurePosixPath(line).stem for line in command.run_check(f"ls {TARGET_FOLDER}/*.tzm")]
+
+
+def test_the_image_has_a_known_model(installed):
+    assert set(installed) & set(KNOWN)
+
+
+@pytest.fixture(scope="module", params=KNOWN.values(), ids=KNOWN)
+def model(request, installed) -> KnownModel:
+    if request.param.name not in installed:
+        pytest.skip("not in this image")
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def answers(model, command, target, tmp_path_factory) -> dict[str, Answer]:
+    """The model's answers to all samples, in both worlds."""
+    files = target.get_driver("FileTransferProtocol")
+    folder = tmp_path_factory.mktemp(model.name)
+    np.save(folder / "inputs.npy", model.samples[0])
+    files.put(str(folder / "inputs.npy"), "/tmp/inputs.npy")
+    found = {}
+    for world in WORLDS:
+        output = f"/tmp/outputs-{world}.npy"
+        run = f"tzml run {TARGET_FOLDER}/{model.name}.tzm --input /tmp/inputs.npy --world {world} --json"
+        report = command.run_check(f"{run} --output {output}", timeout=scaled(300))
+        files.get(output, str(folder))
+        found[world] = Answer(json.loads("".join(report)), np.load(folder / f"outputs-{world}.npy"))
+    return found
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_it_is_as_good_as_it_was_trained_to_be(model, answers, world, record_property):
+    _, classes = model.samples
+    accuracy = float(np.mean(answers[world].outputs.argmax(axis=1) == classes))
+    record_property("accuracy", accuracy)
+    assert accuracy >= model.accuracy
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_it_answers_as_onnx_runtime_does(model, answers, world, record_property):
+    outputs = answers[world].outputs
+    difference = float(np.abs(outputs - model.reference).max())
+    record_property("largest_difference", difference)
+    assert outputs.shape == model.reference.shape
+    assert np.array_equal(outputs.argmax(axis=1), model.reference.argmax(axis=1))
+    assert difference < model.tolerance
+
+
+def test_both_worlds_agree_to_the_bit(answers):
+    assert answers["tee"].outputs.tobytes() == answers["ree"].outputs.tobytes()
+
+
+def test_times(model, answers, timings, record_property):
+    """They are recorded, not judged: the machine is an emulator, and others use it."""
+    for world in WORLDS:
+        seconds = answers[world].seconds
+        assert len(seconds) == len(model.samples[0])
+        timings.add(f"{model.name}/{world}/inference", seconds)
+    ratio = float(np.median(answers["tee"].seconds) / np.median(answers["ree"].seconds))
+    record_property("tee_to_ree", round(ratio, 3))
+    timings.add(f"{model.name}/tee-to-ree", [ratio], "ratio")
+
+
+def test_secure_memory(model, answers, timings, record_property):
+    """What it takes is less than there is, and all is given back."""
+    memory = answers["tee"].memory
+    assert 0 < memory["arena"] + memory["weights"] <= memory["secure_peak"] <= memory["pool_size"]
+    assert answers["ree"].memory["secure_peak"] == 0
+    record_property("secure_peak", memory["secure_peak"])
+    timings.add(f"{model.name}/secure-peak", [memory["secure_peak"]], "bytes")
+
+
+def test_memory_returns_when_the_model_is_closed(model, answers, command):
+    one = "python3 -c \"import numpy; numpy.save('/tmp/one', numpy.load('/tmp/inputs.npy')[:1])\""
+    command.run_check(one, timeout=scaled(60))
+    run = f"tzml run {TARGET_FOLDER}/{model.name}.tzm --input /tmp/one.npy --world tee --json"
+    again = json.loads("".join(command.run_check(run, timeout=scaled(60))))["memory"]
+    assert again["pool_before"] == answers["tee"].memory["pool_before"]

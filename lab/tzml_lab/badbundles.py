@@ -1,0 +1,124 @@
+"""Bundles that are wrong, each with the status that either world must give for it.
+
+A status is a name of runtime/include/tzml/status.h.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from tzml.bundle import Bundle, decode
+from tzml.signing import sign_library
+from tzml_lab.environment import ROOT
+
+EXAMPLES = ROOT / "docs" / "bundle-examples"
+WORLDS = ("tee", "ree")
+
+# The examples' kernel libraries are none. An example that is right up to there, or wrong beyond, is refused
+# for that: the TA reads the library's name in its signature, Linux tries to load it.
+_BEYOND_KERNELS = {"SUCCESS", "KERNEL_MISSING", "KERNEL_MISMATCH", "KERNELS_CHANGED"}
+_WEIGHTS = {"weights-bit"}  # weights are checked as they are loaded, which the kernels come before
+_NO_LIBRARY = {"tee": "KERNELS_CHANGED", "ree": "KERNELS_REFUSED"}
+
+
+@dataclass(frozen=True)
+class BadBundle:
+    """A bundle's bytes, and the status it gets in each world that can tell."""
+
+    name: str
+    data: bytes
+    status: dict[str, str]
+
+
+def example_statuses() -> dict[str, dict[str, str]]:
+    """The specification's examples (docs/bundle.md), by name, with their statuses on a target."""
+    index = json.loads((EXAMPLES / "index.json").read_text())
+    return {
+        name: _NO_LIBRARY
+        if example["status"] in _BEYOND_KERNELS or name in _WEIGHTS
+        else dict.fromkeys(WORLDS, example["status"])
+        for name, example in index.items()
+    }
+
+
+def examples() -> Iterator[BadBundle]:
+    """The examples with their bytes."""
+    for name, status in example_statuses().items():
+        yield BadBundle(name, (EXAMPLES / f"{name}.tzm").read_bytes(), status)
+
+
+# How a sound bundle is spoiled, by name, with the status that follows
+SPOILED = {
+    "half": dict.fromkeys(WORLDS, "TRUNCATED"),
+    "version-bit": dict.fromkeys(WORLDS, "HEADER_DIGEST"),
+    "real-plan-bit": dict.fromkeys(WORLDS, "SECTION_DIGEST"),
+    "real-weights-bit": dict.fromkeys(WORLDS, "SECTION_DIGEST"),
+    "real-kernel-missing": dict.fromkeys(WORLDS, "KERNEL_MISSING"),
+    "another-key": {"tee": "KERNELS_REFUSED"},
+    "too-large": {"tee": "MEMORY"},
+}
+
+
+def spoiled(sound: bytes, memory: int) -> Iterator[BadBundle]:
+    """A bundle that works, made wrong in every way of `SPOILED`.
+
+    Args:
+        sound: the bundle
+        memory: bytes of secure memory that the target has for TAs
+
+    """
+    bundle = decode(sound)
+    call = replace(bundle.plan.calls[0], kernel=9999)
+    calls = replace(bundle, plan=replace(bundle.plan, calls=(call, *bundle.plan.calls[1:])))
+    large = replace(bundle, plan=replace(bundle.plan, arena_size=4 * memory))
+    data = {
+        "half": sound[: len(sound) // 2],
+        "version-bit": _flip(sound, 48),
+        "real-plan-bit": _flip(sound, sound.index(bundle.plan.encode()) + 50),
+        "real-weights-bit": _flip(sound, len(sound) - 1),
+        "real-kernel-missing": calls.encode(),
+        "another-key": _signed_by_another(bundle).encode(),
+        "too-large": large.encode(),
+    }
+    return (BadBundle(name, data[name], status) for name, status in SPOILED.items())
+
+
+def _flip(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+
+def _signed_by_another(bundle: Bundle) -> Bundle:
+    """The bundle with a kernel library that the target has never seen, signed with a key it does not know.
+
+    A library that was installed before is not installed again: so this one gets another digest, and name.
+    """
+    from tzml.compiler.library import library_uuid  # brings TVM along, which takes seconds
+
+    old, new = bundle.plan.kernels_digest, os.urandom(32)
+    signed = bundle.kernels_tee
+    elf = signed[signed.index(b"\x7fELF") :].replace(old, new)
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return replace(
+        bundle,
+        plan=replace(bundle.plan, kernels_digest=new),
+        kernels_tee=sign_library(elf, library_uuid(new), key),
+        kernels_ree=bundle.kernels_ree.replace(old, new),
+    )
+
+
+def remedies() -> dict[str, tuple[str, str]]:
+    """What the one line about each status must say: what happened, and what to do about it."""
+    source = (ROOT / "runtime/include/tzml/status.h").read_text().replace("\\\n", " ")
+    string = r'((?:"[^"]*"\s*)+)'
+    entries = re.findall(rf"X\((\w+),\s*0x\w+,\s*{string},\s*{string}\)", source)
+    return {name: (_joined(what), _joined(remedy)) for name, what, remedy in entries}
+
+
+def _joined(literals: str) -> str:
+    return "".join(re.findall(r'"([^"]*)"', literals))

@@ -1,0 +1,3 @@
+# An image as OE-core's class of this name makes one; the work is in image.bbclass.
+
+inherit image

@@ -1,0 +1,11 @@
+# libcrypto, libssl and their headers, to compile against. On the target they are Debian's own packages.
+
+SUMMARY = "Headers and libraries of OpenSSL"
+HOMEPAGE = "https://www.openssl.org/"
+LICENSE = "Apache-2.0"
+
+SRC_URI = "apt-binary://libssl-dev;suite=${DEBIAN_SUITE};with=lib*"
+
+inherit debian-binary
+
+FILES_TAKEN = "usr/include usr/lib"

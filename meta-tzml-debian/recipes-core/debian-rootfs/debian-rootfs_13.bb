@@ -1,0 +1,42 @@
+# Debian as it comes: the packages below and all they depend on, installed by mmdebstrap. Takes minutes, nearly
+# all of it package scripts under emulation, so the result is kept in TZML_CACHE by what it is made of. Nothing
+# of the product and nothing of this build (keys, names) is in it: that comes with the image.
+
+SUMMARY = "Debian 13 root file system"
+HOMEPAGE = "https://www.debian.org/"
+LICENSE = "MIT"
+
+SRC_URI = " \
+    apt-closure://debian-rootfs;suite=${DEBIAN_SUITE};packages=DEBIAN_PACKAGES;prefer=${DEBIAN_OPTEE_SUITE}:DEBIAN_OPTEE_PACKAGES \
+    file://customize \
+    file://setup \
+"
+S = "${UNPACKDIR}"
+B = "${WORKDIR}/build"
+
+INHIBIT_DEFAULT_DEPS = "1"
+
+inherit nopackages
+
+require debian-packages.inc
+
+do_fetch[vardeps] += "DEBIAN_OPTEE_PACKAGES DEBIAN_PACKAGES"
+
+# What other recipes' packages depend on is here, under Debian's name or OE-core's.
+RPROVIDES:${PN} = "${DEBIAN_PACKAGES} ${@' '.join(name for name in (d.getVarFlags('DEBIAN_NAME') or {}) if name != 'doc')}"
+PACKAGES = "${PN}"
+
+# For the recipes of images: the archive, and the packages in it.
+ROOTFS_BASE = "${TMPDIR}/rootfs/${PN}.tar.zst"
+ROOTFS_BASE_PACKAGES = "${TMPDIR}/rootfs/${PN}.json"
+
+do_bootstrap[doc] = "install Debian into an archive, or take it from TZML_CACHE"
+do_bootstrap[fakeroot] = "1"
+do_bootstrap[cleandirs] = "${B}"
+do_bootstrap[dirs] = "${B}"
+do_bootstrap[vardeps] += "SRC_URI"
+do_bootstrap[file-checksums] += "${TZML_LIB}/bootstrap.py:True"
+python do_bootstrap() {
+    tzmldebian.bootstrap.bootstrap(d)
+}
+addtask bootstrap after do_unpack before do_build

@@ -1,0 +1,15 @@
+# The image that the product is tested on.
+
+SUMMARY = "OP-TEE, Debian or Poky, and tzml"
+LICENSE = "Apache-2.0"
+
+inherit core-image
+
+IMAGE_INSTALL = " \
+    optee-test \
+    python3-tzml \
+    tzml \
+    tzml-models \
+    tzml-ta \
+    tzml-test \
+"

@@ -1,0 +1,29 @@
+# Networks, compiled for this machine and signed with the key that its OP-TEE OS trusts.
+
+SUMMARY = "Bundles of the networks tzml is tested with"
+
+require recipes-tzml/tzml-source.inc
+SRC_URI += "file://models/digits/digits.onnx file://py/tzml file://host/include/tzml.h"
+
+# TVM, ONNX and what they take come with the build's Python (requirements.lock).
+DEPENDS = "python3-apache-tvm-native python3-cryptography-native python3-onnx-native"
+PACKAGE_ARCH = "${MACHINE_ARCH}"
+
+inherit python3native
+
+# The compiler's name of this machine; its kernels are for the machine's processor.
+TZML_TARGET ?= "${MACHINE}"
+
+do_compile[cleandirs] = "${B}"
+do_compile[file-checksums] += "${TA_SIGN_KEY}:True"
+do_compile() {
+    PYTHONPATH=${S}/py ${PYTHON} -m tzml compile ${S}/models/digits/digits.onnx \
+        --target ${TZML_TARGET} --sign-key ${TA_SIGN_KEY} -o ${B}/digits.tzm
+}
+
+do_install() {
+    install -d ${D}${datadir}/tzml/models
+    install -m 0644 ${B}/digits.tzm ${D}${datadir}/tzml/models/
+}
+
+FILES:${PN} = "${datadir}/tzml/models"

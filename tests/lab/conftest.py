@@ -1,0 +1,84 @@
+"""A deploy folder like a build's, with small files: for what needs an image.json but boots nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tzml_lab.environment import ROOT
+
+FILES = {
+    "firmware": "firmware.bin",
+    "kernel": "Image",
+    "initrd": "initramfs.cpio",
+    "rootfs": "rootfs.ext4",
+    "ssh-key": "ssh_ed25519",
+}
+DESCRIPTION = {
+    "format": 1,
+    "machine": "qemu",
+    "feed": "debian",
+    "image": "tzml-image",
+    "kernel_arguments": "console=ttyAMA0,115200 root=/dev/vda rw",
+    "consoles": [{"world": "normal", "port": 0, "baud": 115200}, {"world": "secure", "port": 1, "baud": 115200}],
+    "login": {
+        "user": "root",
+        "login_prompt": "tzml login: ",
+        "prompt": "root@tzml:~# ",
+        "password": None,
+        "ssh_user": "root",
+        "ssh_key_role": "ssh-key",
+    },
+    "emulator": {
+        "program": "qemu-system-aarch64",
+        "machine": "virt,secure=on,gic-version=3",
+        "cpu": "cortex-a57",
+        "cpus": 2,
+        "memory_mib": 1024,
+        "network_device": "virtio-net-pci",
+        "disk_interface": "virtio",
+        "disk_format": "raw",
+    },
+    "components": [
+        {"name": "optee-os", "version": "4.10.0-2", "origin": "Debian"},
+        {"name": "xtest", "version": "4.10.0-1", "origin": "Debian"},
+    ],
+    "secure_memory": {"tzdram_base": 235929600, "tzdram_size": 15728640, "core_size": 2097152, "ta_size": 13631488},
+}
+
+
+@pytest.fixture
+def deploy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The deploy folder of a machine `qemu`, which environments find."""
+    folder = tmp_path / "deploy" / "qemu"
+    folder.mkdir(parents=True)
+    files = []
+    for role, name in FILES.items():
+        data = role.encode() * 300
+        (folder / name).write_bytes(data)
+        files.append({"role": role, "path": name, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()})
+    (folder / "image.json").write_text(json.dumps(DESCRIPTION | {"files": files}))
+    monkeypatch.setenv("LG_DEPLOY", str(folder.parent))
+    return folder
+
+
+@pytest.fixture
+def edit(deploy: Path) -> Callable[..., None]:
+    """Changes image.json: edit(format=2), edit(machine=None) removes."""
+
+    def change(**values: Any) -> None:
+        path = deploy / "image.json"
+        description = json.loads(path.read_text()) | values
+        path.write_text(json.dumps({key: value for key, value in description.items() if value is not None}))
+
+    return change
+
+
+def recorded(name: str) -> Path:
+    """A file that was recorded in a real run."""
+    return ROOT / "tests" / "lab" / "data" / name

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from labgrid import Environment
+
+from tzml.errors import TzmlError
+from tzml_lab import environment as environments
+from tzml_lab.environment import FOLDER, ROOT
+
+
+@pytest.mark.parametrize("name", environments.names())
+def test_every_environment_binds(deploy: Path, name: str) -> None:
+    environments.set_variables()
+    environment = Environment(str(environments.find(name)))
+    target = environment.get_target()
+    strategy = target.get_driver("TrustZoneStrategy", activate=False)
+    assert strategy.console is target.get_driver("ConsoleProtocol", activate=False)
+    assert strategy.power is target.get_driver("PowerProtocol", activate=False)
+    assert all(driver.target is target for driver in target.drivers)
+
+
+@pytest.mark.parametrize("name", ["qemu", "qemu.yaml", str(FOLDER / "qemu.yaml")])
+def test_names_lead_to_files(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert environments.find(name) == FOLDER / "qemu.yaml"
+
+
+def test_a_file_of_ones_own_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "qemu.yaml").touch()
+    monkeypatch.chdir(tmp_path)
+    assert environments.find("qemu.yaml") == tmp_path / "qemu.yaml"
+
+
+def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(TzmlError, match=r"no environment nope; give a file, or one of .*qemu"):
+        environments.find("nope")
+
+
+@pytest.mark.parametrize("text", ["targets: [", "", "targets: {main: {drivers: !template $LG_UNSET}}"])
+def test_damaged_file(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "damaged.yaml"
+    path.write_text(text)
+    with pytest.raises(TzmlError, match=r"damaged\.yaml"):
+        environments.check_syntax(path)
+
+
+@pytest.mark.parametrize("option", ["disk: rootfs", "nic: user", "boot_args: quiet"])
+def test_what_image_json_decides_is_no_option(deploy: Path, tmp_path: Path, option: str) -> None:
+    text = (FOLDER / "qemu.yaml").read_text().replace("rootdisk: rootfs", option)
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(Exception, match="TrustZoneQEMUDriver takes rootdisk"):
+        Environment(str(tmp_path / "mine.yaml")).get_target()
+
+
+def lab(*arguments: str, cwd: Path = ROOT, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run pytest on the lab as a user does."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("LG_")}
+    command = [sys.executable, "-m", "pytest", str(ROOT / "lab"), "-p", "no:cacheprovider", *arguments]
+    return subprocess.run(
+        command, cwd=cwd, env=environment | variables, capture_output=True, text=True, check=False, timeout=120
+    )
+
+
+def one_line(result: subprocess.CompletedProcess[str]) -> str:
+    """The only thing that a usage error prints."""
+    assert result.returncode == pytest.ExitCode.USAGE_ERROR, result.stdout + result.stderr
+    assert "Traceback" not in result.stderr
+    (line,) = result.stderr.split("\n\n")[0].splitlines()
+    assert line.startswith("ERROR: ")
+    return line
+
+
+def test_unknown_environment() -> None:
+    assert re.search(
+        r"no environment rpi9\.yaml; give a file, or one of .*qemu", one_line(lab("--lg-env", "rpi9.yaml"))
+    )
+
+
+def test_unknown_environment_in_the_variable() -> None:
+    assert "no environment rpi9" in one_line(lab(LG_ENV="rpi9"))
+
+
+def test_missing_image(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    line = one_line(lab("--lg-env", "qemu.yaml", "--results", str(results), LG_DEPLOY=str(tmp_path)))
+    assert f"there is no image in {tmp_path}/qemu; build it: kas build kas/qemu.yml" in line
+    assert not results.exists()
+
+
+def test_damaged_image(deploy: Path, edit: Callable[..., None]) -> None:
+    (deploy / "Image").write_bytes(b"damaged")
+    assert "Image is not what was built" in one_line(lab("--lg-env", "qemu", LG_DEPLOY=str(deploy.parent)))
+
+
+def test_qemu_is_not_installed(deploy: Path, edit: Callable[..., None]) -> None:
+    edit(emulator={**environments_emulator(deploy), "program": "qemu-system-nowhere"})
+    line = one_line(lab("--lg-env", "qemu", LG_DEPLOY=str(deploy.parent)))
+    assert "qemu-system-nowhere is not installed; sudo apt-get install qemu-system-arm" in line
+
+
+def environments_emulator(deploy: Path) -> dict[str, object]:
+    from tzml.image import load_image
+
+    emulator = load_image(deploy).description.emulator
+    assert emulator
+    return {**emulator.model_dump(), "disk_format": "raw"}
+
+
+def test_results_that_cannot_be_written(deploy: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    arguments = ("--lg-env", "qemu", "--results", str(tmp_path / "file" / "results"))
+    assert "cannot write results to" in one_line(lab(*arguments, LG_DEPLOY=str(deploy.parent)))
+
+
+def test_bad_time_scale() -> None:
+    assert "LG_TIME_SCALE is 'soon'" in one_line(lab("--lg-env", "qemu", LG_TIME_SCALE="soon"))
+
+
+def test_without_environment_everything_is_skipped(tmp_path: Path) -> None:
+    result = lab("-q", "-rN", cwd=tmp_path)
+    assert result.returncode == 0, result.stdout
+    assert re.search(r"^\d+ skipped in", result.stdout, re.MULTILINE)
+    assert not (tmp_path / "results").exists()
+
+
+def test_collecting_leaves_nothing_behind(deploy: Path, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    arguments = ("--lg-env", "qemu.yaml", "--results", str(results), "--collect-only", "-q")
+    result = lab(*arguments, cwd=tmp_path, LG_DEPLOY=str(deploy.parent))
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "test_xtest.py::test_case[regression_1001]" in result.stdout
+    assert not results.exists()
