@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from tzml.cli.options import parse_size
 from tzml.compiler import TARGETS, CompileOptions, InputSpec, compile_model
 from tzml.compiler.describe import read_labels_file, read_preprocess_file
 from tzml.signing import load_signing_key
@@ -20,13 +21,6 @@ def _parse_inputs(_: click.Context, __: click.Parameter, values: tuple[str, ...]
             raise click.BadParameter(f"{value!r} is not NAME=SHAPE[:DTYPE], as in image=1x3x224x224:float32")
         inputs[match[1]] = InputSpec(tuple(map(int, match[2].split("x"))), match[3] or "")
     return inputs
-
-
-def _parse_size(_: click.Context, __: click.Parameter, value: str) -> int:
-    match = re.fullmatch(r"([1-9]\d*)([KM]?)", value)
-    if not match:
-        raise click.BadParameter(f"{value!r} is not a number of bytes, as in 8M, 512K or 8388608")
-    return int(match[1]) << {"": 0, "K": 10, "M": 20}[match[2]]
 
 
 @click.command("compile")
@@ -45,7 +39,7 @@ def _parse_size(_: click.Context, __: click.Parameter, value: str) -> int:
               help="YAML or JSON file: how an image becomes the input (docs/models.md).")  # fmt: skip
 @click.option("--labels", type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help="Text file with the name of each of the output's values, one a line.")  # fmt: skip
-@click.option("--secure-memory", default="8M", show_default=True, callback=_parse_size, metavar="SIZE",
+@click.option("--secure-memory", default="8M", show_default=True, callback=parse_size, metavar="SIZE",
               help="Secure memory that the model may take, in bytes or with K or M; "
               "weights that do not fit are streamed in each inference.")  # fmt: skip
 @click.option("--name", default="", help="The model's name. Default: the file's, without its ending.")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from tzml.cli.options import parse_size
 from tzml.errors import TzmlError
 from tzml_zoo import ZooModel, models
 
@@ -54,6 +55,37 @@ def export(name: str, output: Path | None, kind: str) -> None:
     except OSError as error:
         raise TzmlError(f"cannot write {path}: {error.strerror}", "check the folder and its room") from error
     click.echo(f"{path}: {model.title}, {path.stat().st_size:,} bytes\ntzml compile {path}{options} --target host")
+
+
+@command.command("check")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--format", "kind", type=click.Choice(["onnx", "pt2"]), default="onnx", show_default=True,
+              help="The file that is compiled: pt2 needs PyTorch, and is compared with it.")  # fmt: skip
+@click.option("--samples", default=8, show_default=True, type=click.IntRange(1), help="How many inputs.")
+@click.option("--secure-memory", default="4096M", show_default=True, callback=parse_size, metavar="SIZE",
+              help="As for `tzml compile`; weights that do not fit are streamed.")  # fmt: skip
+def check(names: tuple[str, ...], kind: str, samples: int, secure_memory: int) -> None:
+    """Compile networks for this host, all or by NAME, and compare them with their framework."""
+    from tzml_zoo.check import check as check_model
+
+    chosen = [_find(name) for name in names] or list(models().values())
+    click.echo(f"{'name':20}  {'difference':>10}  {'of':>7}  {'top-1':>7}  {'classes':>7}  {'compiled in':>11}")
+    failed = []
+    for model in chosen:
+        try:
+            found = check_model(model, kind, samples, secure_memory)
+        except TzmlError as error:
+            failed.append(model.name)
+            click.echo(f"{model.name:20}  {error}")
+            continue
+        click.echo(
+            f"{found.name:20}  {found.difference:10.2e}  {found.largest:7.3g}  {found.agree:3}/{found.samples:<3}  "
+            f"{found.classes:7}  {found.seconds:9.1f} s"
+        )
+        if found.agree < found.samples:
+            failed.append(model.name)
+    if failed:
+        raise click.ClickException(f"not as its framework: {', '.join(failed)}")
 
 
 def _find(name: str) -> ZooModel:

@@ -18,6 +18,7 @@ _FRONTENDS = {
     Format.onnx: ("onnx", "import_onnx"),
     Format.pytorch: ("pytorch", "import_pytorch"),
     Format.tflite: ("tflite", "import_tflite"),
+    **dict.fromkeys((Format.keras, Format.saved_model, Format.frozen_graph), ("tensorflow", "import_tensorflow")),
 }
 
 
