@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from tzml.compiler.kernels import isa_of
 from tzml.compiler.operators import choose_kernels
 from tzml.compiler.schedule import schedule_all
 from tzml.compiler.simplify import simplify
+from tzml.preprocess import Quantization
 
 # A local buffer from this size on becomes an argument; smaller ones stay on the stack (bytes).
 STACK_LIMIT = 1024
@@ -32,11 +33,15 @@ PREFIX = "tzml_k_"
 
 @dataclass(frozen=True)
 class Imported:
-    """What a frontend makes of a model file: a Relax module whose `main` has static shapes."""
+    """What a frontend makes of a model file: a Relax module whose `main` has static shapes.
+
+    `quantization` has, by name, the inputs and outputs whose integers stand for real numbers.
+    """
 
     module: Any  # tvm.IRModule
     input_names: tuple[str, ...]
     output_names: tuple[str, ...]
+    quantization: dict[str, Quantization] = field(default_factory=dict)
 
 
 def lower(imported: Imported, target: dict[str, str]) -> Graph:
