@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from tzml.cli.progress import progress_bar
 from tzml.compiler import TARGETS, CompileOptions, compile_model
 from tzml.signing import load_signing_key
 
@@ -65,7 +66,8 @@ def command(
         model_version=model_version,
     )
     path = output or model.with_suffix(".tzm")
-    bundle = compile_model(model, options, lambda step: click.echo(f"{step} {model.name}", err=True))
+    with progress_bar(model.name) as progress:
+        bundle = compile_model(model, options, progress)
     bundle.write(path)
     plan = bundle.plan
     worlds = "both worlds" if bundle.kernels_tee else "the normal world only"

@@ -5,23 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 
-from tzml.bundle import Bundle, Plan, Tensor
-from tzml.bundle import Call as PlanCall
+from tzml.bundle import Bundle
 from tzml.compiler.errors import CompileError
+from tzml.compiler.fit import fit, make_plan
 from tzml.compiler.frontends import import_onnx
-from tzml.compiler.graph import Graph, Port
+from tzml.compiler.graph import Graph
 from tzml.compiler.library import build_libraries
-from tzml.compiler.lower import lower
-from tzml.compiler.memory import CHUNK_SIZE, Layout, lay_out
+from tzml.compiler.lower import Imported, lower
+from tzml.compiler.memory import lay_out
+from tzml.compiler.progress import Progress, no_progress
 from tzml.compiler.targets import TARGETS
 from tzml.signing import SigningKey, sign_library
 
-PAGE = 4096
 DEFAULT_SECURE_MEMORY = 8 << 20
 
 
@@ -42,14 +41,23 @@ class CompileOptions:
     model_version: int = 1
 
 
-def compile_model(path: Path, options: CompileOptions, progress: Callable[[str], None] = lambda _: None) -> Bundle:
-    """Compile the model in `path`; `progress` is told the name of each step. Raises CompileError."""
-    target = TARGETS[options.target]
-    name = options.name or path.stem
+def compile_model(path: Path, options: CompileOptions, progress: Progress = no_progress) -> Bundle:
+    """Compile the model in `path`; `progress` is told each step. Raises CompileError."""
     progress("importing")
     imported = import_onnx(path, options.shapes)
-    progress("compiling")
-    graph = lower(imported, target.tvm)
+    return fit(
+        lambda largest_weights: _compile(path, imported, options, largest_weights, progress), options.secure_memory
+    )
+
+
+def _compile(
+    path: Path, imported: Imported, options: CompileOptions, largest_weights: int | None, progress: Progress
+) -> tuple[Graph, Bundle]:
+    """The graph, with layers split that have more bytes of weights, and its bundle without streaming."""
+    target = TARGETS[options.target]
+    name = options.name or path.stem
+    progress("planning")
+    graph = lower(imported, target.tvm, largest_weights, progress)
     if not graph.calls:
         raise CompileError(f"{path}: nothing is left to compute once constants are folded")
     progress("linking")
@@ -59,7 +67,7 @@ def compile_model(path: Path, options: CompileOptions, progress: Callable[[str],
         kernels_tee = sign_library(libraries.tee, libraries.uuid, options.signing_key)
     progress("packing")
     layout = lay_out(graph)
-    bundle = Bundle(
+    return graph, Bundle(
         target=target.processor,
         plan=make_plan(graph, layout, libraries.digest),
         model_id=uuid.uuid5(uuid.NAMESPACE_URL, f"tzml:{name}"),
@@ -68,47 +76,6 @@ def compile_model(path: Path, options: CompileOptions, progress: Callable[[str],
         kernels_tee=kernels_tee,
         kernels_ree=libraries.ree,
         metadata=_metadata(name, path, graph),
-    )
-    return _fit(bundle, graph, options.secure_memory)
-
-
-def _fit(bundle: Bundle, graph: Graph, budget: int) -> Bundle:
-    """The bundle with its weights placed such that it takes at most `budget` bytes of secure memory."""
-    if bundle.secure_memory <= budget:
-        return bundle
-    for chunk_size in (CHUNK_SIZE, CHUNK_SIZE // 4, CHUNK_SIZE // 16, 1):
-        # what is over must come off the weights; smaller chunks make header and plan a little larger
-        room = bundle.plan.weights_size - (bundle.secure_memory - budget)
-        layout = lay_out(graph, max(0, room - PAGE), chunk_size)
-        plan = make_plan(graph, layout, bundle.plan.kernels_digest)
-        fitted = replace(bundle, plan=plan, chunks=layout.contents)
-        if fitted.secure_memory <= budget:
-            return fitted
-    raise CompileError(
-        f"the model takes at least {fitted.secure_memory:,} bytes of secure memory, not {budget:,}: "
-        f"{layout.arena_size:,} for activations, {max(map(len, layout.contents)):,} for the weights of one call",
-        "give --secure-memory if the device has more, or make the layer smaller",
-    )
-
-
-def make_plan(graph: Graph, layout: Layout, kernels_digest: bytes) -> Plan:
-    """The plan of a graph whose buffers have their places."""
-    indices = {kernel: index for index, kernel in enumerate(graph.kernels)}
-
-    def tensor(port: Port) -> Tensor:
-        return Tensor(port.name, port.dtype, port.shape, layout.places[port.buffer].offset)
-
-    return Plan(
-        kernels_digest=kernels_digest,
-        arena_size=layout.arena_size,
-        inputs=tuple(map(tensor, graph.inputs)),
-        outputs=tuple(map(tensor, graph.outputs)),
-        weights_size=layout.weights_size,
-        chunks=layout.chunks,
-        calls=tuple(
-            PlanCall(indices[call.kernel], arguments)
-            for call, arguments in zip(graph.calls, layout.arguments, strict=True)
-        ),
     )
 
 
@@ -119,5 +86,6 @@ def _metadata(name: str, path: Path, graph: Graph) -> bytes:
         "source": {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()},
         "compiler": {package: metadata.version(package) for package in ("tzml", "apache-tvm")},
         "kernels": [kernel.symbol for kernel in graph.kernels],
+        "calls": [call.note for call in graph.calls],
     }
     return json.dumps(about, indent=1).encode()
