@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from tzml.bundle import Access, Chunk, DType, Region
 from tzml.bundle.format import ALIGNMENT, align
 from tzml.compiler.graph import Buffer, Call, Graph, Kernel, Port
-from tzml.compiler.memory import CHUNK_SIZE, lay_out
+from tzml.compiler.chunks import CHUNK_SIZE
+from tzml.compiler.memory import lay_out
 
 
 @st.composite
@@ -31,7 +32,7 @@ def graphs(draw: st.DrawFn) -> Graph:
         calls.append(Call(Kernel(f"k{number}", arguments), buffers))
         values.append(written)
     outputs = (Port("out", DType.uint8, (values[-1].size,), values[-1]),)
-    return Graph(inputs, outputs, tuple(calls), b"")
+    return Graph(inputs, outputs, tuple(calls), {})
 
 
 @given(graphs())
@@ -88,7 +89,7 @@ def constants_in_turn(*sizes: int) -> Graph:
         kernel = Kernel(f"k{number}", ((4, Access.read), (size, Access.read), (4, Access.write)))
         calls.append(Call(kernel, (value, constant, written)))
         value = written
-    return Graph((port,), (Port("y", DType.uint8, (4,), value),), tuple(calls), b"")
+    return Graph((port,), (Port("y", DType.uint8, (4,), value),), tuple(calls), {})
 
 
 def test_chunks_end_where_they_are_full() -> None:

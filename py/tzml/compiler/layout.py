@@ -18,9 +18,9 @@ from tvm import relax, te, tirx
 
 from tzml.compiler.rewrite import Expr, Rewriter, const, constant, dtype_of, shape_of
 
-ELEMENTWISE = 0
 INJECTIVE = 2
 REDUCTION_THEN_ELEMENTWISE = 4
+OPAQUE = 8
 """TVM's OpPatternKind, by which FuseOps decides."""
 
 
@@ -147,9 +147,9 @@ class Layouts(Rewriter):
 
         return self.call_te(blocked, plain, hint="block", pattern=INJECTIVE)
 
-    def call_te(self, function: Any, *arguments: Any, hint: str, pattern: int) -> Expr:
+    def call_te(self, function: Any, *arguments: Any, hint: str, pattern: int, **more: int) -> Expr:
         """Bind the result of a tensor function."""
-        attributes = {"op_pattern": pattern}
+        attributes = {"op_pattern": pattern, **more}
         call = self.bb.call_te(function, *arguments, primfunc_name_hint=hint, primfunc_attrs=attributes)
         return self.bb.emit(call)
 

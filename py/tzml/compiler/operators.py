@@ -14,9 +14,10 @@ from typing import Any
 from tvm import relax
 
 from tzml.compiler.kernels import concat, conv, matmul, stencil
-from tzml.compiler.layout import ELEMENTWISE, REDUCTION_THEN_ELEMENTWISE, Blocked, Layouts, block_array, block_for
+from tzml.compiler.layout import OPAQUE, REDUCTION_THEN_ELEMENTWISE, Blocked, Layouts, block_array, block_for
 from tzml.compiler.layout import nchw_shape as nchw
 from tzml.compiler.rewrite import Expr, const, constant, dtype_of, ints, op_name, shape_of
+from tzml.compiler.walk import JOIN
 
 _PLANAR = 4
 """Images with at most so many channels, as at a network's input, are read as they lie."""
@@ -144,10 +145,11 @@ def _concat(self: Operators, call: Any) -> Expr | None:
     if first is None or int(call.attrs.axis) % 4 != (3 if first.channels_last else 1):
         return None
     blocked = [self.to_blocked(field, first.block, first.channels_last) for field in fields]
-    if not all(part.is_full for part in blocked[:-1]):
+    if first.batch != 1 or not all(part.is_full for part in blocked[:-1]):
         return None
     channels = sum(part.channels for part in blocked)
-    return Blocked(self.kernel(concat.define, *(part.data for part in blocked)), channels, first.channels_last)
+    data = self.call_te(concat.define, *(part.data for part in blocked), hint="concat", pattern=OPAQUE, **{JOIN: 1})
+    return Blocked(data, channels, first.channels_last)
 
 
 def _elementwise(self: Operators, call: Any) -> Expr | None:

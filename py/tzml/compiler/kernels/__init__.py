@@ -7,9 +7,9 @@ from typing import Any
 from tzml.compiler.kernels import concat, conv, generic, matmul, stencil
 from tzml.compiler.kernels.fused import Fused, NotFusable
 from tzml.compiler.kernels.isa import Isa, isa_of
-from tzml.compiler.kernels.scheduled import Scheduled
+from tzml.compiler.kernels.scheduled import Packer, Scheduled
 
-__all__ = ["Isa", "Scheduled", "isa_of", "schedule"]
+__all__ = ["Isa", "Packer", "Scheduled", "isa_of", "schedule"]
 
 _KERNELS = {
     "concat": concat.schedule,
@@ -24,5 +24,5 @@ def schedule(function: Any, isa: Isa) -> Scheduled:
     try:
         fused = Fused(function)
     except NotFusable:
-        return Scheduled(generic.schedule(function, isa))
+        return Scheduled(lambda: generic.schedule(function, isa))
     return _KERNELS[fused.kind](fused, isa)

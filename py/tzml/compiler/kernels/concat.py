@@ -43,4 +43,4 @@ def schedule(fused: Fused, isa: Isa) -> Scheduled:
                     fused.store([image, index + first, y, x, lane], value)
             first += count
 
-    return Scheduled(fused.emit(body))
+    return Scheduled(lambda: fused.emit(body))

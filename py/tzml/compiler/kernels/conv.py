@@ -208,7 +208,7 @@ class _Direct:
                     with T.serial(section.count) as tile:
                         self._section(section, n, group, tile)
 
-        return Scheduled(self.fused.emit(body), {position: self.pack})
+        return Scheduled(lambda: self.fused.emit(body), {position: self.pack})
 
     def _section(self, section: Section, n: Expr, group: Expr, tile: Expr) -> None:
         blocks = sum(s.count * s.vectors for s in self.sections)

@@ -106,7 +106,7 @@ class _Emitter:
                 for section in self.sections:
                     self._section(section, n)
 
-        return Scheduled(self.fused.emit(body), packers)
+        return Scheduled(lambda: self.fused.emit(body), packers)
 
     def _section(self, section: Section, n: Expr) -> None:
         """The last tile of columns may end beyond the matrix, and has code of its own if it does."""

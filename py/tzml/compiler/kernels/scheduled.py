@@ -13,7 +13,10 @@ Packer = Callable[[NDArray[Any]], NDArray[Any]]
 
 @dataclass(frozen=True)
 class Scheduled:
-    """A PrimFunc, and how constants that are its operands (by position) must be rearranged for it."""
+    """A kernel that can be had, and how constants that are its operands (by position) must be rearranged for it.
 
-    function: Any
+    `emit` makes the PrimFunc, which takes a while and need not be done where machine code is at hand.
+    """
+
+    emit: Callable[[], Any]
     packers: dict[int, Packer] = field(default_factory=dict)

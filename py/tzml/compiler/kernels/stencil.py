@@ -208,7 +208,7 @@ class _Emitter:
                         for w in columns.starts():
                             self._tile(n, block, rows, columns, h, w)
 
-        return Scheduled(self.fused.emit(body), packers)
+        return Scheduled(lambda: self.fused.emit(body), packers)
 
     def _spans(self) -> Iterator[list[Span]]:
         for axis, size in zip((self.window.rows, self.window.columns), self.tile, strict=True):
