@@ -51,12 +51,11 @@ class Operators(Layouts):
         channels = nchw(shape_of(expression), channels_last)[1]
         return self.to_blocked(expression, block_for(channels, self.lanes), channels_last)
 
-    def kernel(self, function: Any, *arguments: Any) -> Expr:
+    def kernel(self, name: str, function: Any, *arguments: Any) -> Expr:
         """The result of a kernel that can have an epilogue: first tensors, then what `function` wants to know."""
-        hint = function.__module__.rsplit(".", 1)[-1]
         tensors = [a for a in arguments if isinstance(a, relax.Expr)]
         described = arguments[len(tensors) :]
-        return self.call_te(lambda *t: function(*t, *described), *tensors, hint=hint, pattern=REDUCTION_THEN_ELEMENTWISE)
+        return self.call_te(lambda *t: function(*t, *described), *tensors, hint=name, pattern=REDUCTION_THEN_ELEMENTWISE)
 
 
 Handler = Callable[[Operators, Any], Expr | None]
@@ -79,7 +78,7 @@ def _conv2d(self: Operators, call: Any) -> Expr | None:
         out_size = nchw(shape_of(call), last)[2:]
         blocks = shape_of(data.data)[1]
         depthwise = stencil.Stencil("depthwise", n, blocks, data.block, (h, w), out_size, *window)
-        return Blocked(self.kernel(stencil.define, data.data, const(weights), depthwise), c, last)
+        return Blocked(self.kernel("depthwise", stencil.define, data.data, const(weights), depthwise), c, last)
     if groups > 1:
         in_block, out_block = (math.gcd(self.lanes, count // groups) for count in (c, out_channels))
         data = self.to_blocked(call.args[0], in_block, last)
@@ -88,7 +87,7 @@ def _conv2d(self: Operators, call: Any) -> Expr | None:
     else:
         data = self.image(call.args[0], last)
     described = conv.Conv2d(n, c, data.block, (h, w), out_channels, out_block, *window, groups)
-    return Blocked(self.kernel(conv.define, data.data, const(weights), described), out_channels, last)
+    return Blocked(self.kernel("conv2d", conv.define, data.data, const(weights), described), out_channels, last)
 
 
 def _pool2d(kind: str) -> Handler:
@@ -111,7 +110,7 @@ def _stencil(
     data = self.image(image, last)
     n, blocks, h, w, block = shape_of(data.data)
     described = stencil.Stencil(kind, n, blocks, block, (h, w), out_size, *window, count_padding=count_padding)
-    return Blocked(self.kernel(stencil.define_pool, data.data, described), data.channels, last)
+    return Blocked(self.kernel(f"{kind}_pool", stencil.define_pool, data.data, described), data.channels, last)
 
 
 def _mean(self: Operators, call: Any) -> Expr | None:
@@ -188,7 +187,7 @@ def _matmul(self: Operators, call: Any) -> Expr | None:
     product = matmul.describe(shape_of(data), shape_of(weights), constant(weights) is not None, self.lanes)
     if product is None or dtype_of(data) != "float32":
         return None
-    return self.kernel(matmul.define, data, weights, product)
+    return self.kernel("matmul", matmul.define, data, weights, product)
 
 
 def _function(name: str) -> Handler:

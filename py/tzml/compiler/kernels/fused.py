@@ -17,6 +17,7 @@ import tvm_ffi
 from tvm import ir, tirx
 from tvm.s_tir import SBlock
 
+from tzml.compiler.kernels.functions import expand
 from tzml.compiler.kernels.tir import Buffer, Expr, T, Vector, at, loads, primfunc, shape, substitute
 
 KIND = "tzml.kernel"
@@ -107,7 +108,7 @@ class Fused:
             if shape(stage.buffer) != shape(self.anchor):
                 values.append((stage.buffer, stage))
                 continue
-            result = T.Bind(_replace_loads(stage.at(index), values))
+            result = T.Bind(expand(_replace_loads(stage.at(index), values), T.Bind))
             values.append((stage.buffer, result))
             last = [substitute(i, dict(zip(stage.axes, index, strict=True))) for i in stage.index]
         T.buffer_store(self.output, values[-1][1], last)

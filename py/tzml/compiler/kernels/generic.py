@@ -6,6 +6,7 @@ from typing import Any
 
 from tvm import s_tir
 
+from tzml.compiler.kernels.functions import expand_stores
 from tzml.compiler.kernels.isa import Isa
 
 
@@ -20,7 +21,7 @@ def schedule(function: Any, isa: Isa) -> Any:
             continue
     for block in sch.get_child_blocks(root):
         _vectorize(sch, block, isa.lanes)
-    return sch.mod["main"]
+    return expand_stores(sch.mod["main"])
 
 
 def _vectorize(sch: Any, block: Any, lanes: int) -> None:
