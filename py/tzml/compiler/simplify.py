@@ -48,8 +48,7 @@ class _Simplify(Rewriter):
         result = handler(self, call, arguments) if handler else None
         if result is None:
             result = relax.Call(call.op, arguments, call.attrs, call.ty_args)
-        result = self.emit(result)
-        return result
+        return self.emit(result)
 
     def emit(self, expression: Expr) -> Expr:
         if isinstance(expression, relax.Tuple):
@@ -126,7 +125,8 @@ def _clip(rewriter: _Simplify, otherwise: Expr, arguments: list[Expr]) -> Expr |
     low = constant(inner.args[1]) if inner is not None else None
     if low is None or low.size != 1 or bound.size != 1:
         return otherwise
-    return relax.op.clip(inner.args[0], tirx.FloatImm("float32", float(low)), tirx.FloatImm("float32", float(bound)))
+    low, bound = (tirx.FloatImm("float32", float(end)) for end in (low, bound))
+    return relax.op.clip(inner.args[0], low, bound)
 
 
 def _only_block(function: Any) -> str:
@@ -180,4 +180,3 @@ _HANDLERS = {
     "relax.shape_of": _shape_of,
     "relax.shape_to_tensor": _shape_to_tensor,
 }
-
