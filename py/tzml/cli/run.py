@@ -12,7 +12,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from tzml.client import Model, World, open_model
+from tzml.client import ChunkLoads, Model, World, open_model
 from tzml.errors import TzmlError
 
 Array = NDArray[Any]
@@ -44,6 +44,20 @@ def spread(samples: list[float]) -> dict[str, float]:
     return {"median": median, "mad": statistics.median(abs(s - median) for s in samples)}
 
 
+def streaming(before: list[ChunkLoads], after: list[ChunkLoads], inferences: int) -> dict[str, Any]:
+    """What one inference loads, on average: bytes and seconds, in all and of each chunk that it loads."""
+    chunks = []
+    for index, (old, new) in enumerate(zip(before, after, strict=True)):
+        if loads := (new.loads - old.loads) / inferences:
+            seconds = (new.seconds - old.seconds) / inferences
+            chunks.append({"chunk": index, "loads": loads, "bytes": loads * new.size, "seconds": seconds})
+    return {
+        "bytes": round(sum(chunk["bytes"] for chunk in chunks)),
+        "seconds": sum(chunk["seconds"] for chunk in chunks),
+        "chunks": chunks,
+    }
+
+
 @click.command("run")
 @click.argument("bundle", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--input", "inputs", multiple=True, required=True, metavar="[NAME=]FILE.npy",
@@ -66,8 +80,10 @@ def command(
         named = _named_inputs(model, inputs)
         first = model.inputs[0].name
         samples = [named | {first: part} for part in batch(model, named[first])]
+        loaded = model.chunks()
         answers = [model.run(sample) for _ in range(repeat) for sample in samples]
         memory = model.memory()
+        streamed = streaming(loaded, model.chunks(), len(answers))
         names = [info.name for info in model.outputs]
 
     seconds = [answer.seconds for answer in answers]
@@ -81,6 +97,7 @@ def command(
             "world": world,
             "outputs": {name: array.tolist() for name, array in outputs.items()},
             "seconds": {**spread(seconds), "samples": seconds},
+            "streaming": streamed,
             "memory": asdict(memory) | {"secure_peak": memory.secure_peak},
         }
         click.echo(json.dumps(report))
@@ -90,6 +107,8 @@ def command(
     times = spread(seconds)
     click.echo(f"{len(seconds)} inferences in the {world.upper()}: median {times['median'] * 1e3:.3f} ms, "
                f"MAD {times['mad'] * 1e3:.3f} ms")  # fmt: skip
+    if streamed["bytes"]:
+        click.echo(f"{streamed['bytes']:,} bytes of weights loaded in each, in {streamed['seconds'] * 1e3:.3f} ms")
     secure = f", secure memory at most {memory.secure_peak:,}" if world == "tee" else ""
     click.echo(f"bytes of arena {memory.arena:,}, weights {memory.weights:,}{secure}")
 

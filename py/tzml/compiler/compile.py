@@ -15,8 +15,8 @@ from tzml.compiler.fit import fit, make_plan
 from tzml.compiler.frontends import import_onnx
 from tzml.compiler.graph import Graph
 from tzml.compiler.library import build_libraries
-from tzml.compiler.lower import Imported, lower
-from tzml.compiler.memory import lay_out
+from tzml.compiler.lower import Imported, lower, simplify
+from tzml.compiler.memory import Layout, lay_out
 from tzml.compiler.progress import Progress, no_progress
 from tzml.compiler.targets import TARGETS
 from tzml.signing import SigningKey, sign_library
@@ -45,6 +45,8 @@ def compile_model(path: Path, options: CompileOptions, progress: Progress = no_p
     """Compile the model in `path`; `progress` is told each step. Raises CompileError."""
     progress("importing")
     imported = import_onnx(path, options.shapes)
+    progress("simplifying")
+    imported = simplify(imported, TARGETS[options.target].tvm)
     return fit(
         lambda largest_weights: _compile(path, imported, options, largest_weights, progress), options.secure_memory
     )
@@ -75,11 +77,11 @@ def _compile(
         chunks=layout.contents,
         kernels_tee=kernels_tee,
         kernels_ree=libraries.ree,
-        metadata=_metadata(name, path, graph),
+        metadata=_metadata(name, path, graph, layout),
     )
 
 
-def _metadata(name: str, path: Path, graph: Graph) -> bytes:
+def _metadata(name: str, path: Path, graph: Graph, layout: Layout) -> bytes:
     """What people may want to know of a bundle. Nothing that changes from run to run."""
     about = {
         "name": name,
@@ -87,5 +89,6 @@ def _metadata(name: str, path: Path, graph: Graph) -> bytes:
         "compiler": {package: metadata.version(package) for package in ("tzml", "apache-tvm")},
         "kernels": [kernel.symbol for kernel in graph.kernels],
         "calls": [call.note for call in graph.calls],
+        "arena": [[b.lifetime.first, b.lifetime.last, b.start, b.size] for b in layout.blocks],
     }
     return json.dumps(about, indent=1).encode()

@@ -7,9 +7,8 @@ here stops before it and hands out raw pointers instead: see `_unpack`.
 from __future__ import annotations
 
 import math
-import re
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from tzml.compiler.kernel_cache import CompiledKernel, KernelCache
 from tzml.compiler.kernel_key import kernel_key
 from tzml.compiler.progress import Progress, no_progress
 from tzml.compiler.split import split_layers
-from tzml.compiler.walk import JOIN, Walk, element_bytes
+from tzml.compiler.walk import JOIN, Walk, element_bytes, readable
 
 # A local buffer from this size on becomes an argument; smaller ones stay on the stack (bytes).
 STACK_LIMIT = 1024
@@ -41,16 +40,22 @@ class Imported:
     output_names: tuple[str, ...]
 
 
+def simplify(imported: Imported, target: dict[str, str]) -> Imported:
+    """The same computation with fewer operators; constants are folded."""
+    with tvm.target.Target(target):
+        return replace(imported, module=_simplify_passes()(imported.module))
+
+
 def lower(
     imported: Imported, target: dict[str, str], largest_weights: int | None = None, progress: Progress = no_progress
 ) -> Graph:
-    """Compile every kernel for `target` and list the calls. Raises CompileError.
+    """Compile every kernel of a simplified module for `target` and list the calls. Raises CompileError.
 
     Layers with more bytes of weights than `largest_weights` are split where they can be.
     """
     tvm_target = tvm.target.Target(target)
     with tvm_target:
-        module = _simplify_passes()(imported.module)
+        module = imported.module
         if largest_weights is not None:
             module = split_layers(module, largest_weights)
         module = _graph_passes()(module)
@@ -151,9 +156,8 @@ class _Kernels:
 
     def _compile(self, name: str) -> tuple[str, tuple[int, ...]]:
         function = self.module[name]
-        readable = re.sub(r"\d+(?=_|$)", "", name)  # numbers differ from model to model
-        key = kernel_key(function, readable, self.target)
-        symbol = f"{PREFIX}{readable}_{key[:16]}"
+        key = kernel_key(function, readable(name), self.target)
+        symbol = f"{PREFIX}{readable(name)}_{key[:16]}"
         kernel = self.cache.get(key)
         if kernel is None:
             kernel = _build(function, symbol, self.target)

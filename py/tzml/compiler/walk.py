@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -125,8 +126,13 @@ class Walk:
         if kernel.arguments != arguments:
             raise CompileError(f"kernel {name} is called in two ways; this is an error in tzml")
         self.written |= outputs
-        note = f"{name.removeprefix('fused_')} {'x'.join(map(str, shape))}"
+        note = f"{readable(name).removeprefix('fused_')} {'x'.join(map(str, shape))}"
         self.calls.append(Call(kernel, (*buffers, *scratch), note))
+
+
+def readable(name: str) -> str:
+    """A tensor function's name without the numbers that tell it from others of its module."""
+    return re.sub(r"\d+(?=_|$)", "", name)
 
 
 def element_bytes(shape: Sequence[Any], dtype: Any) -> int:
