@@ -46,9 +46,9 @@ def memory_map(bundle: Bundle) -> MemoryMap:
     names = about.get("calls", [])
     if len(names) != len(plan.calls):
         names = [f"kernel {call.kernel}" for call in plan.calls]
-    arena = tuple(Held(first, last, start, size, _value(first, names)) for first, last, start, size in about.get("arena", []))
+    arena = [Held(f, t, start, size, _value(f, names)) for f, t, start, size in about.get("arena", [])]
     loads = loads_by_call(plan)
-    return MemoryMap(tuple(names), arena, tuple(_chunks(bundle, loads)), tuple(map(tuple, loads)))
+    return MemoryMap(tuple(names), tuple(arena), tuple(_chunks(bundle, loads)), tuple(map(tuple, loads)))
 
 
 def _value(first: int, names: list[str]) -> str:
@@ -95,7 +95,7 @@ def picture(bundle: Bundle, title: str) -> str:
     weights_height = 0
     if plan.weights_size:
         weights_height = min(360, max(60, arena_height * plan.weights_size // plan.arena_size))
-    labels = 190 if len(memory.calls) <= 80 else 24
+    labels = 215 if len(memory.calls) <= 80 else 24
     height = _TOP + arena_height + (_GAP + weights_height if weights_height else 0) + labels
     step = (_WIDTH - _LEFT - _RIGHT) / max(1, len(memory.calls))
     lines = [

@@ -95,7 +95,7 @@ def command(bundle: Path, as_json: bool, svg: Path | None, html: Path | None) ->
 
 
 def _show_calls(about: dict[str, Any]) -> None:
-    """The calls as a table; on a terminal with a bar for what the arena holds."""
+    """The calls as a table."""
     click.echo(f"  {'call':>5} {'arena bytes':>12} {'weights':>12} {'chunk':>6}  layer")
     for index, call in enumerate(about["calls"]):
         chunk = "" if call["chunk"] is None else f"{call['chunk']}{'*' if call['loads'] else ''}"
@@ -107,7 +107,8 @@ def _show_calls(about: dict[str, Any]) -> None:
 def _page(title: str, svg: str) -> str:
     return (
         f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>{escape(title)}</title>\n'
-        f"<style>body {{ margin: 1em auto; max-width: 1240px }} svg {{ max-width: 100%; height: auto }}</style>\n{svg}</html>\n"
+        f"<style>body {{ margin: 1em auto; max-width: 1240px }} svg {{ max-width: 100%; height: auto }}</style>\n"
+        f"{svg}</html>\n"
     )
 
 

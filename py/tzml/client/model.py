@@ -162,7 +162,8 @@ class Model:
 
     def chunks(self) -> list[ChunkLoads]:
         """What loading the weights took since the model was opened, by chunk."""
-        session, info = self._open_session(), ffi.new("struct tzml_chunk_info *")
+        session = self._open_session()
+        info: Any = ffi.new("struct tzml_chunk_info *")
         chunks = []
         for index in range(library().tzml_chunk_count(session)):
             library().tzml_chunk(session, index, info)

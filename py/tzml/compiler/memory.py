@@ -49,8 +49,8 @@ def lay_out(graph: Graph, weights_budget: int = MAX_MEMORY, chunk_size: int = CH
     """
     places, blocks = place_in_arena(graph)
     constants, contents = cut_into_chunks(graph.calls, chunk_size)
-    taken = [constants[call][0].chunk if constants[call] else None for call in range(len(graph.calls))]
-    chunks = place_chunks([len(content) for content in contents], [c for c in taken if c is not None], weights_budget)
+    taken = [found[0].chunk for found in constants if found]
+    chunks = place_chunks(list(map(len, contents)), taken, weights_budget)
     arguments = []
     for call, found in zip(graph.calls, constants, strict=True):
         from_weights = iter(found)

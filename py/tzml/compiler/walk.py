@@ -138,7 +138,7 @@ def readable(name: str) -> str:
 def element_bytes(shape: Sequence[Any], dtype: Any) -> int:
     """Bytes of so many elements; after StorageRewrite an element may be a vector: bits times lanes."""
     element = tvm.DataType(str(dtype))
-    return math.prod(map(int, shape)) * element.bits * max(1, element.lanes) // 8
+    return math.prod(map(int, shape)) * int(element.bits) * max(1, int(element.lanes)) // 8
 
 
 def _shape(kind: Any) -> tuple[int, ...]:
