@@ -24,7 +24,7 @@ def network(shape: tuple[int, ...], *nodes: onnx.NodeProto, **constants: Floats)
         nodes,
         "test",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None] * len(shape))],
         [numpy_helper.from_array(array, name) for name, array in constants.items()],
     )
     opset = helper.make_opsetid("", 20)
