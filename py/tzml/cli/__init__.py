@@ -18,6 +18,7 @@ COMMANDS = {
     "demo": "Build the image, boot it, test it, and show what came out.",
     "inspect": "Show what is in a bundle.",
     "run": "Run a bundle on this device.",
+    "zoo": "List and export the networks that tzml is tested with.",
 }
 
 

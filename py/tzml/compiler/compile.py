@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib import metadata
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from tzml.bundle import Bundle
+from tzml.compiler.describe import match_labels, match_preprocessing, source_digest
 from tzml.compiler.errors import CompileError
 from tzml.compiler.fit import fit, make_plan
-from tzml.compiler.frontends import import_onnx
+from tzml.compiler.frontends import InputSpec, import_file, reason
 from tzml.compiler.graph import Graph
 from tzml.compiler.library import build_libraries
-from tzml.compiler.lower import Imported, lower, simplify
+from tzml.compiler.lower import Imported, lower, prepare
 from tzml.compiler.memory import Layout, lay_out
 from tzml.compiler.progress import Progress, no_progress
 from tzml.compiler.targets import TARGETS
+from tzml.metadata import Metadata
 from tzml.signing import SigningKey, sign_library
 
 DEFAULT_SECURE_MEMORY = 8 << 20
@@ -26,27 +30,40 @@ DEFAULT_SECURE_MEMORY = 8 << 20
 
 @dataclass(frozen=True)
 class CompileOptions:
-    """How to compile. `target` is a name in TARGETS; `shapes` fix inputs that the file leaves open.
+    """How to compile. `target` is a name in TARGETS; `inputs` fix inputs that the file leaves open.
 
     `secure_memory` is how many bytes the TA may map for the model; weights that do not fit are
     loaded anew in each inference. The TEE loads only libraries that are signed with the key its
-    image was built with; without `signing_key` a bundle runs in the normal world only.
+    image was built with; without `signing_key` a bundle runs in the normal world only. `preprocess`
+    (docs/models.md) and `labels` travel in the bundle.
     """
 
     target: str
     signing_key: SigningKey | None = None
-    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    inputs: Mapping[str, InputSpec] = field(default_factory=dict)
+    preprocess: Mapping[str, Any] = field(default_factory=dict)
+    labels: Sequence[str] = ()
     secure_memory: int = DEFAULT_SECURE_MEMORY
     name: str = ""
     model_version: int = 1
 
 
-def compile_model(path: Path, options: CompileOptions, progress: Progress = no_progress) -> Bundle:
-    """Compile the model in `path`; `progress` is told each step. Raises CompileError."""
+Tell = Callable[[str], None]
+
+
+def compile_model(
+    path: Path, options: CompileOptions, progress: Progress = no_progress, warn: Tell = lambda _: None
+) -> Bundle:
+    """Compile the model in `path`, of any format that tzml.compiler.frontends knows.
+
+    `progress` is told each step, `warn` what may be wrong with a model that can be compiled.
+    Raises CompileError, or TzmlError for preprocessing and labels that do not fit.
+    """
     progress("importing")
-    imported = import_onnx(path, options.shapes)
-    progress("simplifying")
-    imported = simplify(imported, TARGETS[options.target].tvm)
+    imported = import_file(path, options.inputs, warn)
+    with _explained(path):
+        progress("simplifying")
+        imported = prepare(imported, TARGETS[options.target].tvm)
     return fit(
         lambda largest_weights: _compile(path, imported, options, largest_weights, progress), options.secure_memory
     )
@@ -59,7 +76,8 @@ def _compile(
     target = TARGETS[options.target]
     name = options.name or path.stem
     progress("planning")
-    graph = lower(imported, target.tvm, largest_weights, progress)
+    with _explained(path):
+        graph = lower(imported, target.tvm, largest_weights, progress)
     if not graph.calls:
         raise CompileError(f"{path}: nothing is left to compute once constants are folded")
     progress("linking")
@@ -77,18 +95,39 @@ def _compile(
         chunks=layout.contents,
         kernels_tee=kernels_tee,
         kernels_ree=libraries.ree,
-        metadata=_metadata(name, path, graph, layout),
+        metadata=_metadata(name, path, graph, layout, imported, options),
     )
 
 
-def _metadata(name: str, path: Path, graph: Graph, layout: Layout) -> bytes:
-    """What people may want to know of a bundle. Nothing that changes from run to run."""
-    about = {
-        "name": name,
-        "source": {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()},
-        "compiler": {package: metadata.version(package) for package in ("tzml", "apache-tvm")},
-        "kernels": [kernel.symbol for kernel in graph.kernels],
-        "calls": [call.note for call in graph.calls],
-        "arena": [[b.lifetime.first, b.lifetime.last, b.start, b.size] for b in layout.blocks],
-    }
-    return json.dumps(about, indent=1).encode()
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Anything that goes wrong inside is a CompileError: TVM raises many kinds."""
+    try:
+        yield
+    except CompileError:
+        raise
+    except Exception as error:
+        raise CompileError(f"TVM cannot compile {path.name}: {reason(error)}") from error
+
+
+def _metadata(
+    name: str, path: Path, graph: Graph, layout: Layout, imported: Imported, options: CompileOptions
+) -> bytes:
+    """The metadata section (docs/bundle.md). Nothing in it changes from run to run."""
+    about = Metadata(
+        images=match_preprocessing(options.preprocess, graph.inputs),
+        labels=match_labels(options.labels, graph.outputs),
+        quantization=imported.quantization,
+    )
+    return json.dumps(
+        {
+            "name": name,
+            "source": {"file": path.name, "sha256": source_digest(path)},
+            "compiler": {package: version(package) for package in ("tzml", "apache-tvm")},
+            "kernels": [kernel.symbol for kernel in graph.kernels],
+            "calls": [call.note for call in graph.calls],
+            "arena": [[b.lifetime.first, b.lifetime.last, b.start, b.size] for b in layout.blocks],
+            **about.as_json(),
+        },
+        indent=1,
+    ).encode()

@@ -53,6 +53,8 @@ def _compiler() -> bytes:
     digest = hashlib.sha256()
     for package in ("apache-tvm", "apache-tvm-ffi"):
         digest.update(f"{package} {metadata.version(package)}\n".encode())
-    for name in ("lower.py", "kernel_key.py"):
-        digest.update((resources.files("tzml.compiler") / name).read_bytes())
+    folder = resources.files("tzml.compiler")
+    sources = [folder / "lower.py", folder / "kernel_key.py", *(folder / "kernels").iterdir()]
+    for source in sorted((s for s in sources if s.is_file()), key=lambda s: s.name):
+        digest.update(source.read_bytes())
     return digest.digest()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,13 @@ from tvm import relax, s_tir, tirx, topi
 from tzml.compiler.graph import Graph
 from tzml.compiler.kernel_cache import CompiledKernel, KernelCache
 from tzml.compiler.kernel_key import kernel_key
+from tzml.compiler.kernels import Isa, isa_of, schedule
+from tzml.compiler.operators import choose_kernels
 from tzml.compiler.progress import Progress, no_progress
+from tzml.compiler.simplify import simplify
 from tzml.compiler.split import split_layers
-from tzml.compiler.walk import JOIN, Walk, element_bytes, readable
+from tzml.compiler.walk import JOIN, LoweredKernel, Walk, element_bytes, readable
+from tzml.preprocess import Quantization
 
 # A local buffer from this size on becomes an argument; smaller ones stay on the stack (bytes).
 STACK_LIMIT = 1024
@@ -38,12 +42,13 @@ class Imported:
     module: Any  # tvm.IRModule
     input_names: tuple[str, ...]
     output_names: tuple[str, ...]
+    quantization: dict[str, Quantization] = field(default_factory=dict)
 
 
-def simplify(imported: Imported, target: dict[str, str]) -> Imported:
+def prepare(imported: Imported, target: dict[str, str]) -> Imported:
     """The same computation with fewer operators; constants are folded."""
     with tvm.target.Target(target):
-        return replace(imported, module=_simplify_passes()(imported.module))
+        return replace(imported, module=_simplify_passes()(simplify(imported.module)))
 
 
 def lower(
@@ -53,13 +58,13 @@ def lower(
 
     Layers with more bytes of weights than `largest_weights` are split where they can be.
     """
-    tvm_target = tvm.target.Target(target)
+    tvm_target, isa = tvm.target.Target(target), isa_of(target)
     with tvm_target:
         module = imported.module
         if largest_weights is not None:
             module = split_layers(module, largest_weights)
-        module = _graph_passes()(module)
-        kernels = _Kernels(module, tvm_target, progress)
+        module = _graph_passes()(choose_kernels(module, isa.lanes))
+        kernels = _Kernels(module, tvm_target, isa, progress)
         walk = Walk(module, kernels.compile)
         inputs, outputs = walk.run(imported.input_names, imported.output_names)
     return Graph(tuple(inputs), tuple(outputs), tuple(walk.calls), kernels.objects)
@@ -70,9 +75,7 @@ def _simplify_passes() -> Any:
     t = relax.transform
     return tvm.transform.Sequential(
         [
-            t.FoldBatchnormToConv2D(),
             t.DecomposeOpsForInference(),
-            t.FoldConstant(),
             t.CanonicalizeBindings(),
         ]
     )
@@ -85,7 +88,6 @@ def _graph_passes() -> Any:
         [
             t.LegalizeOps({"relax.concat": _concat}),
             t.AnnotateTIROpPattern(),
-            t.FoldConstant(),
             t.FuseOps(),
             t.FuseTIR(),
             t.DeadCodeElimination(["main"]),
@@ -138,32 +140,33 @@ def _kernel_passes() -> list[Any]:
 class _Kernels:
     """Compiles the tensor functions of a module, each once, or finds them compiled."""
 
-    def __init__(self, module: Any, target: Any, progress: Progress) -> None:
+    def __init__(self, module: Any, target: Any, isa: Isa, progress: Progress) -> None:
         self.module = module
-        self.target = target
+        self.target, self.isa = target, isa
         self.progress = progress
         self.cache = KernelCache()
         self.objects: dict[str, bytes] = {}  # by symbol
-        self.found: dict[str, tuple[str, tuple[int, ...]]] = {}  # by the function's name in the module
+        self.found: dict[str, LoweredKernel] = {}  # by the function's name in the module
         self.total = sum(isinstance(function, tirx.PrimFunc) for function in module.functions.values())
 
-    def compile(self, name: str) -> tuple[str, tuple[int, ...]]:
-        """The symbol of a tensor function, and the bytes of each scratch buffer that it takes."""
+    def compile(self, name: str) -> LoweredKernel:
+        """The kernel for a tensor function."""
         if name not in self.found:
             self.progress("compiling kernels", len(self.found), self.total)
             self.found[name] = self._compile(name)
         return self.found[name]
 
-    def _compile(self, name: str) -> tuple[str, tuple[int, ...]]:
+    def _compile(self, name: str) -> LoweredKernel:
         function = self.module[name]
+        scheduled = schedule(function, self.isa)
         key = kernel_key(function, readable(name), self.target)
         symbol = f"{PREFIX}{readable(name)}_{key[:16]}"
         kernel = self.cache.get(key)
         if kernel is None:
-            kernel = _build(function, symbol, self.target)
+            kernel = _build(scheduled.emit(), symbol, self.target)
             self.cache.put(key, kernel)
         self.objects[symbol] = kernel.object_file
-        return symbol, kernel.scratch
+        return LoweredKernel(symbol, kernel.scratch, scheduled.packers)
 
 
 def _build(function: Any, symbol: str, target: Any) -> CompiledKernel:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import tvm
+from numpy.typing import NDArray
 from tvm import relax
 
 from tzml.bundle import Access, DType
 from tzml.bundle.format import ALIGNMENT
 from tzml.compiler.errors import CompileError
 from tzml.compiler.graph import Buffer, Call, Kernel, Port
+from tzml.compiler.kernels import Packer
 
 JOIN = "tzml.join"
 """Attribute of a tensor function that only copies its arguments but the last, back to back, to the last.
@@ -21,8 +24,20 @@ JOIN = "tzml.join"
 The walk lets those who write the arguments write to the last one, and drops the call where it can.
 """
 
-CompileKernel = Callable[[str], tuple[str, Sequence[int]]]
-"""From a tensor function's name to its symbol and the bytes of each scratch buffer that it takes."""
+
+@dataclass(frozen=True)
+class LoweredKernel:
+    """A compiled kernel's symbol, the bytes of each scratch buffer that it takes, and by the positions of
+    constants among its arguments, how they must be rearranged for it.
+    """
+
+    symbol: str
+    scratch: Sequence[int]
+    packers: Mapping[int, Packer]
+
+
+CompileKernel = Callable[[str], LoweredKernel]
+"""From a tensor function's name to its kernel."""
 
 
 class Walk:
@@ -76,7 +91,10 @@ class Walk:
         return self.values[expression]
 
     def constant(self, expression: Any) -> Buffer:
-        data = expression.value.numpy().tobytes()
+        return self.constant_buffer(expression.value.numpy())
+
+    def constant_buffer(self, array: NDArray[Any]) -> Buffer:
+        data = array.tobytes()
         return self.constants.setdefault(data, Buffer(len(data), data))
 
     def call(self, call: Any) -> Any:
@@ -84,7 +102,10 @@ class Walk:
             arguments = [a for a in call.args if not isinstance(a, relax.Tuple)]
             buffers = [self.value(a) for a in arguments]
             if not ((self.module[call.op].attrs or {}).get(JOIN) and self.join(arguments[-1], buffers)):
-                self.kernel_call(call.op.name_hint, buffers, _shape(arguments[-1].ty))
+                kernel = self.compile_kernel(call.op.name_hint)
+                for position, pack in kernel.packers.items():
+                    buffers[position] = self.constant_buffer(pack(arguments[position].value.numpy()))
+                self.kernel_call(call.op.name_hint, kernel, buffers, _shape(arguments[-1].ty))
             return None
         if call.op.name == "relax.builtin.alloc_tensor":
             return Buffer(element_bytes(call.args[0].values, call.args[1].value))
@@ -114,15 +135,14 @@ class Walk:
         self.joined[whole.parts] = whole
         return True
 
-    def kernel_call(self, name: str, buffers: list[Buffer], shape: tuple[int, ...]) -> None:
-        symbol, sizes = self.compile_kernel(name)
-        scratch = [Buffer(size) for size in sizes]
+    def kernel_call(self, name: str, lowered: LoweredKernel, buffers: list[Buffer], shape: tuple[int, ...]) -> None:
+        scratch = [Buffer(size) for size in lowered.scratch]
         # what a kernel writes was allocated for it and holds nothing yet
         outputs = {b for b in buffers if b.data is None} - self.written
         access = [Access.write if b in outputs else Access.read for b in buffers]
         access += [Access.read | Access.write] * len(scratch)
         arguments = tuple((b.size, a) for b, a in zip([*buffers, *scratch], access, strict=True))
-        kernel = self.kernels.setdefault(symbol, Kernel(symbol, arguments))
+        kernel = self.kernels.setdefault(lowered.symbol, Kernel(lowered.symbol, arguments))
         if kernel.arguments != arguments:
             raise CompileError(f"kernel {name} is called in two ways; this is an error in tzml")
         self.written |= outputs
