@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from onnx import TensorProto, helper, numpy_helper
 
 from tzml.bundle import Bundle, Target
+from tzml.bundle.streaming import bytes_loaded
 from tzml.client import World, open_model
 from tzml.compiler import CompileOptions, InputSpec, compile_model
 from tzml.compiler.errors import CompileError
@@ -58,6 +59,11 @@ def test_streamed_weights_give_the_same_bits(
         for _ in range(3):
             assert (model.run(image).outputs["probabilities"] == resident.run(image).outputs["probabilities"]).all()
         assert model.memory().weights < resident.memory().weights
+        assert all(chunk.loads == 1 for chunk in resident.chunks())
+        before = model.chunks()
+        model.run(image)
+        loaded = [new.size * (new.loads - old.loads) for old, new in zip(before, model.chunks(), strict=True)]
+        assert sum(loaded) == bytes_loaded(bundle.plan) > 0
 
 
 def test_a_model_that_cannot_fit_says_what_takes_the_room() -> None:

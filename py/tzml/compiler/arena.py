@@ -10,27 +10,28 @@ from tzml.compiler.graph import Buffer, Graph
 
 
 @dataclass
-class _Lifetime:
+class Lifetime:
     """The first and the last call during which memory holds something."""
 
     first: int
     last: int
 
-    def meets(self, other: _Lifetime) -> bool:
+    def meets(self, other: Lifetime) -> bool:
+        """Whether there is a call in both."""
         return self.first <= other.last and other.first <= self.last
 
 
 @dataclass(frozen=True)
-class _Block:
+class Block:
     """Memory at `start` for as long as it is needed; `start` counts from its buffer, or from the arena's."""
 
     start: int
     size: int
-    lifetime: _Lifetime
+    lifetime: Lifetime
 
 
-def place_in_arena(graph: Graph) -> tuple[dict[Buffer, Argument], int]:
-    """The place of each buffer that is no constant, and the arena's size.
+def place_in_arena(graph: Graph) -> tuple[dict[Buffer, Argument], tuple[Block, ...]]:
+    """The place of each buffer that is no constant, and what is in the arena when.
 
     Greedy by size: Pisarchyk and Lee, "Efficient Memory Management for Deep Neural Net Inference", 2020.
     A buffer that consists of others is placed as a whole, but each of them only takes its memory from when
@@ -38,22 +39,22 @@ def place_in_arena(graph: Graph) -> tuple[dict[Buffer, Argument], int]:
     """
     lifetimes = _lifetimes(graph)
     places: dict[Buffer, Argument] = {}
-    placed: list[_Block] = []
+    placed: list[Block] = []
     for buffer in sorted(_outermost(graph), key=lambda buffer: -buffer.size):
-        blocks = [_Block(start, piece.size, lifetimes[piece]) for start, piece in buffer.pieces()]
+        blocks = [Block(start, piece.size, lifetimes[piece]) for start, piece in buffer.pieces()]
         offset = _lowest_place(blocks, placed)
-        placed += [_Block(offset + block.start, block.size, block.lifetime) for block in blocks]
+        placed += [Block(offset + block.start, block.size, block.lifetime) for block in blocks]
         _assign(buffer, offset, places)
-    return places, align(max((block.start + block.size for block in placed), default=0))
+    return places, tuple(placed)
 
 
-def _lifetimes(graph: Graph) -> dict[Buffer, _Lifetime]:
+def _lifetimes(graph: Graph) -> dict[Buffer, Lifetime]:
     """Of every piece. Inputs live from before the first call, outputs until after the last."""
-    found: dict[Buffer, _Lifetime] = {}
+    found: dict[Buffer, Lifetime] = {}
 
     def use(buffer: Buffer, when: int) -> None:
         for _, piece in buffer.pieces():
-            lifetime = found.setdefault(piece, _Lifetime(when, when))
+            lifetime = found.setdefault(piece, Lifetime(when, when))
             lifetime.last = max(lifetime.last, when)
 
     for port in graph.inputs:
@@ -85,7 +86,7 @@ def _collect_parts(buffer: Buffer, parts: set[Buffer]) -> None:
             _collect_parts(part, parts)
 
 
-def _lowest_place(blocks: list[_Block], placed: list[_Block]) -> int:
+def _lowest_place(blocks: list[Block], placed: list[Block]) -> int:
     """The lowest offset at which no block meets one that was placed, in space and time."""
     taken = sorted(
         (other.start - block.start - block.size, other.start + other.size - block.start)

@@ -17,9 +17,7 @@ CHUNK_SIZE = 256 * 1024
 _MANY = MAX_SECTIONS * 3 // 4
 
 
-def cut_into_chunks(
-    calls: Sequence[Call], chunk_size: int
-) -> tuple[list[tuple[Argument, ...]], tuple[bytes, ...]]:
+def cut_into_chunks(calls: Sequence[Call], chunk_size: int) -> tuple[list[tuple[Argument, ...]], tuple[bytes, ...]]:
     """Pack the constants of successive calls into chunks: each call's, in order, and each chunk's content.
 
     The constants of one call are never parted, so that a call takes one chunk. What several calls take is
@@ -39,7 +37,7 @@ def cut_into_chunks(
         complete = set.intersection(*(holders.get(data, set()) for data in wanted))
         number = max(complete) if complete else len(chunks) - 1
         more = sum(align(len(data)) for data in wanted if not complete and number not in holders.get(data, ()))
-        if number < 0 or more and align(len(chunks[number])) + more > chunk_size:
+        if number < 0 or (more and align(len(chunks[number])) + more > chunk_size):
             chunks.append(bytearray())
             offsets.append({})
             number = len(chunks) - 1

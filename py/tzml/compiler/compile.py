@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -17,8 +18,8 @@ from tzml.compiler.fit import fit, make_plan
 from tzml.compiler.frontends import InputSpec, import_file, reason
 from tzml.compiler.graph import Graph
 from tzml.compiler.library import build_libraries
-from tzml.compiler.lower import Imported, lower
-from tzml.compiler.memory import lay_out
+from tzml.compiler.lower import Imported, lower, prepare
+from tzml.compiler.memory import Layout, lay_out
 from tzml.compiler.progress import Progress, no_progress
 from tzml.compiler.targets import TARGETS
 from tzml.metadata import Metadata
@@ -60,6 +61,9 @@ def compile_model(
     """
     progress("importing")
     imported = import_file(path, options.inputs, warn)
+    with _explained(path):
+        progress("simplifying")
+        imported = prepare(imported, TARGETS[options.target].tvm)
     return fit(
         lambda largest_weights: _compile(path, imported, options, largest_weights, progress), options.secure_memory
     )
@@ -72,11 +76,11 @@ def _compile(
     target = TARGETS[options.target]
     name = options.name or path.stem
     progress("planning")
-    graph = _lower(path, imported, target.tvm, largest_weights, progress)
+    with _explained(path):
+        graph = lower(imported, target.tvm, largest_weights, progress)
     if not graph.calls:
         raise CompileError(f"{path}: nothing is left to compute once constants are folded")
     progress("linking")
-    metadata = _metadata(name, path, graph, imported, options)
     libraries = build_libraries(graph, target)
     kernels_tee = b""
     if options.signing_key and target.has_tee:
@@ -91,22 +95,24 @@ def _compile(
         chunks=layout.contents,
         kernels_tee=kernels_tee,
         kernels_ree=libraries.ree,
-        metadata=metadata,
+        metadata=_metadata(name, path, graph, layout, imported, options),
     )
 
 
-def _lower(
-    path: Path, imported: Imported, target: dict[str, str], largest_weights: int | None, progress: Progress
-) -> Graph:
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Anything that goes wrong inside is a CompileError: TVM raises many kinds."""
     try:
-        return lower(imported, target, largest_weights, progress)
+        yield
     except CompileError:
         raise
-    except Exception as error:  # TVM raises many kinds
+    except Exception as error:
         raise CompileError(f"TVM cannot compile {path.name}: {reason(error)}") from error
 
 
-def _metadata(name: str, path: Path, graph: Graph, imported: Imported, options: CompileOptions) -> bytes:
+def _metadata(
+    name: str, path: Path, graph: Graph, layout: Layout, imported: Imported, options: CompileOptions
+) -> bytes:
     """The metadata section (docs/bundle.md). Nothing in it changes from run to run."""
     about = Metadata(
         images=match_preprocessing(options.preprocess, graph.inputs),
@@ -120,6 +126,7 @@ def _metadata(name: str, path: Path, graph: Graph, imported: Imported, options: 
             "compiler": {package: version(package) for package in ("tzml", "apache-tvm")},
             "kernels": [kernel.symbol for kernel in graph.kernels],
             "calls": [call.note for call in graph.calls],
+            "arena": [[b.lifetime.first, b.lifetime.last, b.start, b.size] for b in layout.blocks],
             **about.as_json(),
         },
         indent=1,

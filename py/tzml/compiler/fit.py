@@ -36,7 +36,7 @@ def fit(compile_split: CompileSplit, budget: int) -> Bundle:
         # what remains for weights; each time less, as what comes on top of the weights grows with their number
         room = budget - (fitted.secure_memory - fitted.plan.weights_size) - PAGE
         wanted = min(room, largest - 1 if largest_weights is None else largest_weights // 2)
-        if wanted < PAGE or largest_weights is not None and largest > largest_weights:
+        if wanted < PAGE or (largest_weights is not None and largest > largest_weights):
             raise CompileError(
                 f"streamed, the model takes {fitted.secure_memory:,} bytes of secure memory, not {budget:,}: "
                 f"{_what_takes_the_room(graph, fitted)}",

@@ -7,9 +7,8 @@ here stops before it and hands out raw pointers instead: see `_unpack`.
 from __future__ import annotations
 
 import math
-import re
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from tzml.compiler.operators import choose_kernels
 from tzml.compiler.progress import Progress, no_progress
 from tzml.compiler.simplify import simplify
 from tzml.compiler.split import split_layers
-from tzml.compiler.walk import JOIN, LoweredKernel, Walk, element_bytes
+from tzml.compiler.walk import JOIN, LoweredKernel, Walk, element_bytes, readable
 from tzml.preprocess import Quantization
 
 # A local buffer from this size on becomes an argument; smaller ones stay on the stack (bytes).
@@ -46,16 +45,22 @@ class Imported:
     quantization: dict[str, Quantization] = field(default_factory=dict)
 
 
+def prepare(imported: Imported, target: dict[str, str]) -> Imported:
+    """The same computation with fewer operators; constants are folded."""
+    with tvm.target.Target(target):
+        return replace(imported, module=_simplify_passes()(simplify(imported.module)))
+
+
 def lower(
     imported: Imported, target: dict[str, str], largest_weights: int | None = None, progress: Progress = no_progress
 ) -> Graph:
-    """Compile every kernel for `target` and list the calls. Raises CompileError.
+    """Compile every kernel of a simplified module for `target` and list the calls. Raises CompileError.
 
     Layers with more bytes of weights than `largest_weights` are split where they can be.
     """
     tvm_target, isa = tvm.target.Target(target), isa_of(target)
     with tvm_target:
-        module = _simplify_passes()(simplify(imported.module))
+        module = imported.module
         if largest_weights is not None:
             module = split_layers(module, largest_weights)
         module = _graph_passes()(choose_kernels(module, isa.lanes))
@@ -154,9 +159,8 @@ class _Kernels:
     def _compile(self, name: str) -> LoweredKernel:
         function = self.module[name]
         scheduled = schedule(function, self.isa)
-        readable = re.sub(r"\d+(?=_|$)", "", name)  # numbers differ from model to model
-        key = kernel_key(function, readable, self.target)
-        symbol = f"{PREFIX}{readable}_{key[:16]}"
+        key = kernel_key(function, readable(name), self.target)
+        symbol = f"{PREFIX}{readable(name)}_{key[:16]}"
         kernel = self.cache.get(key)
         if kernel is None:
             kernel = _build(scheduled.emit(), symbol, self.target)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tzml.bundle import Argument, Chunk
 from tzml.bundle.format import MAX_MEMORY, align
-from tzml.compiler.arena import place_in_arena
+from tzml.compiler.arena import Block, place_in_arena
 from tzml.compiler.chunks import CHUNK_SIZE, cut_into_chunks, place_chunks
 from tzml.compiler.graph import Buffer, Graph
 
@@ -15,15 +15,20 @@ from tzml.compiler.graph import Buffer, Graph
 class Layout:
     """The place of every argument of every call, in bytes of arena and of memory for weights.
 
-    `arguments[i]` are call i's; `places` has the buffers in the arena; `contents[i]` is what
-    `chunks[i]` holds.
+    `arguments[i]` are call i's; `places` has the buffers in the arena; `blocks` tell when
+    each part of the arena is needed; `contents[i]` is what `chunks[i]` holds.
     """
 
     places: dict[Buffer, Argument]
     arguments: tuple[tuple[Argument, ...], ...]
-    arena_size: int
+    blocks: tuple[Block, ...]
     chunks: tuple[Chunk, ...]
     contents: tuple[bytes, ...]
+
+    @property
+    def arena_size(self) -> int:
+        """Bytes."""
+        return align(max((block.start + block.size for block in self.blocks), default=0))
 
     @property
     def weights_size(self) -> int:
@@ -42,12 +47,12 @@ def lay_out(graph: Graph, weights_budget: int = MAX_MEMORY, chunk_size: int = CH
     Whether it did is for the caller to see in the result. Chunks are larger than `chunk_size` only
     where the constants of one call are, or where there would be too many.
     """
-    places, arena_size = place_in_arena(graph)
+    places, blocks = place_in_arena(graph)
     constants, contents = cut_into_chunks(graph.calls, chunk_size)
-    taken = [constants[call][0].chunk if constants[call] else None for call in range(len(graph.calls))]
-    chunks = place_chunks([len(content) for content in contents], [c for c in taken if c is not None], weights_budget)
+    taken = [found[0].chunk for found in constants if found]
+    chunks = place_chunks(list(map(len, contents)), taken, weights_budget)
     arguments = []
     for call, found in zip(graph.calls, constants, strict=True):
         from_weights = iter(found)
         arguments.append(tuple(places[b] if b.data is None else next(from_weights) for b in call.buffers))
-    return Layout(places, tuple(arguments), arena_size, chunks, contents)
+    return Layout(places, tuple(arguments), blocks, chunks, contents)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,7 @@ class _Parts:
         axis = self.axis - (rank - array.ndim)
         if axis < 0 or array.shape[axis] == 1:
             return [array] * len(self.values)
-        return [_cut(array, axis, *ends) for ends in zip(self.starts, self.starts[1:], strict=False)]
+        return [_cut(array, axis, *ends) for ends in pairwise(self.starts)]
 
 
 class _Split(Rewriter):
@@ -88,8 +89,8 @@ class _Split(Rewriter):
         starts = _starts(weights.shape[weights_axis], weights.nbytes, self.limit)
         data = self.translate(call.args[0])
         values = [
-            self.emit(relax.Call(call.op, [data, const(_cut(weights, weights_axis, *ends))], call.attrs, call.ty_args))
-            for ends in zip(starts, starts[1:], strict=False)
+            self.emit(relax.Call(call.op, [data, const(part)], call.attrs, call.ty_args))
+            for part in (_cut(weights, weights_axis, *ends) for ends in pairwise(starts))
         ]
         return _Parts(values, axis, starts) if len(values) > 1 else None
 

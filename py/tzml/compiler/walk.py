@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -145,14 +146,19 @@ class Walk:
         if kernel.arguments != arguments:
             raise CompileError(f"kernel {name} is called in two ways; this is an error in tzml")
         self.written |= outputs
-        note = f"{name.removeprefix('fused_')} {'x'.join(map(str, shape))}"
+        note = f"{readable(name).removeprefix('fused_')} {'x'.join(map(str, shape))}"
         self.calls.append(Call(kernel, (*buffers, *scratch), note))
+
+
+def readable(name: str) -> str:
+    """A tensor function's name without the numbers that tell it from others of its module."""
+    return re.sub(r"\d+(?=_|$)", "", name)
 
 
 def element_bytes(shape: Sequence[Any], dtype: Any) -> int:
     """Bytes of so many elements; after StorageRewrite an element may be a vector: bits times lanes."""
     element = tvm.DataType(str(dtype))
-    return math.prod(map(int, shape)) * element.bits * max(1, element.lanes) // 8
+    return math.prod(map(int, shape)) * int(element.bits) * max(1, int(element.lanes)) // 8
 
 
 def _shape(kind: Any) -> tuple[int, ...]:
