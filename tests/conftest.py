@@ -7,9 +7,11 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from small_models import DATA, Array, CompileAndRun
 
 ROOT = Path(__file__).parent.parent
 BUILD = ROOT / "build" / "tests"
@@ -59,3 +61,26 @@ def digits_for_host(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("models") / "digits.tzm"
     compile_model(ONNX, CompileOptions("host")).write(path)
     return path
+
+
+@pytest.fixture
+def compile_and_run(tmp_path: Path, libtzml: Path) -> CompileAndRun:
+    """Compile a file for this host, with input shapes by name, and run it on each of some samples."""
+
+    def run(path: Path, samples: Array, **shapes: tuple[int, ...]) -> Array:
+        from tzml.client import World, open_model
+        from tzml.compiler import CompileOptions, InputSpec, compile_model
+
+        inputs = {name: InputSpec(shape) for name, shape in shapes.items()}
+        compile_model(path, CompileOptions("host", inputs=inputs)).write(tmp_path / "out.tzm")
+        with open_model(tmp_path / "out.tzm", World.ree) as model:
+            return np.stack([model.run(x).outputs[model.outputs[0].name] for x in samples])
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def answers() -> dict[str, Array]:
+    """What the frameworks answer that wrote the models in `data` (tests/frontends/make_fixtures.py)."""
+    with np.load(DATA / "answers.npz") as file:
+        return dict(file)

@@ -153,5 +153,5 @@ if __name__ == "__main__":
     try:
         convert(**json.load(sys.stdin))
     except RefusedError as refused:
-        print(refused)  # noqa: T201
+        print(refused)
         sys.exit(REFUSED)
