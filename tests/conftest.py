@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,11 @@ def make(folder: str, *arguments: str) -> None:
     """Run make in a folder of the repository; what it says is the failure's text."""
     result = subprocess.run(["make", "-C", ROOT / folder, *arguments], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+def tzml(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run the command `tzml`."""
+    return subprocess.run([sys.executable, "-m", "tzml", *arguments], capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="session")
