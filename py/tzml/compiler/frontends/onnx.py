@@ -13,7 +13,7 @@ from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter, _get_conver
 
 from tzml.compiler.errors import CompileError
 from tzml.compiler.frontends.checks import Warn, checked, warn_of_nan
-from tzml.compiler.frontends.errors import malformed, reason, silence, unsupported
+from tzml.compiler.frontends.errors import malformed, reason, unsupported
 from tzml.compiler.frontends.inputs import Declared, Inputs, settle_inputs
 from tzml.compiler.frontends.onnx_tensors import check_tensors, load_external_data
 from tzml.compiler.frontends.recurrent import RECURRENT
@@ -69,8 +69,7 @@ class _Importer(ONNXGraphImporter):  # type: ignore[misc]
         self._shape = shapes
         opsets = [o.version for o in model.opset_import if o.domain in DEFAULT_DOMAINS]
         try:
-            with silence():
-                return self.from_onnx(model.graph, max(opsets, default=1))
+            return self.from_onnx(model.graph, max(opsets, default=1))
         except CompileError:
             raise
         except Exception as error:  # TVM raises many kinds; all mean that this model cannot be imported
