@@ -437,7 +437,8 @@ static void test_concurrent_opening(void)
 	for (size_t i = 0; i < sizeof(clients) / sizeof(clients[0]); i++) {
 		int status = 0;
 
-		good &= waitpid(clients[i], &status, 0) == clients[i] && !status;
+		good &= waitpid(clients[i], &status, 0) == clients[i] &&
+			!status;
 	}
 	check(good, "clients that open the model at once all get it");
 }
