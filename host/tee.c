@@ -227,6 +227,11 @@ static enum tzml_status fetch_tensors(struct tee_state *state)
 		return status;
 	state->input_count = operation.params[1].value.a;
 	state->output_count = operation.params[1].value.b;
+	if (state->input_count > TZML_MAX_TENSORS ||
+	    state->output_count > TZML_MAX_TENSORS)
+		return fail(TZML_ERROR_TEE_FAILED,
+			    "the TA has %u inputs and %u outputs",
+			    state->input_count, state->output_count);
 
 	for (uint32_t i = 0; i < state->input_count; i++)
 		inputs_size += state->tensors[i].size;
@@ -238,6 +243,14 @@ static enum tzml_status fetch_tensors(struct tee_state *state)
 	return share(state, &state->outputs, outputs_size, TEEC_MEM_OUTPUT);
 }
 
+/* libteec takes a block that was never shared for one with descriptor 0. */
+static void unshare(TEEC_SharedMemory *memory)
+{
+	if (memory->buffer)
+		TEEC_ReleaseSharedMemory(memory);
+	memset(memory, 0, sizeof(*memory));
+}
+
 static void disconnect(struct tee_state *state)
 {
 	if (state->has_session)
@@ -245,9 +258,9 @@ static void disconnect(struct tee_state *state)
 	state->has_session = false;
 	if (!state->has_context)
 		return;
-	TEEC_ReleaseSharedMemory(&state->piece);
-	TEEC_ReleaseSharedMemory(&state->inputs);
-	TEEC_ReleaseSharedMemory(&state->outputs);
+	unshare(&state->piece);
+	unshare(&state->inputs);
+	unshare(&state->outputs);
 	TEEC_FinalizeContext(&state->context);
 	state->has_context = false;
 }

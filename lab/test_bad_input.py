@@ -81,7 +81,8 @@ def test_bad_bundle(files, answers, name, world):
     assert answer["message"].startswith(what)
     assert answer["message"].endswith(f"; {remedy}")
     assert "\n" not in answer["message"]
-    # and the world is as it was before
+    # and the world is as it was before, and so is the client
+    assert answer["stdin"]
     assert answer["works"]
     first = next(iter(answers[world].values()))
     assert answer["used"] == first["used"]
