@@ -30,6 +30,9 @@ struct pta_stats_alloc {
 	uint32_t biggest_alloc_fail_used;
 };
 
+/* TEE_ERROR_CORRUPT_OBJECT, which libteec has no name for */
+#define CORRUPT_OBJECT 0xF0100001
+
 struct tee_state {
 	TEEC_Context context;
 	TEEC_Session session;
@@ -130,8 +133,17 @@ static enum tzml_status connect(struct tee_state *state)
 	read_pool(&state->context, true, &pool);
 	state->pool_before = pool.allocated;
 
-	result = TEEC_OpenSession(&state->context, &state->session, &uuid,
-				  TEEC_LOGIN_PUBLIC, NULL, NULL, &origin);
+	/*
+	 * A power cut while OP-TEE made its first file leaves that file empty:
+	 * OP-TEE removes it, but not before it has refused one session.
+	 */
+	for (int attempt = 0; attempt < 2; attempt++) {
+		result = TEEC_OpenSession(&state->context, &state->session,
+					  &uuid, TEEC_LOGIN_PUBLIC, NULL, NULL,
+					  &origin);
+		if (result != CORRUPT_OBJECT)
+			break;
+	}
 	if (result == TEEC_ERROR_ITEM_NOT_FOUND ||
 	    result == TEEC_ERROR_SECURITY)
 		return fail(TZML_ERROR_NO_TA, "result %#x", result);
