@@ -161,6 +161,17 @@ def _padded_conv2d(rewriter: _Simplify, call: Any, arguments: list[Expr]) -> Exp
     )
 
 
+def _take(rewriter: _Simplify, call: Any, arguments: list[Expr]) -> Expr | None:
+    """One index that is known: a slice, which needs no index in memory."""
+    index, axis = constant(arguments[1]), call.attrs.axis
+    if index is None or index.size != 1 or axis is None:
+        return None
+    size = shape_of(arguments[0])[int(axis)]
+    at = int(index.reshape(())) % size
+    part = rewriter.emit(relax.op.strided_slice(arguments[0], [int(axis)], [at], [at + 1]))
+    return relax.op.reshape(part, shape_of(call))
+
+
 def _shape_to_tensor(rewriter: _Simplify, call: Any, arguments: list[Expr]) -> Expr | None:
     shape = arguments[0]
     if isinstance(shape, relax.ShapeExpr):
@@ -178,5 +189,6 @@ _HANDLERS = {
     "relax.nn.batch_norm": _batch_norm,
     "relax.nn.conv2d": _padded_conv2d,
     "relax.shape_of": _shape_of,
+    "relax.take": _take,
     "relax.shape_to_tensor": _shape_to_tensor,
 }
