@@ -36,9 +36,11 @@ def test_a_command_that_fails_is_named_with_what_it_said_last(one_error: Says) -
 
 
 def test_a_user_without_subordinate_ids_gets_the_command(
-    monkeypatch: pytest.MonkeyPatch, one_error: Says
+    d: Any, monkeypatch: pytest.MonkeyPatch, one_error: Says
 ) -> None:
+    d.setVar("BBLAYERS", str(ROOT / "meta-tzml-debian"))
+    d.setVar("MACHINE", "qemu")
     nobody = pwd.getpwnam("nobody")  # has no range on any Debian
     monkeypatch.setattr(os, "getuid", lambda: nobody.pw_uid)
     with one_error("/etc/subuid has no range for nobody", "sudo usermod --add-subuids"):
-        host.check_subordinate_ids()
+        host.check(d)
