@@ -210,4 +210,3 @@ TEE_Result TA_InvokeCommandEntryPoint(void *context, uint32_t command,
 		return TZML_ERROR_REQUEST;
 	}
 }
-/* x */
