@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -105,9 +105,6 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("probes")
 
 
-Probe = Callable[[str], subprocess.CompletedProcess[str]]
-
-
 @pytest.fixture
 def listener() -> Iterator[int]:
     """The port of a server on this host."""
@@ -134,6 +131,14 @@ def test_only_a_task_that_asks_for_it_has_a_network(build: Path, listener: int) 
     assert done.returncode == 0, done.stdout[-3000:]
     assert "reached without network: no" in done.stdout
     assert "reached with network: yes" in done.stdout
+
+
+def test_a_version_that_comes_back_is_built_again(build: Path) -> None:
+    """Versions overwrite each other's results: the stamps of the first must not outlive them."""
+    for value in ("1", "2", "1"):
+        done = probe(build, "value", PROBE_VALUE=value)
+        assert done.returncode == 0, done.stdout[-3000:]
+        assert build.joinpath("value").read_text() == f"{value}\n"
 
 
 def left_behind(build: Path) -> list[str]:
