@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import subprocess
@@ -12,7 +11,7 @@ from typing import Any
 import bb
 import pytest
 from bb.fetch2 import FetchData, ParameterError
-from tzmldebian import apt, fetch
+from tzmldebian import apt, fetch, tree
 
 
 class LocalArchive:
@@ -24,15 +23,15 @@ class LocalArchive:
         self.pool.mkdir(parents=True)
 
     def add(self, package: str, version: str, depends: str = "") -> Path:
-        tree = self.folder / "build" / f"{package}_{version.replace(':', '%3a')}_arm64"
+        root = self.folder / "build" / f"{package}_{version.replace(':', '%3a')}_arm64"
         control = f"Package: {package}\nVersion: {version}\nArchitecture: arm64\nMaintainer: tests <t@localhost>\n"
         control += f"Depends: {depends}\n" if depends else ""
         for name, text in (("DEBIAN/control", f"{control}Description: of a test\n"), (f"usr/{package}", version)):
-            path = tree / name
+            path = root / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
-        deb = self.pool / f"{tree.name}.deb"
-        subprocess.run(["dpkg-deb", "--build", "-Znone", tree, deb], check=True, capture_output=True)
+        deb = self.pool / f"{root.name}.deb"
+        subprocess.run(["dpkg-deb", "--build", "-Znone", root, deb], check=True, capture_output=True)
         return deb
 
     def publish(self) -> None:
@@ -47,7 +46,7 @@ class LocalArchive:
             source.parent.mkdir(parents=True, exist_ok=True)
             source.write_text("")
             sums = [
-                f" {hashlib.sha256(path.read_bytes()).hexdigest()} {path.stat().st_size} {path.relative_to(release)}"
+                f" {tree.sha256(path)} {path.stat().st_size} {path.relative_to(release)}"
                 for path in (index, source)
             ]
             text = f"Suite: {suite}\nCodename: {suite}\nArchitectures: arm64\nComponents: main\nSHA256:\n"
@@ -183,7 +182,9 @@ def test_another_list_of_packages_is_another_record(debian: Any) -> None:
 
 def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     file = apt.ArchiveFile("app_1%3a2.0-1_arm64.deb", 3, "0" * 64)
-    record = fetch.Record("apt-binary://app;suite=sid", [file], {"app": "Debian sid"}, {"main": "m", "security": None})
+    record = fetch.Record(
+        "apt-binary://app;suite=sid", [file], {"app": "Debian sid"}, {"main": "m", "security": None}
+    )
     record.write(tmp_path / "record.json")
     assert fetch.Record.read(tmp_path / "record.json") == record
     assert json.loads((tmp_path / "record.json").read_text())["files"][0]["name"] == file.name

@@ -168,7 +168,9 @@ def test_a_build_that_is_stopped_leaves_nothing_and_goes_on_afterwards(build: Pa
     ) as process:  # fmt: skip
         deadline = time.monotonic() + PATIENCE
         while not build.joinpath("started").exists():
-            assert process.poll() is None and time.monotonic() < deadline, process.communicate()[0]
+            if process.poll() is not None or time.monotonic() > deadline:
+                process.terminate()
+                pytest.fail(process.communicate()[0][-3000:])
             time.sleep(0.1)
         if number == signal.SIGINT:
             os.killpg(process.pid, number)  # as a terminal does

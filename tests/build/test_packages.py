@@ -138,7 +138,9 @@ class Made:
 
 
 def test_an_image_installs_what_its_packages_need_first(d: Any) -> None:
-    ours: Any = {p.name: p for p in (Made("app", "tee", "libc6"), Made("xtest", provides=("tee",)), Made("not-asked"))}
+    ours: Any = {
+        p.name: p for p in (Made("app", "tee", "libc6"), Made("xtest", provides=("tee",)), Made("not-asked"))
+    }
     d.setVar("IMAGE_INSTALL", "app")
     assert rootfs._closure(d, ours, {"libc6"}) == ["xtest", "app"]
 

@@ -38,7 +38,10 @@ def test_replies_are_whole_however_the_pipe_cuts_them(piece: int) -> None:
 
 def test_a_status_is_what_runqueue_unpickles() -> None:
     data = protocol.exit_code("recipe.bb:do_compile", 3)
-    assert pickle.loads(data.removeprefix(b"<exitcode>").removesuffix(b"</exitcode>")) == ("recipe.bb:do_compile", 3)
+    assert pickle.loads(data.removeprefix(b"<exitcode>").removesuffix(b"</exitcode>")) == (
+        "recipe.bb:do_compile",
+        3,
+    )
 
 
 @pytest.mark.parametrize(

@@ -13,23 +13,89 @@ PRODUCT = ROOT / "meta-tzml"
 RECIPES = sorted([*PRODUCT.rglob("*.bb"), *PRODUCT.rglob("*.inc"), *PRODUCT.rglob("*.bbappend")])
 
 # Of OE-core (wrynose): meta/classes*, and meta/conf/bitbake.conf with what its classes define.
-CLASSES = set("allarch core-image deploy nopackages packagegroup python3-dir python3native systemd".split())
-FUNCTIONS = set("bbdebug bberror bbfatal bbnote bbplain bbwarn die oe_runmake oe_runmake_call".split())
-VARIABLES = set(
-    """
-    ALLOW_EMPTY AR B BP BPN CC CFLAGS COMPATIBLE_MACHINE CPPFLAGS D DEPENDS DEPLOYDIR DESCRIPTION
-    DEPLOY_DIR_IMAGE EXTRA_OEMAKE FILES FILESEXTRAPATHS HOMEPAGE HOST_PREFIX IMAGE_FEATURES IMAGE_INSTALL
-    INHIBIT_PACKAGE_STRIP INSANE_SKIP LDFLAGS LICENSE LIC_FILES_CHKSUM MACHINE MACHINE_ARCH PACKAGES
-    PACKAGE_ARCH PN PROVIDES PV PYTHON PYTHON_SITEPACKAGES_DIR RDEPENDS RPROVIDES S SECTION SRC_URI
-    STAGING_DIR_HOST STAGING_INCDIR STAGING_LIBDIR SUMMARY SYSTEMD_AUTO_ENABLE SYSTEMD_SERVICE THISDIR TOPDIR
-    UNPACKDIR WORKDIR base_libdir bindir datadir includedir libdir libexecdir localstatedir
-    nonarch_base_libdir nonarch_libdir sbindir sysconfdir systemd_system_unitdir
-    """.split()
-)
-TASKS = {f"do_{name}" for name in "compile configure deploy fetch install package patch unpack".split()}
+CLASSES = {
+    "allarch",
+    "core-image",
+    "deploy",
+    "nopackages",
+    "packagegroup",
+    "python3-dir",
+    "python3native",
+    "systemd",
+}
+FUNCTIONS = {"bbdebug", "bberror", "bbfatal", "bbnote", "bbplain", "bbwarn", "die", "oe_runmake", "oe_runmake_call"}
+VARIABLES = {
+    "ALLOW_EMPTY",
+    "AR",
+    "B",
+    "BP",
+    "BPN",
+    "CC",
+    "CFLAGS",
+    "COMPATIBLE_MACHINE",
+    "CPPFLAGS",
+    "D",
+    "DEPENDS",
+    "DEPLOYDIR",
+    "DESCRIPTION",
+    "DEPLOY_DIR_IMAGE",
+    "EXTRA_OEMAKE",
+    "FILES",
+    "FILESEXTRAPATHS",
+    "HOMEPAGE",
+    "HOST_PREFIX",
+    "IMAGE_FEATURES",
+    "IMAGE_INSTALL",
+    "INHIBIT_PACKAGE_STRIP",
+    "INSANE_SKIP",
+    "LDFLAGS",
+    "LICENSE",
+    "LIC_FILES_CHKSUM",
+    "MACHINE",
+    "MACHINE_ARCH",
+    "PACKAGES",
+    "PACKAGE_ARCH",
+    "PN",
+    "PROVIDES",
+    "PV",
+    "PYTHON",
+    "PYTHON_SITEPACKAGES_DIR",
+    "RDEPENDS",
+    "RPROVIDES",
+    "S",
+    "SECTION",
+    "SRC_URI",
+    "STAGING_DIR_HOST",
+    "STAGING_INCDIR",
+    "STAGING_LIBDIR",
+    "SUMMARY",
+    "SYSTEMD_AUTO_ENABLE",
+    "SYSTEMD_SERVICE",
+    "THISDIR",
+    "TOPDIR",
+    "UNPACKDIR",
+    "WORKDIR",
+    "base_libdir",
+    "bindir",
+    "datadir",
+    "includedir",
+    "libdir",
+    "libexecdir",
+    "localstatedir",
+    "nonarch_base_libdir",
+    "nonarch_libdir",
+    "sbindir",
+    "sysconfdir",
+    "systemd_system_unitdir",
+}
+TASKS = {
+    f"do_{name}" for name in ["compile", "configure", "deploy", "fetch", "install", "package", "patch", "unpack"]
+}
 FLAGS = {"cleandirs", "depends", "dirs", "file-checksums", "network", "vardeps"}
 
-ASSIGNED = re.compile(r"^(?:export\s+)?([A-Za-z_][\w-]*)(?:\[([\w-]+)\])?(?::[\w${}-]+)*\s*(?:\?\?|[?:+.])?=", re.MULTILINE)
+ASSIGNED = re.compile(
+    r"^(?:export\s+)?([A-Za-z_][\w-]*)(?:\[([\w-]+)\])?(?::[\w${}-]+)*\s*(?:\?\?|[?:+.])?=", re.MULTILINE
+)
 FUNCTION = re.compile(r"^(?:python\s+|fakeroot\s+)?([\w-]+)(?::\w+)*\s*\(\)\s*\{", re.MULTILINE)
 
 

@@ -20,7 +20,8 @@ def test_a_file_whose_writing_fails_stays_as_it_was(tmp_path: Path) -> None:
             new.write_text("half")
             raise KeyboardInterrupt
 
-    pytest.raises(KeyboardInterrupt, write)
+    with pytest.raises(KeyboardInterrupt):
+        write()
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
@@ -66,7 +67,11 @@ def test_only_the_folders_for_others_are_staged(recipe: Any, tmp_path: Path) -> 
 
 
 def test_a_sysroot_is_what_the_dependencies_staged(recipe: Any, tmp_path: Path) -> None:
-    for name in ("arm64/glibc/usr/include/stdio.h", "qemu/optee-os/usr/include/tee.h", "arm64/other/usr/include/o.h"):
+    for name in (
+        "arm64/glibc/usr/include/stdio.h",
+        "qemu/optee-os/usr/include/tee.h",
+        "arm64/other/usr/include/o.h",
+    ):
         tree.write_atomically(tmp_path / "components" / name, "")
     depends_on(recipe, "glibc", "optee-os")
     staging.collect(recipe)
