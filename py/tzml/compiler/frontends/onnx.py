@@ -68,12 +68,7 @@ class _Importer(ONNXGraphImporter):  # type: ignore[misc]
     def run(self, model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]]) -> Any:
         self._shape = shapes
         opsets = [o.version for o in model.opset_import if o.domain in DEFAULT_DOMAINS]
-        try:
-            return self.from_onnx(model.graph, max(opsets, default=1))
-        except CompileError:
-            raise
-        except Exception as error:  # TVM raises many kinds; all mean that this model cannot be imported
-            raise CompileError(f"TVM cannot import {self.file}: {reason(error)}") from error
+        return self.from_onnx(model.graph, max(opsets, default=1))
 
     def _check_for_unsupported_ops(self, graph: onnx.GraphProto) -> None:
         """_check_operators has done it."""
