@@ -176,9 +176,9 @@ def test_open_dimensions_are_fixed_by_the_user(tmp_path: Path, libtzml: Path) ->
         (model(helper.make_node("Identity", ["x"], ["y"])), "nothing is left to compute"),
         (
             model(
-                helper.make_node("Cast", ["x"], ["i"], to=TensorProto.INT32),
-                helper.make_node("Gather", ["table", "i"], ["y"]),
-                table=[1, 2, 3],
+                helper.make_node("Cast", ["x"], ["i"], to=TensorProto.INT64),
+                helper.make_node("GatherElements", ["table", "i"], ["y"], axis=1),
+                table=[[1, 2, 3]],
             ),
             "indexes by its data",
         ),

@@ -141,7 +141,7 @@ def test_unsupported_operators_are_named_with_their_layers(tmp_path: Path) -> No
     )
     model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
     message = refusal(model, tmp_path)
-    assert "no support for the operators com.microsoft::FusedMatMul (layer fused)" in message
+    assert "no support for the operator com.microsoft::FusedMatMul (layer fused)" in message
     assert "export the model without a runtime's own optimisations" in message
 
 

@@ -79,7 +79,7 @@ def test_recurrent_layers_are_unrolled(tmp_path: Path, compile_and_run: CompileA
 
 def test_an_open_batch_is_named(network: Any, tmp_path: Path) -> None:
     network.save(tmp_path / "model.keras")
-    with pytest.raises(CompileError, match="input image has open dimensions: .*; give --input image=1x12x12x3"):
+    with pytest.raises(CompileError, match=r"input image has open dimensions: .*; give --input image=1x12x12x3"):
         import_file(tmp_path / "model.keras", {}, lambda _: None)
 
 

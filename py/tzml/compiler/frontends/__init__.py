@@ -11,6 +11,7 @@ from tzml.compiler.frontends.errors import reason, release, silence
 from tzml.compiler.frontends.inputs import Inputs, InputSpec
 from tzml.compiler.frontends.recognise import Format, recognise
 from tzml.compiler.lower import Imported
+from tzml.errors import TzmlError
 
 __all__ = ["Format", "InputSpec", "Inputs", "import_file", "reason", "recognise"]
 
@@ -35,9 +36,11 @@ def import_file(path: Path, inputs: Inputs, warn: Warn) -> Imported:
     with silence():
         try:
             imported: Imported = frontend(path, inputs, warnings.append)
-        except CompileError as error:
+        except Exception as error:  # TVM raises many kinds; all mean that this model cannot be imported
             release(error)
-            raise
+            if isinstance(error, TzmlError):
+                raise
+            raise CompileError(f"TVM cannot import {path.name}: {reason(error)}") from error
     for warning in warnings:
         warn(warning)
     return imported

@@ -26,19 +26,15 @@ def import_pytorch(path: Path, inputs: Inputs, warn: Warn) -> Imported:
         program = torch.export.load(copy)
     except Exception as error:  # the deserializer raises whatever it stumbles upon
         raise malformed(path, KIND, error) from error
-    _refuse_training(program, path)
     declared = _declared(program)
     shapes = settle_inputs(declared, inputs)
     warn_of_nan(((name, tensor.detach().float().numpy()) for name, tensor in program.state_dict.items()), warn)
-    try:
-        if any(not isinstance(d, int) for kind in declared.values() for d in kind.dimensions):
-            program = _fix_shapes(program, shapes, declared)
-        outputs = tuple(map(str, program.graph_signature.user_outputs))
-        module = _import(program.run_decompositions(), path.name)
-    except CompileError:
-        raise
-    except Exception as error:  # PyTorch and TVM raise many kinds
-        raise CompileError(f"TVM cannot import {path.name}: {reason(error)}") from error
+    if any(not isinstance(d, int) for kind in declared.values() for d in kind.dimensions):
+        program = _fix_shapes(program, shapes, declared)
+    outputs = tuple(map(str, program.graph_signature.user_outputs))
+    program = program.run_decompositions()
+    _refuse_training(program, path)
+    module = _import(program, path.name)
     return Imported(checked(module, path.name), tuple(shapes), outputs)
 
 

@@ -48,9 +48,12 @@ def _keras(path: str, shapes: dict[str, list[int]]) -> Any:
         for tensor in model.inputs
     ]
 
+    # a Sequential has one output, without a name
+    names = getattr(model, "output_names", None) or ["output"]
+
     def run(*inputs: Any) -> Any:
         outputs = keras.tree.flatten(model(_as_keras_wants(model, inputs), training=False))
-        return dict(zip(model.output_names, outputs, strict=True))
+        return dict(zip(names, outputs, strict=True))
 
     return tf2onnx.convert.from_function(tf.function(run, signature), signature, opset=OPSET)[0]
 

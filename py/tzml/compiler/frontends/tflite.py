@@ -50,12 +50,7 @@ def import_tflite(path: Path, inputs: Inputs, warn: Warn) -> Imported:
     names = {kind: [get_tensor_name(graph, i) for i in _indices(getattr(graph, f"{kind}sAsNumpy")())]
              for kind in ("Input", "Output")}  # fmt: skip
     shapes = settle_inputs(_declared(graph, inputs, path), inputs)
-    try:
-        module = from_tflite(model, shape_dict=shapes, op_converter=_converter(path.name))
-    except CompileError:
-        raise
-    except Exception as error:  # TVM raises many kinds; all mean that this model cannot be imported
-        raise CompileError(f"TVM cannot import {path.name}: {reason(error)}") from error
+    module = from_tflite(model, shape_dict=shapes, op_converter=_converter(path.name))
     warn_of_nan(_weights(model, graph), warn)
     ports = [*_indices(graph.InputsAsNumpy()), *_indices(graph.OutputsAsNumpy())]
     quantization = {get_tensor_name(graph, i): q for i in ports if (q := _quantization(graph.Tensors(i)))}
