@@ -57,8 +57,7 @@ def test_a_network_answers_as_onnx_runtime_does(
     np.testing.assert_allclose(ours / scale, expected / scale, rtol=1e-4, atol=1e-5)
 
     plan = resident.plan
-    least = resident.secure_memory - plan.weights_size - plan.arena_size // 2
-    budget = least + int(share * (plan.weights_size + plan.arena_size // 2))
+    budget = resident.secure_memory - int(share * (plan.weights_size + plan.arena_size // 3))
     note(f"{resident.secure_memory} bytes, {budget} given")
     try:
         streamed = compile_model(folder / "model.onnx", CompileOptions("host", secure_memory=budget))

@@ -15,6 +15,7 @@ from typing import Any
 import tvm
 from tvm import relax, s_tir, tirx, topi
 
+from tzml.compiler.errors import CompileError
 from tzml.compiler.graph import Graph
 from tzml.compiler.kernel_cache import CompiledKernel, KernelCache
 from tzml.compiler.kernel_key import kernel_key
@@ -167,7 +168,13 @@ class _Kernels:
         symbol = f"{PREFIX}{readable(name)}_{key[:16]}"
         kernel = self.cache.get(key)
         if kernel is None:
-            kernel = _build(scheduled.emit(), symbol, self.target)
+            try:
+                kernel = _build(scheduled.emit(), symbol, self.target)
+            except Exception as error:  # TVM raises many kinds
+                lines = str(error).strip().splitlines()
+                raise CompileError(
+                    f"TVM cannot compile {readable(name)}: {lines[-1] if lines else error!r}"
+                ) from error
             self.cache.put(key, kernel)
         self.objects[symbol] = kernel.object_file
         return LoweredKernel(symbol, kernel.scratch, scheduled.packers)
