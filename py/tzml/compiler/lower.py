@@ -171,10 +171,8 @@ class _Kernels:
             try:
                 kernel = _build(scheduled.emit(), symbol, self.target)
             except Exception as error:  # TVM raises many kinds
-                lines = str(error).strip().splitlines()
-                raise CompileError(
-                    f"TVM cannot compile {readable(name)}: {lines[-1] if lines else error!r}"
-                ) from error
+                what = str(error).strip().splitlines() or [repr(error)]
+                raise CompileError(f"TVM cannot compile {readable(name)}: {what[-1]}") from error
             self.cache.put(key, kernel)
         self.objects[symbol] = kernel.object_file
         return LoweredKernel(symbol, kernel.scratch, scheduled.packers)

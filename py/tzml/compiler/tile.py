@@ -116,7 +116,8 @@ class _Tile(Rewriter):
     def __init__(self, module: Any, limit: int) -> None:
         super().__init__(module)
         self.limit = limit
-        self.tiled: dict[Any, list[_Stage]] = {}  # by the variable of the last layer
+        # by the variable of the last layer: what to tile, and how many rows a strip has
+        self.tiled: dict[Any, tuple[list[_Stage], int]] = {}
         self.inside: set[Any] = set()  # variables of the other layers
 
     def run(self) -> Any:
@@ -124,9 +125,11 @@ class _Tile(Rewriter):
         self._count_uses(main)
         for chain in _chains(main, self.uses):
             for stages in _to_tile(chain, self.limit):
-                *others, last = [layer.variable for stage in stages for layer in stage.layers]
-                self.tiled[last] = stages
-                self.inside.update(others)
+                height = _strip_height(stages, self.limit)
+                if height is not None:
+                    *others, last = [layer.variable for stage in stages for layer in stage.layers]
+                    self.tiled[last] = stages, height
+                    self.inside.update(others)
         self.uses.clear()
         return super().run()
 
@@ -134,12 +137,12 @@ class _Tile(Rewriter):
         if variable in self.inside:
             return None
         if variable in self.tiled:
-            return self.strips(self.tiled[variable])
+            return self.strips(*self.tiled[variable])
         return super().call(variable, call)
 
-    def strips(self, stages: list[_Stage]) -> Expr:
+    def strips(self, stages: list[_Stage], height: int) -> Expr:
         """The result of the last stage, strip by strip."""
-        axis, height = stages[0].window.axis, _strip_height(stages, self.limit)
+        axis = stages[0].window.axis
         data = self.translate(stages[0].window.data)
         strips = []
         for rows in _cover(stages[-1].rows, height):
@@ -222,17 +225,21 @@ def _to_tile(chain: list[_Stage], limit: int) -> Iterator[list[_Stage]]:
             ((i, j) for i in range(start, wide + 1) for j in range(wide, len(chain))),
             key=lambda ends: (sizes[ends[0]] + 2 * sizes[ends[1] + 1], ends[1] - ends[0]),
         )
-        if chain[last].rows > 1:
-            yield chain[first : last + 1]
+        yield chain[first : last + 1]
         start = last + 1
 
 
-def _strip_height(stages: list[_Stage], limit: int) -> int:
-    """The most rows a strip such that everything takes at most `limit` bytes, or as few as there can be."""
+def _strip_height(stages: list[_Stage], limit: int) -> int | None:
+    """The most rows a strip such that everything takes at most `limit` bytes, or as few as there can be.
+
+    A strip must have rows to begin with, and not only padding: None if that cannot be.
+    """
     ends = stages[0].input_bytes + 2 * stages[-1].bytes
     rows = stages[-1].rows
     heights = sorted({-(-rows // count) for count in range(2, rows + 1)}, reverse=True)
-    return next((h for h in heights if ends + _strip_bytes(stages, h) <= limit), heights[-1])
+    possible = [h for h in heights if all(n.first < n.end for r in _cover(rows, h) for n in _needs(stages, r))]
+    small = (height for height in possible if ends + _strip_bytes(stages, height) <= limit)
+    return next(small, possible[-1] if possible else None)
 
 
 def _strip_bytes(stages: list[_Stage], height: int) -> int:
