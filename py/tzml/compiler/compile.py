@@ -18,6 +18,7 @@ from tzml.compiler.fit import fit, make_plan
 from tzml.compiler.frontends import InputSpec, import_file, reason
 from tzml.compiler.graph import Graph
 from tzml.compiler.library import build_libraries
+from tzml.compiler.limits import Limits
 from tzml.compiler.lower import Imported, lower, prepare
 from tzml.compiler.memory import Layout, lay_out
 from tzml.compiler.progress import Progress, no_progress
@@ -64,20 +65,18 @@ def compile_model(
     with _explained(path):
         progress("simplifying")
         imported = prepare(imported, TARGETS[options.target].tvm)
-    return fit(
-        lambda largest_weights: _compile(path, imported, options, largest_weights, progress), options.secure_memory
-    )
+    return fit(lambda limits: _compile(path, imported, options, limits, progress), options.secure_memory)
 
 
 def _compile(
-    path: Path, imported: Imported, options: CompileOptions, largest_weights: int | None, progress: Progress
+    path: Path, imported: Imported, options: CompileOptions, limits: Limits, progress: Progress
 ) -> tuple[Graph, Bundle]:
-    """The graph, with layers split that have more bytes of weights, and its bundle without streaming."""
+    """The graph, with layers split and tiled that are above the limits, and its bundle without streaming."""
     target = TARGETS[options.target]
     name = options.name or path.stem
     progress("planning")
     with _explained(path):
-        graph = lower(imported, target.tvm, largest_weights, progress)
+        graph = lower(imported, target.tvm, limits, progress)
     if not graph.calls:
         raise CompileError(f"{path}: nothing is left to compute once constants are folded")
     progress("linking")

@@ -11,38 +11,60 @@ from tzml.bundle.format import align
 from tzml.compiler.chunks import CHUNK_SIZE
 from tzml.compiler.errors import CompileError
 from tzml.compiler.graph import Call, Graph, Port
+from tzml.compiler.limits import NO_LIMITS, Limits
 from tzml.compiler.memory import Layout, lay_out
 
 PAGE = 4096
 
 _CHUNK_SIZES = (CHUNK_SIZE, CHUNK_SIZE // 4, CHUNK_SIZE // 16, 1)
 
-CompileSplit = Callable[[int | None], tuple[Graph, Bundle]]
-"""From the most bytes of weights that a layer may have (None: any) to a graph and its bundle, all resident."""
+CompileWithin = Callable[[Limits], tuple[Graph, Bundle]]
+"""From what a layer may take to a graph within these limits, and its bundle with all weights resident."""
+
+# Weights, unless there are fewer, get at least this share of the memory, when layers are tiled to make room.
+_WEIGHTS_SHARE = 8
 
 
-def fit(compile_split: CompileSplit, budget: int) -> Bundle:
+def fit(compile_within: CompileWithin, budget: int) -> Bundle:
     """A bundle that takes at most `budget` bytes of secure memory, with layers split as little as it takes.
 
     Raises CompileError, which says what takes the room, if there is no such bundle.
     """
-    largest_weights = None
+    limits = NO_LIMITS
     while True:
-        graph, bundle = compile_split(largest_weights)
+        graph, bundle = compile_within(limits)
         fitted = _stream(bundle, graph, budget)
         if fitted.secure_memory <= budget:
             return fitted
-        largest = _weights(max(graph.calls, key=_weights))
-        # what remains for weights; each time less, as what comes on top of the weights grows with their number
-        room = budget - (fitted.secure_memory - fitted.plan.weights_size) - PAGE
-        wanted = min(room, largest - 1 if largest_weights is None else largest_weights // 2)
-        if wanted < PAGE or (largest_weights is not None and largest > largest_weights):
+        smaller = _smaller(limits, graph, fitted, budget)
+        if smaller is None:
             raise CompileError(
                 f"streamed, the model takes {fitted.secure_memory:,} bytes of secure memory, not {budget:,}: "
                 f"{_what_takes_the_room(graph, fitted)}",
                 "give --secure-memory if the device has more, or make the layer smaller",
             )
-        largest_weights = wanted
+        limits = smaller
+
+
+def _smaller(limits: Limits, graph: Graph, fitted: Bundle, budget: int) -> Limits | None:
+    """Limits with which the model may fit, after those with which it did not; None when there are none.
+
+    What comes on top grows with the number of parts, so that it can take several attempts.
+    """
+    plan = fitted.plan
+    rest = budget - (fitted.secure_memory - plan.weights_size - plan.arena_size)
+    for_weights = min(rest // _WEIGHTS_SHARE, sum(chunk.size for chunk in plan.chunks))
+    if plan.arena_size > rest - for_weights - PAGE and limits.activations is None:
+        return Limits(limits.weights, rest - for_weights - PAGE)
+    largest = _weights(max(graph.calls, key=_weights))
+    room = min(rest - plan.arena_size - PAGE, largest - 1)
+    weights = room if limits.weights is None else min(room, limits.weights // 2)
+    splits = limits.weights is None or largest < 2 * limits.weights  # or there is something that cannot be split
+    if weights >= PAGE and splits:
+        return Limits(weights, limits.activations)
+    if limits.activations is not None and limits.activations > rest // 2 and plan.arena_size > rest // 2:
+        return Limits(None, limits.activations * 7 // 8)
+    return None
 
 
 def _stream(bundle: Bundle, graph: Graph, budget: int) -> Bundle:

@@ -15,15 +15,18 @@ from typing import Any
 import tvm
 from tvm import relax, s_tir, tirx, topi
 
+from tzml.compiler.errors import CompileError
 from tzml.compiler.graph import Graph
 from tzml.compiler.indices import check_indices
 from tzml.compiler.kernel_cache import CompiledKernel, KernelCache
 from tzml.compiler.kernel_key import kernel_key
 from tzml.compiler.kernels import Isa, isa_of, schedule
+from tzml.compiler.limits import NO_LIMITS, Limits
 from tzml.compiler.operators import choose_kernels
 from tzml.compiler.progress import Progress, no_progress
 from tzml.compiler.simplify import simplify
 from tzml.compiler.split import split_layers
+from tzml.compiler.tile import tile_layers
 from tzml.compiler.walk import JOIN, LoweredKernel, Walk, element_bytes, readable
 from tzml.preprocess import Quantization
 
@@ -53,17 +56,19 @@ def prepare(imported: Imported, target: dict[str, str]) -> Imported:
 
 
 def lower(
-    imported: Imported, target: dict[str, str], largest_weights: int | None = None, progress: Progress = no_progress
+    imported: Imported, target: dict[str, str], limits: Limits = NO_LIMITS, progress: Progress = no_progress
 ) -> Graph:
     """Compile every kernel of a simplified module for `target` and list the calls. Raises CompileError.
 
-    Layers with more bytes of weights than `largest_weights` are split where they can be.
+    Layers are split and tiled where they are above the limits and can be.
     """
     tvm_target, isa = tvm.target.Target(target), isa_of(target)
     with tvm_target:
         module = imported.module
-        if largest_weights is not None:
-            module = split_layers(module, largest_weights)
+        if limits.activations is not None:
+            module = tile_layers(module, limits.activations)
+        if limits.weights is not None:
+            module = split_layers(module, limits.weights)
         module = _graph_passes()(choose_kernels(module, isa.lanes))
         kernels = _Kernels(module, tvm_target, isa, progress)
         walk = Walk(module, kernels.compile)
@@ -164,7 +169,11 @@ class _Kernels:
         symbol = f"{PREFIX}{readable(name)}_{key[:16]}"
         kernel = self.cache.get(key)
         if kernel is None:
-            kernel = _build(scheduled.emit(), symbol, self.target)
+            try:
+                kernel = _build(scheduled.emit(), symbol, self.target)
+            except Exception as error:  # TVM raises many kinds
+                what = str(error).strip().splitlines() or [repr(error)]
+                raise CompileError(f"TVM cannot compile {readable(name)}: {what[-1]}") from error
             self.cache.put(key, kernel)
         self.objects[symbol] = kernel.object_file
         return LoweredKernel(symbol, kernel.scratch, scheduled.packers)

@@ -23,9 +23,9 @@ from tzml.compiler.rewrite import Expr, Rewriter, const, constant, dtype_of, op_
 # than 0 pixels a multiple of the alignment of a kernel's arguments.
 GRAIN = 16
 
-_UNARY = {"abs", "clip", "erf", "exp", "negative", "nn.gelu", "nn.leakyrelu", "nn.relu", "nn.silu",
+UNARY = {"abs", "clip", "erf", "exp", "negative", "nn.gelu", "nn.leakyrelu", "nn.relu", "nn.silu",
           "sigmoid", "sqrt", "tanh"}  # fmt: skip
-_BINARY = {"add", "divide", "maximum", "minimum", "multiply", "subtract"}
+BINARY = {"add", "divide", "maximum", "minimum", "multiply", "subtract"}
 
 
 def split_layers(module: Any, limit: int) -> Any:
@@ -102,9 +102,9 @@ class _Split(Rewriter):
         if source is None or source in self.values or shape_of(source) != shape_of(call):
             return None
         parts = self.parts[source]
-        if name in _UNARY:
+        if name in UNARY:
             operands = [[value, *call.args[1:]] for value in parts.values]
-        elif name in _BINARY and constant(other := call.args[1 - list(call.args).index(source)]) is not None:
+        elif name in BINARY and constant(other := call.args[1 - list(call.args).index(source)]) is not None:
             cut = parts.of(constant(other), len(shape_of(call)))
             if cut is None or dtype_of(other) != dtype_of(source):
                 return None
