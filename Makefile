@@ -3,6 +3,7 @@
 #   make demo       from a fresh Debian to a network that answers inside OP-TEE, with a table of results
 #   make test       all tests: host, image build, QEMU (half an hour to an hour the first time)
 #   make check      the tests that need neither image nor QEMU (about a minute)
+#   make test-frontends  the tests that need PyTorch and TensorFlow, in an environment of their own (4 GB)
 #   make test-full  make test, with all of OP-TEE's regression suite (20 minutes more)
 #   make image      only the image: kas build kas/qemu.yml
 #   make boot       boot the image, console on this terminal (Ctrl-A X leaves)
@@ -38,13 +39,20 @@ check: setup
 	@$(PYTEST) tests 2>&1 | tee $(LOGS)/check.log
 
 test: check image
+	@echo "== tests of the build (log: $(LOGS)/build.log)"
+	@$(PYTEST) tests/build -m image 2>&1 | tee $(LOGS)/build.log
 	@echo "== tests on QEMU (log: $(LOGS)/lab.log)"
 	@$(PYTEST) lab --lg-env qemu.yaml $(LAB_OPTIONS) 2>&1 | tee $(LOGS)/lab.log
 
 test-full: LAB_OPTIONS = --xtest full
 test-full: test
 
+test-frontends: setup
+	@mkdir -p $(LOGS)
+	@echo "== tests with PyTorch and TensorFlow (log: $(LOGS)/frontends.log)"
+	@tools/test-frontends 2>&1 | tee $(LOGS)/frontends.log
+
 clean:
 	rm -rf build results .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: boot check clean demo help image setup test test-full
+.PHONY: boot check clean demo help image setup test test-frontends test-full

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import BUILD
+from conftest import BUILD, tzml
 
 from tzml.client import RunError, World, open_model
 from tzml.errors import TzmlError
@@ -17,10 +16,6 @@ from tzml.errors import TzmlError
 IMAGE = np.zeros((1, 1, 28, 28), np.float32)
 
 pytestmark = pytest.mark.usefixtures("libtzml")
-
-
-def tzml(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "tzml", *arguments], capture_output=True, text=True, check=False)
 
 
 def test_a_model_describes_itself(digits_for_host: Path) -> None:

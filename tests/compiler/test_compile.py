@@ -175,8 +175,16 @@ def test_open_dimensions_are_fixed_by_the_user(tmp_path: Path, libtzml: Path) ->
             r"no support for the operator StringNormalizer \(layer y\); do text processing outside",
         ),
         (model(helper.make_node("Identity", ["x"], ["y"])), "nothing is left to compute"),
+        (
+            model(
+                helper.make_node("Cast", ["x"], ["i"], to=TensorProto.INT64),
+                helper.make_node("GatherElements", ["table", "i"], ["y"], axis=1),
+                table=[[1, 2, 3]],
+            ),
+            "indexes by its data",
+        ),
     ],
-    ids=["empty", "text", "truncated", "dangling", "tan", "strings", "identity"],
+    ids=["empty", "text", "truncated", "dangling", "tan", "strings", "identity", "gather"],
 )
 def test_what_cannot_be_compiled_is_refused(tmp_path: Path, data: bytes, message: str) -> None:
     with pytest.raises(CompileError, match=message):

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from tvm import relax, te, tirx
 
-from tzml.compiler.rewrite import Expr, Rewriter, const, constant, dtype_of, shape_of
+from tzml.compiler.rewrite import Expr, Rewriter, const, constant, shape_of
 
 INJECTIVE = 2
 REDUCTION_THEN_ELEMENTWISE = 4
@@ -46,7 +46,8 @@ class Blocked:
     @property
     def size(self) -> tuple[int, int]:
         """Height and width."""
-        return shape_of(self.data)[2:4]
+        _, _, height, width, _ = shape_of(self.data)
+        return height, width
 
     @property
     def is_full(self) -> bool:
@@ -119,7 +120,7 @@ class Layouts(Rewriter):
 
     def to_plain(self, tensor: Blocked) -> Expr:
         """The tensor as the model knows it."""
-        n, blocks, h, w, block = shape_of(tensor.data)
+        _, blocks, h, w, block = shape_of(tensor.data)
         alike = h * w == 1 or (blocks == 1 if tensor.channels_last else block == 1)
         if tensor.is_full and alike:
             return self.emit(relax.op.reshape(tensor.data, tensor.shape))
@@ -163,4 +164,3 @@ def block_array(array: Any, block: int, channels_last: bool = False) -> Any:
     padded = np.zeros((n, -(-c // block) * block, h, w), array.dtype)
     padded[:, :c] = nchw
     return padded.reshape(n, -1, block, h, w).transpose(0, 1, 3, 4, 2)
-

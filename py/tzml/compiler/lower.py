@@ -17,6 +17,7 @@ from tvm import relax, s_tir, tirx, topi
 
 from tzml.compiler.errors import CompileError
 from tzml.compiler.graph import Graph
+from tzml.compiler.indices import check_indices
 from tzml.compiler.kernel_cache import CompiledKernel, KernelCache
 from tzml.compiler.kernel_key import kernel_key
 from tzml.compiler.kernels import Isa, isa_of, schedule
@@ -182,6 +183,7 @@ def _build(function: Any, symbol: str, target: Any) -> CompiledKernel:
     """Machine code of one tensor function."""
     module = tirx.transform.BindTarget(target)(tvm.IRModule({symbol: function}))
     module = tvm.transform.Sequential(_kernel_passes())(module)
+    check_indices(symbol, module[symbol])
     unpacked, scratch = _unpack(module[symbol], symbol, target)
     module = tvm.IRModule({symbol: unpacked})
     module = tvm.transform.Sequential([tirx.transform.LowerTVMBuiltin(), tirx.transform.LowerIntrin()])(module)

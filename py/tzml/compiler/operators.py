@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from tvm import relax
@@ -35,7 +36,8 @@ class Operators(Layouts):
 
     def call(self, variable: Any, call: Any) -> Expr | None:
         handler = _HANDLERS.get(op_name(call))
-        result = handler(self, call) if handler and hasattr(call.ty, "dtype") and dtype_of(call) == "float32" else None
+        is_float = hasattr(call.ty, "dtype") and dtype_of(call) == "float32"
+        result = handler(self, call) if handler and is_float else None
         if result is None:
             return super().call(variable, call)
         if isinstance(result, Blocked):
@@ -55,7 +57,9 @@ class Operators(Layouts):
         """The result of a kernel that can have an epilogue: first tensors, then what `function` wants to know."""
         tensors = [a for a in arguments if isinstance(a, relax.Expr)]
         described = arguments[len(tensors) :]
-        return self.call_te(lambda *t: function(*t, *described), *tensors, hint=name, pattern=REDUCTION_THEN_ELEMENTWISE)
+        return self.call_te(
+            lambda *t: function(*t, *described), *tensors, hint=name, pattern=REDUCTION_THEN_ELEMENTWISE
+        )
 
 
 Handler = Callable[[Operators, Any], Expr | None]
@@ -69,7 +73,7 @@ def _conv2d(self: Operators, call: Any) -> Expr | None:
     weights = weights.transpose([str(call.attrs.kernel_layout).index(letter) for letter in "OIHW"])
     n, c, h, w = nchw(shape_of(call.args[0]), last)
     groups, out_channels, kernel = int(call.attrs.groups), weights.shape[0], weights.shape[2:]
-    window = (kernel, ints(call.attrs.strides), ints(call.attrs.dilation), ints(call.attrs.padding))
+    window: Any = (kernel, ints(call.attrs.strides), ints(call.attrs.dilation), ints(call.attrs.padding))
     out_block = block_for(out_channels, self.lanes)
     if groups > 1 and groups == c == out_channels:
         if math.prod(kernel) > _UNROLLED:
@@ -86,7 +90,8 @@ def _conv2d(self: Operators, call: Any) -> Expr | None:
         data = self.to_blocked(call.args[0], c if last else 1, last)
     else:
         data = self.image(call.args[0], last)
-    described = conv.Conv2d(n, c, data.block, (h, w), out_channels, out_block, *window, groups)
+    described = conv.Conv2d(n, c, data.block, (h, w), out_channels, out_block, *window)
+    described = replace(described, groups=groups)
     return Blocked(self.kernel("conv2d", conv.define, data.data, const(weights), described), out_channels, last)
 
 
@@ -109,13 +114,15 @@ def _stencil(
 ) -> Blocked:
     data = self.image(image, last)
     n, blocks, h, w, block = shape_of(data.data)
-    described = stencil.Stencil(kind, n, blocks, block, (h, w), out_size, *window, count_padding=count_padding)
+    described = stencil.Stencil(kind, n, blocks, block, (h, w), out_size, *window)
+    described = replace(described, count_padding=count_padding)
     return Blocked(self.kernel(f"{kind}_pool", stencil.define_pool, data.data, described), data.channels, last)
 
 
 def _mean(self: Operators, call: Any) -> Expr | None:
     """A mean over an image's height and width."""
-    shape, axes = shape_of(call.args[0]), sorted(a % len(shape_of(call.args[0])) for a in ints(call.attrs.axis or []))
+    shape = shape_of(call.args[0])
+    axes = sorted(axis % len(shape) for axis in ints(call.attrs.axis or []))
     if len(shape) != 4 or axes not in ([2, 3], [1, 2]):
         return None
     known = self.as_blocked(call.args[0])

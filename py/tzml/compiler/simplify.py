@@ -48,8 +48,7 @@ class _Simplify(Rewriter):
         result = handler(self, call, arguments) if handler else None
         if result is None:
             result = relax.Call(call.op, arguments, call.attrs, call.ty_args)
-        result = self.emit(result)
-        return result
+        return self.emit(result)
 
     def emit(self, expression: Expr) -> Expr:
         if isinstance(expression, relax.Tuple):
@@ -126,7 +125,8 @@ def _clip(rewriter: _Simplify, otherwise: Expr, arguments: list[Expr]) -> Expr |
     low = constant(inner.args[1]) if inner is not None else None
     if low is None or low.size != 1 or bound.size != 1:
         return otherwise
-    return relax.op.clip(inner.args[0], tirx.FloatImm("float32", float(low)), tirx.FloatImm("float32", float(bound)))
+    low, bound = (tirx.FloatImm("float32", float(end)) for end in (low, bound))
+    return relax.op.clip(inner.args[0], low, bound)
 
 
 def _only_block(function: Any) -> str:
@@ -161,6 +161,17 @@ def _padded_conv2d(rewriter: _Simplify, call: Any, arguments: list[Expr]) -> Exp
     )
 
 
+def _take(rewriter: _Simplify, call: Any, arguments: list[Expr]) -> Expr | None:
+    """One index that is known: a slice, which needs no index in memory."""
+    index, axis = constant(arguments[1]), call.attrs.axis
+    if index is None or index.size != 1 or axis is None:
+        return None
+    size = shape_of(arguments[0])[int(axis)]
+    at = int(index.reshape(())) % size
+    part = rewriter.emit(relax.op.strided_slice(arguments[0], [int(axis)], [at], [at + 1]))
+    return relax.op.reshape(part, shape_of(call))
+
+
 def _shape_to_tensor(rewriter: _Simplify, call: Any, arguments: list[Expr]) -> Expr | None:
     shape = arguments[0]
     if isinstance(shape, relax.ShapeExpr):
@@ -178,6 +189,6 @@ _HANDLERS = {
     "relax.nn.batch_norm": _batch_norm,
     "relax.nn.conv2d": _padded_conv2d,
     "relax.shape_of": _shape_of,
+    "relax.take": _take,
     "relax.shape_to_tensor": _shape_to_tensor,
 }
-

@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
+from tzml.compiler.errors import CompileError
 from tzml.compiler.frontends.checks import Warn
-from tzml.compiler.frontends.errors import reason
+from tzml.compiler.frontends.errors import reason, release, silence
 from tzml.compiler.frontends.inputs import Inputs, InputSpec
 from tzml.compiler.frontends.recognise import Format, recognise
 from tzml.compiler.lower import Imported
+from tzml.errors import TzmlError
 
 __all__ = ["Format", "InputSpec", "Inputs", "import_file", "reason", "recognise"]
 
@@ -30,5 +32,15 @@ def import_file(path: Path, inputs: Inputs, warn: Warn) -> Imported:
     """
     module, function = _FRONTENDS[recognise(path)]
     frontend = getattr(importlib.import_module(f"tzml.compiler.frontends.{module}"), function)
-    imported: Imported = frontend(path, inputs, warn)
+    warnings: list[str] = []
+    with silence():
+        try:
+            imported: Imported = frontend(path, inputs, warnings.append)
+        except Exception as error:  # TVM raises many kinds; all mean that this model cannot be imported
+            release(error)
+            if isinstance(error, TzmlError):
+                raise
+            raise CompileError(f"TVM cannot import {path.name}: {reason(error)}") from error
+    for warning in warnings:
+        warn(warning)
     return imported

@@ -21,7 +21,7 @@ Warn = Callable[[str], None]
 def checked(module: Any, file: str) -> Any:
     """The module, with its indices in bounds. Raises CompileError for what no plan can be made for."""
     _check_shapes(module, file)
-    return limit_indices(module, file)
+    return limit_indices(module)
 
 
 def warn_of_nan(weights: Iterator[tuple[str, Any]], warn: Warn) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import io
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -59,6 +61,15 @@ def needs(package: str, extra: str, what: str) -> Any:
         raise CompileError(
             f"{what} needs the Python package {error.name}, which is not installed", f"pip install 'tzml[{extra}]'"
         ) from error
+
+
+def release(error: BaseException) -> None:
+    """Free what an error's traceback holds. TVM complains when a half-made module is freed: do it in silence."""
+    cause: BaseException | None = error
+    while cause is not None:
+        traceback.clear_frames(cause.__traceback__)
+        cause = cause.__cause__ or cause.__context__
+    gc.collect()
 
 
 @contextlib.contextmanager

@@ -86,4 +86,7 @@ class Table:
     def text(self, field: int) -> str:
         """A string."""
         start, count = self._vector(field, 1)
-        return self.data[start : start + count].decode(errors="replace")
+        try:
+            return self.data[start : start + count].decode()
+        except UnicodeDecodeError as error:
+            raise FlatbufferError(f"a name of {self.what} is no UTF-8") from error

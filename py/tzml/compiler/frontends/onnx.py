@@ -13,7 +13,7 @@ from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter, _get_conver
 
 from tzml.compiler.errors import CompileError
 from tzml.compiler.frontends.checks import Warn, checked, warn_of_nan
-from tzml.compiler.frontends.errors import malformed, reason, silence, unsupported
+from tzml.compiler.frontends.errors import malformed, reason, unsupported
 from tzml.compiler.frontends.inputs import Declared, Inputs, settle_inputs
 from tzml.compiler.frontends.onnx_tensors import check_tensors, load_external_data
 from tzml.compiler.frontends.recurrent import RECURRENT
@@ -46,10 +46,10 @@ def import_model(model: onnx.ModelProto, path: Path, inputs: Inputs, warn: Warn)
     try:
         if model.functions:
             model = onnx.inliner.inline_local_functions(model)
+        _check_operators(model, path)  # the checker would not say which layer an unknown one is in
         onnx.checker.check_model(model)
     except (onnx.checker.ValidationError, ValueError, RuntimeError) as error:
         raise malformed(path, "ONNX file", str(error).strip().splitlines()[0]) from error
-    _check_operators(model, path)
     warn_of_nan(_weights(model), warn)
     constants = {tensor.name for tensor in model.graph.initializer}
     declared = {value.name: _declared(value) for value in model.graph.input if value.name not in constants}
@@ -68,13 +68,7 @@ class _Importer(ONNXGraphImporter):  # type: ignore[misc]
     def run(self, model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]]) -> Any:
         self._shape = shapes
         opsets = [o.version for o in model.opset_import if o.domain in DEFAULT_DOMAINS]
-        try:
-            with silence():
-                return self.from_onnx(model.graph, max(opsets, default=1))
-        except CompileError:
-            raise
-        except Exception as error:  # TVM raises many kinds; all mean that this model cannot be imported
-            raise CompileError(f"TVM cannot import {self.file}: {reason(error)}") from error
+        return self.from_onnx(model.graph, max(opsets, default=1))
 
     def _check_for_unsupported_ops(self, graph: onnx.GraphProto) -> None:
         """_check_operators has done it."""
@@ -96,7 +90,7 @@ def _check_operators(model: onnx.ModelProto, path: Path) -> None:
         default = node.domain in DEFAULT_DOMAINS
         if not default or node.op_type not in known:
             operator = node.op_type if default else f"{node.domain}::{node.op_type}"
-            found.append((operator, node.name or node.output[0]))
+            found.append((operator, node.name or next(iter(node.output), "")))
     if found:
         vendor = next((operator for operator, _ in found if "::" in operator), "")
         remedy = "export the model without a runtime's own optimisations" if vendor else ""

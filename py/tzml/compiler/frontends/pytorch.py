@@ -8,7 +8,7 @@ from typing import Any
 
 from tzml.compiler.errors import CompileError
 from tzml.compiler.frontends.checks import Warn, checked, warn_of_nan
-from tzml.compiler.frontends.errors import malformed, needs, reason, silence, unsupported
+from tzml.compiler.frontends.errors import malformed, needs, reason, unsupported
 from tzml.compiler.frontends.inputs import Declared, Inputs, settle_inputs
 from tzml.compiler.frontends.pt2 import KIND, safe_copy
 from tzml.compiler.lower import Imported
@@ -23,24 +23,18 @@ def import_pytorch(path: Path, inputs: Inputs, warn: Warn) -> Imported:
     torch = needs("torch", "pytorch", "reading PyTorch models")
     copy = safe_copy(path)
     try:
-        with silence():
-            program = torch.export.load(copy)
+        program = torch.export.load(copy)
     except Exception as error:  # the deserializer raises whatever it stumbles upon
         raise malformed(path, KIND, error) from error
-    _refuse_training(program, path)
     declared = _declared(program)
     shapes = settle_inputs(declared, inputs)
     warn_of_nan(((name, tensor.detach().float().numpy()) for name, tensor in program.state_dict.items()), warn)
-    try:
-        with silence():
-            if any(not isinstance(d, int) for kind in declared.values() for d in kind.dimensions):
-                program = _fix_shapes(program, shapes, declared)
-            outputs = tuple(map(str, program.graph_signature.user_outputs))
-            module = _import(program.run_decompositions(), path.name)
-    except CompileError:
-        raise
-    except Exception as error:  # PyTorch and TVM raise many kinds
-        raise CompileError(f"TVM cannot import {path.name}: {reason(error)}") from error
+    if any(not isinstance(d, int) for kind in declared.values() for d in kind.dimensions):
+        program = _fix_shapes(program, shapes, declared)
+    outputs = tuple(map(str, program.graph_signature.user_outputs))
+    program = program.run_decompositions()
+    _refuse_training(program, path)
+    module = _import(program, path.name)
     return Imported(checked(module, path.name), tuple(shapes), outputs)
 
 

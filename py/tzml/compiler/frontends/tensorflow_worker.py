@@ -47,8 +47,15 @@ def _keras(path: str, shapes: dict[str, list[int]]) -> Any:
         tf.TensorSpec(_shape(tensor.name, tensor.shape, shapes), tensor.dtype, name=tensor.name)
         for tensor in model.inputs
     ]
-    function = tf.function(lambda *inputs: model(_as_keras_wants(model, inputs), training=False), signature)
-    return tf2onnx.convert.from_function(function, signature, opset=OPSET)[0]
+
+    # a Sequential has one output, without a name
+    names = getattr(model, "output_names", None) or ["output"]
+
+    def run(*inputs: Any) -> Any:
+        outputs = keras.tree.flatten(model(_as_keras_wants(model, inputs), training=False))
+        return dict(zip(names, outputs, strict=True))
+
+    return tf2onnx.convert.from_function(tf.function(run, signature), signature, opset=OPSET)[0]
 
 
 def _as_keras_wants(model: Any, inputs: tuple[Any, ...]) -> Any:
@@ -153,5 +160,5 @@ if __name__ == "__main__":
     try:
         convert(**json.load(sys.stdin))
     except RefusedError as refused:
-        print(refused)  # noqa: T201
+        print(refused)
         sys.exit(REFUSED)

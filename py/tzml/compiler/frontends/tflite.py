@@ -11,7 +11,7 @@ from tvm.relax.frontend.tflite.tflite_frontend import OperatorConverter, from_tf
 
 from tzml.compiler.errors import CompileError
 from tzml.compiler.frontends.checks import Warn, checked, warn_of_nan
-from tzml.compiler.frontends.errors import malformed, needs, reason, silence, unsupported
+from tzml.compiler.frontends.errors import malformed, needs, reason, unsupported
 from tzml.compiler.frontends.flatbuffer import FlatbufferError
 from tzml.compiler.frontends.inputs import Declared, Inputs, settle_inputs
 from tzml.compiler.frontends.tflite_check import check_tflite
@@ -50,13 +50,7 @@ def import_tflite(path: Path, inputs: Inputs, warn: Warn) -> Imported:
     names = {kind: [get_tensor_name(graph, i) for i in _indices(getattr(graph, f"{kind}sAsNumpy")())]
              for kind in ("Input", "Output")}  # fmt: skip
     shapes = settle_inputs(_declared(graph, inputs, path), inputs)
-    try:
-        with silence():
-            module = from_tflite(model, shape_dict=shapes, op_converter=_converter(path.name))
-    except CompileError:
-        raise
-    except Exception as error:  # TVM raises many kinds; all mean that this model cannot be imported
-        raise CompileError(f"TVM cannot import {path.name}: {reason(error)}") from error
+    module = from_tflite(model, shape_dict=shapes, op_converter=_converter(path.name))
     warn_of_nan(_weights(model, graph), warn)
     ports = [*_indices(graph.InputsAsNumpy()), *_indices(graph.OutputsAsNumpy())]
     quantization = {get_tensor_name(graph, i): q for i in ports if (q := _quantization(graph.Tensors(i)))}

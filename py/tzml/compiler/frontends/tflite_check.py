@@ -50,6 +50,7 @@ def _check_tensor(tensor: Table, buffers: list[int]) -> str:
     what = f"tensor {name or tensor.what}"
     shape, kind, buffer = tensor.numbers(0, "i"), tensor.scalar(1, "int8"), tensor.scalar(2, "uint32")
     _require(0 <= kind < len(ITEMSIZES), f"{what} has an unknown type")
+    _require(tensor.count(7) in (0, len(shape)), f"{what} has a shape and a signature of different ranks")
     size = math.prod(shape) * ITEMSIZES[kind]
     _require(min(shape, default=0) >= 0 and size <= MAX_MEMORY, f"{what} has the shape {list(shape)}")
     _require(buffer < len(buffers), f"{what} has no buffer")

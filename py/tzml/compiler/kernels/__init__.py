@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tzml.compiler.kernels import concat, conv, generic, matmul, stencil
-from tzml.compiler.kernels.fused import Fused, NotFusable
+from tzml.compiler.kernels.fused import Fused, NotFusableError
 from tzml.compiler.kernels.isa import Isa, isa_of
 from tzml.compiler.kernels.scheduled import Packer, Scheduled
 
@@ -23,6 +23,6 @@ def schedule(function: Any, isa: Isa) -> Scheduled:
     """The kernel for a function."""
     try:
         fused = Fused(function)
-    except NotFusable:
+    except NotFusableError:
         return Scheduled(lambda: generic.schedule(function, isa))
     return _KERNELS[fused.kind](fused, isa)

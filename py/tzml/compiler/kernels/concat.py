@@ -1,4 +1,4 @@
-"""Images behind one another along the channels, with an epilogue."""
+"""Images behind one another along the channels, copied: where they could not be computed in their places."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ def define(*parts: Any) -> Any:
             result = value if result is None else tirx.if_then_else(index < first + count, value, result)
         return result
 
-    return te.compute((n, sum(counts), h, w, block), element, name="concat", attrs=annotate("concat", counts=counts))
+    return te.compute(
+        (n, sum(counts), h, w, block), element, name="concat", attrs=annotate("concat", counts=counts)
+    )
 
 
 def schedule(fused: Fused, isa: Isa) -> Scheduled:
@@ -37,10 +39,15 @@ def schedule(fused: Fused, isa: Isa) -> Scheduled:
         first = 0
         for part, count in zip(parts, counts, strict=True):
             n, _, h, w, block = shape(part)
-            with T.serial(n) as image, T.serial(count) as index, T.serial(h) as y, T.serial(w) as x:
-                with T.vectorized(block) as lane:
-                    value = tirx.BufferLoad(part, [image, index, y, x, lane])
-                    fused.store([image, index + first, y, x, lane], value)
+            with (
+                T.serial(n) as image,
+                T.serial(count) as index,
+                T.serial(h) as y,
+                T.serial(w) as x,
+                T.vectorized(block) as lane,
+            ):
+                value = tirx.BufferLoad(part, [image, index, y, x, lane])
+                fused.store([image, index + first, y, x, lane], value)
             first += count
 
     return Scheduled(lambda: fused.emit(body))

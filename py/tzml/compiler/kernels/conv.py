@@ -51,7 +51,8 @@ class Conv2d:
     @classmethod
     def of(cls, geometry: dict[str, Any]) -> Conv2d:
         """From what an annotation holds."""
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in geometry.items()})
+        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in geometry.items()}
+        return cls(**fields)
 
     @property
     def out_size(self) -> tuple[int, int]:
@@ -109,7 +110,7 @@ def define(data: Any, weights: Any, conv: Conv2d) -> Any:
 
 @dataclass(frozen=True)
 class _Channels:
-    """`count` runs of `lanes` input channels, `stride` elements apart from run to run; the first is channel `first`.
+    """`count` runs of `lanes` input channels from `first` on, `stride` elements apart from run to run.
 
     In a run, neighbouring channels are `lane_stride` elements apart, and are taken `depth` at a time.
     """
@@ -174,8 +175,10 @@ class _Direct:
         parts = []
         for group in padded:
             for section in self.sections:
-                rows = slice(section.first * self.lanes, (section.first + section.count * section.vectors) * self.lanes)
-                tiles = group[rows].reshape(section.count, section.vectors * self.lanes, self.reduction)
+                first, count = section.first, section.count * section.vectors
+                tiles = group[first * self.lanes : (first + count) * self.lanes].reshape(
+                    section.count, section.vectors * self.lanes, self.reduction
+                )
                 parts.append(tiles.transpose(0, 2, 1).ravel())
         return np.concatenate(parts)
 
@@ -194,7 +197,7 @@ class _Direct:
 
     # Loops
 
-    def emit(self) -> Any:
+    def emit(self) -> Scheduled:
         data, weights = self.fused.operands
         conv = self.conv
         blocks = sum(section.count * section.vectors for section in self.sections)
@@ -272,9 +275,9 @@ class _Direct:
                 here = start + index * run.lanes * columns * width
                 if self.shares_taps:
                     with T.serial(run.steps) as step:
-                        taps = range(columns)
                         depth = step * run.depth
-                        self._step(tile, span, run, taps, at + depth * run.lane_stride, here + depth * columns * width)
+                        weights = here + depth * columns * width
+                        self._step(tile, span, run, range(columns), at + depth * run.lane_stride, weights)
                 elif span.count > 1 or self._is_inside(span.start, tile.pixels):
                     with T.serial(columns) as column, T.serial(run.steps) as step:
                         shift = column * self.conv.dilation[1] * self.conv.in_block
@@ -286,7 +289,8 @@ class _Direct:
                         with T.serial(run.steps) as step:
                             depth = step * run.depth
                             weights = here + (column * run.lanes + depth) * width
-                            self._step(tile, span, run, range(column, column + 1), at + depth * run.lane_stride, weights)
+                            one = range(column, column + 1)
+                            self._step(tile, span, run, one, at + depth * run.lane_stride, weights)
 
     def _step(
         self, tile: Accumulators, span: Span | None, run: _Channels, columns: range, data: Expr, packed: Expr
@@ -310,7 +314,9 @@ class _Direct:
         width = self.conv.out_size[1]
         for v in range(tile.vectors):
             for p in range(tile.pixels):
-                y, x = (tirx.floordiv(w + p, width), tirx.floormod(w + p, width)) if self.conv.is_pointwise else (h, w + p)
+                y, x = h, w + p
+                if self.conv.is_pointwise:
+                    y, x = tirx.floordiv(x, width), tirx.floormod(x, width)
                 self.fused.store_vector(tile[p, v], (n, block + v, y, x, 0), self.lanes)
 
 

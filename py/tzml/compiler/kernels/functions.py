@@ -1,4 +1,4 @@
-"""Exponentials and what is made of them, in arithmetic that vectors have; the C library's take one number at a time.
+"""Exponentials and what is made of them, in arithmetic that vectors have; the C library's are of one number.
 
 Each is within 2e-7 of the true value (tanh, sigmoid, erf) or 2e-7 of it (exp).
 """

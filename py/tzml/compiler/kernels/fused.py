@@ -24,7 +24,7 @@ KIND = "tzml.kernel"
 GEOMETRY = "tzml.geometry"
 
 
-class NotFusable(Exception):
+class NotFusableError(Exception):
     """The blocks after an anchor are no epilogue; the function is scheduled like any other."""
 
 
@@ -51,13 +51,13 @@ class Fused:
     """A PrimFunc with one anchor."""
 
     def __init__(self, function: Any) -> None:
-        """Raises NotFusable."""
+        """Raises NotFusableError."""
         self.function = function
         self.parameters: list[Buffer] = list(function.params)
         blocks = _blocks(function.body)
         anchors = [number for number, block in enumerate(blocks) if KIND in block.annotations]
         if len(anchors) != 1:
-            raise NotFusable(f"{len(anchors)} anchors")
+            raise NotFusableError(f"{len(anchors)} anchors")
         anchor = blocks[anchors[0]]
         self.kind = str(anchor.annotations[KIND])
         self.geometry: dict[str, Any] = json.loads(str(anchor.annotations[GEOMETRY]))
@@ -65,7 +65,9 @@ class Fused:
         before = _producers(blocks[: anchors[0]], anchor)
         reads = [load.source for block in [*before, anchor] for load in loads(block.body)]
         self.operands: list[Buffer] = [
-            read for read in reads if not read.same_as(self.anchor) and any(p.same_as(read) for p in self.parameters)
+            read
+            for read in reads
+            if not read.same_as(self.anchor) and any(p.same_as(read) for p in self.parameters)
         ]
         """The parameters that the anchor reads, in the order of its definition."""
         rest = [block for block in blocks if block is not anchor and block not in before]
@@ -128,14 +130,14 @@ class Fused:
             reads = [load for load in loads(stage.value) if any(load.source.same_as(b) for b in chain)]
             if shape(stage.buffer) != shape(self.anchor):
                 if reads:
-                    raise NotFusable(f"{stage.buffer.name} has another shape")
+                    raise NotFusableError(f"{stage.buffer.name} has another shape")
                 continue
             for load in reads:
                 if not all(i.same_as(axis) for i, axis in zip(load.indices, stage.axes, strict=True)):
-                    raise NotFusable(f"{stage.buffer.name} reads other positions")
+                    raise NotFusableError(f"{stage.buffer.name} reads other positions")
             chain.append(stage.buffer)
         if not self.output.same_as(self.parameters[-1]):
-            raise NotFusable("several outputs")
+            raise NotFusableError("several outputs")
 
 
 def _is_function(call: Any) -> bool:
@@ -176,6 +178,6 @@ def _producers(blocks: list[Any], anchor: Any) -> list[Any]:
 
 def _stage(block: Any) -> Stage:
     if not isinstance(block.body, tirx.BufferStore) or any(int(v.iter_type) for v in block.iter_vars):
-        raise NotFusable(f"block {block.name_hint} is not elementwise")
+        raise NotFusableError(f"block {block.name_hint} is not elementwise")
     axes = tuple(variable.var for variable in block.iter_vars)
     return Stage(block.body.buffer, axes, tuple(block.body.indices), block.body.value)

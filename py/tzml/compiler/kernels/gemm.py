@@ -1,6 +1,6 @@
 """The inner step of every convolution and matrix product: an outer product in registers.
 
-A tile of `pixels` × `vectors` accumulators takes, for each of a few reduction indices k, the product of
+A tile of `pixels` times `vectors` accumulators takes, for each of a few reduction indices k, the product of
 one number a pixel and a vector of packed weights. See Goto and van de Geijn, "Anatomy of High-Performance
 Matrix Multiplication", 2008.
 """
@@ -67,18 +67,13 @@ def outer_product(
         for p, tap in enumerate(row):
             if tap is None:
                 continue
-            if tap in scalars:
-                scalar = lane(*scalars[tap])
-            else:
-                scalar = load(data.buffer, data.offset + tap, 1)
+            scalar = lane(*scalars[tap]) if tap in scalars else load(data.buffer, data.offset + tap, 1)
             number = T.Bind(splat(scalar, tile.lanes)) if not isa.by_element else splat(scalar, tile.lanes)
             for v, vector in enumerate(vectors):
                 tile[p, v].set(tile[p, v].get() + number * vector)
 
 
-def _lanes_of_vectors(
-    isa: Isa, data: Operand, taps: Sequence[Sequence[int | None]]
-) -> dict[int, tuple[Expr, int]]:
+def _lanes_of_vectors(isa: Isa, data: Operand, taps: Sequence[Sequence[int | None]]) -> dict[int, tuple[Expr, int]]:
     """Load the numbers at `taps` with as few vector loads as cover them: where each is, register and lane.
 
     No load goes below the first tap or beyond the last, so that nothing outside the operand is touched.

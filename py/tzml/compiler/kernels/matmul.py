@@ -18,7 +18,7 @@ from tzml.compiler.kernels.cover import cover
 from tzml.compiler.kernels.fused import Fused, annotate
 from tzml.compiler.kernels.gemm import Accumulators, Operand, Weights, outer_product
 from tzml.compiler.kernels.isa import Isa
-from tzml.compiler.kernels.scheduled import Scheduled
+from tzml.compiler.kernels.scheduled import Packer, Scheduled
 from tzml.compiler.kernels.tiles import Section, Window, sections
 from tzml.compiler.kernels.tir import Expr, T, flat
 
@@ -93,7 +93,7 @@ class _Emitter:
 
     def emit(self) -> Scheduled:
         left, right = self.fused.operands
-        packers = {}
+        packers: dict[int, Packer] = {}
         if self.product.is_packed:
             blocks = sum(section.count * section.vectors for section in self.sections)
             size = blocks * self.lanes * self.product.depth

@@ -7,11 +7,11 @@ loaded once. Tiles at the border have code of their own, which leaves out what f
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from tvm import te, tirx
 from tzml.compiler.kernels.cover import Span, cover
 from tzml.compiler.kernels.fused import Fused, annotate
 from tzml.compiler.kernels.isa import Isa
-from tzml.compiler.kernels.scheduled import Scheduled
+from tzml.compiler.kernels.scheduled import Packer, Scheduled
 from tzml.compiler.kernels.tir import Expr, T, Vector, f32, flat, load, splat
 from tzml.compiler.kernels.window import Pair, Window
 
@@ -55,7 +55,8 @@ class Stencil:
     @classmethod
     def of(cls, geometry: dict[str, Any]) -> Stencil:
         """From what an annotation holds."""
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in geometry.items()})
+        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in geometry.items()}
+        return cls(**fields)
 
     @property
     def window(self) -> Window:
@@ -97,19 +98,19 @@ def define(data: Any, weights: Any, stencil: Stencil) -> Any:
     column = te.reduce_axis((0, stencil.kernel[1]), "column")
     shape = (stencil.batch, stencil.blocks, *stencil.out_size, stencil.block)
 
-    def read(index: tuple[Expr, ...], outside: float, valid: Expr = True) -> tuple[Expr, Expr]:
+    def read(index: tuple[Expr, ...], outside: float, valid: Expr = True) -> Expr:
         n, block, h, w, lane = index
         y = h * stencil.strides[0] + row * stencil.dilation[0] - stencil.padding[0]
         x = w * stencil.strides[1] + column * stencil.dilation[1] - stencil.padding[1]
         inside = tirx.all(valid, y >= 0, y < height, x >= 0, x < width)
-        return inside, tirx.if_then_else(inside, data[n, block, y, x, lane], f32(outside))
+        return tirx.if_then_else(inside, data[n, block, y, x, lane], f32(outside))
 
     if stencil.kind == "max":
         return te.compute(
-            shape, lambda *i: te.max(read(i, _LOWEST)[1], [row, column]), name="max_pool", attrs=stencil.annotation()
+            shape, lambda *i: te.max(read(i, _LOWEST), [row, column]), name="max_pool", attrs=stencil.annotation()
         )
     if stencil.kind == "avg":
-        total = te.compute(shape, lambda *i: te.sum(read(i, 0.0)[1], [row, column]), name="sum_pool")
+        total = te.compute(shape, lambda *i: te.sum(read(i, 0.0), [row, column]), name="sum_pool")
         return te.compute(
             shape,
             lambda *i: total(*i) / tirx.Cast("float32", stencil.count((i[2], i[3]))),
@@ -120,7 +121,7 @@ def define(data: Any, weights: Any, stencil: Stencil) -> Any:
 
     def product(*i: Expr) -> Expr:
         channel = i[1] * stencil.block + i[4]
-        inside, value = read(i, 0.0, channel < channels)
+        value = read(i, 0.0, channel < channels)
         weight = tirx.if_then_else(channel < channels, weights[channel, 0, row, column], f32(0.0))
         return te.sum(value * weight, [row, column])
 
@@ -135,11 +136,11 @@ def pack(weights: Array, block: int) -> Array:
     return padded.reshape(-1, block, padded.shape[1]).transpose(0, 2, 1).ravel()
 
 
-@cache
+@functools.cache
 def tile_size(isa: Isa, stencil: Stencil) -> Pair:
     """(rows, columns) of a tile: the one with the fewest instructions, by the estimate of `_cost`."""
     limits = [min(extent, limit) for extent, limit in zip(stencil.out_size, (4, 8), strict=True)]
-    sizes = itertools.product(*(range(1, limit + 1) for limit in limits))
+    sizes = [(rows, columns) for rows in range(1, limits[0] + 1) for columns in range(1, limits[1] + 1)]
     return min(sizes, key=lambda size: (_cost(isa, stencil, size), size))
 
 
@@ -190,7 +191,8 @@ class _Emitter:
 
     def emit(self) -> Scheduled:
         data, *weights = self.fused.operands
-        stencil, packers = self.stencil, {}
+        stencil = self.stencil
+        packers: dict[int, Packer] = {}
         packed = None
         if weights:
             size = stencil.blocks * stencil.kernel[0] * stencil.kernel[1] * self.lanes
@@ -212,7 +214,7 @@ class _Emitter:
 
     def _spans(self) -> Iterator[list[Span]]:
         for axis, size in zip((self.window.rows, self.window.columns), self.tile, strict=True):
-            yield cover(axis.out_size, size, lambda first, a=axis, s=size: a.is_inside(first, s))
+            yield cover(axis.out_size, size, functools.partial(axis.is_inside, count=size))
 
     def _whole(self, n: Expr, block: Expr) -> None:
         """The mean of the whole image."""
@@ -247,7 +249,8 @@ class _Emitter:
                 continue
             if x is not None and not self.window.columns.inside(x, column):
                 continue
-            taps.append((inputs(self.window.rows.position(at[0], row), self.window.columns.position(at[1], column)), number))
+            position = self.window.rows.position(at[0], row), self.window.columns.position(at[1], column)
+            taps.append((inputs(*position), number))
         kind = self.stencil.kind
         if kind == "max":
             return _combine([value for value, _ in taps] or [splat(f32(_LOWEST), self.lanes)], T.max)
@@ -258,10 +261,9 @@ class _Emitter:
             inside = (self._regular(0) if y is None else y, self._regular(1) if x is None else x)
             return total * splat(f32(1 / self.stencil.count(inside)), self.lanes)
         size = self.stencil.kernel[0] * self.stencil.kernel[1]
-        weights = [
-            load(self.packed, (block * size + number) * self.lanes, self.lanes) for _, number in taps
-        ]
-        return _combine([value * weight for (value, _), weight in zip(taps, weights, strict=True)], lambda a, b: a + b)
+        weights = [load(self.packed, (block * size + number) * self.lanes, self.lanes) for _, number in taps]
+        products = [value * weight for (value, _), weight in zip(taps, weights, strict=True)]
+        return _combine(products, lambda a, b: a + b)
 
     def _regular(self, i: int) -> int:
         """Some output position whose window does not reach into the padding."""
@@ -284,5 +286,3 @@ def _combine(values: list[Expr], function: Callable[[Expr, Expr], Expr]) -> Expr
 def schedule(fused: Fused, isa: Isa) -> Scheduled:
     """A kernel for a depthwise convolution or a pooling."""
     return _Emitter(fused, isa).emit()
-
-

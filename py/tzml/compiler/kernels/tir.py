@@ -15,6 +15,11 @@ from tvm import ir, tirx
 from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script import builder as T  # noqa: N812 - TVM's own name for it
 
+__all__ = [
+    "Buffer", "Expr", "T", "Vector", "at", "dtype", "elements", "f32", "flat", "lane", "load", "loads", "primfunc",
+    "shape", "splat", "store", "substitute",
+]  # fmt: skip
+
 Expr = Any
 """A TIR expression, or a Python number where TVM takes one."""
 Buffer = Any
@@ -23,13 +28,12 @@ Buffer = Any
 
 def primfunc(name: str, buffers: Iterable[Buffer], body: Callable[[], None]) -> Any:
     """A function of `buffers`; `body` emits its statements."""
-    with IRBuilder() as builder:
-        with T.prim_func(s_tir=True):
-            T.func_name(name)
-            T.func_attr({"tirx.noalias": True})
-            for buffer in buffers:
-                T.arg(buffer.name, buffer)
-            body()
+    with IRBuilder() as builder, T.prim_func(s_tir=True):
+        T.func_name(name)
+        T.func_attr({"tirx.noalias": True})
+        for buffer in buffers:
+            T.arg(buffer.name, buffer)
+        body()
     return builder.get()
 
 
