@@ -34,7 +34,7 @@ def answer(bundle: Bundle, path: Path, x: np.ndarray) -> np.ndarray:
         return second
 
 
-@given(networks(), st.floats(0, 1))
+@given(networks(), st.floats(0.3, 1))
 @settings(
     max_examples=COUNT or 12,
     derandomize=not COUNT,
@@ -57,14 +57,25 @@ def test_a_network_answers_as_onnx_runtime_does(
     np.testing.assert_allclose(ours / scale, expected / scale, rtol=1e-4, atol=1e-5)
 
     plan = resident.plan
-    budget = resident.secure_memory - int(share * (plan.weights_size + plan.arena_size // 3))
-    note(f"{resident.secure_memory} bytes, {budget} given")
-    try:
-        streamed = compile_model(folder / "model.onnx", CompileOptions("host", secure_memory=budget))
-    except CompileError as error:
-        note(str(error))
+    for part in (share, share / 2, share / 4):
+        budget = resident.secure_memory - int(part * (plan.weights_size + plan.arena_size // 3))
+        streamed = compile_within(folder / "model.onnx", budget)
+        if streamed:
+            break
+    else:
         event("does not fit")
         return
     event("streamed" if len(streamed.plan.calls) == len(plan.calls) else "split or tiled")
     assert streamed.secure_memory <= budget
     np.testing.assert_allclose(answer(streamed, folder / "s.tzm", x) / scale, ours / scale, rtol=1e-5, atol=1e-6)
+
+
+def compile_within(path: Path, budget: int) -> Bundle | None:
+    """The bundle that takes so many bytes of secure memory at most; None if there is none."""
+    try:
+        return compile_model(path, CompileOptions("host", secure_memory=budget))
+    except CompileError as error:
+        note(str(error))
+        if "bytes of secure memory" in str(error):
+            return None
+        raise

@@ -44,10 +44,8 @@ def test_a_convolutions_parts_write_into_one_buffer(tmp_path: Path, libtzml: Pat
     assert difference(tmp_path, data, bundle, (1, 16, 6, 6)) < 1e-4
 
 
-@pytest.mark.parametrize(("axis", "copies"), [(1, 0), (2, 1)], ids=["back to back", "interleaved"])
-def test_a_concatenation_along_the_leading_axis_is_no_call(
-    tmp_path: Path, libtzml: Path, axis: int, copies: int
-) -> None:
+@pytest.mark.parametrize("axis", [1, 2], ids=["back to back", "interleaved"])
+def test_a_concatenation_along_the_leading_axis_is_no_call(tmp_path: Path, libtzml: Path, axis: int) -> None:
     data = network(
         (1, 16, 4, 4),
         helper.make_node("MaxPool", ["x"], ["a"], kernel_shape=[1, 1]),
@@ -56,7 +54,7 @@ def test_a_concatenation_along_the_leading_axis_is_no_call(
         helper.make_node("MaxPool", ["c"], ["y"], kernel_shape=[2, 2]),
     )
     bundle = build(tmp_path, data)
-    assert len([note for note in notes(bundle) if note.startswith("concat")]) == copies
+    assert any("concat" in note for note in notes(bundle)) == (axis != 1)
     assert difference(tmp_path, data, bundle, (1, 16, 4, 4)) < 1e-6
 
 

@@ -22,6 +22,9 @@ from tvm import relax
 from tzml.compiler.rewrite import Expr, Rewriter, constant, dtype_of, ints, op_name, shape_of
 from tzml.compiler.split import BINARY, UNARY
 
+# How many stages before and behind one that is too large are looked at.
+_AROUND = 6
+
 _WINDOWS = {"relax.nn.conv2d", "relax.nn.max_pool2d", "relax.nn.avg_pool2d"}
 
 
@@ -104,6 +107,15 @@ class _Stage:
         return _bytes(self.window.call)
 
     @property
+    def row_work(self) -> int:
+        """Multiply-accumulates for a row of the result; pooling counts as one for each number."""
+        numbers = math.prod(shape_of(self.window.call)) // self.rows
+        if op_name(self.window.call) != "relax.nn.conv2d":
+            return numbers
+        weights = shape_of(self.window.call.args[1])
+        return numbers * math.prod(weights) // weights[str(self.window.call.attrs.kernel_layout).index("O")]
+
+    @property
     def input_rows(self) -> int:
         return shape_of(self.window.data)[self.window.axis]
 
@@ -124,12 +136,10 @@ class _Tile(Rewriter):
         main = self.module["main"]
         self._count_uses(main)
         for chain in _chains(main, self.uses):
-            for stages in _to_tile(chain, self.limit):
-                height = _strip_height(stages, self.limit)
-                if height is not None:
-                    *others, last = [layer.variable for stage in stages for layer in stage.layers]
-                    self.tiled[last] = stages, height
-                    self.inside.update(others)
+            for stages, height in _to_tile(chain, self.limit):
+                *others, last = [layer.variable for stage in stages for layer in stage.layers]
+                self.tiled[last] = stages, height
+                self.inside.update(others)
         self.uses.clear()
         return super().run()
 
@@ -210,9 +220,11 @@ def _row_size(shape: tuple[int, ...], rank: int, axis: int) -> int:
 # What to tile, and how finely
 
 
-def _to_tile(chain: list[_Stage], limit: int) -> Iterator[list[_Stage]]:
-    """The pieces of a chain to be tiled: each has the stages that take more than `limit` bytes, and as many
-    around them as make its ends small.
+def _to_tile(chain: list[_Stage], limit: int) -> Iterator[tuple[list[_Stage], int]]:
+    """The pieces of a chain to be tiled, and how many rows a strip has.
+
+    A piece has the stages that take more than `limit` bytes, and some around them; of those that fit, the one
+    for which the fewest numbers are computed twice.
     """
     sizes = [chain[0].input_bytes, *(stage.bytes for stage in chain)]
     start = 0
@@ -220,26 +232,44 @@ def _to_tile(chain: list[_Stage], limit: int) -> Iterator[list[_Stage]]:
         wide = next((k for k in range(start, len(chain)) if sizes[k] + sizes[k + 1] > limit), None)
         if wide is None:
             return
-        # the result counts twice, as strips and as a whole
-        first, last = min(
-            ((i, j) for i in range(start, wide + 1) for j in range(wide, len(chain))),
-            key=lambda ends: (sizes[ends[0]] + 2 * sizes[ends[1] + 1], ends[1] - ends[0]),
-        )
-        yield chain[first : last + 1]
-        start = last + 1
+        found = []
+        for first in range(max(start, wide - _AROUND), wide + 1):
+            for end in range(wide + 1, min(wide + _AROUND, len(chain)) + 1):
+                height = _strip_height(chain[first:end], limit)
+                if height is not None:
+                    found.append((_work(chain[first:end], height), end, first, height))
+        if not found:
+            start = wide + 1
+            continue
+        _, end, first, height = min(found)
+        yield chain[first:end], height
+        start = end
 
 
 def _strip_height(stages: list[_Stage], limit: int) -> int | None:
-    """The most rows a strip such that everything takes at most `limit` bytes, or as few as there can be.
+    """The most rows a strip such that everything takes at most `limit` bytes; None if there is no such number.
 
-    A strip must have rows to begin with, and not only padding: None if that cannot be.
+    The result counts twice, as strips and as a whole. A strip must have rows to begin with, and not only
+    padding.
     """
     ends = stages[0].input_bytes + 2 * stages[-1].bytes
     rows = stages[-1].rows
-    heights = sorted({-(-rows // count) for count in range(2, rows + 1)}, reverse=True)
-    possible = [h for h in heights if all(n.first < n.end for r in _cover(rows, h) for n in _needs(stages, r))]
-    small = (height for height in possible if ends + _strip_bytes(stages, height) <= limit)
-    return next(small, possible[-1] if possible else None)
+    if ends > limit:
+        return None
+    for height in sorted({-(-rows // count) for count in range(2, rows + 1)}, reverse=True):
+        some = all(need.first < need.end for r in _cover(rows, height) for need in _needs(stages, r))
+        if some and ends + _strip_bytes(stages, height) <= limit:
+            return height
+    return None
+
+
+def _work(stages: list[_Stage], height: int) -> int:
+    """Multiply-accumulates that strips compute more than there are in the layers."""
+    more = 0
+    for rows in _cover(stages[-1].rows, height):
+        needs = [*_needs(stages, rows), rows]
+        more += sum((need.end - need.first) * s.row_work for need, s in zip(needs[1:], stages, strict=True))
+    return more - sum(stage.rows * stage.row_work for stage in stages)
 
 
 def _strip_bytes(stages: list[_Stage], height: int) -> int:
