@@ -77,7 +77,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     run = session.config.stash[RUN_FOLDER]
     for strategy in _strategies(session.config):
         strategy.add_times(timings)
-    timings.write(run.timings)
+    timings.write(run.measurements)
     run.finish()
 
 
@@ -129,7 +129,7 @@ def run_folder(request: pytest.FixtureRequest, env: Environment) -> Path:
 
 @pytest.fixture(scope="session")
 def timings(request: pytest.FixtureRequest, env: Environment) -> Timings:
-    """What was measured; ends up in timings.json."""
+    """What was measured; ends up in results.json."""
     return request.config.stash[TIMINGS]
 
 

@@ -1,9 +1,10 @@
-"""The folder of one run: JUnit XML, timings, console logs, image.json."""
+"""The folder of one run: JUnit XML, measurements, console logs, image.json."""
 
 from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -53,8 +54,8 @@ class RunFolder:
         return self.path / "junit.xml"
 
     @property
-    def timings(self) -> Path:
-        return self.path / "timings.json"
+    def measurements(self) -> Path:
+        return self.path / "results.json"
 
     @property
     def scratch(self) -> Path:
@@ -68,4 +69,18 @@ class RunFolder:
 
 def host() -> dict[str, str | int]:
     """What this machine is, as far as times depend on it."""
-    return {"machine": platform.machine(), "system": platform.platform(), "cpus": os.cpu_count() or 1}
+    return {
+        "machine": platform.machine(),
+        "cpu": _cpu(),
+        "cpus": os.cpu_count() or 1,
+        "system": platform.platform(),
+    }
+
+
+def _cpu() -> str:
+    """The model of the processor, where the kernel tells it."""
+    try:
+        found = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:
+        return ""
+    return found[1].strip() if found else ""
