@@ -69,8 +69,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     session.config.stash[TIMINGS] = Timings(context | environments.context(environment, run.path))
 
 
-@pytest.hookimpl(trylast=True)  # after the target is off
-def pytest_sessionfinish(session: pytest.Session) -> None:
+@pytest.hookimpl(trylast=True)  # after the target is off and junit.xml is written
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     timings = session.config.stash.get(TIMINGS, None)
     if timings is None:
         return
@@ -79,6 +79,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         strategy.add_times(timings)
     timings.write(run.measurements)
     run.finish()
+    if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        run.record(Path(session.config.option.xmlpath))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -1,4 +1,4 @@
-"""The folder of one run: JUnit XML, measurements, console logs, image.json."""
+"""The folder of one run: JUnit XML, measurements, console logs, image.json; and the history beside it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tzml.errors import TzmlError
+from tzml.results.history import History
+from tzml.results.run import read_run
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,12 @@ class RunFolder:
     def scratch(self) -> Path:
         """Disks that a run writes to; gone afterwards."""
         return self.path / "scratch"
+
+    def record(self, junit: Path) -> None:
+        """Add the run to `<results>/history.jsonl`; JUnit XML may be written elsewhere. Raises TzmlError."""
+        if junit.resolve() != self.junit:
+            shutil.copy(junit, self.junit)
+        History(self.path.with_name("history.jsonl")).add(read_run(self.path).run)
 
     def finish(self) -> None:
         """Remove what is of no use after the run."""

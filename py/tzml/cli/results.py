@@ -6,19 +6,20 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TextIO
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from tzml.report.units import human, percent
+from tzml.report.units import NONE, human, percent
 from tzml.results.export import FORMATS
 from tzml.results.history import History
 from tzml.results.run import Run, RunResults, read_run
 from tzml.results.verdict import BASELINE_MIN, Change, Verdict, baseline_of, verdicts
 
 RUNS = (Path("results/latest"),)
-REGRESSION = 16  # no code of pytest, and none of a failure class of the lab (docs/lab.md)
+REGRESSION = 14  # docs/lab.md has the exit codes of all classes of failure
 
 _run = click.argument("folder", metavar="[RUN]", default=RUNS[0], type=click.Path(path_type=Path))
 _history = click.option(
@@ -69,7 +70,7 @@ def check(folder: Path, history: Path | None, show_all: bool) -> None:
     A figure got worse when it is further from the median of the earlier runs than six times their spread
     (median absolute deviation), and by 5 % (memory: 1 %). Seconds of an emulator are shown, but not judged.
 
-    Exit codes: 0 no regression (or too few runs to tell), 16 regression, 2 wrong input.
+    Exit codes: 0 no regression (or too few runs to tell), 14 regression, 2 wrong input.
     """
     results = read_run(folder)
     known = read_history(history, [results])
@@ -87,7 +88,7 @@ def check(folder: Path, history: Path | None, show_all: bool) -> None:
 @_run
 @click.option("--format", "format_name", type=click.Choice(sorted(FORMATS)), required=True)
 @click.option("-o", "--output", type=click.File("w"), default="-", help="A file (default: standard output).")
-def export(folder: Path, format_name: str, output: click.utils.LazyFile) -> None:
+def export(folder: Path, format_name: str, output: TextIO) -> None:
     """Write RUN for another tool.
 
     For Bencher: `bencher run --adapter json --file FILE`. For github-action-benchmark: tool
@@ -114,10 +115,10 @@ def _table(found: Sequence[Verdict]) -> Table:
     for v in found:
         table.add_row(
             v.series,
-            "–" if v.value is None else human(v.value, v.unit),
-            "–" if v.baseline is None else human(v.baseline, v.unit),
+            NONE if v.value is None else human(v.value, v.unit),
+            NONE if v.baseline is None else human(v.baseline, v.unit),
             percent(v.relative),
-            f"± {human(v.margin, v.unit)}" if v.margin else "–",
+            f"± {human(v.margin, v.unit)}" if v.margin else NONE,
             v.change.value if v.judged else f"{v.change.value} (not judged)",
             style="red" if v.is_regression else "",
         )

@@ -111,7 +111,9 @@ def render(sections: Sequence[Section]) -> str:
 def _plots(results: RunResults) -> Iterable[Plot]:
     run = results.run
     if run.boot_stages():
-        yield Plot(plots.boot(run), "Boot stages: median of all boots; the line goes from the earliest to the latest.")
+        yield Plot(
+            plots.boot(run), "Boot stages: median of all boots; the line goes from the earliest to the latest."
+        )
     if run.models():
         yield Plot(
             plots.inference(run),
@@ -127,7 +129,9 @@ def _plots(results: RunResults) -> Iterable[Plot]:
     if run.xtest.total:
         cases = [(_xtest_name(case), case.seconds) for case in results.cases if case.is_xtest]
         slowest = sorted(cases, key=lambda case: -case[1])[:SLOWEST]
-        yield Plot(plots.xtest(run.xtest, slowest), "xtest, OP-TEE's own test suite: outcomes, and its slowest cases.")
+        yield Plot(
+            plots.xtest(run.xtest, slowest), "xtest, OP-TEE's own test suite: outcomes, and its slowest cases."
+        )
 
 
 def _history_plots(runs: Sequence[Run], found: Sequence[Verdict]) -> Iterable[Plot]:

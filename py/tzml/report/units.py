@@ -7,8 +7,9 @@ from collections.abc import Iterable
 _SCALES = {
     "s": ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")),
     "bytes": ((1024.0 * 1024, "MiB"), (1024.0, "KiB"), (1.0, "bytes")),
-    "ratio": ((1.0, "×"),),
+    "ratio": ((1.0, "×"),),  # noqa: RUF001
 }
+NONE = "–"  # noqa: RUF001 (in place of a figure)
 
 
 def scale_for(values: Iterable[float], unit: str) -> tuple[float, str]:
@@ -27,5 +28,5 @@ def human(value: float, unit: str) -> str:
 
 
 def percent(relative: float | None) -> str:
-    """As in "+3.1 %"; "–" for no figure."""
-    return "–" if relative is None else f"{relative:+.1%}".replace("%", " %")
+    """As in "+3.1 %"; NONE for no figure."""
+    return NONE if relative is None else f"{relative:+.1%}".replace("%", " %")

@@ -42,7 +42,9 @@ def to_github_action_benchmark(run: Run) -> list[dict[str, Any]]:
 
 
 def _extra(run: Run, series: Series) -> str:
-    return f"median of {series.n}, MAD {series.mad:.3g}, p95 {series.p95:.3g}\nimage {run.context.image.sha256[:12]}"
+    return (
+        f"median of {series.n}, MAD {series.mad:.3g}, p95 {series.p95:.3g}\nimage {run.context.image.sha256[:12]}"
+    )
 
 
 FORMATS: dict[str, Callable[[Run], Any]] = {
