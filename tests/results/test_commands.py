@@ -32,7 +32,7 @@ def test_check_tells_a_regression_by_its_exit_code(make_run: MakeRun) -> None:
     assert good.exit_code == 0
     assert good.output == "night20-rpi3, against 12 comparable runs: no regression\n"
     bad = run("results", "check", make_run(21, {"digits/tee/inference": 1.3}).folder)
-    assert bad.exit_code == 16
+    assert bad.exit_code == 14
     assert "1 got worse: digits/tee/inference" in bad.output
     assert "+29.9 %" in bad.output
 

@@ -45,7 +45,7 @@ def test_a_format_of_another_time(tmp_path: Path, make_run: MakeRun) -> None:
     history = History(tmp_path / "history.jsonl")
     history.add(make_run().run)
     history.path.write_text(history.path.read_text().replace('{"format":1', '{"format":7', 1))
-    with pytest.raises(TzmlError, match="history.jsonl:1 has format 7; this tzml knows format 1"):
+    with pytest.raises(TzmlError, match=r"history.jsonl:1 has format 7; this tzml knows format 1"):
         history.runs()
 
 
@@ -68,5 +68,5 @@ def test_runs_that_end_together_are_both_kept(tmp_path: Path, make_run: MakeRun)
 
 def test_no_place_for_it(tmp_path: Path, make_run: MakeRun) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(TzmlError, match="cannot be written: .*; give another --history"):
+    with pytest.raises(TzmlError, match=r"cannot be written: .*; give another --history"):
         History(tmp_path / "file" / "history.jsonl").add(make_run().run)

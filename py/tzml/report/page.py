@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tzml.image import unprotected
 from tzml.report import plots
-from tzml.report.units import human, percent
+from tzml.report.units import NONE, human, percent
 from tzml.results.run import Case, Run, RunResults, Series
 from tzml.results.verdict import BASELINE_MIN, Change, Verdict, baseline_of, verdicts
 
@@ -64,15 +64,15 @@ class Section:
         return "passed" if self.run.tests.passed else "nothing ran"
 
     @property
-    def inferences(self) -> list[tuple[str, str, Series, Case | None]]:
-        """Model, world, its times, and the test of its accuracy."""
+    def inferences(self) -> list[tuple[str, str, Series, str]]:
+        """Model, world, its times, and its accuracy."""
         found = []
         for model in self.run.models():
             for world, (label, _) in plots.WORLDS.items():
                 series = self.run.series.get(f"{model}/{world}/inference")
                 if series:
                     accuracy = self.results.property(model, world, "accuracy")
-                    found.append((model, label, series, f"{float(accuracy):.1%}" if accuracy else "–"))
+                    found.append((model, label, series, f"{float(accuracy):.1%}" if accuracy else NONE))
         return found
 
 
@@ -104,7 +104,7 @@ def render(sections: Sequence[Section]) -> str:
     )
     environment.filters |= {"human": human, "percent": percent}
     return environment.get_template("report.html.jinja").render(
-        sections=sections, baseline_min=BASELINE_MIN, Change=Change
+        sections=sections, baseline_min=BASELINE_MIN, Change=Change, none_text=NONE
     )
 
 
@@ -169,7 +169,7 @@ def _changed_components(before: Run | None, now: Run) -> list[tuple[str, str, st
         return []
     old, new = before.context.image.components, now.context.image.components
     return [
-        (name, old.get(name, "–"), new.get(name, "–"))
+        (name, old.get(name, NONE), new.get(name, NONE))
         for name in sorted(old.keys() | new.keys())
         if old.get(name) != new.get(name)
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -19,7 +20,7 @@ BLUE = WORLDS["tee"][1]
 WIDTH = 8.0  # inches, as matplotlib wants it; the page scales it
 ROW = 0.32
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text: it can be searched, and is small
     "svg.hashsalt": "tzml",  # the same data gives the same file
     "text.parse_math": False,  # a model may be called $x$

@@ -72,7 +72,7 @@ class Context(BaseModel):
         kind = (self.board, f"{image.feed} {image.image} for {image.machine}")
         if not self.qemu:
             return kind
-        return (*kind, f"QEMU {self.qemu}", f"{self.host.machine} {self.host.cpu} × {self.host.cpus}")
+        return (*kind, f"QEMU {self.qemu}", f"{self.host.machine} {self.host.cpu}, {self.host.cpus} CPUs")
 
 
 class Case(BaseModel):
@@ -101,7 +101,8 @@ class Tally(BaseModel):
     @classmethod
     def of(cls, cases: list[Case]) -> Tally:
         """Count outcomes."""
-        return cls(**collections.Counter(case.outcome for case in cases))
+        count = collections.Counter(case.outcome for case in cases)
+        return cls(passed=count["passed"], failed=count["failed"], skipped=count["skipped"])
 
     @property
     def total(self) -> int:

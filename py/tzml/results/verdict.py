@@ -22,7 +22,7 @@ from tzml.results.run import Context, Run, Series
 BASELINE_MIN = 8
 BASELINE_MAX = 30  # a change that was accepted becomes the new normal within half as many runs
 NOISE = 6.0
-SCALE = 1.4826  # MAD × this = standard deviation of Gaussian noise
+SCALE = 1.4826  # times MAD: standard deviation of Gaussian noise
 FLOOR = {"s": 0.05, "ratio": 0.05, "bytes": 0.01}
 
 
