@@ -4,7 +4,7 @@
 #   ci/lab.sh qemu                        what a merge runs
 #   ci/lab.sh qemu --xtest full           more options go to pytest
 #   LG_DEPLOY=… ci/lab.sh rpi3            an image that was built elsewhere
-#   TZML_RESULTS=… ci/lab.sh rpi3         keep runs and history there (default: results/)
+#   TZML_RESULTS=… ci/lab.sh rpi3         keep runs and history there, and a copy of this run in results/
 #
 # Exit code: pytest's (docs/lab.md has the classes of failure); 14 when all passed and something got worse.
 set -eu
@@ -42,5 +42,9 @@ if [ -e "$run/results.json" ] && [ -e "$run/junit.xml" ]; then
 	worse=0
 	$tzml results check "$run" || worse=$?
 	[ $status != 0 ] || status=$worse
+fi
+if [ "$results" != results ]; then # a runner keeps them elsewhere, CI takes them from here
+	mkdir -p results
+	cp -r "$run" "$results/history.jsonl" results/
 fi
 exit $status
