@@ -75,11 +75,11 @@ def test_boards_are_out_of_reach_for_forks() -> None:
 
 def test_boards_are_given_back_however_a_job_ends() -> None:
     [boards] = [job for path in WORKFLOWS for job in jobs(path).values() if "self-hosted" in job["runs-on"]]
-    release = [step for step in boards["steps"] if step.get("run") == "ci/release-place.sh"]
+    release = [step for step in boards["steps"] if "ci/release-places.sh" in step.get("run", "")]
     assert [step["if"] for step in release] == ["always()"]
-    assert any("ci/with-place.sh" in step.get("run", "") for step in boards["steps"])
+    assert any("ci/board.sh" in step.get("run", "") for step in boards["steps"])
     gitlab = yaml.safe_load(GITLAB.read_text())["boards"]
-    assert any("ci/release-place.sh" in line for line in gitlab["after_script"])
+    assert any("ci/release-places.sh" in line for line in gitlab["after_script"])
 
 
 def jobs(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""ci/with-place.sh with a real coordinator and exporter: however a job ends, the board is off and free."""
+"""ci/board.sh with a real coordinator and exporter: however a job ends, the board is off and free."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class PowerSwitch(http.server.BaseHTTPRequestHandler):
 
     is_on = False
 
-    def do_GET(self) -> None:  # noqa: N802 (http.server calls it so)
+    def do_GET(self) -> None:
         if self.path != "/":
             type(self).is_on = self.path == "/1"
         self.send_response(200)
@@ -50,9 +50,7 @@ class Lab:
         self.switch = http.server.HTTPServer(("127.0.0.1", 0), PowerSwitch)
         threading.Thread(target=self.switch.serve_forever, daemon=True).start()
         address = f"127.0.0.1:{get_free_port()}"
-        self.environment = os.environ | {
-            "LG_COORDINATOR": address, "TZML_PLACE_FILE": str(folder / "ci-place"), "LAB_WAIT": str(scaled(30)),
-        }  # fmt: skip
+        self.environment = os.environ | {"LG_COORDINATOR": address}
         exported = folder / "exporter.yaml"
         exported.write_text(
             "pi-1-resources:\n  NetworkPowerPort:\n    model: simplerest\n    index: 0\n"
@@ -83,11 +81,14 @@ class Lab:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def job(self, *arguments: str) -> subprocess.Popen[str]:
-        """A CI job that wants a place."""
-        command = [str(ROOT / "ci/with-place.sh"), *arguments]
-        return subprocess.Popen(command, env=self.environment, text=True, stdout=subprocess.PIPE,
-                                stderr=subprocess.STDOUT)  # fmt: skip
+    def job(self, script: str) -> subprocess.Popen[str]:
+        """A night's job for the board, which runs this shell script."""
+        path = self.folder / "job"
+        path.write_text(f"#!/bin/sh\nPATH={BIN}:$PATH\n{script}\n")
+        path.chmod(0o755)
+        command = [str(ROOT / "ci/board.sh"), "rpi3"]
+        return subprocess.Popen(command, env=self.environment | {"BOARD_JOB": str(path)}, text=True,
+                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
 
     def is_free(self) -> bool:
         """Whether nobody has the place or waits for it, and the board is off."""
@@ -108,26 +109,27 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     found.stop()
 
 
+TAKE = "labgrid-client reserve board=rpi3 && labgrid-client -p pi-1 lock && labgrid-client -p pi-1 power on"
+
+
 @pytest.fixture
 def running(lab: Lab, tmp_path: Path) -> subprocess.Popen[str]:
     """A job that has its board, switched on, and works for long."""
-    power_on = f"{BIN}/labgrid-client -p $LG_PLACE power on"
-    job = lab.job("board=rpi3", "--", "sh", "-c", f"{power_on} && touch {tmp_path}/ready && exec sleep 600")
+    job = lab.job(f"{TAKE} && touch {tmp_path}/ready && exec sleep 600")
     deadline = time.monotonic() + scaled(120)
     while not (tmp_path / "ready").exists():
         assert job.poll() is None, job.communicate()[0]
         assert time.monotonic() < deadline
         time.sleep(0.1)
     assert PowerSwitch.is_on
+    assert not lab.is_free()
     return job
 
 
-def test_a_job_has_the_place_to_itself_and_gives_it_back(lab):
-    report = "echo place $LG_PLACE; labgrid-client -p $LG_PLACE show | grep acquired:; exit 7"
-    job = lab.job("board=rpi3", "--", "sh", "-c", report.replace("labgrid-client", f"{BIN}/labgrid-client"))
+def test_what_a_job_leaves_behind_is_given_back(lab):
+    job = lab.job(f"{TAKE}; exit 7")
     printed = job.communicate(timeout=scaled(120))[0]
-    assert "place pi-1\n" in printed
-    assert f"acquired: {os.uname().nodename}/" in printed
+    assert "ci-rpi3 still holds pi-1" in printed
     assert job.returncode == 7
     assert lab.is_free()
 
@@ -143,21 +145,24 @@ def test_after_a_job_that_was_killed_the_next_one_cleans_up(lab, running):
     running.kill()
     running.wait(timeout=scaled(60))
     assert not lab.is_free()
-    done = subprocess.run([ROOT / "ci/release-place.sh"], env=lab.environment, check=False)
-    assert done.returncode == 0
+    job = lab.job("echo $1; labgrid-client -p pi-1 show | grep acquired")
+    printed = job.communicate(timeout=scaled(120))[0]
+    assert "rpi3-remote\n" in printed
+    assert "acquired: None" in printed
+    assert job.returncode == 0
     assert lab.is_free()
 
 
-def test_no_board_of_that_kind_is_a_failure_of_the_infrastructure(lab):
-    lab.environment["LAB_WAIT"] = "3"
-    job = lab.job("board=unheard-of", "--", "true")
-    printed = job.communicate(timeout=scaled(60))[0]
-    assert job.returncode == 11
-    assert "no place with board=unheard-of could be had within 3 s" in printed
-    assert lab.is_free()
+def test_places_of_people_are_left_alone(lab):
+    lab.client("-p", "pi-1", "lock")
+    try:
+        job = lab.job("true")
+        assert job.wait(timeout=scaled(60)) == 0
+        assert not lab.is_free()
+    finally:
+        lab.client("-p", "pi-1", "unlock")
 
 
-def test_without_a_command_it_says_how_it_is_used(lab):
-    job = lab.job("board=rpi3")
-    assert "ci/with-place.sh board=rpi3 -- " in job.communicate(timeout=scaled(60))[0]
-    assert job.returncode == 2
+def test_without_a_coordinator_it_is_a_failure_of_the_infrastructure(lab, monkeypatch):
+    monkeypatch.setitem(lab.environment, "LG_COORDINATOR", f"127.0.0.1:{get_free_port()}")
+    assert lab.job("true").wait(timeout=scaled(60)) == 11
