@@ -1,8 +1,9 @@
-"""ci/board.sh with a real coordinator and exporter: however a job ends, the board is off and free."""
+"""A shared lab, with a real coordinator and exporter: CI's job for a board, and `tzml lab doctor`."""
 
 from __future__ import annotations
 
 import http.server
+import json
 import os
 import signal
 import subprocess
@@ -166,3 +167,46 @@ def test_places_of_people_are_left_alone(lab):
 def test_without_a_coordinator_it_is_a_failure_of_the_infrastructure(lab, monkeypatch):
     monkeypatch.setitem(lab.environment, "LG_COORDINATOR", f"127.0.0.1:{get_free_port()}")
     assert lab.job("true").wait(timeout=scaled(60)) == 11
+
+
+REMOTE = """
+targets:
+  main:
+    resources:
+      - RemotePlace: {name: ''}
+    drivers: {}
+options:
+  place: {board: BOARD}
+paths: {deploy: nowhere}
+"""
+
+
+def doctor(lab: Lab, board: str) -> dict[str, dict[str, object]]:
+    path = lab.folder / "remote.yaml"
+    path.write_text(REMOTE.replace("BOARD", board))
+    command = [BIN / "tzml", "lab", "doctor", path, "--json"]
+    done = subprocess.run(command, env=lab.environment, capture_output=True, text=True, check=False)
+    return {check["what"]: check for check in json.loads(done.stdout)}
+
+
+def test_doctor_finds_a_place_and_who_has_it(lab):
+    found = doctor(lab, "rpi3")
+    assert found["coordinator"]["ok"]
+    assert found["place board=rpi3"]["ok"]
+    assert found["place pi-1 is free"]["ok"]
+    assert found["place pi-1 has resources"]["ok"]
+    lab.client("-p", "pi-1", "lock")
+    try:
+        held = doctor(lab, "rpi3")["place pi-1 is free"]
+    finally:
+        lab.client("-p", "pi-1", "unlock")
+    assert not held["ok"]
+    assert not held["needed"]  # it will be, some time
+    assert str(held["found"]).startswith("held by ")
+
+
+def test_doctor_knows_that_no_place_fits(lab):
+    found = doctor(lab, "toaster")["place board=toaster"]
+    assert not found["ok"]
+    assert found["found"] == "the coordinator has: pi-1"
+    assert "labgrid-client -p NAME create" in str(found["remedy"])
