@@ -32,9 +32,9 @@ def by_name(checks: Iterator[Check]) -> dict[str, Check]:
 
 
 def test_a_missing_package_comes_with_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    # bootstrap asks dpkg-query: one that knows no package
-    (tmp_path / "dpkg-query").write_text("#!/bin/sh\nexit 1\n")
-    (tmp_path / "dpkg-query").chmod(0o755)
+    for name in ("dpkg-query", "apt-cache"):  # nothing is installed
+        (tmp_path / name).write_text("#!/bin/sh\nexit 1\n")
+        (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     packages = by_name(check_host(tmp_path))["Debian packages"]
     assert not packages.ok
@@ -110,7 +110,8 @@ def test_power_switch_that_does_not_answer() -> None:
     assert model.ok
     assert not switch.ok
     assert "127.0.0.1:9 does not answer" in switch.found
-    model, _ = check_resource("NetworkPowerPort", {"model": "toaster", "host": "localhost"}, {})
+    model, switch = check_resource("NetworkPowerPort", {"model": "toaster", "host": "localhost"}, {})
+    assert switch.ok
     assert (model.ok, model.found) == (False, "unknown to labgrid")
 
 

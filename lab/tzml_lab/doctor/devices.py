@@ -109,6 +109,8 @@ def _power(wanted: Arguments) -> Iterator[Check]:
         socket.getaddrinfo(address.hostname, None)
     except OSError as error:
         yield Check(what, False, f"no such host: {error.strerror}", "correct the address, or the name service")
+    else:
+        yield Check(what, True, "its name is known")
 
 
 def _reachable(what: str, address: str, remedy: str) -> Check:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ EXPLAINED = re.compile(r"^#   (LG_\w+)( = \S+)?: (.+)$", re.MULTILINE)
 
 
 def check_environment(path: Path) -> Iterator[Check]:
-    """Everything an environment file refers to. The file itself is opened by labgrid's reader, nothing is started."""
+    """Look at everything an environment file refers to; nothing of it is started."""
     text = path.read_text()
     missing = list(_missing_variables(text))
     yield from missing
@@ -53,7 +53,7 @@ def check_environment(path: Path) -> Iterator[Check]:
 
 
 def _missing_variables(text: str) -> Iterator[Check]:
-    """Variables that must be set and are not. The file's head explains them; those with ` = default` may be unset."""
+    """Variables that must be set and are not; the file's head explains them, and which have a default."""
     explained = {name: (default, meaning) for name, default, meaning in EXPLAINED.findall(text)}
     used = set(re.findall(r"\$\{?(LG_\w+)", re.sub(r"#.*", "", text)))
     for name in sorted(used - set(os.environ)):
@@ -71,7 +71,7 @@ def _entries(part: Any) -> Iterator[tuple[str, dict[str, Any]]]:
             yield name, {key: value for key, value in (arguments or {}).items() if key != "cls"}
 
 
-def _image(config: Config) -> Iterator[Check]:
+def _image(config: Config) -> Generator[Check, None, Image | None]:
     if "standin" in config.data.get("options", {}):  # has the image of another environment
         return None
     try:
