@@ -104,7 +104,8 @@ class Lab:
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def lab(env: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Runs with the tests of a target, though it needs none: it takes a minute."""
     found = Lab(tmp_path_factory.mktemp("coordinator"))
     yield found
     found.stop()

@@ -51,8 +51,7 @@ def context(board: str = "rpi3", night: int = 0, **changes: Any) -> dict[str, An
     } | changes
 
 
-@pytest.fixture
-def make_run(tmp_path: Path) -> MakeRun:
+def run_maker(results: Path) -> MakeRun:
     """Writes a run's folder and reads it: series (name: factor on SERIES, or None to leave it out), context."""
 
     def make(
@@ -63,7 +62,7 @@ def make_run(tmp_path: Path) -> MakeRun:
             factor = factors.get(name, 1.0)
             if factor is not None:
                 timings.add(name, [sample * factor for sample in samples], unit)
-        folder = tmp_path / "results" / f"night{night}-{timings.context['environment']}"
+        folder = results / f"night{night}-{timings.context['environment']}"
         folder.mkdir(parents=True, exist_ok=True)
         timings.write(folder / "results.json")
         suite = f"<testsuites><testsuite name={quoteattr('pytest')}>{cases}</testsuite></testsuites>"
@@ -73,9 +72,18 @@ def make_run(tmp_path: Path) -> MakeRun:
     return make
 
 
+def twelve_nights(make: MakeRun) -> list[Run]:
+    """On one board, within 1 % of each other."""
+    noise = [0.0, 0.004, -0.006, 0.01, -0.002, 0.003, -0.008, 0.001, 0.006, -0.004, 0.002, -0.001]
+    return [make(night, {name: 1 + part for name in SERIES if not name.endswith("peak")}).run
+            for night, part in enumerate(noise)]  # fmt: skip
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> MakeRun:
+    return run_maker(tmp_path / "results")
+
+
 @pytest.fixture
 def nights(make_run: MakeRun) -> list[Run]:
-    """Twelve nights on one board, within 1 % of each other."""
-    noise = [0.0, 0.004, -0.006, 0.01, -0.002, 0.003, -0.008, 0.001, 0.006, -0.004, 0.002, -0.001]
-    return [make_run(night, {name: 1 + part for name in SERIES if not name.endswith("peak")}).run
-            for night, part in enumerate(noise)]  # fmt: skip
+    return twelve_nights(make_run)

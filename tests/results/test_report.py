@@ -9,8 +9,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from results.conftest import CASES, FAILED, MakeRun
-from tzml.report.page import render, section_of
+from results.conftest import CASES, FAILED, MakeRun, run_maker, twelve_nights
+from tzml.report.page import Section, render, section_of
 from tzml.report.units import human
 from tzml.results.run import Run, RunResults
 
@@ -19,8 +19,16 @@ def page_of(*runs: RunResults, history: list[Run] | None = None) -> str:
     return render([section_of(run, history or []) for run in runs])
 
 
-def test_the_page_needs_nothing_else(make_run: MakeRun, nights: list[Run]) -> None:
-    page = page_of(make_run(20), history=nights)
+@pytest.fixture(scope="module")
+def tonight(tmp_path_factory: pytest.TempPathFactory) -> Section:
+    """A run after twelve others: two things changed."""
+    make = run_maker(tmp_path_factory.mktemp("results"))
+    changes = {"digits/tee/inference": 1.3, "boot/login": 0.5}
+    return section_of(make(20, changes), twelve_nights(make))
+
+
+def test_the_page_needs_nothing_else(tonight: Section) -> None:
+    page = render([tonight])
     assert "<script" not in page
     assert "default-src 'none'" in page
     references = re.findall(r"""(?:src|href)=["']([^"']*)""", page) + re.findall(r"url\(([^)]*)\)", page)
@@ -28,19 +36,18 @@ def test_the_page_needs_nothing_else(make_run: MakeRun, nights: list[Run]) -> No
     assert all(reference.startswith("#") for reference in references), references
 
 
-def test_every_plot_is_an_image_with_a_caption(make_run: MakeRun, nights: list[Run]) -> None:
-    section = section_of(make_run(20), nights)
-    captions = [plot.caption for plot in section.plots]
+def test_every_plot_is_an_image_with_a_caption(tonight: Section) -> None:
+    captions = [plot.caption for plot in tonight.plots]
     assert [caption.split(":")[0] for caption in captions] == [
         "Boot stages", "Inference times", "TEE overhead", "Peak secure memory",
         "xtest, OP-TEE's own test suite",
     ]  # fmt: skip
-    history = [plot.caption.split(" ")[0] for plot in section.history]
+    history = [plot.caption.split(" ")[0] for plot in tonight.history]
     assert history == [
         "digits/ree/inference", "digits/tee/inference", "digits/tee-to-ree", "digits/secure-peak", "boot/login",
         "xtest/part", "xtest",
     ]  # fmt: skip
-    for plot in section.plots + section.history:
+    for plot in tonight.plots + tonight.history:
         assert ElementTree.fromstring(plot.svg).tag.endswith("svg")
 
 
@@ -56,8 +63,8 @@ def test_plots_show_the_figures(make_run: MakeRun) -> None:
     assert ">regression_1001</text>" in xtest
 
 
-def test_a_regression_is_on_top(make_run: MakeRun, nights: list[Run]) -> None:
-    page = page_of(make_run(20, {"digits/tee/inference": 1.3, "boot/login": 0.5}), history=nights)
+def test_a_regression_is_on_top(tonight: Section) -> None:
+    page = render([tonight])
     assert '<td class="status-regression">regression</td>' in page
     changes = page[page.index("<h3>Changes</h3>") : page.index("<h3>This run</h3>")]
     assert re.findall(r"<tr[^>]*>\s*<td>(.*?)</td>", changes) == ["digits/tee/inference", "boot/login"]
@@ -77,8 +84,8 @@ def test_the_raspberry_pi_keeps_no_secrets_and_the_page_says_so(make_run: MakeRu
     assert warning not in page_of(make_run(image=image))
 
 
-def test_it_says_what_changed_in_the_image(make_run: MakeRun, nights: list[Run]) -> None:
-    assert "linux 6.12.11 → 6.12.20" in page_of(make_run(20), history=nights)
+def test_it_says_what_changed_in_the_image(tonight: Section) -> None:
+    assert "linux 6.12.11 → 6.12.20" in render([tonight])
 
 
 def test_names_from_the_target_stay_text(make_run: MakeRun) -> None:
@@ -107,13 +114,13 @@ def test_figures_have_three_digits(value: float, unit: str, text: str) -> None:
     assert human(value, unit) == text
 
 
-def test_a_browser_lays_the_page_out(make_run: MakeRun, nights: list[Run], tmp_path: Path) -> None:
+def test_a_browser_lays_the_page_out(tonight: Section, make_run: MakeRun, tmp_path: Path) -> None:
     """No figure is wider than the page, empty, or cut off; nothing is refused by the page's own policy."""
     browser = next(filter(None, map(shutil.which, ("chromium-headless-shell", "chromium"))), None)
     if not browser:
         pytest.skip("needs Chromium: apt-get install chromium-headless-shell")
     page = tmp_path / "report.html"
-    page.write_text(page_of(make_run(20), make_run(21, board="hikey", cases=CASES + FAILED), history=nights))
+    page.write_text(render([tonight, section_of(make_run(board="hikey", cases=CASES + FAILED), [])]))
     # the page has no scripts: look at it from a frame's parent
     (tmp_path / "look.html").write_text("""<iframe src="report.html" width=1000 height=800></iframe><pre></pre>
         <script>onload = () => {
