@@ -3,6 +3,7 @@
 #   make demo       from a fresh Debian to a network that answers inside OP-TEE, with a table of results
 #   make test       all tests: host, image build, QEMU (half an hour to an hour the first time)
 #   make check      the tests that need neither image nor QEMU (about a minute)
+#   make test-frontends  the tests that need PyTorch and TensorFlow, in an environment of their own (4 GB)
 #   make test-full  make test, with all of OP-TEE's regression suite (20 minutes more)
 #   make image      only the image: kas build kas/qemu.yml
 #   make boot       boot the image, console on this terminal (Ctrl-A X leaves)
@@ -46,7 +47,12 @@ test: check image
 test-full: LAB_OPTIONS = --xtest full
 test-full: test
 
+test-frontends: setup
+	@mkdir -p $(LOGS)
+	@echo "== tests with PyTorch and TensorFlow (log: $(LOGS)/frontends.log)"
+	@tools/test-frontends 2>&1 | tee $(LOGS)/frontends.log
+
 clean:
 	rm -rf build results .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: boot check clean demo help image setup test test-full
+.PHONY: boot check clean demo help image setup test test-frontends test-full

@@ -1,1 +1,8 @@
-"""The networks tzml is tested with; each folder has its training script, its ONNX file and its data."""
+"""The networks tzml is tested with: a module each, with its `MODEL`; `models()` has all of them.
+
+`python -m tzml_zoo.NAME` writes a network's ONNX file and says where; so does `tzml zoo export NAME`.
+"""
+
+from .zoo import ZooModel, models
+
+__all__ = ["ZooModel", "models"]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from small_models import DATA, Array, CompileAndRun
 
 ROOT = Path(__file__).parent.parent
 BUILD = ROOT / "build" / "tests"
@@ -19,6 +22,11 @@ def make(folder: str, *arguments: str) -> None:
     """Run make in a folder of the repository; what it says is the failure's text."""
     result = subprocess.run(["make", "-C", ROOT / folder, *arguments], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+def tzml(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run the command `tzml`."""
+    return subprocess.run([sys.executable, "-m", "tzml", *arguments], capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="session")
@@ -59,3 +67,26 @@ def digits_for_host(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("models") / "digits.tzm"
     compile_model(ONNX, CompileOptions("host")).write(path)
     return path
+
+
+@pytest.fixture
+def compile_and_run(tmp_path: Path, libtzml: Path) -> CompileAndRun:
+    """Compile a file for this host, with input shapes by name, and run it on each of some samples."""
+
+    def run(path: Path, samples: Array, **shapes: tuple[int, ...]) -> Array:
+        from tzml.client import World, open_model
+        from tzml.compiler import CompileOptions, InputSpec, compile_model
+
+        inputs = {name: InputSpec(shape) for name, shape in shapes.items()}
+        compile_model(path, CompileOptions("host", inputs=inputs)).write(tmp_path / "out.tzm")
+        with open_model(tmp_path / "out.tzm", World.ree) as model:
+            return np.stack([model.run(x).outputs[model.outputs[0].name] for x in samples])
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def answers() -> dict[str, Array]:
+    """What the frameworks answer that wrote the models in `data` (tests/frontends/make_fixtures.py)."""
+    with np.load(DATA / "answers.npz") as file:
+        return dict(file)

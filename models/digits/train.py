@@ -16,7 +16,7 @@ import onnx
 import torch
 from torch import nn
 
-from tzml_zoo.digits import ONNX, SEED, held_out_digits, training_digits
+from . import ONNX, SEED, held_out_digits, training_digits
 
 EPOCHS = 60
 BATCH = 64

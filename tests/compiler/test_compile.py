@@ -18,7 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tzml.bundle import Bundle, Target
 from tzml.client import World, open_model
-from tzml.compiler import CompileOptions, compile_model
+from tzml.compiler import CompileOptions, InputSpec, compile_model
 from tzml.compiler.errors import CompileError
 from tzml.compiler.library import library_uuid
 from tzml.errors import TzmlError
@@ -125,10 +125,10 @@ def model(*nodes: onnx.NodeProto, shape: tuple[int | str, ...] = (1, 8), **const
     return made.SerializeToString()
 
 
-def compile_bytes(folder: Path, data: bytes, **options: dict[str, tuple[int, ...]]) -> Bundle:
+def compile_bytes(folder: Path, data: bytes, **shapes: tuple[int, ...]) -> Bundle:
     path = folder / "model.onnx"
     path.write_bytes(data)
-    return compile_model(path, CompileOptions("host", **options))  # type: ignore[arg-type]
+    return compile_model(path, CompileOptions("host", inputs={n: InputSpec(s) for n, s in shapes.items()}))
 
 
 @pytest.mark.parametrize("op", ["Exp", "Log", "Tanh", "Erf", "Sigmoid", "Softmax", "Sqrt", "Floor", "Gelu"])
@@ -146,29 +146,32 @@ def test_open_dimensions_are_fixed_by_the_user(tmp_path: Path, libtzml: Path) ->
     data = model(helper.make_node("Relu", ["x"], ["y"]), shape=("batch", 4))
     with pytest.raises(CompileError, match=r"input x has open dimensions: \['batch', 4\]; give --input x=1x4"):
         compile_bytes(tmp_path, data)
-    bundle = compile_bytes(tmp_path, data, shapes={"x": (2, 4)})
+    bundle = compile_bytes(tmp_path, data, x=(2, 4))
     assert bundle.plan.inputs[0].shape == (2, 4)
     with pytest.raises(CompileError, match=r"not \[2, 5\]"):
-        compile_bytes(tmp_path, data, shapes={"x": (2, 5)})
+        compile_bytes(tmp_path, data, x=(2, 5))
     with pytest.raises(CompileError, match="the model has no input z; it has x"):
-        compile_bytes(tmp_path, data, shapes={"x": (2, 4), "z": (1,)})
+        compile_bytes(tmp_path, data, x=(2, 4), z=(1,))
 
 
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "is not a valid ONNX file|graph is empty"),
-        (b"not a model at all", "is not a valid ONNX file"),
+        (b"", "model.onnx is empty; give the file of a trained model"),
+        (b"not a model at all", "is no model file that tzml knows"),
         (ONNX.read_bytes()[:1000], "is not a valid ONNX file"),
         (model(helper.make_node("Relu", ["nothing"], ["y"])), "is not a valid ONNX file"),
         (model(helper.make_node("Tan", ["x"], ["y"])), "the kernels call cosf, sinf, which the TEE does not have"),
-        (model(helper.make_node("StringNormalizer", ["x"], ["y"])), "TVM cannot import|not a valid ONNX"),
+        (
+            model(helper.make_node("StringNormalizer", ["x"], ["y"])),
+            r"no support for the operator StringNormalizer \(layer y\); do text processing outside",
+        ),
         (model(helper.make_node("Identity", ["x"], ["y"])), "nothing is left to compute"),
         (
             model(
-                helper.make_node("Cast", ["x"], ["i"], to=TensorProto.INT32),
-                helper.make_node("Gather", ["table", "i"], ["y"]),
-                table=[1, 2, 3],
+                helper.make_node("Cast", ["x"], ["i"], to=TensorProto.INT64),
+                helper.make_node("GatherElements", ["table", "i"], ["y"], axis=1),
+                table=[[1, 2, 3]],
             ),
             "indexes by its data",
         ),

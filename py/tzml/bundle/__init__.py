@@ -1,6 +1,6 @@
 """The bundle (.tzm): one file that holds a compiled model. docs/bundle.md is the specification."""
 
-from tzml.bundle.file import Bundle, Section, SectionType, Target, decode, read
+from tzml.bundle.file import Bundle, Section, SectionType, Target, decode, read, read_section
 from tzml.bundle.format import BundleError
 from tzml.bundle.plan import Access, Argument, Call, Chunk, DType, Plan, Region, Tensor
 
@@ -20,4 +20,5 @@ __all__ = [
     "Tensor",
     "decode",
     "read",
+    "read_section",
 ]

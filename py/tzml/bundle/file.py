@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
+import mmap
 import struct
 import uuid
 from dataclasses import dataclass
@@ -166,13 +167,29 @@ def decode(data: bytes) -> Bundle:
     )
 
 
+def read_section(path: Path, kind: SectionType) -> bytes:
+    """The content of one section, b"" if there is none; the others, which may be large, are not read.
+
+    Raises BundleError, or TzmlError if the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            fields, header_size = _decode_header(data)
+            for entry in _decode_table(data, fields[3], header_size, fields[5]):
+                if entry.type == kind:
+                    return _content(data, entry).data
+    except (OSError, ValueError) as error:
+        raise TzmlError(f"cannot read {path}: {error}", "check the path") from error
+    return b""
+
+
 def _pages(*sizes: int) -> int:
     return sum(-(-size // _PAGE) * _PAGE for size in sizes)
 
 
-def _decode_header(data: bytes) -> tuple[tuple[Any, ...], int]:
+def _decode_header(data: bytes | mmap.mmap) -> tuple[tuple[Any, ...], int]:
     """The header's fields and the size of header and section table, checked."""
-    require(data.startswith(MAGIC), "NOT_A_BUNDLE", "the file does not begin as a bundle does")
+    require(data[: len(MAGIC)] == MAGIC, "NOT_A_BUNDLE", "the file does not begin as a bundle does")
     require(len(data) >= _HEADER.size, "TRUNCATED", f"only {len(data)} bytes")
     fields = _HEADER.unpack_from(data)
     _, version, header_size, count, protection, bundle_size, *_ = fields
@@ -197,31 +214,51 @@ def _decode_header(data: bytes) -> tuple[tuple[Any, ...], int]:
     return fields, header_size
 
 
+@dataclass(frozen=True)
+class _Entry:
+    """An entry of the section table."""
+
+    type: SectionType
+    index: int
+    offset: int
+    size: int
+    tag: bytes
+
+
 def _decode_sections(data: bytes, count: int, header_size: int, bundle_size: int) -> list[Section]:
-    sections: list[Section] = []
-    tags: list[bytes] = []
+    return [_content(data, entry) for entry in _decode_table(data, count, header_size, bundle_size)]
+
+
+def _decode_table(data: bytes | mmap.mmap, count: int, header_size: int, bundle_size: int) -> list[_Entry]:
+    entries: list[_Entry] = []
     end = header_size
     for i in range(count):
         entry = f"entry {i} of the section table"
         kind, index, offset, size, reserved0, nonce, reserved1, tag = _SECTION.unpack_from(
             data, _HEADER.size + i * _SECTION.size
         )
-        in_order = _follows(kind, index, sections[-1] if sections else None)
+        in_order = _follows(kind, index, entries[-1] if entries else None)
         in_file = size > 0 and offset == align(end) and offset + size <= bundle_size
         unused = reserved0 == 0 and not any(nonce + reserved1)
         require(in_order and in_file and unused, "SECTION_TABLE", entry)
         require(size <= SectionType(kind).limit, "LIMIT", f"{entry} has {size} bytes")
-        sections.append(Section(SectionType(kind), data[offset : offset + size], index))
-        tags.append(tag)
+        entries.append(_Entry(SectionType(kind), index, offset, size, tag))
         end = offset + size
     require(count > 0 and end == bundle_size, "SECTION_TABLE", "the sections do not fill the bundle")
-    for section, tag in zip(sections, tags, strict=True):
-        name = f"{section.type.name} {section.index}"
-        require(section.tag == tag, "SECTION_DIGEST", f"section {name} does not match its digest")
-    return sections
+    return entries
 
 
-def _follows(kind: int, index: int, previous: Section | None) -> bool:
+def _content(data: bytes | mmap.mmap, entry: _Entry) -> Section:
+    section = Section(entry.type, data[entry.offset : entry.offset + entry.size], entry.index)
+    require(
+        section.tag == entry.tag,
+        "SECTION_DIGEST",
+        f"section {entry.type.name} {entry.index} does not match its digest",
+    )
+    return section
+
+
+def _follows(kind: int, index: int, previous: _Entry | None) -> bool:
     """Sections are sorted by type, then index; each type but weights comes once."""
     if previous is None:
         return kind == SectionType.plan and index == 0

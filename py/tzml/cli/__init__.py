@@ -21,6 +21,7 @@ COMMANDS = {
     "report": "Write an HTML page about runs of the lab.",
     "results": "History of runs, verdicts, other tools' formats.",
     "run": "Run a bundle on this device.",
+    "zoo": "List and export the networks that tzml is tested with.",
 }
 
 

@@ -7,29 +7,24 @@ from pathlib import Path
 
 import click
 
-from tzml.compiler import TARGETS, CompileOptions, compile_model
+from tzml.cli.options import parse_size
+from tzml.compiler import TARGETS, CompileOptions, InputSpec, compile_model
+from tzml.compiler.describe import read_labels_file, read_preprocess_file
 from tzml.signing import load_signing_key
 
 
-def _parse_shape(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
-    shapes = {}
+def _parse_inputs(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, InputSpec]:
+    inputs = {}
     for value in values:
-        match = re.fullmatch(r"(.+)=([1-9]\d*(?:x[1-9]\d*)*)", value)
+        match = re.fullmatch(r"(.+)=([1-9]\d*(?:x[1-9]\d*)*)(?::([a-z0-9]+))?", value)
         if not match:
-            raise click.BadParameter(f"{value!r} is not NAME=SHAPE, as in image=1x3x224x224")
-        shapes[match[1]] = tuple(map(int, match[2].split("x")))
-    return shapes
-
-
-def _parse_size(_: click.Context, __: click.Parameter, value: str) -> int:
-    match = re.fullmatch(r"([1-9]\d*)([KM]?)", value)
-    if not match:
-        raise click.BadParameter(f"{value!r} is not a number of bytes, as in 8M, 512K or 8388608")
-    return int(match[1]) << {"": 0, "K": 10, "M": 20}[match[2]]
+            raise click.BadParameter(f"{value!r} is not NAME=SHAPE[:DTYPE], as in image=1x3x224x224:float32")
+        inputs[match[1]] = InputSpec(tuple(map(int, match[2].split("x"))), match[3] or "")
+    return inputs
 
 
 @click.command("compile")
-@click.argument("model", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("model", type=click.Path(exists=True, path_type=Path))
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Default: MODEL.tzm.")
 @click.option("--target", type=click.Choice(sorted(TARGETS)), required=True, help="The device.")
 @click.option(
@@ -38,9 +33,13 @@ def _parse_size(_: click.Context, __: click.Parameter, value: str) -> int:
     help="RSA private key (PEM) that the device's image was built with; "
     "without it, the bundle runs in the normal world only.",
 )
-@click.option("--input", "shapes", metavar="NAME=SHAPE", multiple=True, callback=_parse_shape,
+@click.option("--input", "inputs", metavar="NAME=SHAPE[:DTYPE]", multiple=True, callback=_parse_inputs,
               help="Shape of an input that the model leaves open, as in image=1x3x224x224.")  # fmt: skip
-@click.option("--secure-memory", default="8M", show_default=True, callback=_parse_size, metavar="SIZE",
+@click.option("--preprocess", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="YAML or JSON file: how an image becomes the input (docs/models.md).")  # fmt: skip
+@click.option("--labels", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="Text file with the name of each of the output's values, one a line.")  # fmt: skip
+@click.option("--secure-memory", default="8M", show_default=True, callback=parse_size, metavar="SIZE",
               help="Secure memory that the model may take, in bytes or with K or M; "
               "weights that do not fit are streamed in each inference.")  # fmt: skip
 @click.option("--name", default="", help="The model's name. Default: the file's, without its ending.")
@@ -50,22 +49,35 @@ def command(
     output: Path | None,
     target: str,
     sign_key: Path | None,
-    shapes: dict[str, tuple[int, ...]],
+    inputs: dict[str, InputSpec],
+    preprocess: Path | None,
+    labels: Path | None,
     secure_memory: int,
     name: str,
     model_version: int,
 ) -> None:
-    """Compile the trained network in the ONNX file MODEL into a bundle (.tzm)."""
+    """Compile the trained network MODEL into a bundle (.tzm).
+
+    MODEL is a file of PyTorch (.pt2), ONNX, TFLite, Keras (.keras) or TensorFlow (frozen .pb), or the folder
+    of a TensorFlow SavedModel. Its content tells which.
+    """
     options = CompileOptions(
         target=target,
         signing_key=load_signing_key(sign_key) if sign_key else None,
-        shapes=shapes,
+        inputs=inputs,
+        preprocess=read_preprocess_file(preprocess) if preprocess else {},
+        labels=read_labels_file(labels) if labels else (),
         secure_memory=secure_memory,
         name=name,
         model_version=model_version,
     )
     path = output or model.with_suffix(".tzm")
-    bundle = compile_model(model, options, lambda step: click.echo(f"{step} {model.name}", err=True))
+    bundle = compile_model(
+        model,
+        options,
+        progress=lambda step: click.echo(f"{step} {model.name}", err=True),
+        warn=lambda what: click.echo(f"tzml: warning: {model}: {what}", err=True),
+    )
     bundle.write(path)
     plan = bundle.plan
     worlds = "both worlds" if bundle.kernels_tee else "the normal world only"

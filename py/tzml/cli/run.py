@@ -12,8 +12,11 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
+from tzml.bundle import SectionType, read_section
 from tzml.client import Model, World, open_model
+from tzml.client.image import dequantize, load_image, quantize, top
 from tzml.errors import TzmlError
+from tzml.metadata import Metadata, read_metadata
 
 Array = NDArray[Any]
 
@@ -46,7 +49,8 @@ def spread(samples: list[float]) -> dict[str, float]:
 
 @click.command("run")
 @click.argument("bundle", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--input", "inputs", multiple=True, required=True, metavar="[NAME=]FILE.npy",
+@click.argument("files", nargs=-1, metavar="[IMAGE]...", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--input", "inputs", multiple=True, metavar="[NAME=]FILE.npy",
               help="An input; NAME is needed when the model has several. "
               "With one input, several samples may be stacked along the first axis.")  # fmt: skip
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path),
@@ -54,18 +58,30 @@ def spread(samples: list[float]) -> dict[str, float]:
 @click.option("--world", type=click.Choice([w.name for w in World]), default="tee", show_default=True,
               help="tee: the secure world; ree: this process.")  # fmt: skip
 @click.option("--repeat", type=click.IntRange(1), default=1, show_default=True, help="Run so many times.")
+@click.option("--top", "count", type=click.IntRange(1), default=5, show_default=True,
+              help="How many names to show, where the outputs have names.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Outputs, times and memory as JSON, for scripts.")
 def command(
-    bundle: Path, inputs: tuple[str, ...], output: Path | None, world: str, repeat: int, as_json: bool
+    bundle: Path,
+    files: tuple[Path, ...],
+    inputs: tuple[str, ...],
+    output: Path | None,
+    world: str,
+    repeat: int,
+    count: int,
+    as_json: bool,
 ) -> None:
-    """Run the model in BUNDLE on this device.
+    """Run the model in BUNDLE on this device: on each IMAGE, or on arrays.
 
     Times are wall seconds of one inference, from handing over the input to having the output.
     """
+    if bool(files) == bool(inputs):
+        raise TzmlError("there must be images or --input, and not both", "give tzml run MODEL.tzm IMAGE.jpg")
     with open_model(bundle, World[world]) as model:
-        named = _named_inputs(model, inputs)
-        first = model.inputs[0].name
-        samples = [named | {first: part} for part in batch(model, named[first])]
+        metadata = read_metadata(
+            read_section(bundle, SectionType.metadata), {info.name: info.shape for info in model.inputs}
+        )
+        samples = _images(model, metadata, files) if files else _arrays(model, inputs)
         answers = [model.run(sample) for _ in range(repeat) for sample in samples]
         memory = model.memory()
         names = [info.name for info in model.outputs]
@@ -73,6 +89,10 @@ def command(
     seconds = [answer.seconds for answer in answers]
     last = answers[-len(samples) :]
     outputs = {name: np.concatenate([answer.outputs[name] for answer in last]) for name in names}
+    best = {
+        name: [top(dequantize(a.outputs[name], metadata.quantization.get(name)), labels, count) for a in last]
+        for name, labels in metadata.labels.items()
+    }
     if output:
         np.save(output, outputs[names[0]])
     if as_json:
@@ -80,13 +100,17 @@ def command(
             "bundle": str(bundle),
             "world": world,
             "outputs": {name: array.tolist() for name, array in outputs.items()},
+            "top": best,
             "seconds": {**spread(seconds), "samples": seconds},
             "memory": asdict(memory) | {"secure_peak": memory.secure_peak},
         }
         click.echo(json.dumps(report))
         return
     for name, array in outputs.items():
-        click.echo(f"{name}:\n{np.array2string(array, precision=4, suppress_small=True, threshold=100)}")
+        if name in best:
+            _show_names(best[name], files)
+        else:
+            click.echo(f"{name}:\n{np.array2string(array, precision=4, suppress_small=True, threshold=100)}")
     times = spread(seconds)
     click.echo(f"{len(seconds)} inferences in the {world.upper()}: median {times['median'] * 1e3:.3f} ms, "
                f"MAD {times['mad'] * 1e3:.3f} ms")  # fmt: skip
@@ -94,7 +118,30 @@ def command(
     click.echo(f"bytes of arena {memory.arena:,}, weights {memory.weights:,}{secure}")
 
 
-def _named_inputs(model: Model, inputs: tuple[str, ...]) -> dict[str, Array]:
+def _show_names(best: list[list[tuple[str, float]]], files: tuple[Path, ...]) -> None:
+    for i, rows in enumerate(best):
+        click.echo(f"{files[i].name if files else f'sample {i}'}:")
+        for label, probability in rows:
+            click.echo(f"  {probability:7.2%}  {label}")
+
+
+def _images(model: Model, metadata: Metadata, files: tuple[Path, ...]) -> list[dict[str, Array]]:
+    """Each image as the model's input."""
+    if len(model.inputs) != 1:
+        raise TzmlError("the model has several inputs; images are for one", "give --input NAME=FILE.npy for each")
+    (info,) = model.inputs
+    if info.name not in metadata.images:
+        raise TzmlError(
+            f"the bundle does not say how an image becomes the input {info}",
+            "compile the model with --preprocess, or give --input FILE.npy",
+        )
+    quantization = metadata.quantization.get(info.name)
+    images = [load_image(file, metadata.images[info.name]) for file in files]
+    return [{info.name: quantize(image, info.dtype, quantization)} for image in images]
+
+
+def _arrays(model: Model, inputs: tuple[str, ...]) -> list[dict[str, Array]]:
+    """The samples that `--input` gives."""
     named = {}
     for value in inputs:
         name, equals, file = value.partition("=")
@@ -104,4 +151,5 @@ def _named_inputs(model: Model, inputs: tuple[str, ...]) -> dict[str, Array]:
     missing = [str(info) for info in model.inputs if info.name not in named]
     if missing:
         raise TzmlError(f"no array was given for {', '.join(missing)}", "give --input NAME=FILE.npy for each")
-    return named
+    first = model.inputs[0].name
+    return [named | {first: part} for part in batch(model, named[first])]

@@ -1,6 +1,7 @@
 """From a model file to a bundle. Every call of TVM is in this package (it is pinned and moves fast)."""
 
 from tzml.compiler.compile import CompileOptions, compile_model
+from tzml.compiler.frontends import InputSpec
 from tzml.compiler.targets import TARGETS
 
-__all__ = ["TARGETS", "CompileOptions", "compile_model"]
+__all__ = ["TARGETS", "CompileOptions", "InputSpec", "compile_model"]

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib import metadata
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from tzml.bundle import Bundle, Plan, Tensor
 from tzml.bundle import Call as PlanCall
+from tzml.compiler.describe import match_labels, match_preprocessing, source_digest
 from tzml.compiler.errors import CompileError
-from tzml.compiler.frontends import import_onnx
+from tzml.compiler.frontends import InputSpec, import_file, reason
 from tzml.compiler.graph import Graph, Port
 from tzml.compiler.library import build_libraries
-from tzml.compiler.lower import lower
+from tzml.compiler.lower import Imported, lower
 from tzml.compiler.memory import CHUNK_SIZE, Layout, lay_out
 from tzml.compiler.targets import TARGETS
+from tzml.metadata import Metadata
 from tzml.signing import SigningKey, sign_library
 
 PAGE = 4096
@@ -27,32 +29,45 @@ DEFAULT_SECURE_MEMORY = 8 << 20
 
 @dataclass(frozen=True)
 class CompileOptions:
-    """How to compile. `target` is a name in TARGETS; `shapes` fix inputs that the file leaves open.
+    """How to compile. `target` is a name in TARGETS; `inputs` fix inputs that the file leaves open.
 
     `secure_memory` is how many bytes the TA may map for the model; weights that do not fit are
     loaded anew in each inference. The TEE loads only libraries that are signed with the key its
-    image was built with; without `signing_key` a bundle runs in the normal world only.
+    image was built with; without `signing_key` a bundle runs in the normal world only. `preprocess`
+    (docs/models.md) and `labels` travel in the bundle.
     """
 
     target: str
     signing_key: SigningKey | None = None
-    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    inputs: Mapping[str, InputSpec] = field(default_factory=dict)
+    preprocess: Mapping[str, Any] = field(default_factory=dict)
+    labels: Sequence[str] = ()
     secure_memory: int = DEFAULT_SECURE_MEMORY
     name: str = ""
     model_version: int = 1
 
 
-def compile_model(path: Path, options: CompileOptions, progress: Callable[[str], None] = lambda _: None) -> Bundle:
-    """Compile the model in `path`; `progress` is told the name of each step. Raises CompileError."""
+Tell = Callable[[str], None]
+
+
+def compile_model(
+    path: Path, options: CompileOptions, progress: Tell = lambda _: None, warn: Tell = lambda _: None
+) -> Bundle:
+    """Compile the model in `path`, of any format that tzml.compiler.frontends knows.
+
+    `progress` is told the name of each step, `warn` what may be wrong with a model that can be compiled.
+    Raises CompileError, or TzmlError for preprocessing and labels that do not fit.
+    """
     target = TARGETS[options.target]
     name = options.name or path.stem
     progress("importing")
-    imported = import_onnx(path, options.shapes)
+    imported = import_file(path, options.inputs, warn)
     progress("compiling")
-    graph = lower(imported, target.tvm)
+    graph = _lower(path, imported, target.tvm)
     if not graph.calls:
         raise CompileError(f"{path}: nothing is left to compute once constants are folded")
     progress("linking")
+    metadata = _metadata(name, path, graph, imported, options)
     libraries = build_libraries(graph, target)
     kernels_tee = b""
     if options.signing_key and target.has_tee:
@@ -67,7 +82,7 @@ def compile_model(path: Path, options: CompileOptions, progress: Callable[[str],
         chunks=layout.contents,
         kernels_tee=kernels_tee,
         kernels_ree=libraries.ree,
-        metadata=_metadata(name, path, graph),
+        metadata=metadata,
     )
     return _fit(bundle, graph, options.secure_memory)
 
@@ -112,12 +127,29 @@ def make_plan(graph: Graph, layout: Layout, kernels_digest: bytes) -> Plan:
     )
 
 
-def _metadata(name: str, path: Path, graph: Graph) -> bytes:
-    """What people may want to know of a bundle. Nothing that changes from run to run."""
-    about = {
-        "name": name,
-        "source": {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()},
-        "compiler": {package: metadata.version(package) for package in ("tzml", "apache-tvm")},
-        "kernels": [kernel.symbol for kernel in graph.kernels],
-    }
-    return json.dumps(about, indent=1).encode()
+def _lower(path: Path, imported: Imported, target: dict[str, str]) -> Graph:
+    try:
+        return lower(imported, target)
+    except CompileError:
+        raise
+    except Exception as error:  # TVM raises many kinds
+        raise CompileError(f"TVM cannot compile {path.name}: {reason(error)}") from error
+
+
+def _metadata(name: str, path: Path, graph: Graph, imported: Imported, options: CompileOptions) -> bytes:
+    """The metadata section (docs/bundle.md). Nothing in it changes from run to run."""
+    about = Metadata(
+        images=match_preprocessing(options.preprocess, graph.inputs),
+        labels=match_labels(options.labels, graph.outputs),
+        quantization=imported.quantization,
+    )
+    return json.dumps(
+        {
+            "name": name,
+            "source": {"file": path.name, "sha256": source_digest(path)},
+            "compiler": {package: version(package) for package in ("tzml", "apache-tvm")},
+            "kernels": [kernel.symbol for kernel in graph.kernels],
+            **about.as_json(),
+        },
+        indent=1,
+    ).encode()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from tzml.bundle import Access, DType
 from tzml.compiler.errors import CompileError
 from tzml.compiler.graph import Buffer, Call, Graph, Kernel, Port
 from tzml.compiler.indices import check_indices
+from tzml.preprocess import Quantization
 
 # A local buffer from this size on becomes an argument; smaller ones stay on the stack (bytes).
 STACK_LIMIT = 1024
@@ -29,11 +30,15 @@ PREFIX = "tzml_k_"
 
 @dataclass(frozen=True)
 class Imported:
-    """What a frontend makes of a model file: a Relax module whose `main` has static shapes."""
+    """What a frontend makes of a model file: a Relax module whose `main` has static shapes.
+
+    `quantization` has, by name, the inputs and outputs whose integers stand for real numbers.
+    """
 
     module: Any  # tvm.IRModule
     input_names: tuple[str, ...]
     output_names: tuple[str, ...]
+    quantization: dict[str, Quantization] = field(default_factory=dict)
 
 
 def lower(imported: Imported, target: dict[str, str]) -> Graph:

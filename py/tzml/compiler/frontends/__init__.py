@@ -1,5 +1,46 @@
-"""One function for each model format: file in, Relax module out."""
+"""One module and function for each model format: file in, Relax module out."""
 
-from tzml.compiler.frontends.onnx import import_onnx
+from __future__ import annotations
 
-__all__ = ["import_onnx"]
+import importlib
+from pathlib import Path
+
+from tzml.compiler.errors import CompileError
+from tzml.compiler.frontends.checks import Warn
+from tzml.compiler.frontends.errors import reason, release, silence
+from tzml.compiler.frontends.inputs import Inputs, InputSpec
+from tzml.compiler.frontends.recognise import Format, recognise
+from tzml.compiler.lower import Imported
+from tzml.errors import TzmlError
+
+__all__ = ["Format", "InputSpec", "Inputs", "import_file", "reason", "recognise"]
+
+# format: module and function. Each is imported only when it is used: PyTorch alone takes seconds.
+_FRONTENDS = {
+    Format.onnx: ("onnx", "import_onnx"),
+    Format.pytorch: ("pytorch", "import_pytorch"),
+    Format.tflite: ("tflite", "import_tflite"),
+    **dict.fromkeys((Format.keras, Format.saved_model, Format.frozen_graph), ("tensorflow", "import_tensorflow")),
+}
+
+
+def import_file(path: Path, inputs: Inputs, warn: Warn) -> Imported:
+    """Import the model at `path`, whatever its format. Raises CompileError.
+
+    `inputs` fixes the inputs whose dimensions the file leaves open; `warn` is told what may be wrong with
+    a model that can be compiled all the same.
+    """
+    module, function = _FRONTENDS[recognise(path)]
+    frontend = getattr(importlib.import_module(f"tzml.compiler.frontends.{module}"), function)
+    warnings: list[str] = []
+    with silence():
+        try:
+            imported: Imported = frontend(path, inputs, warnings.append)
+        except Exception as error:  # TVM raises many kinds; all mean that this model cannot be imported
+            release(error)
+            if isinstance(error, TzmlError):
+                raise
+            raise CompileError(f"TVM cannot import {path.name}: {reason(error)}") from error
+    for warning in warnings:
+        warn(warning)
+    return imported

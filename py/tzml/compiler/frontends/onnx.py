@@ -2,73 +2,110 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import onnx
 from google.protobuf.message import DecodeError
-from tvm.relax.frontend.onnx import from_onnx
+from onnx import numpy_helper
+from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter, _get_convert_map
 
 from tzml.compiler.errors import CompileError
+from tzml.compiler.frontends.checks import Warn, checked, warn_of_nan
+from tzml.compiler.frontends.errors import malformed, reason, unsupported
+from tzml.compiler.frontends.inputs import Declared, Inputs, settle_inputs
+from tzml.compiler.frontends.onnx_tensors import check_tensors, load_external_data
+from tzml.compiler.frontends.recurrent import RECURRENT
 from tzml.compiler.lower import Imported
 
-Shapes = dict[str, tuple[int, ...]]
+# the opset of TVM's importer is the default one; others are vendors' own
+DEFAULT_DOMAINS = ("", "ai.onnx")
+CONTROL_FLOW = ("If", "Loop", "Scan")
 
 
-def import_onnx(path: Path, shapes: Shapes | None = None) -> Imported:
-    """Read an ONNX file. `shapes` gives inputs by name whose dimensions the file leaves open.
+def import_onnx(path: Path, inputs: Inputs, warn: Warn) -> Imported:
+    """Read an ONNX file; its weights may be in other files of its folder.
 
-    Raises CompileError for a file that is no ONNX model, for open dimensions, and for operators
-    that TVM does not know.
+    Raises CompileError for a file that is no ONNX model, for external data outside the folder, for open
+    dimensions, and for operators that there is no kernel for.
     """
-    model = _load(path)
-    constants = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in constants]
-    all_shapes = {value.name: _shape(value, shapes or {}) for value in inputs}
-    for name in shapes or {}:
-        if name not in all_shapes:
-            raise CompileError(f"the model has no input {name}", f"it has {', '.join(all_shapes)}")
-    try:
-        module = from_onnx(model, shape_dict=all_shapes, keep_params_in_input=False)
-    except Exception as error:  # TVM raises many kinds; all mean that this model cannot be imported
-        lines = str(error).strip().splitlines()
-        raise CompileError(f"TVM cannot import {path.name}: {lines[-1] if lines else error!r}") from error
-    return Imported(module, tuple(all_shapes), tuple(value.name for value in model.graph.output))
-
-
-def _load(path: Path) -> onnx.ModelProto:
     try:
         model = onnx.load(str(path), load_external_data=False)
-        onnx.checker.check_model(model)
-    except OSError as error:
-        raise CompileError(f"cannot read {path}: {error.strerror}", "check the path") from error
-    except (DecodeError, onnx.checker.ValidationError, ValueError) as error:
-        what = str(error).strip().splitlines()
-        raise CompileError(f"{path} is not a valid ONNX file: {what[0] if what else error!r}") from error
-    for tensor in model.graph.initializer:
-        if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            raise CompileError(
-                f"{path}: the weights {tensor.name} are in another file",
-                "save the model with its weights: onnx.save(model, path, save_as_external_data=False)",
-            )
+    except (DecodeError, ValueError) as error:
+        raise malformed(path, "ONNX file", error) from error
+    load_external_data(model, path)
+    return import_model(model, path, inputs, warn)
+
+
+def import_model(model: onnx.ModelProto, path: Path, inputs: Inputs, warn: Warn) -> Imported:
+    """Import a model that is in memory; `path` is the file that messages name. Raises CompileError."""
     if not model.graph.node:
         raise CompileError(f"{path}: the graph is empty", "give the file of a trained model")
-    return model
+    check_tensors(model, path)
+    try:
+        if model.functions:
+            model = onnx.inliner.inline_local_functions(model)
+        _check_operators(model, path)  # the checker would not say which layer an unknown one is in
+        onnx.checker.check_model(model)
+    except (onnx.checker.ValidationError, ValueError, RuntimeError) as error:
+        raise malformed(path, "ONNX file", str(error).strip().splitlines()[0]) from error
+    warn_of_nan(_weights(model), warn)
+    constants = {tensor.name for tensor in model.graph.initializer}
+    declared = {value.name: _declared(value) for value in model.graph.input if value.name not in constants}
+    shapes = settle_inputs(declared, inputs)
+    module = _Importer(path.name).run(model, shapes)
+    return Imported(checked(module, path.name), tuple(shapes), tuple(value.name for value in model.graph.output))
 
 
-def _shape(value: onnx.ValueInfoProto, shapes: Shapes) -> tuple[int, ...]:
+class _Importer(ONNXGraphImporter):  # type: ignore[misc]
+    """TVM's importer, with recurrent layers, and with the layer's name in its errors."""
+
+    def __init__(self, file: str) -> None:
+        super().__init__({}, "float32", keep_params_in_input=False, sanitize=True)
+        self.file = file
+
+    def run(self, model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]]) -> Any:
+        self._shape = shapes
+        opsets = [o.version for o in model.opset_import if o.domain in DEFAULT_DOMAINS]
+        return self.from_onnx(model.graph, max(opsets, default=1))
+
+    def _check_for_unsupported_ops(self, graph: onnx.GraphProto) -> None:
+        """_check_operators has done it."""
+
+    def _convert_operator(self, op_name: str, inputs: Any, attrs: dict[str, Any], opset: int) -> Any:
+        layer = attrs["tvm_custom"]["name"]
+        try:
+            if op_name in RECURRENT:
+                return self.bb.normalize(RECURRENT[op_name](self.bb, inputs, attrs))
+            return super()._convert_operator(op_name, inputs, attrs, opset)
+        except Exception as error:
+            raise unsupported(self.file, [(op_name, layer)], f"TVM says: {reason(error)}") from error
+
+
+def _check_operators(model: onnx.ModelProto, path: Path) -> None:
+    known = {"Constant", *_get_convert_map(), *RECURRENT}.difference(CONTROL_FLOW)
+    found = []
+    for node in model.graph.node:
+        default = node.domain in DEFAULT_DOMAINS
+        if not default or node.op_type not in known:
+            operator = node.op_type if default else f"{node.domain}::{node.op_type}"
+            found.append((operator, node.name or next(iter(node.output), "")))
+    if found:
+        vendor = next((operator for operator, _ in found if "::" in operator), "")
+        remedy = "export the model without a runtime's own optimisations" if vendor else ""
+        raise unsupported(path.name, found, remedy)
+
+
+def _weights(model: onnx.ModelProto) -> Iterator[tuple[str, Any]]:
+    floats = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
+    for tensor in model.graph.initializer:
+        if tensor.data_type in floats:
+            yield tensor.name, numpy_helper.to_array(tensor)
+
+
+def _declared(value: onnx.ValueInfoProto) -> Declared:
     tensor = value.type.tensor_type
-    dimensions = [d.dim_value if d.HasField("dim_value") else d.dim_param or "?" for d in tensor.shape.dim]
-    if value.name in shapes:
-        given = shapes[value.name]
-        fits = len(given) == len(dimensions) and all(
-            not isinstance(d, int) or d == g for d, g in zip(dimensions, given, strict=True)
-        )
-        if not fits:
-            raise CompileError(f"input {value.name} is {dimensions}, not {list(given)}")
-        return given
-    if not all(isinstance(d, int) and d > 0 for d in dimensions):
-        example = "x".join(str(d) if isinstance(d, int) else "1" for d in dimensions)
-        raise CompileError(
-            f"input {value.name} has open dimensions: {dimensions}", f"give --input {value.name}={example}"
-        )
-    return tuple(int(d) for d in dimensions)
+    dimensions = tuple(d.dim_value if d.HasField("dim_value") else d.dim_param or "?" for d in tensor.shape.dim)
+    dtype = str(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)) if tensor.elem_type else "float32"
+    return Declared(dimensions, dtype)

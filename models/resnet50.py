@@ -1,0 +1,25 @@
+"""ResNet-50: see resnet.py. No package ships its weights: they are random."""
+
+from .builder import Net, Value
+from .resnet import bottleneck, resnet
+from .zoo import RANDOM, ZooModel
+
+
+def network(net: Net, x: Value) -> Value:
+    """[N, 3, 224, 224] to 1000 logits."""
+    return resnet(net, x, bottleneck, [3, 4, 6, 3])
+
+
+MODEL = ZooModel(
+    name="resnet50",
+    title="ResNet-50",
+    paper="He et al. 2015",
+    weights=RANDOM,
+    network=network,
+    input_shape=(1, 3, 224, 224),
+    parameters=25_557_032,
+    macs=4_089_184_256,
+)
+
+if __name__ == "__main__":
+    MODEL.main()

@@ -1,0 +1,138 @@
+"""A network of the zoo in PyTorch, read back from its ONNX graph.
+
+A second opinion on what the graph means, and the way to a `.pt2` file. Needs PyTorch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from onnx import helper, numpy_helper
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 (its name in every PyTorch program)
+
+Attributes = dict[str, Any]
+
+
+class TorchTwin(nn.Module):
+    """Runs the graph node by node; its buffers are the graph's constants."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        super().__init__()
+        graph = model.graph
+        self.input = graph.input[0].name
+        self.output = graph.output[0].name
+        self.buffer_names = {}
+        for i, tensor in enumerate(graph.initializer):
+            self.buffer_names[tensor.name] = f"constant{i}"
+            self.register_buffer(f"constant{i}", torch.from_numpy(numpy_helper.to_array(tensor).copy()))
+        # shapes and indices are Python numbers in PyTorch
+        self.integers = {
+            t.name: numpy_helper.to_array(t).tolist()
+            for t in graph.initializer
+            if t.data_type == onnx.TensorProto.INT64
+        }
+        self.nodes = [
+            (
+                node.op_type,
+                list(node.input),
+                list(node.output),
+                {a.name: helper.get_attribute_value(a) for a in node.attribute},
+            )
+            for node in graph.node
+        ]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """One inference."""
+        values: dict[str, Any] = {name: getattr(self, buffer) for name, buffer in self.buffer_names.items()}
+        values |= self.integers
+        values[self.input] = x
+        for kind, inputs, outputs, attributes in self.nodes:
+            # the output that counts is the last one: y of most nodes, h of recurrent ones
+            values[outputs[-1]] = OPERATORS[kind](attributes, *(values[name] for name in inputs))
+        result: Tensor = values[self.output]
+        return result
+
+
+def _conv(a: Attributes, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    top, left, bottom, right = a["pads"]
+    return F.conv2d(F.pad(x, (left, right, top, bottom)), weight, bias, a["strides"], groups=a["group"])
+
+
+def _batch_norm(a: Attributes, x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, var: Tensor) -> Tensor:
+    return F.batch_norm(x, mean, var, weight, bias, eps=a["epsilon"])
+
+
+def _gemm(a: Attributes, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    return F.linear(x, weight if a.get("transB") else weight.T, bias)
+
+
+def _max_pool(a: Attributes, x: Tensor) -> Tensor:
+    ceil = bool(a["ceil_mode"])
+    return F.max_pool2d(x, a["kernel_shape"], a["strides"], a["pads"][:2], ceil_mode=ceil)
+
+
+def _avg_pool(a: Attributes, x: Tensor) -> Tensor:
+    return F.avg_pool2d(x, a["kernel_shape"], a["strides"], a["pads"][:2])
+
+
+def _layer_norm(a: Attributes, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return F.layer_norm(x, weight.shape, weight, bias, a["epsilon"])
+
+
+def _recurrent(layer: type[nn.LSTM] | type[nn.GRU], order: list[int], a: Attributes, x: Tensor,
+               w: Tensor, r: Tensor, b: Tensor) -> Tensor:  # fmt: skip
+    """ONNX has the gates in another order than PyTorch: `order` has ONNX's place of each of PyTorch's."""
+
+    def gates(tensor: Tensor) -> Tensor:
+        return torch.cat([tensor.chunk(len(order))[i] for i in order])
+
+    net = layer(x.shape[-1], a["hidden_size"])
+    for name, value in zip(
+        ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"), (w[0], r[0], *b[0].chunk(2)), strict=True
+    ):
+        setattr(net, name, nn.Parameter(gates(value)))
+    return net(x)[0][-1:]
+
+
+OPERATORS: dict[str, Callable[..., Tensor]] = {
+    "Add": lambda a, x, y: x + y,
+    "AveragePool": _avg_pool,
+    "BatchNormalization": _batch_norm,
+    "Clip": lambda a, x, low, high: x.clamp(low, high),
+    "Concat": lambda a, *xs: torch.cat(xs, a["axis"]),
+    "Conv": _conv,
+    "Flatten": lambda a, x: x.flatten(1),
+    "GRU": lambda a, *xs: _recurrent(nn.GRU, [1, 0, 2], a, *xs),
+    "Gather": lambda a, x, index: x.select(a["axis"], index),
+    "Gelu": lambda a, x: F.gelu(x),
+    "Gemm": _gemm,
+    "GlobalAveragePool": lambda a, x: F.adaptive_avg_pool2d(x, 1),
+    "Identity": lambda a, x: x,
+    "LSTM": lambda a, *xs: _recurrent(nn.LSTM, [0, 2, 3, 1], a, *xs),
+    "LayerNormalization": _layer_norm,
+    "LogSoftmax": lambda a, x: F.log_softmax(x, a["axis"]),
+    "MatMul": lambda a, x, y: x @ y,
+    "MaxPool": _max_pool,
+    "Mul": lambda a, x, y: x * y,
+    "Relu": lambda a, x: F.relu(x),
+    "Reshape": lambda a, x, shape: x.reshape(shape),
+    "Softmax": lambda a, x: F.softmax(x, a["axis"]),
+    "Transpose": lambda a, x: x.permute(a["perm"]),
+}
+
+
+def torch_twin(path: Path) -> TorchTwin:
+    """The network in an ONNX file that the zoo made."""
+    return TorchTwin(onnx.load(path)).eval()
+
+
+def save_pt2(onnx_file: Path, shape: tuple[int, ...], path: Path) -> None:
+    """Write the network as torch.export's file."""
+    with torch.no_grad():
+        program = torch.export.export(torch_twin(onnx_file), (torch.zeros(shape),))
+    torch.export.save(program, path)

@@ -1,0 +1,103 @@
+"""`tzml zoo`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import click
+
+from tzml.cli.options import parse_size
+from tzml.errors import TzmlError
+from tzml_zoo import ZooModel, models
+
+
+@click.group("zoo")
+def command() -> None:
+    """The networks that tzml is tested with."""
+
+
+@command.command("list")
+def list_models() -> None:
+    """Show each network's source, weights, parameters and multiply-accumulates."""
+    rows = [("name", "network", "source", "parameters", "MACs", "weights")]
+    rows += [(m.name, m.title, m.paper, f"{m.parameters:,}", f"{m.macs:,}", m.weights) for m in models().values()]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for name, title, paper, parameters, macs, weights in rows:
+        click.echo(
+            f"{name:{widths[0]}}  {title:{widths[1]}}  {paper:{widths[2]}}  "
+            f"{parameters:>{widths[3]}}  {macs:>{widths[4]}}  {weights}"
+        )
+
+
+@command.command("export")
+@click.argument("name")
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Default: NAME.FORMAT.")
+@click.option("--format", "kind", type=click.Choice(["onnx", "pt2"]), default="onnx", show_default=True,
+              help="pt2 needs PyTorch.")  # fmt: skip
+def export(name: str, output: Path | None, kind: str) -> None:
+    """Write the network NAME to a file, and its preprocessing and labels beside it, for `tzml compile`."""
+    model = _find(name)
+    path = output or Path(f"{name}.{kind}")
+    options = ""
+    try:
+        if kind == "onnx":
+            shutil.copyfile(model.onnx(), path)
+        else:
+            _save_pt2(model, path)
+        if model.preprocess:
+            path.with_suffix(".json").write_text(json.dumps(model.preprocess, indent=1) + "\n")
+            options += f" --preprocess {path.with_suffix('.json')}"
+        if model.labels:
+            path.with_suffix(".txt").write_text("".join(f"{label}\n" for label in model.labels()))
+            options += f" --labels {path.with_suffix('.txt')}"
+    except OSError as error:
+        raise TzmlError(f"cannot write {path}: {error.strerror}", "check the folder and its room") from error
+    click.echo(f"{path}: {model.title}, {path.stat().st_size:,} bytes\ntzml compile {path}{options} --target host")
+
+
+@command.command("check")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--format", "kind", type=click.Choice(["onnx", "pt2"]), default="onnx", show_default=True,
+              help="The file that is compiled: pt2 needs PyTorch, and is compared with it.")  # fmt: skip
+@click.option("--samples", default=8, show_default=True, type=click.IntRange(1), help="How many inputs.")
+@click.option("--secure-memory", default="4096M", show_default=True, callback=parse_size, metavar="SIZE",
+              help="As for `tzml compile`; weights that do not fit are streamed.")  # fmt: skip
+def check(names: tuple[str, ...], kind: str, samples: int, secure_memory: int) -> None:
+    """Compile networks for this host, all or by NAME, and compare them with their framework."""
+    from tzml_zoo.check import check as check_model
+
+    chosen = [_find(name) for name in names] or list(models().values())
+    click.echo(f"{'name':20}  {'difference':>10}  {'of':>7}  {'top-1':>7}  {'classes':>7}  {'compiled in':>11}")
+    failed = []
+    for model in chosen:
+        try:
+            found = check_model(model, kind, samples, secure_memory)
+        except TzmlError as error:
+            failed.append(model.name)
+            click.echo(f"{model.name:20}  {error}")
+            continue
+        click.echo(
+            f"{found.name:20}  {found.difference:10.2e}  {found.largest:7.3g}  {found.agree:3}/{found.samples:<3}  "
+            f"{found.classes:7}  {found.seconds:9.1f} s"
+        )
+        if found.agree < found.samples:
+            failed.append(model.name)
+    if failed:
+        raise click.ClickException(f"not as its framework: {', '.join(failed)}")
+
+
+def _find(name: str) -> ZooModel:
+    found = models()
+    if name not in found:
+        raise TzmlError(f"the zoo has no {name}", f"it has {', '.join(found)}")
+    return found[name]
+
+
+def _save_pt2(model: ZooModel, path: Path) -> None:
+    try:
+        from tzml_zoo.torch_twin import save_pt2
+    except ModuleNotFoundError as error:
+        raise TzmlError("a .pt2 file is written by PyTorch", "pip install 'tzml[pytorch]'") from error
+    save_pt2(model.onnx(), model.input_shape, path)

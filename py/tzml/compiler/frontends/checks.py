@@ -1,0 +1,66 @@
+"""What every imported module goes through, whatever it was made from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import tvm
+from tvm import relax
+
+from tzml.bundle.format import MAX_MEMORY
+from tzml.compiler.errors import CompileError
+from tzml.compiler.frontends.bounds import limit_indices
+from tzml.compiler.frontends.errors import unsupported
+
+Warn = Callable[[str], None]
+
+
+def checked(module: Any, file: str) -> Any:
+    """The module, with its indices in bounds. Raises CompileError for what no plan can be made for."""
+    _check_shapes(module, file)
+    return limit_indices(module)
+
+
+def warn_of_nan(weights: Iterator[tuple[str, Any]], warn: Warn) -> None:
+    """Warn of weights with values that are not numbers: the model was not trained well, or is damaged."""
+    names = [name for name, array in weights if array.dtype.kind == "f" and not np.isfinite(array).all()]
+    if names:
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        warn(f"there are NaN or infinite values in the weights {', '.join(names[:3])}{more}")
+
+
+def _check_shapes(module: Any, file: str) -> None:
+    """Refuse what no plan can be made for: shapes that depend on the data, and sizes beyond all memory.
+
+    `module` is Relax; constants are not folded yet, so nothing large was allocated.
+    """
+    for block in module["main"].body.blocks:
+        for binding in block.bindings:
+            operator = getattr(getattr(binding.value, "op", None), "name", "")
+            for kind in _tensor_types(binding.var.ty):
+                sizes = [int(d) if isinstance(d, tvm.tirx.IntImm) else None for d in _dimensions(kind)]
+                if (not sizes and kind.ndim != 0) or None in sizes:
+                    raise unsupported(
+                        file,
+                        [(operator.removeprefix("relax.") or "an operator", binding.var.name)],
+                        "the shape of its output depends on the data; every shape must be known when compiling",
+                    )
+                if math.prod(d for d in sizes if d is not None) > MAX_MEMORY:
+                    raise CompileError(f"{file}: the value {binding.var.name} has shape {sizes}, over 4 GiB")
+
+
+def _tensor_types(kind: Any) -> Iterator[Any]:
+    if isinstance(kind, relax.TensorType):
+        yield kind
+    for field in getattr(kind, "fields", ()):
+        yield from _tensor_types(field)
+
+
+def _dimensions(kind: Any) -> Sequence[Any]:
+    shape = kind.shape
+    if shape is None:
+        return [None]
+    return list(shape.values) if hasattr(shape, "values") else list(shape)

@@ -1,0 +1,95 @@
+"""The ways in which a model is refused."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import io
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from tzml.compiler.errors import CompileError
+
+# operators that people meet, and what to do about each
+WAYS_AROUND = {
+    "If": "export the model for inference, with its conditions resolved",
+    "Loop": "export it unrolled: its number of steps must be fixed",
+    "Scan": "export it unrolled: its number of steps must be fixed",
+    "NonMaxSuppression": "compile the network up to it, and run it on the outputs",
+    "NonZero": "its output's shape depends on the data; compute a mask instead",
+    "Unique": "its output's shape depends on the data; do it outside the network",
+    "StringNormalizer": "do text processing outside the network",
+    "CUSTOM": "replace the custom operator with TFLite's own ones",
+}
+
+
+def unsupported(file: str, layers: Sequence[tuple[str, str]], remedy: str = "") -> CompileError:
+    """The refusal of a model for its operators, each given as (operator, name of the layer it is in)."""
+    shown = [f"{operator} (layer {layer})" if layer else operator for operator, layer in layers]
+    more = f" and {len(shown) - 4} more" if len(shown) > 4 else ""
+    plural = "s" if len(shown) > 1 else ""
+    known = next((WAYS_AROUND[operator] for operator, _ in layers if operator in WAYS_AROUND), "")
+    what = f"{file}: no support for the operator{plural} {', '.join(shown[:4])}{more}"
+    return CompileError(
+        what, remedy or known or "replace it with other operators, or leave that part of the model out"
+    )
+
+
+def reason(error: BaseException) -> str:
+    """The line of an exception that says what happened. TVM's have a C++ trace before it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
+def malformed(path: Path, kind: str, error: BaseException | str) -> CompileError:
+    """The refusal of a file that is not what it begins as."""
+    what = error if isinstance(error, str) else reason(error)
+    return CompileError(f"{path} is not a valid {kind}: {what}", "export the model again")
+
+
+def needs(package: str, extra: str, what: str) -> Any:
+    """Import a package that is an optional part of tzml. Raises CompileError that names the extra."""
+    try:
+        return importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        raise CompileError(
+            f"{what} needs the Python package {error.name}, which is not installed", f"pip install 'tzml[{extra}]'"
+        ) from error
+
+
+def release(error: BaseException) -> None:
+    """Free what an error's traceback holds. TVM complains when a half-made module is freed: do it in silence."""
+    cause: BaseException | None = error
+    while cause is not None:
+        traceback.clear_frames(cause.__traceback__)
+        cause = cause.__cause__ or cause.__context__
+    gc.collect()
+
+
+@contextlib.contextmanager
+def silence() -> Iterator[None]:
+    """Keep to themselves what frameworks and converters print and warn of; errors are raised all the same.
+
+    Much of it is printed by C++: so it is the file descriptors that are turned away.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = {fd: os.dup(fd) for fd in (1, 2)}
+    null = os.open(os.devnull, os.O_WRONLY)
+    try:
+        for fd in saved:
+            os.dup2(null, fd)
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for fd, copy in saved.items():
+            os.dup2(copy, fd)
+            os.close(copy)
+        os.close(null)

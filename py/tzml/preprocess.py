@@ -1,0 +1,158 @@
+"""How a photograph becomes a network's input, and a network's output a name: what a bundle says of it.
+
+docs/bundle.md, "Metadata", specifies the fields. Parsing and checking need NumPy only; the device uses them
+as well as the compiler.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from tzml.errors import TzmlError
+
+FILTERS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
+CHANNELS = {"RGB": 3, "BGR": 3, "L": 1}
+LAYOUTS = ("NCHW", "NHWC")
+MAX_SIDE = 1 << 14
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """The steps from an image to float32 numbers, in this order.
+
+    resize: an image to (height, width), or its shorter side to a number of pixels; then `crop`: the middle
+    part of (height, width); then `channels`; then, for each channel of each pixel (0 to 255),
+    (pixel / divide - mean) / std, every operation rounded to float32.
+    """
+
+    resize: int | tuple[int, int] | None
+    crop: tuple[int, int] | None
+    filter: str
+    channels: str
+    layout: str
+    divide: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that `parse` reads."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def parse(about: object, shape: Sequence[int], where: str) -> Preprocessing:
+    """Check what a file or a bundle says of the preprocessing of an input with this shape.
+
+    What is left out has its default: no resizing, the middle of the input's size, "bilinear", "RGB" (or
+    "L" where there is one channel), the layout that the shape suggests, 1, 0 and 1. `where` is what
+    messages call the source. Raises TzmlError.
+    """
+    check = _Check(about, where)
+    channels = check.choice("channels", CHANNELS, "L" if len(shape) == 4 and 1 in (shape[1], shape[3]) else "RGB")
+    count = CHANNELS[channels]
+    layout = check.choice("layout", LAYOUTS, "NCHW" if len(shape) == 4 and shape[1] == count else "NHWC")
+    axes = dict(zip(layout, shape, strict=False))
+    if len(shape) != 4 or axes["C"] != count or axes["N"] != 1:
+        raise check.error(f"an image as {layout} with {channels} does not fit an input of shape {list(shape)}")
+    size = (axes["H"], axes["W"])
+    resize = check.size("resize")
+    crop = check.pair("crop") or (size if resize != size else None)
+    if (crop or resize) != size:
+        raise check.error(f"the result has {crop or resize} pixels (height, width), but the input has {size}")
+    if isinstance(resize, tuple) and crop and (crop[0] > resize[0] or crop[1] > resize[1]):
+        raise check.error(f"crop {crop} is larger than resize {resize}")
+    if isinstance(resize, int) and crop and max(crop) > resize:
+        raise check.error(f"crop {crop} is larger than the shorter side, resize {resize}")
+    found = Preprocessing(
+        resize=resize,
+        crop=crop,
+        filter=check.choice("filter", FILTERS, "bilinear"),
+        channels=channels,
+        layout=layout,
+        divide=check.numbers("divide", 1, 1)[0],
+        mean=check.numbers("mean", count, 0),
+        std=check.numbers("std", count, 1),
+    )
+    if found.divide == 0 or 0 in found.std:
+        raise check.error("divide and std must not be 0")
+    check.nothing_else()
+    return found
+
+
+def parse_labels(labels: object, where: str) -> list[str]:
+    """Check a list of names. Raises TzmlError."""
+    if not isinstance(labels, list) or not labels or not all(isinstance(label, str) and label for label in labels):
+        raise TzmlError(f"{where}: labels must be a list of names")
+    return labels
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """Integers that stand for real numbers: real = scale * (integer - zero_point)."""
+
+    scale: float
+    zero_point: int
+
+
+def parse_quantization(about: object, where: str) -> Quantization:
+    """Check what a bundle says of a quantized tensor. Raises TzmlError."""
+    check = _Check(about, where)
+    found = Quantization(check.numbers("scale", 1, 1)[0], int(check.numbers("zero_point", 1, 0)[0]))
+    if found.scale <= 0:
+        raise check.error("scale must be above 0")
+    check.nothing_else()
+    return found
+
+
+class _Check:
+    """Takes the fields out of an object one by one."""
+
+    def __init__(self, about: object, where: str) -> None:
+        self.where = where
+        if not isinstance(about, Mapping):
+            raise self.error('there must be an object with fields, as in {"resize": 256}')
+        self.left = dict(about)
+
+    def error(self, what: str) -> TzmlError:
+        return TzmlError(f"{self.where}: {what}", "docs/models.md has the fields")
+
+    def choice(self, name: str, choices: Sequence[str] | Mapping[str, int], default: str) -> str:
+        value = self.left.pop(name, default)
+        if value not in list(choices):
+            raise self.error(f"{name} is {value!r}, not one of {', '.join(choices)}")
+        return str(value)
+
+    def size(self, name: str) -> int | tuple[int, int] | None:
+        value = self.left.get(name)
+        if _is_side(value):
+            return int(self.left.pop(name))
+        return self.pair(name)
+
+    def pair(self, name: str) -> tuple[int, int] | None:
+        value = self.left.pop(name, None)
+        if value is None:
+            return None
+        if not isinstance(value, list | tuple) or len(value) != 2 or not all(map(_is_side, value)):
+            raise self.error(f"{name} is {value!r}, not [height, width] in pixels")
+        return value[0], value[1]
+
+    def numbers(self, name: str, count: int, default: float) -> tuple[float, ...]:
+        value = self.left.pop(name, default)
+        values = list(value) if isinstance(value, list | tuple) else [value] * count
+        if len(values) != count or not all(map(_is_number, values)):
+            raise self.error(f"{name} is {value!r}, not {count} number{'s' if count > 1 else ''}")
+        return tuple(float(v) for v in values)
+
+    def nothing_else(self) -> None:
+        if self.left:
+            raise self.error(f"there is no field {', '.join(map(str, self.left))}")
+
+
+def _is_side(value: object) -> bool:
+    return type(value) is int and 0 < value <= MAX_SIDE
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
