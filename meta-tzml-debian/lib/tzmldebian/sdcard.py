@@ -29,7 +29,6 @@ def make(d: Any) -> None:
     _make_fat(boot, int(d.getVar("IMAGE_BOOT_SIZE")) * MIB, files, work / "boot", d)
     _make_card(card, [boot, root], d.getVar("IMAGE_DISK_ID"))
     boot.unlink()
-    root.unlink()
     host.run(["bmaptool", "create", "--output", f"{card}.bmap", str(card)])
 
 
