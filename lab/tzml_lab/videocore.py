@@ -12,11 +12,13 @@ import shutil
 import struct
 import subprocess
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from tzml.errors import TzmlError
 from tzml_lab import configtxt
 
+REBUILD = "build the image again: kas build kas/rpi3.yml"
 CORES = 4
 # Of the Arm cores' counter
 CRYSTAL_HZ = 19_200_000
@@ -27,11 +29,20 @@ _PERIPHERALS = 0x3F000000
 _START = _PERIPHERALS - 0x10000
 # A device tree with room for what TF-A adds
 _TREE_PADDING = 4096
+# Machine code that all cores start with. A core that is not to start sleeps here, instead of in TF-A, which waits
+# with WFE: in QEMU that is spinning.
+_PARK = (
+    0xD53800A1,  # mrs  x1, mpidr_el1
+    0x92401C21,  # and  x1, x1, #0xff       the number of this core
+    0xF1000C3F,  # cmp  x1, #CORES - 1      (set below)
+    0x54000069,  # b.ls over the loop
+    0xD503207F,  # wfi
+    0x17FFFFFF,  # b    back to wfi
+)
+_CORES_PLACE, _CORES_SHIFT = 2, 10
 # GPIO 14 and 15 to the mini UART (function ALT5), as enable_uart=1 has it: TF-A looks which UART has the pins
 _MINI_UART_ON_PINS = (
-    0xD53800A1,  # mrs  x1, mpidr_el1
-    0x92401C21,  # and  x1, x1, #0xff
-    0xB50000A1,  # cbnz x1, over the next four, for the first core does it
+    0xB50000A1,  # cbnz x1, past the next four: the first core does it
     0xD2A7E400,  # mov  x0, #0x3f200000     the GPIO block
     0x52840001,  # mov  w1, #0x2000         function 2 for pin 14
     0x72A00021,  # movk w1, #0x1, lsl #16   and for pin 15
@@ -63,10 +74,12 @@ class VideoCore:
         card: image of an SD card; its first partition is FAT
         folder: where files are put together; what was there before is replaced
         memory_mib: all memory of the board
+        cores: how many of the four start; Linux is told that the others are broken
 
     """
 
-    def __init__(self, card: Path, folder: Path, memory_mib: int = 1024) -> None:
+    def __init__(self, card: Path, folder: Path, memory_mib: int = 1024, cores: int = CORES) -> None:
+        self._cores = cores
         self._files = folder / "card"
         self._tree = folder / "device-tree.dtb"
         self._start = folder / "start.bin"
@@ -92,7 +105,7 @@ class VideoCore:
         config = self.config
         if not config.arm_64bit or not config.armstub or config.device_tree_address is None:
             raise TzmlError(
-                "config.txt lacks arm_64bit=1, armstub= or device_tree_address=, without which OP-TEE does not start",
+                "config.txt lacks arm_64bit=1, armstub= or device_tree_address=: OP-TEE would not start",
                 "compare it with meta-tzml-debian/recipes-bsp/rpi-config",
             )
         found = [
@@ -104,14 +117,13 @@ class VideoCore:
         self._make_tree(found[-1] if config.initramfs else None)
         found.append(Loaded(self._tree, config.device_tree_address))
         self._check_places(found)
-        code = _MINI_UART_ON_PINS + _TO_ARMSTUB if config.enable_uart else _TO_ARMSTUB
-        self._start.write_bytes(struct.pack(f"<{len(code)}I", *code))
+        self._start.write_bytes(start_code(self._cores, mini_uart=config.enable_uart))
         return [*found, Loaded(self._start, _START)]
 
     def _file(self, name: str) -> Path:
         path = self._files / name
         if not path.is_file():
-            raise TzmlError(f"the card's first partition has no {name}", "build the image again: kas build kas/rpi3.yml")
+            raise TzmlError(f"the card's first partition has no {name}", REBUILD)
         return path
 
     def _make_tree(self, initramfs: Loaded | None) -> None:
@@ -124,10 +136,14 @@ class VideoCore:
         arguments = self._file(config.cmdline).read_text().strip()
         self._set("/memory@0", "reg", "x", "0", f"{self._arm_memory:x}")
         self._set("/chosen", "bootargs", "s", arguments)
+        for core in range(self._cores, CORES):
+            self._set(f"/cpus/cpu@{core}", "status", "s", "fail")
         if initramfs:
             self._set("/chosen", "linux,initrd-start", "x", f"{initramfs.address:x}")
             self._set("/chosen", "linux,initrd-end", "x", f"{initramfs.end:x}")
-        _run("dtc", "-q", "-I", "dtb", "-O", "dtb", "-p", str(_TREE_PADDING), "-o", str(self._tree), str(self._tree))
+        _run(
+            "dtc", "-q", "-I", "dtb", "-O", "dtb", "-p", str(_TREE_PADDING), "-o", str(self._tree), str(self._tree)
+        )
 
     def _set(self, node: str, name: str, kind: str, *values: str) -> None:
         _run("fdtput", "-t", kind, str(self._tree), node, name, *values)
@@ -139,10 +155,10 @@ class VideoCore:
 
     def _check_places(self, found: list[Loaded]) -> None:
         ordered = sorted(found, key=lambda loaded: loaded.address)
-        for before, after in zip(ordered, ordered[1:], strict=False):
+        for before, after in pairwise(ordered):
             if before.end > after.address:
                 raise TzmlError(
-                    f"{before.path.name} reaches {before.end:#x}, and {after.path.name} begins at {after.address:#x}",
+                    f"{before.path.name} ends at {before.end:#x}, {after.path.name} begins at {after.address:#x}",
                     "move one of them in config.txt",
                 )
         if ordered[-1].end > self._arm_memory:
@@ -152,6 +168,14 @@ class VideoCore:
             )
 
 
+def start_code(cores: int, *, mini_uart: bool) -> bytes:
+    """What the cores run first: those with a number below `cores` end up at address 0."""
+    park = list(_PARK)
+    park[_CORES_PLACE] = park[_CORES_PLACE] & ~(0xFFF << _CORES_SHIFT) | (cores - 1) << _CORES_SHIFT
+    code = (*park, *(_MINI_UART_ON_PINS if mini_uart else ()), *_TO_ARMSTUB)
+    return struct.pack(f"<{len(code)}I", *code)
+
+
 def copy_partition(card: Path, folder: Path) -> None:
     """Copy all files of the card's first partition. Raises TzmlError."""
     with card.open("rb") as stream:
@@ -159,7 +183,7 @@ def copy_partition(card: Path, folder: Path) -> None:
     # the first of four entries of a DOS partition table: kind at byte 4, first sector at byte 8
     kind, start = (sector[450], struct.unpack_from("<I", sector, 454)[0]) if len(sector) == 512 else (0, 0)
     if sector[510:] != b"\x55\xaa" or kind not in (0x0B, 0x0C):
-        raise TzmlError(f"{card} does not begin with a FAT partition", "build it again: kas build kas/rpi3.yml")
+        raise TzmlError(f"{card} does not begin with a FAT partition", REBUILD)
     _run("mcopy", "-s", "-Q", "-n", "-i", f"{card}@@{start * 512}", "::*", str(folder), package="mtools")
 
 
@@ -171,4 +195,3 @@ def _run(*command: str, package: str = "device-tree-compiler") -> None:
     if done.returncode:
         said = (done.stderr or done.stdout).strip().splitlines() or [f"exit status {done.returncode}"]
         raise TzmlError(f"{command[0]} failed: {said[-1]}", f"the command was: {' '.join(command)}")
-
