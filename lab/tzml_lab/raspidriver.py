@@ -16,9 +16,6 @@ from tzml_lab.qemudriver import TrustZoneQEMUDriver
 from tzml_lab.sharedconsole import SharedConsoleRecord
 from tzml_lab.videocore import CORES, CRYSTAL_HZ, VideoCore
 
-# An instruction takes 2 ns: about what a Cortex-A53 at 1.2 GHz needs for code that is not tuned
-NANOSECONDS_SHIFT = 1
-
 
 @target_factory.reg_driver
 @attr.s(eq=False)
@@ -29,11 +26,8 @@ class EmulatedRaspberryPiDriver(TrustZoneQEMUDriver):
     begin. The other UART leads to Bluetooth, which is not emulated. The board's Ethernet is not, either: the
     network is a USB adapter.
 
-    Time in the machine goes by the instructions it executes, and by the clock while it is idle: a busy host makes
-    it slow, but cannot make its time-outs expire.
-
     Args:
-        cores (int): optional, how many of the four cores start (default 4). One host thread emulates them all.
+        cores (int): optional, how many of the four cores start (default 4): more than the host has make it slower
 
     See TrustZoneQEMUDriver for the others.
 
@@ -60,7 +54,6 @@ class EmulatedRaspberryPiDriver(TrustZoneQEMUDriver):
         core = VideoCore(card, self.scratch / "videocore", self.emulator.memory_mib, self.cores)
         # QEMU counts at 62.5 MHz unless told otherwise, and time in the machine would fly three times too fast
         command += ["-global", f"{self.emulator.cpu}-arm-cpu.cntfrq={CRYSTAL_HZ}"]
-        command += ["-icount", f"shift={NANOSECONDS_SHIFT}"]
         return [*command, *core.loader_arguments()]
 
     def terminal_args(self, secure_log: Path, *, both: bool) -> list[str]:

@@ -13,7 +13,7 @@ PACKAGE_ARCH = "${MACHINE_ARCH}"
 
 inherit nopackages deploy
 
-RPI_CONFIG_VALUES = "DEVICETREE_ADDRESS INITRD_ADDRESS KERNEL_ADDRESS SECURE_REGION_BASE SECURE_REGION_SIZE"
+RPI_CONFIG_VALUES = "DEVICETREE_ADDRESS INITRD_ADDRESS KERNEL_ADDRESS TFA_BASE TFA_SIZE"
 
 do_compile[cleandirs] = "${B}"
 do_compile[vardeps] += "${RPI_CONFIG_VALUES}"
@@ -28,7 +28,8 @@ python do_compile() {
             stream.write(text)
     with open(os.path.join(build, "cmdline.txt"), "w") as stream:
         stream.write(d.getVar("KERNEL_CMDLINE") + "\n")
-    tzmldebian.host.run(["dtc", "-@", "-I", "dts", "-O", "dtb", "-o", f"{build}/tzml-optee.dtbo", f"{build}/tzml-optee.dtso"])
+    overlay = os.path.join(build, "tzml-optee")
+    tzmldebian.host.run(["dtc", "-I", "dts", "-O", "dtb", "-o", f"{overlay}.dtbo", f"{overlay}.dtso"])
 }
 
 do_deploy() {
