@@ -38,6 +38,8 @@ check: setup
 	@$(PYTEST) tests 2>&1 | tee $(LOGS)/check.log
 
 test: check image
+	@echo "== tests of the build (log: $(LOGS)/build.log)"
+	@$(PYTEST) tests/build -m image 2>&1 | tee $(LOGS)/build.log
 	@echo "== tests on QEMU (log: $(LOGS)/lab.log)"
 	@$(PYTEST) lab --lg-env qemu.yaml $(LAB_OPTIONS) 2>&1 | tee $(LOGS)/lab.log
 

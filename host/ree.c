@@ -24,6 +24,7 @@ struct ree_state {
 	int library_fd;
 	uint64_t mapped;
 	uint64_t mapped_peak;
+	struct tzml_tensor tensors[2 * TZML_MAX_TENSORS];
 	uint8_t piece[64 * 1024];
 };
 
@@ -226,10 +227,13 @@ static enum tzml_status ree_describe(void *opaque,
 				     const struct tzml_tensor **tensors,
 				     uint32_t *inputs, uint32_t *outputs)
 {
-	const struct tzml_plan *plan =
-		&((const struct ree_state *)opaque)->model.plan;
+	struct ree_state *state = opaque;
+	const struct tzml_plan *plan = &state->model.plan;
+	uint32_t count = plan->header->input_count + plan->header->output_count;
 
-	*tensors = plan->inputs;
+	/* a copy: an error while chunks are loaded closes the model */
+	memcpy(state->tensors, plan->inputs, count * sizeof(*plan->inputs));
+	*tensors = state->tensors;
 	*inputs = plan->header->input_count;
 	*outputs = plan->header->output_count;
 	return TZML_SUCCESS;

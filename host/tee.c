@@ -30,6 +30,9 @@ struct pta_stats_alloc {
 	uint32_t biggest_alloc_fail_used;
 };
 
+/* TEE_ERROR_CORRUPT_OBJECT, which libteec has no name for */
+#define CORRUPT_OBJECT 0xF0100001
+
 struct tee_state {
 	TEEC_Context context;
 	TEEC_Session session;
@@ -130,8 +133,17 @@ static enum tzml_status connect(struct tee_state *state)
 	read_pool(&state->context, true, &pool);
 	state->pool_before = pool.allocated;
 
-	result = TEEC_OpenSession(&state->context, &state->session, &uuid,
-				  TEEC_LOGIN_PUBLIC, NULL, NULL, &origin);
+	/*
+	 * A power cut while OP-TEE made its first file leaves that file empty:
+	 * OP-TEE removes it, but not before it has refused one session.
+	 */
+	for (int attempt = 0; attempt < 2; attempt++) {
+		result = TEEC_OpenSession(&state->context, &state->session,
+					  &uuid, TEEC_LOGIN_PUBLIC, NULL, NULL,
+					  &origin);
+		if (result != CORRUPT_OBJECT)
+			break;
+	}
 	if (result == TEEC_ERROR_ITEM_NOT_FOUND ||
 	    result == TEEC_ERROR_SECURITY)
 		return fail(TZML_ERROR_NO_TA, "result %#x", result);
@@ -227,6 +239,11 @@ static enum tzml_status fetch_tensors(struct tee_state *state)
 		return status;
 	state->input_count = operation.params[1].value.a;
 	state->output_count = operation.params[1].value.b;
+	if (state->input_count > TZML_MAX_TENSORS ||
+	    state->output_count > TZML_MAX_TENSORS)
+		return fail(TZML_ERROR_TEE_FAILED,
+			    "the TA has %u inputs and %u outputs",
+			    state->input_count, state->output_count);
 
 	for (uint32_t i = 0; i < state->input_count; i++)
 		inputs_size += state->tensors[i].size;
@@ -238,6 +255,14 @@ static enum tzml_status fetch_tensors(struct tee_state *state)
 	return share(state, &state->outputs, outputs_size, TEEC_MEM_OUTPUT);
 }
 
+/* libteec takes a block that was never shared for one with descriptor 0. */
+static void unshare(TEEC_SharedMemory *memory)
+{
+	if (memory->buffer)
+		TEEC_ReleaseSharedMemory(memory);
+	memset(memory, 0, sizeof(*memory));
+}
+
 static void disconnect(struct tee_state *state)
 {
 	if (state->has_session)
@@ -245,9 +270,9 @@ static void disconnect(struct tee_state *state)
 	state->has_session = false;
 	if (!state->has_context)
 		return;
-	TEEC_ReleaseSharedMemory(&state->piece);
-	TEEC_ReleaseSharedMemory(&state->inputs);
-	TEEC_ReleaseSharedMemory(&state->outputs);
+	unshare(&state->piece);
+	unshare(&state->inputs);
+	unshare(&state->outputs);
 	TEEC_FinalizeContext(&state->context);
 	state->has_context = false;
 }

@@ -81,7 +81,8 @@ def test_bad_bundle(files, answers, name, world):
     assert answer["message"].startswith(what)
     assert answer["message"].endswith(f"; {remedy}")
     assert "\n" not in answer["message"]
-    # and the world is as it was before
+    # and the world is as it was before, and so is the client
+    assert answer["stdin"]
     assert answer["works"]
     first = next(iter(answers[world].values()))
     assert answer["used"] == first["used"]
@@ -131,3 +132,9 @@ def test_hostile_normal_world(files, command):
     assert [line for line in out if line.startswith("not ok")] == []
     assert out[-1].startswith("1.."), error
     assert status == 0
+
+
+def test_storage_that_a_power_cut_left_empty(files, command):
+    """OP-TEE removes the file, but refuses a session first."""
+    command.run_check("truncate -s 0 /var/lib/optee-client/data/tee/dirf.db")
+    command.run_check(f"tzml run {SOUND} --input {FOLDER}/sample.npy --world tee", timeout=scaled(60))

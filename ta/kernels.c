@@ -64,8 +64,11 @@ static bool is_installed(const uint8_t uuid[UUID_SIZE])
 {
 	TEE_ObjectHandle note = TEE_HANDLE_NULL;
 
+	/* shared: other sessions look at the same time */
 	if (TEE_OpenPersistentObject(TEE_STORAGE_PRIVATE, uuid, UUID_SIZE,
-				     TEE_DATA_FLAG_ACCESS_READ, &note))
+				     TEE_DATA_FLAG_ACCESS_READ |
+					     TEE_DATA_FLAG_SHARE_READ,
+				     &note))
 		return false;
 	TEE_CloseObject(note);
 	return true;
@@ -74,11 +77,15 @@ static bool is_installed(const uint8_t uuid[UUID_SIZE])
 static enum tzml_status note_installed(const uint8_t uuid[UUID_SIZE])
 {
 	TEE_ObjectHandle note = TEE_HANDLE_NULL;
+	TEE_Result result = TEE_CreatePersistentObject(
+		TEE_STORAGE_PRIVATE, uuid, UUID_SIZE,
+		TEE_DATA_FLAG_ACCESS_WRITE | TEE_DATA_FLAG_OVERWRITE,
+		TEE_HANDLE_NULL, NULL, 0, &note);
 
-	if (TEE_CreatePersistentObject(TEE_STORAGE_PRIVATE, uuid, UUID_SIZE,
-				       TEE_DATA_FLAG_ACCESS_WRITE |
-					       TEE_DATA_FLAG_OVERWRITE,
-				       TEE_HANDLE_NULL, NULL, 0, &note))
+	/* another session is at it; a note too few only costs an installation */
+	if (result == TEE_ERROR_ACCESS_CONFLICT)
+		return TZML_SUCCESS;
+	if (result)
 		return TZML_ERROR_PLATFORM;
 	TEE_CloseObject(note);
 	return TZML_SUCCESS;

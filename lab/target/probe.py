@@ -3,13 +3,15 @@
 usage: probe.py WORLD SOUND INPUT BUNDLE…
 
 After each BUNDLE the SOUND one is opened and run. Prints a JSON object a line, for each bundle:
-status, message, the secure memory in use before, and whether the sound bundle's answer was the same as ever.
+status, message, whether standard input is still open, the secure memory in use before, and whether the
+sound bundle's answer was the same as ever.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 
@@ -32,6 +34,8 @@ def main() -> None:
             open_model(path, world).close()
         except RunError as error:
             found |= {"status": error.status, "message": str(error)}
+        # libteec closes descriptor 0 for shared memory that was never allocated
+        found["stdin"] = Path("/proc/self/fd/0").exists()
         with open_model(sound, world) as model:
             found |= {"works": ask(model, sample) == expected, "used": model.memory().pool_before}
         print(json.dumps(found), flush=True)

@@ -164,8 +164,16 @@ def test_open_dimensions_are_fixed_by_the_user(tmp_path: Path, libtzml: Path) ->
         (model(helper.make_node("Tan", ["x"], ["y"])), "the kernels call cosf, sinf, which the TEE does not have"),
         (model(helper.make_node("StringNormalizer", ["x"], ["y"])), "TVM cannot import|not a valid ONNX"),
         (model(helper.make_node("Identity", ["x"], ["y"])), "nothing is left to compute"),
+        (
+            model(
+                helper.make_node("Cast", ["x"], ["i"], to=TensorProto.INT32),
+                helper.make_node("Gather", ["table", "i"], ["y"]),
+                table=[1, 2, 3],
+            ),
+            "indexes by its data",
+        ),
     ],
-    ids=["empty", "text", "truncated", "dangling", "tan", "strings", "identity"],
+    ids=["empty", "text", "truncated", "dangling", "tan", "strings", "identity", "gather"],
 )
 def test_what_cannot_be_compiled_is_refused(tmp_path: Path, data: bytes, message: str) -> None:
     with pytest.raises(CompileError, match=message):

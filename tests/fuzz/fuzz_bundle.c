@@ -19,6 +19,7 @@ enum {
 	WRONG_ORDER = 8,
 	WRONG_INPUTS = 16,
 	WRONG_OUTPUTS = 32,
+	GIVE_UP = 64, /* begin again in the middle of a chunk, once */
 };
 
 static void digest(const uint8_t *data, size_t size, uint8_t *to)
@@ -58,6 +59,27 @@ static bool seal(uint8_t *data, size_t size, size_t *header_size)
 	return true;
 }
 
+/* A chunk that is said to be there is there, whole and from the bundle. */
+static void check_chunks(const struct tzml_model *model, uint8_t *bundle)
+{
+	const struct tzml_plan *plan = &model->plan;
+	const bool *present = model->present.data;
+	const uint8_t *weights = model->weights.data;
+	uint8_t tag[TZML_DIGEST_SIZE] = { 0 };
+	uint32_t section = 0;
+
+	for (uint32_t i = 0; present && i < plan->header->chunk_count; i++) {
+		if (!present[i])
+			continue;
+		digest(weights + plan->chunks[i].offset, plan->chunks[i].size,
+		       tag);
+		section = tzml_bundle_find(model->header.data,
+					   TZML_SECTION_WEIGHTS, i);
+		if (memcmp(tag, section_at(bundle, section)->tag, sizeof(tag)))
+			abort();
+	}
+}
+
 static enum tzml_status load(struct tzml_model *model, uint8_t *data,
 			     size_t size, size_t piece_size, uint8_t faults)
 {
@@ -76,6 +98,10 @@ static enum tzml_status load(struct tzml_model *model, uint8_t *data,
 		status = tzml_model_load(
 			model, wanted, model->loaded + !!(faults & WRONG_ORDER),
 			data + section->offset + model->loaded, left);
+		check_chunks(model, data);
+		if (faults & GIVE_UP && tzml_model_running(model) &&
+		    model->loaded)
+			break;
 	}
 	return status;
 }
@@ -100,6 +126,10 @@ static void run(struct tzml_model *model, uint8_t *data, size_t size,
 		status = tzml_model_continue(model, outputs, outputs_size);
 		if (!status)
 			status = load(model, data, size, piece_size, faults);
+		if (!status && tzml_model_wanted(model) != TZML_NO_SECTION) {
+			status = tzml_model_start(model, inputs, inputs_size);
+			faults &= ~GIVE_UP;
+		}
 	}
 	free(inputs);
 	free(outputs);

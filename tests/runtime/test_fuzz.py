@@ -27,7 +27,7 @@ def seeds(tmp_path: Path) -> Path:
     folder = tmp_path / "seeds"
     folder.mkdir()
     for example in examples():
-        for faults in (0, 1, 2, 4, 8, 16, 32):
+        for faults in (0, 1, 2, 4, 8, 16, 32, 64):
             tail = bytes([faults]) if faults else b""
             (folder / f"{example.name}-{faults}").write_bytes(example.data + tail)
     return folder

@@ -14,10 +14,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <tee_client_api.h>
 #include <tzml/format.h>
 #include <tzml/status.h>
 #include <tzml_ta.h>
+#include <unistd.h>
 
 struct file {
 	uint8_t *data;
@@ -409,6 +411,38 @@ static void test_sessions(void)
 	TEEC_CloseSession(sessions + 1);
 }
 
+/* Clients that open the model again and again, at the same time. */
+static void test_concurrent_opening(void)
+{
+	pid_t clients[3] = { 0 };
+	bool good = true;
+
+	for (size_t i = 0; i < sizeof(clients) / sizeof(clients[0]); i++) {
+		clients[i] = fork();
+		if (clients[i] < 0)
+			err(1, "fork");
+		if (clients[i])
+			continue;
+		if (TEEC_InitializeContext(NULL, &context))
+			_exit(1);
+		for (int turn = 0; good && turn < 10; turn++) {
+			TEEC_Session session = { 0 };
+
+			open_session(&session);
+			good = still_works(&session);
+			TEEC_CloseSession(&session);
+		}
+		_exit(!good);
+	}
+	for (size_t i = 0; i < sizeof(clients) / sizeof(clients[0]); i++) {
+		int status = 0;
+
+		good &= waitpid(clients[i], &status, 0) == clients[i] &&
+			!status;
+	}
+	check(good, "clients that open the model at once all get it");
+}
+
 int main(int argc, char **argv)
 {
 	TEEC_Session session = { 0 };
@@ -429,6 +463,7 @@ int main(int argc, char **argv)
 	test_headers(&session);
 	TEEC_CloseSession(&session);
 	test_sessions();
+	test_concurrent_opening();
 
 	printf("1..%u\n", count);
 	TEEC_FinalizeContext(&context);

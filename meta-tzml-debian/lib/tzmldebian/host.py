@@ -47,6 +47,7 @@ def check(d: Any) -> None:
             f'MACHINE is "{machine}", which no layer knows; known: {", ".join(sorted(known))}. '
             "Set `machine:` in the kas manifest"
         )
+    check_subordinate_ids()
     link_tools(d)
 
 

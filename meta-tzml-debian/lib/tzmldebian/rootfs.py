@@ -21,7 +21,10 @@ from . import host, tree
 def assemble(d: Any) -> None:
     """do_rootfs of an image: Debian, and IMAGE_INSTALL with what it needs of this build's packages."""
     root = Path(d.getVar("IMAGE_ROOTFS"))
-    host.run(["tar", "--zstd", "-xf", d.getVar("ROOTFS_BASE"), "-C", str(root), "--numeric-owner"])
+    # The kernel fills /dev; root of a user namespace may not make devices.
+    host.run(
+        ["tar", "--zstd", "-xf", d.getVar("ROOTFS_BASE"), "-C", str(root), "--numeric-owner", "--exclude=./dev/*"]
+    )
     base = json.loads(Path(d.getVar("ROOTFS_BASE_PACKAGES")).read_text())
     ours = _our_packages(d)
     wanted = _closure(d, ours, {package["name"] for package in base["packages"]})

@@ -19,6 +19,7 @@ from tvm import relax, s_tir, tirx
 from tzml.bundle import Access, DType
 from tzml.compiler.errors import CompileError
 from tzml.compiler.graph import Buffer, Call, Graph, Kernel, Port
+from tzml.compiler.indices import check_indices
 
 # A local buffer from this size on becomes an argument; smaller ones stay on the stack (bytes).
 STACK_LIMIT = 1024
@@ -105,6 +106,7 @@ def _build(functions: dict[Any, Any], target: Any) -> tuple[Any, dict[str, list[
     module = tvm.transform.Sequential(_kernel_passes())(module)
     unpacked, scratch = {}, {}
     for name, function in module.functions.items():
+        check_indices(name.name_hint, function)
         unpacked[name], scratch[name.name_hint] = _unpack(function, PREFIX + name.name_hint, target)
     module = tvm.IRModule(unpacked)
     module = tvm.transform.Sequential([tirx.transform.LowerTVMBuiltin(), tirx.transform.LowerIntrin()])(module)

@@ -1,0 +1,52 @@
+"""OP-TEE's figures come from its build, and its TAs are taken apart as they were signed."""
+
+from __future__ import annotations
+
+import struct
+import uuid
+from pathlib import Path
+
+import pytest
+from tzmldebian import optee
+
+TA, SUBKEY, NEXT = uuid.uuid4(), uuid.uuid4(), "next"
+
+
+def image(kind: int, payload_size: int, rest: bytes) -> bytes:
+    header = optee.HEADER.pack(optee.MAGIC, kind, payload_size, 0x70414930, 32, 256)
+    return header + b"\0" * (32 + 256) + rest
+
+
+def ta(elf: bytes) -> bytes:
+    return image(optee.BOOTSTRAP_TA, len(elf), TA.bytes + struct.pack("<I", 7) + elf)
+
+
+def test_a_ta_is_taken_apart(tmp_path: Path) -> None:
+    tmp_path.joinpath("a.ta").write_bytes(ta(b"elf"))
+    found = optee.SignedTa.read(tmp_path / "a.ta")
+    assert found == optee.SignedTa([], TA, 7, b"elf")
+
+
+def test_a_chain_of_subkeys_is_taken_apart(tmp_path: Path) -> None:
+    body = optee.SUBKEY.pack(SUBKEY.bytes, 64, 2, 1) + b"modulus"
+    chain = image(optee.SUBKEY_IMAGE, len(body), body + NEXT.encode().ljust(64, b"\0"))
+    tmp_path.joinpath("a.ta").write_bytes(chain + ta(b"elf"))
+    found = optee.SignedTa.read(tmp_path / "a.ta")
+    assert found.subkeys == [optee.Subkey(SUBKEY, 64, 2, 1, NEXT)]
+    assert (found.uuid, found.elf) == (TA, b"elf")
+
+
+@pytest.mark.parametrize("data", [b"\x7fELF" * 20, image(99, 0, b""), b"HSTO"], ids=["ELF", "other type", "cut"])
+def test_what_is_no_ta_is_refused(tmp_path: Path, data: bytes) -> None:
+    tmp_path.joinpath("a.ta").write_bytes(data)
+    with pytest.raises((ValueError, struct.error)):
+        optee.SignedTa.read(tmp_path / "a.ta")
+
+
+def test_settings_are_what_the_build_wrote_down(tmp_path: Path) -> None:
+    tmp_path.joinpath("conf.mk").write_text("# auto\nCFG_TZDRAM_START=0x0e100000\nCFG_HEAP=(32 * 1024)\nARCH=arm\n")
+    assert optee.settings(tmp_path / "conf.mk") == {
+        "CFG_TZDRAM_START": "0x0e100000",
+        "CFG_HEAP": "(32 * 1024)",
+        "ARCH": "arm",
+    }
