@@ -60,12 +60,13 @@ def _make_fat(image: Path, size: int, files: dict[str, Path], staging: Path, d: 
     with image.open("wb") as stream:
         stream.truncate(size)
     serial = d.getVar("IMAGE_DISK_ID").removeprefix("0x")
+    env = {**os.environ, "SOURCE_DATE_EPOCH": str(epoch)}
     host.run(["mkfs.vfat", "--invariant", "-F", "32", "-n", "TZML-BOOT", "-i", serial, str(image)])
     folders = sorted({str(Path(name).parent) for name in files} - {"."})
     if folders:
-        host.run(["mmd", "-i", str(image), *(f"::/{folder}" for folder in folders)])
+        host.run(["mmd", "-i", str(image), *(f"::/{folder}" for folder in folders)], env=env)
     for name in sorted(files):
-        host.run(["mcopy", "-m", "-i", str(image), str(staging / name), f"::/{name}"])
+        host.run(["mcopy", "-m", "-i", str(image), str(staging / name), f"::/{name}"], env=env)
 
 
 def _make_card(card: Path, partitions: list[Path], disk_id: str) -> None:
