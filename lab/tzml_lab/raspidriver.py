@@ -10,6 +10,8 @@ from pathlib import Path
 import attr
 from labgrid import target_factory
 
+from tzml.errors import TzmlError
+from tzml.image import rebuild
 from tzml_lab.lines import World
 from tzml_lab.overlay import DiskOverlay
 from tzml_lab.qemudriver import TrustZoneQEMUDriver
@@ -20,7 +22,7 @@ from tzml_lab.videocore import CORES, CRYSTAL_HZ, VideoCore
 @target_factory.reg_driver
 @attr.s(eq=False)
 class EmulatedRaspberryPiDriver(TrustZoneQEMUDriver):
-    """A Raspberry Pi 3 with the card `rootdisk`, whose FAT partition says what is started and how.
+    """A Raspberry Pi 3 with the card `rootdisk` (default: sdcard), whose FAT partition says what starts and how.
 
     Both worlds share the mini UART, as on the board: what OP-TEE says is told from the rest by how its lines
     begin. The other UART leads to Bluetooth, which is not emulated. The board's Ethernet is not, either: the
@@ -33,6 +35,7 @@ class EmulatedRaspberryPiDriver(TrustZoneQEMUDriver):
 
     """
 
+    rootdisk: str = attr.ib(default="sdcard", validator=attr.validators.instance_of(str))
     cores: int = attr.ib(default=CORES, validator=attr.validators.in_(range(1, CORES + 1)))
 
     @cached_property
@@ -42,16 +45,18 @@ class EmulatedRaspberryPiDriver(TrustZoneQEMUDriver):
         return SharedConsoleRecord(Path(folder) if folder else None)
 
     @property
-    def overlay(self) -> DiskOverlay | None:
-        """The card that the machine writes to: QEMU takes only powers of two."""
+    def overlay(self) -> DiskOverlay:
+        """The card that the machine writes to: QEMU takes only powers of two. Raises TzmlError."""
         found = super().overlay
-        return found and replace(found, size=1 << (found.base.stat().st_size - 1).bit_length())
+        assert found
+        if not found.base.is_file():
+            raise TzmlError(f"{found.base} is missing", rebuild(self.image.folder))
+        return replace(found, size=1 << (found.base.stat().st_size - 1).bit_length())
 
     def get_qemu_base_args(self) -> list[str]:
         """QEMU's command line but for consoles and monitor. Raises TzmlError."""
         command = super().get_qemu_base_args()
-        card = self.image.path(self.rootdisk)
-        core = VideoCore(card, self.scratch / "videocore", self.emulator.memory_mib, self.cores)
+        core = VideoCore(self.overlay.base, self.scratch / "videocore", self.emulator.memory_mib, self.cores)
         # QEMU counts at 62.5 MHz unless told otherwise, and time in the machine would fly three times too fast
         command += ["-global", f"{self.emulator.cpu}-arm-cpu.cntfrq={CRYSTAL_HZ}"]
         return [*command, *core.loader_arguments()]
