@@ -69,16 +69,18 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     session.config.stash[TIMINGS] = Timings(context | environments.context(environment, run.path))
 
 
-@pytest.hookimpl(trylast=True)  # after the target is off
-def pytest_sessionfinish(session: pytest.Session) -> None:
+@pytest.hookimpl(trylast=True)  # after the target is off and junit.xml is written
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     timings = session.config.stash.get(TIMINGS, None)
     if timings is None:
         return
     run = session.config.stash[RUN_FOLDER]
     for strategy in _strategies(session.config):
         strategy.add_times(timings)
-    timings.write(run.timings)
+    timings.write(run.measurements)
     run.finish()
+    if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        run.record(Path(session.config.option.xmlpath))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -129,7 +131,7 @@ def run_folder(request: pytest.FixtureRequest, env: Environment) -> Path:
 
 @pytest.fixture(scope="session")
 def timings(request: pytest.FixtureRequest, env: Environment) -> Timings:
-    """What was measured; ends up in timings.json."""
+    """What was measured; ends up in results.json."""
     return request.config.stash[TIMINGS]
 
 

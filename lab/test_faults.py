@@ -229,7 +229,7 @@ def test_no_machine_is_left_behind(child, name, record_property):
         return
     assert run.process.returncode == pytest.ExitCode.INTERRUPTED, output
     latest = run.results / "latest"
-    assert json.loads((latest / "timings.json").read_text())["format"] == 1
+    assert json.loads((latest / "results.json").read_text())["format"] == 2
     assert (latest / "junit.xml").exists()
     assert not (latest / "scratch").exists()
 

@@ -11,6 +11,7 @@ from typing import Any
 from labgrid import Environment
 from labgrid.config import Config
 from labgrid.exceptions import InvalidConfigError
+from labgrid.resource import RemotePlace
 
 from tzml.errors import TzmlError
 from tzml.image import Image, load_image
@@ -86,8 +87,21 @@ def context(environment: Environment, run_folder: Path) -> dict[str, Any]:
     """What times of this environment depend on; leaves a copy of image.json. Raises TzmlError."""
     image = image_of(environment.config)
     shutil.copy(image.folder / "image.json", run_folder)
-    found: dict[str, Any] = {"image": {"sha256": image.digest, "components": image.components}}
+    about = image.description
+    found: dict[str, Any] = {
+        "image": {
+            "machine": about.machine,
+            "feed": about.feed,
+            "image": about.image,
+            "sha256": image.digest,
+            "components": image.components,
+        }
+    }
     for role in environment.config.get_targets():
-        for driver in environment.get_target(role).drivers:
+        target = environment.get_target(role)
+        for resource in target.resources:
+            if isinstance(resource, RemotePlace):
+                found["place"] = resource.manager.session.get_place(resource.name).name  # a name may be a pattern
+        for driver in target.drivers:
             found |= getattr(driver, "context", dict)()
     return found
