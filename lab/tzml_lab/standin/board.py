@@ -1,0 +1,103 @@
+"""A stand-in board: a machine that is on or off, with its serial line."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import suppress
+from pathlib import Path
+
+from tzml_lab.standin.machine import Machine
+from tzml_lab.standin.uart import Uart
+
+
+class Board:
+    """QEMU between a power switch and a UART. All methods belong to one event loop.
+
+    QEMU ends with this process (which starts it in its main thread, as the kernel wants it for that).
+
+    Args:
+        machine: what to start
+        folder: where the tty and QEMU's log are
+
+    """
+
+    def __init__(self, machine: Machine, folder: Path) -> None:
+        self.machine = machine
+        self.uart = Uart(folder / "tty", self._to_machine)
+        self.powered = False
+        self._folder = folder
+        self._process: asyncio.subprocess.Process | None = None
+        self._writers: list[asyncio.StreamWriter] = []
+        self._readers: list[asyncio.Task[None]] = []
+
+    @property
+    def waits(self) -> bool:
+        """It has power, and its boot loader waits for `boot()`."""
+        return self.powered and not self._process
+
+    async def on(self, boot: bool = True) -> None:
+        """Power on. Without `boot` the machine waits for `boot()`: its boot loader talks fastboot."""
+        if not self.powered:
+            self.powered = True
+            if boot:
+                await self.boot()
+
+    async def boot(self) -> None:
+        """Start the machine from what is in its storage now."""
+        command = self.machine.command()
+        if not command or self._process:
+            return
+        connected: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
+        servers = []
+        for number in range(self.machine.uarts):
+            path = self._folder / f"uart{number}"
+            path.unlink(missing_ok=True)
+            servers.append(await asyncio.start_unix_server(lambda *pair: connected.put_nowait(pair), path))
+            command += ["-chardev", f"socket,id=uart{number},path={path}", "-serial", f"chardev:uart{number}"]
+        with self._folder.joinpath("qemu.log").open("wb") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                *("setpriv", "--pdeathsig", "KILL", "--", *command),
+                stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
+        ended = asyncio.ensure_future(self._process.wait())
+        for _ in servers:  # QEMU connects its ports in their order
+            accepted = asyncio.ensure_future(connected.get())
+            await asyncio.wait({accepted, ended}, return_when=asyncio.FIRST_COMPLETED)
+            if not accepted.done():
+                accepted.cancel()
+                break  # qemu.log says why; a board that does not start is silent
+            reader, writer = accepted.result()
+            lines = bool(self._writers)  # the first port is Linux's; OP-TEE's has whole lines, as on a shared UART
+            self._writers.append(writer)
+            self._readers.append(asyncio.ensure_future(self._from_machine(reader, lines)))
+        for server in servers:
+            server.close()
+
+    async def off(self) -> None:
+        """Cut the power."""
+        self.powered = False
+        if self._process:
+            with suppress(ProcessLookupError):
+                self._process.kill()
+            await self._process.wait()
+            self._process = None
+        for task in self._readers:
+            task.cancel()
+        for writer in self._writers:
+            writer.close()
+        self._readers, self._writers = [], []
+
+    def pause(self, stopped: bool) -> None:
+        """Let the machine stand still, or go on."""
+        if self._process:
+            self._process.send_signal(signal.SIGSTOP if stopped else signal.SIGCONT)
+
+    async def _from_machine(self, reader: asyncio.StreamReader, lines: bool) -> None:
+        with suppress(ConnectionError):
+            while data := await (reader.readline() if lines else reader.read(4096)):
+                self.uart.write(data)
+
+    def _to_machine(self, data: bytes) -> None:
+        if self._writers and data:
+            self._writers[0].write(data)
