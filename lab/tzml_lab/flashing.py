@@ -144,9 +144,10 @@ def board_name(target: Any) -> str:
 
 
 def reason(error: Exception) -> str:
-    """Why a program of the lab failed, in one line: the last that it said."""
+    """Why a program of the lab failed, in one line: the last two that it said."""
     if not isinstance(error, subprocess.CalledProcessError):
         return str(error).splitlines()[0] if str(error) else type(error).__name__
-    said = (error.output or b"").decode("utf-8", "replace").replace("\r", "\n").strip().splitlines()
+    said = (error.output or b"").decode("utf-8", "replace").replace("\r", "\n").split("\n")
+    said = [" ".join(line.split()) for line in said if line.strip()]
     program = " ".join(error.cmd) if isinstance(error.cmd, list) else str(error.cmd)
-    return f"{program} failed with status {error.returncode}: {said[-1].strip() if said else 'no message'}"
+    return f"{program} failed with status {error.returncode}: {'; '.join(said[-2:]) or 'no message'}"

@@ -28,6 +28,9 @@ from tzml_lab.timelimit import time_limit
 from tzml_lab.timescale import scaled
 from tzml_lab.timings import Timings
 
+# the share of bytes that are no text, from which on the serial line is at fault, not the boot
+_MUCH_NOISE = 0.02
+
 
 class Status(enum.IntEnum):
     """States in their order; each includes the ones before it."""
@@ -231,12 +234,24 @@ class TrustZoneStrategy(Strategy):
                 raise failure
             # OP-TEE's console tells nothing of a hang: it may go on to talk while Linux is dead
             silence = record.silent_for(World.normal)
-            if silence > scaled(self.silence_timeout):
-                what = f"the boot hangs: no output for {silence:.0f} s; {record.progress}"
-                raise TargetError(FailureClass.boot, what)
-            if record.seconds > scaled(self.boot_timeout):
-                what = f"no login prompt within {record.seconds:.0f} s; {record.progress}"
-                raise TargetError(FailureClass.boot, what)
+            if silence > scaled(self.silence_timeout) or record.seconds > scaled(self.boot_timeout):
+                raise self._no_login(silence)
+
+    def _no_login(self, silence: float) -> TargetError:
+        """Why there is no login prompt."""
+        record = self.record
+        if not record.heard:
+            hint = "look at power, wiring and SD card"
+            what = f"nothing came over the serial line for {record.seconds:.0f} s: {hint}"
+        elif record.noise > _MUCH_NOISE:
+            share = f"{record.noise:.0%} of {record.heard} bytes are no text"
+            what = f"the serial line garbles, or has another baud rate: {share}; {record.progress}"
+            return TargetError(FailureClass.infrastructure, what)
+        elif silence > scaled(self.silence_timeout):
+            what = f"the boot hangs: no output for {silence:.0f} s; {record.progress}"
+        else:
+            what = f"no login prompt within {record.seconds:.0f} s; {record.progress}"
+        return TargetError(FailureClass.boot, what)
 
     def _log_in(self) -> None:
         self.target.activate(self.shell)
