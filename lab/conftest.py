@@ -16,6 +16,7 @@ from labgrid.pytestplugin.hooks import LABGRID_ENV_KEY
 from tzml.errors import TzmlError
 from tzml.image import ImageError
 from tzml_lab import environment as environments
+from tzml_lab import place
 from tzml_lab.console import ConsoleRecord
 from tzml_lab.failures import FailureClass, TargetError, last_lines
 from tzml_lab.results import RunFolder, host
@@ -33,6 +34,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("tzml lab")
     group.addoption("--results", metavar="FOLDER", type=Path, default=environments.ROOT / "results",
                     help="where the folder of this run is made (default: results/ of the repository)")  # fmt: skip
+    group.addoption("--place-wait", metavar="SECONDS", type=float, default=600,
+                    help="how long to wait for a place that somebody has (default: 600)")  # fmt: skip
     group.addoption("--xtest", choices=("part", "full"), default="part",
                     help="how much of OP-TEE's regression suite to run (default: some minutes of it)")  # fmt: skip
 
@@ -52,6 +55,8 @@ def pytest_configure(config: pytest.Config) -> None:
         if standin:
             config.stash[STANDIN] = standin
             config.add_cleanup(standin.stop)
+        environments.set_own_variables(path)
+        _take_place(config, path)
         environments.check_syntax(path)
     except TzmlError as error:
         raise _end(error) from error
@@ -59,6 +64,25 @@ def pytest_configure(config: pytest.Config) -> None:
     run = config.stash[RUN_FOLDER] = RunFolder.named(config.option.results, path.stem)
     if not config.option.collectonly:
         config.option.xmlpath = config.option.xmlpath or str(run.junit)
+
+
+def _take_place(config: pytest.Config, path: Path) -> None:
+    """Reserve and lock the board, if it is one of a shared lab; it is given back after everything else."""
+    tags = environments.wanted_place(path)
+    if not tags:
+        return
+    if config.option.lg_coordinator:
+        os.environ["LG_COORDINATOR"] = config.option.lg_coordinator
+    if config.option.collectonly:
+        os.environ.setdefault("LG_PLACE", "any")
+        return
+    try:
+        held = place.hold(tags, config.option.place_wait)
+    except TzmlError as error:
+        status = FailureClass.infrastructure.value
+        raise pytest.exit.Exception(f"infrastructure failure: {error}", returncode=status) from error
+    if held:
+        config.add_cleanup(held.give_back)
 
 
 def _end(error: TzmlError) -> Exception:

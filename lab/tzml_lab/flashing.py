@@ -15,6 +15,7 @@ from labgrid.resource.remote import RemotePlace
 
 from tzml_lab.failures import FailureClass, TargetError
 from tzml_lab.timelimit import time_limit
+from tzml_lab.timescale import scaled
 
 # Where the board says which image it has. It is gone as soon as anybody writes another one.
 MARK = "/etc/tzml-flashed"
@@ -82,6 +83,7 @@ class FastbootFlasher:
         with time_limit(30, "the power switch"):
             self._power.on()
         with time_limit(60, "waiting for the board's fastboot", FailureClass.flash):
+            self._fastboot.fastboot.timeout = scaled(60)  # labgrid's own wait for a USB device, 2 s otherwise
             self._target.activate(self._fastboot)
             self._fastboot("getvar", "product")
         with time_limit(self._seconds, "writing with fastboot", FailureClass.flash):

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import attr
 from labgrid import target_factory
@@ -62,7 +61,7 @@ class DiagnosingShellDriver(ShellDriver):
 
     def _probe(self) -> list[str]:
         """What a pattern that the terminal or the shell sends back looks like, a few times."""
-        self.console._expect.buffer = b""  # what came of the command: not an answer to this
+        self._forget()  # what came of the command is no answer to this
         self.console.sendcontrol("c")
         answers = []
         for _ in range(_TRIES):
@@ -72,13 +71,15 @@ class DiagnosingShellDriver(ShellDriver):
 
     def _heard(self, seconds: float) -> str:
         """The longest word of what comes next: the pattern if all is well."""
-        heard: Any = b""
         try:
             _, heard, _, _ = self.console.expect(self.prompt, timeout=seconds)
         except TIMEOUT:
-            # pexpect keeps what came: look at it, and forget it
-            expect = self.console._expect
-            heard = expect.buffer
-            expect.buffer = b""
+            heard = self.console._expect.before
+            self._forget()
         words = re.findall(r"\S+", heard.decode("utf-8", "replace"))
         return max((word.strip("'") for word in words), key=len, default="")
+
+    def _forget(self) -> None:
+        """Drop what pexpect keeps when an expect() times out."""
+        expect = self.console._expect
+        expect._before, expect._buffer = expect.buffer_type(), expect.buffer_type()

@@ -11,6 +11,7 @@ import re
 import shlex
 import socket
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -37,6 +38,7 @@ class Machine:
             port.connect(path)
             self.ports.append(port)
         disk = re.search(r"-drive \S*file=(\S+)", text)
+        self.slow = " slow " in text
         self.disk = Path(disk[1]) if disk else None
 
     def say(self, text: str, port: int = 0) -> None:
@@ -52,6 +54,8 @@ class Machine:
     def run(self) -> None:
         self.say(BOOT)
         self.say(SECURE, port=1)
+        if self.slow:
+            time.sleep(60)
         if not self.disk or not self.disk.read_bytes().startswith(b"rootfs"):
             self.say("initramfs: /dev/vda did not appear within 30 s\n")
             for _ in self.lines():
@@ -83,6 +87,8 @@ class Machine:
             self.disk.write_bytes(content + MARK + found[1].encode())
         elif command.startswith("cat /etc/tzml-flashed"):
             return (mark.decode() + "\n", 0) if mark else ("", 1)
+        elif command == "uname -r":
+            return "6.12.0-arm64\n", 0
         elif command == "hang":
             for _ in self.lines():
                 pass

@@ -51,6 +51,7 @@ def test_power_that_is_cut(board: Any) -> None:
 
 
 def test_a_target_that_hangs(board: Any) -> None:
+    soon(board, "fault/paused/1")
     with failure(FailureClass.test, "the target says nothing any more, after: hang"):
         board.shell.run("hang", timeout=3)
     usable(board)

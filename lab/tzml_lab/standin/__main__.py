@@ -16,11 +16,12 @@ from tzml_lab.standin.machine import VirtMachine
 from tzml_lab.standin.switch import PowerSwitch
 
 READY = "ready"
-# what the HiKey's partition table has room for; names and roles as in hikey-standin.yaml
+# the HiKey's partitions, with the bytes they have, and what QEMU's machine takes from them
 _PARTITIONS = {
+    "ptable": ("", 1 << 20),
     "fastboot": ("firmware", 8 << 20),
+    "nvme": ("", 2 << 20),
     "boot": ("kernel", 64 << 20),
-    "ramdisk": ("initrd", 64 << 20),
     "system": ("rootfs", 7 << 30),
 }
 
@@ -41,7 +42,8 @@ async def _board_with_card(image: Image, folder: Path) -> tuple[Board, bool]:
 async def _board_with_fastboot(image: Image, folder: Path, address: str) -> tuple[Board, bool]:
     """A board that waits in fastboot after power-on, and boots from its partitions."""
     partitions = {name: Partition(folder / f"{name}.img", size) for name, (_, size) in _PARTITIONS.items()}
-    storage = {role: partitions[name].path for name, (role, _) in _PARTITIONS.items()}
+    storage = {role: partitions[name].path for name, (role, _) in _PARTITIONS.items() if role}
+    storage["initrd"] = image.path("initrd")  # the virt machine's kernel cannot do without
     board = Board(VirtMachine(image, lambda: storage), folder)
     await FastbootServer(board, partitions).serve(address)
     return board, True

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -43,19 +45,33 @@ class StandIn:
         pid = os.getpid()
         self.address = f"127.{1 + (pid >> 16)}.{pid >> 8 & 255}.{pid & 255}"
         try:
-            self._make_card_image(image)
+            self._make_deploy_folder(kind, image)
             self._make_usbsdmux()
             self._start(kind, image)
         except BaseException:
             shutil.rmtree(self.folder)
             raise
 
-    def _make_card_image(self, image: Image) -> None:
-        """The virt machine's disk has no map of its blocks: make one, as the build does for SD cards."""
-        disk = self.folder / "sdcard.img"
-        disk.symlink_to(image.path("rootfs"))
-        command = ["bmaptool", "--quiet", "create", "--output", f"{disk}.bmap", str(disk.resolve())]
-        subprocess.run(command, check=True, capture_output=True)
+    def _make_deploy_folder(self, kind: str, image: Image) -> None:
+        """A deploy folder `deploy/<kind>` with the files of `image`, in the roles that the board's image has."""
+        folder = self.folder / "deploy" / kind
+        folder.mkdir(parents=True)
+        description = json.loads((image.folder / "image.json").read_text())
+        files = {file["role"]: file for file in description["files"]}
+        for file in files.values():
+            folder.joinpath(file["path"]).symlink_to(image.folder / file["path"])
+        if kind == "hikey":
+            files["boot"] = files["kernel"] | {"role": "boot"}
+            files |= {role: _small_file(folder, role) for role in ("partition-table", "nvme")}
+        elif "sdcard" not in files:
+            # a whole disk without partitions is what the virt machine boots from
+            files["sdcard"] = files["rootfs"] | {"role": "sdcard", "path": "sdcard.img"}
+            disk = folder / "sdcard.img"
+            disk.symlink_to(image.path("rootfs"))
+            command = ["bmaptool", "--quiet", "create", "--output", f"{disk}.bmap", str(disk.resolve())]
+            subprocess.run(command, check=True, capture_output=True)
+        description |= {"machine": kind, "files": list(files.values())}
+        (folder / "image.json").write_text(json.dumps(description))
 
     def _make_usbsdmux(self) -> None:
         tool = self.folder / "bin" / "usbsdmux"
@@ -98,6 +114,13 @@ class StandIn:
             self._process.kill()
             self._process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _small_file(folder: Path, role: str) -> dict[str, str | int]:
+    """A file that the board takes and the machine does not need, as image.json has it."""
+    data = role.encode()
+    (folder / role).write_bytes(data)
+    return {"role": role, "path": role, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
 def stand_in_for(path: Path) -> StandIn | None:
