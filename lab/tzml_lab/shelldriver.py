@@ -7,12 +7,11 @@ import re
 
 import attr
 from labgrid import target_factory
-from labgrid.driver import NetworkPowerDriver, ShellDriver
-from labgrid.protocol import PowerProtocol
+from labgrid.driver import ShellDriver
 from pexpect import TIMEOUT
 
 from tzml_lab.failures import FailureClass, TargetError
-from tzml_lab.timelimit import time_limit
+from tzml_lab.power import power_was_cut
 from tzml_lab.timescale import scaled
 
 # what is sent when a command gives no answer: if it comes back as it was, the line is sound
@@ -40,7 +39,7 @@ class DiagnosingShellDriver(ShellDriver):
         """Why a command has not ended in time."""
         record = self.console.record
         answers = self._probe()
-        if not any(answers) and self._without_power():
+        if not any(answers) and power_was_cut(self.target):
             return TargetError(FailureClass.infrastructure, f"the power was cut, after: {command}", record=record)
         if not any(answers):
             what = f"the target says nothing any more, after: {command}"
@@ -50,14 +49,6 @@ class DiagnosingShellDriver(ShellDriver):
             what = f"the serial line loses or garbles bytes: {_PATTERN!r} came back as {damaged[0]!r}"
             return TargetError(FailureClass.infrastructure, what, record=record)
         return TargetError(FailureClass.test, f"no end after {timeout:.0f} s: {command}", record=record)
-
-    def _without_power(self) -> bool:
-        """Whether the power switch says that the board is off."""
-        power = self.target.get_driver(PowerProtocol, activate=False)
-        if not isinstance(power, NetworkPowerDriver):  # people and USB hubs cannot be asked
-            return False
-        with time_limit(30, "the power switch"):
-            return not power.get()
 
     def _probe(self) -> list[str]:
         """What a pattern that the terminal or the shell sends back looks like, a few times."""

@@ -22,6 +22,7 @@ from tzml_lab.environment import ROOT, image_of
 from tzml_lab.failures import FailureClass, TargetError, fault_of
 from tzml_lab.flashing import BoardImage, FastbootFlasher, FlashNote, SDCardFlasher, board_name, reason
 from tzml_lab.lines import World
+from tzml_lab.power import power_was_cut
 from tzml_lab.sdcard import SDCardDriver
 from tzml_lab.secureconsole import SecureConsoleDriver
 from tzml_lab.timelimit import time_limit
@@ -240,6 +241,8 @@ class TrustZoneStrategy(Strategy):
     def _no_login(self, silence: float) -> TargetError:
         """Why there is no login prompt."""
         record = self.record
+        if power_was_cut(self.target):
+            return TargetError(FailureClass.infrastructure, f"the power was cut; {record.progress}")
         if not record.heard:
             hint = "look at power, wiring and SD card"
             what = f"nothing came over the serial line for {record.seconds:.0f} s: {hint}"
