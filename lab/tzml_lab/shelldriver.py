@@ -31,9 +31,11 @@ class DiagnosingShellDriver(ShellDriver):
         self, cmd: str, *, timeout: float = 30.0, codec: str = "utf-8", decodeerrors: str = "strict"
     ) -> tuple[list[str], list[str], int]:
         try:
-            return super()._run(cmd, timeout=timeout, codec=codec, decodeerrors=decodeerrors)
+            answer: tuple[list[str], list[str], int]
+            answer = super()._run(cmd, timeout=timeout, codec=codec, decodeerrors=decodeerrors)
         except (TIMEOUT, UnicodeDecodeError) as error:
             raise self._reason(cmd, timeout) from error
+        return answer
 
     def _reason(self, command: str, timeout: float) -> TargetError:
         """Why a command has not ended in time."""

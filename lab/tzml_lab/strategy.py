@@ -177,6 +177,7 @@ class TrustZoneStrategy(Strategy):
 
     def _failure(self, error: Exception, state: Status) -> TargetError:
         """The same error, with the state it kept the target from and both consoles."""
+        kind: FailureClass
         if isinstance(error, TargetError):
             kind = FailureClass.boot if error.kind is FailureClass.test else error.kind
             return TargetError(kind, error.what, state=state.name, record=self.record)

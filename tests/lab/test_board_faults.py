@@ -13,6 +13,7 @@ from labgrid.strategy import StrategyError
 
 from tzml_lab.failures import FailureClass, TargetError
 
+pytestmark = pytest.mark.bench
 MakeBench = Callable[[str], Any]
 
 

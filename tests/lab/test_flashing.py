@@ -12,6 +12,7 @@ from tzml_lab.failures import FailureClass, TargetError
 from tzml_lab.standin import sdmux
 
 BOARDS = ("rpi3-standin", "hikey-standin")
+pytestmark = pytest.mark.bench
 MakeBench = Callable[[str], Any]
 
 

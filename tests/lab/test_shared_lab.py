@@ -18,7 +18,7 @@ from tzml_lab.failures import FailureClass
 from tzml_lab.standin.loopback import LoopbackLab, missing
 from tzml_lab.timescale import scaled
 
-pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
+pytestmark = [pytest.mark.bench, pytest.mark.skipif(bool(missing()), reason=missing())]
 KINDS = ("rpi3", "hikey")
 
 

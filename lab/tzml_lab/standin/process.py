@@ -80,7 +80,15 @@ class StandIn:
         tool.chmod(0o755)
 
     def _start(self, kind: str, image: Image) -> None:
-        command = [sys.executable, "-m", "tzml_lab.standin", kind, image.folder, self.folder, self.address]
+        command = [
+            sys.executable,
+            "-m",
+            "tzml_lab.standin",
+            kind,
+            str(image.folder),
+            str(self.folder),
+            self.address,
+        ]
         log = self.folder / "log"
         with log.open("wb") as out:
             self._process = subprocess.Popen(
