@@ -173,6 +173,16 @@ def _strategies(config: pytest.Config) -> list[TrustZoneStrategy]:
     return [d for target in targets for d in target.drivers if isinstance(d, TrustZoneStrategy)]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _always_off_at_the_end(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Boards have no process that ends with ours."""
+    if request.config.stash[LABGRID_ENV_KEY]:
+        request.getfixturevalue("env")  # which is closed after this
+    yield
+    for strategy in _strategies(request.config):
+        strategy.finish()
+
+
 @pytest.fixture(scope="session")
 def run_folder(request: pytest.FixtureRequest, env: Environment) -> Path:
     """Where this run leaves its results."""

@@ -146,6 +146,13 @@ class TrustZoneStrategy(Strategy):
         self.logger.warning("the target will be started anew: %s", reason)
         self._suspicion = reason
 
+    def finish(self) -> None:
+        """Leave the target off at the end of a run, also one that is broken. Raises nothing."""
+        try:
+            self._power_off()
+        except Exception as error:
+            self.logger.error("the target may be on still: %s", reason(error))
+
     def add_times(self, timings: Timings) -> None:
         """Add how long every complete boot took to reach each stage, and every transition each state."""
         for boot in self.boots:
