@@ -45,11 +45,15 @@ class Machine:
         self.ports[port].sendall(text.replace("\n", "\r\n").encode())
 
     def lines(self):  # type: ignore[no-untyped-def]
-        """What the user types, which is sent back as a terminal does."""
-        for line in self.ports[0].makefile("rb", buffering=0):
-            text = line.decode("utf-8", "replace").rstrip("\r\n").replace("\x03", "")
-            self.say(text + "\n")
-            yield text
+        """What the user types, which is sent back at once as a terminal does."""
+        line = bytearray()
+        while byte := self.ports[0].recv(1):
+            self.ports[0].sendall(byte.replace(b"\n", b"\r\n"))
+            if byte == b"\n":
+                yield line.decode("utf-8", "replace").replace("\x03", "")
+                line.clear()
+            else:
+                line += byte
 
     def run(self) -> None:
         self.say(BOOT)
@@ -89,6 +93,12 @@ class Machine:
             return (mark.decode() + "\n", 0) if mark else ("", 1)
         elif command == "uname -r":
             return "6.12.0-arm64\n", 0
+        elif command == "panic":
+            self.say(
+                "E/TC:0 0 Panic at core/kernel/thread.c:123 <thread_x>\nE/TC:0 0 TEE load address @ 0xe100000\n", 1
+            )
+            for _ in self.lines():
+                pass
         elif command == "hang":
             for _ in self.lines():
                 pass

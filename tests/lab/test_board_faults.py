@@ -26,9 +26,11 @@ def board(bench: MakeBench) -> Any:
 
 
 @contextmanager
-def failure(kind: FailureClass, says: str) -> Iterator[None]:
+def failure(kind: FailureClass, says: str) -> Iterator[list[TargetError]]:
+    found: list[TargetError] = []
     with pytest.raises(TargetError, match=says) as caught:
-        yield
+        yield found
+    found.append(caught.value)
     assert caught.value.kind is kind
     assert "last lines of the normal world's console" in str(caught.value)
 
@@ -56,6 +58,16 @@ def test_a_target_that_hangs(board: Any) -> None:
     with failure(FailureClass.test, "the target says nothing any more, after: hang"):
         board.shell.run("hang", timeout=3)
     usable(board)
+
+
+def test_optee_panics_on_the_line_that_both_worlds_share(board: Any) -> None:
+    start = time.monotonic()
+    with failure(FailureClass.test, "OP-TEE panicked: E/TC:0 0 Panic at core/kernel/thread.c") as caught:
+        board.shell.run("panic", timeout=60)
+    assert time.monotonic() - start < 20
+    assert "S E/TC:0 0 TEE load address" in caught[0].consoles
+    board.strategy.transition("shell")  # without a new run: the strategy saw it, too
+    assert board.shell.run_check("uname -r")
 
 
 def test_a_command_without_end(board: Any) -> None:

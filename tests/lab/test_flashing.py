@@ -37,6 +37,20 @@ def test_an_image_is_written_once_also_for_the_next_run(bench: MakeBench, name: 
     assert one.strategy.board_image.writes == 0
 
 
+@pytest.mark.parametrize("name", BOARDS)
+def test_a_board_that_runs_already_is_taken_as_it_is(bench: MakeBench, name: str) -> None:
+    """--lg-initial-state shell, during development."""
+    one = bench(name)
+    one.strategy.transition("shell")
+    one.use()
+    one.strategy.force("shell")
+    assert one.shell.run_check("uname -r")
+    assert one.strategy.seconds == {}
+    one.strategy.transition("off")
+    one.strategy.transition("shell")
+    assert one.shell.run_check("uname -r")
+
+
 def test_another_image_is_written(bench: MakeBench, edit: Callable[..., None]) -> None:
     one = bench("rpi3-standin")
     one.strategy.transition("shell")
