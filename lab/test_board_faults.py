@@ -97,7 +97,10 @@ def test_power_cut_during_inference(board, strategy, standin, record_property):
 def test_power_cut_during_boot(board, strategy, standin, record_property):
     strategy.transition("off")
     seconds, strategy.silence_timeout = strategy.silence_timeout, 5
-    as_soon_as(lambda: "kernel" in strategy.record.progress.reached, lambda: standin.ask("relay/1/0"))
+    record, cycle = strategy.record, strategy.record.cycle
+    as_soon_as(
+        lambda: record.cycle > cycle and "kernel" in record.progress.reached, lambda: standin.ask("relay/1/0")
+    )
     with Verdict(FailureClass.infrastructure, 60, record_property) as verdict:
         strategy.transition("tee")
     strategy.silence_timeout = seconds

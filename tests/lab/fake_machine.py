@@ -82,7 +82,8 @@ class Machine:
             output, status = self.command(command)
             self.say(f"{marker}{output}{marker} {status}\n")
         elif line.startswith("echo "):
-            self.say(" ".join(shlex.split(line)[1:]) + "\n")
+            with suppress(ValueError):  # a quote that got lost
+                self.say(" ".join(shlex.split(line)[1:]) + "\n")
 
     def command(self, command: str) -> tuple[str, int]:
         assert self.disk
