@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import enum
+import os
 import time
 from collections.abc import Callable
 from functools import cached_property
@@ -61,7 +62,7 @@ class TrustZoneStrategy(Strategy):
 
     A board is flashed through its SD mux or with fastboot, if the environment has drivers for one of them, and
     only when it has another image than the one in the environment's path `deploy`: the note that this host
-    keeps in the option `flash_notes` says so, and the board's own mark is compared with it after the boot.
+    keeps in LG_FLASH_NOTES says so, and the board's own mark is compared with it after the boot.
 
     The first failure on the way breaks the strategy: it is raised in full once, and everything after it
     fails at once with its summary. A target that reached its state and fails later, in a test, is started
@@ -102,7 +103,7 @@ class TrustZoneStrategy(Strategy):
         self._steps: dict[Status, Callable[[], None]] = {
             Status.off: self._power_off,
             Status.flashed: self._flash,
-            Status.booted: self._boot,
+            Status.booted: self._boot_image,
             Status.shell: self._log_in,
             Status.tee: self._await_tee,
         }
@@ -215,13 +216,26 @@ class TrustZoneStrategy(Strategy):
         else:
             return None
         config = self.target.env.config
-        folder = Path(config.data.get("options", {}).get("flash_notes", ROOT / "build" / "flashed"))
+        folder = Path(os.environ.get("LG_FLASH_NOTES", ROOT / "build" / "flashed"))
         note = FlashNote(folder / f"{board_name(self.target)}.json")
         return BoardImage(flasher, note, image_of(config).digest)
 
     def _flash(self) -> None:
         if self.board_image:
             self.board_image.write_if_needed()
+
+    def _boot_image(self) -> None:
+        """Boot. A board that does not, and was only said to have the image, gets it now, and one more chance."""
+        try:
+            self._boot()
+        except TargetError as error:
+            if error.kind is not FailureClass.boot or not self.board_image or self.board_image.writes:
+                raise
+            self.logger.warning("%s: writing the image again", error.what)
+            self.board_image.note.discard()
+            self._power_off()
+            self._flash()
+            self._boot()
 
     def _boot(self) -> None:
         with time_limit(self.power_timeout, "opening the console"):

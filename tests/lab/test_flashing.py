@@ -71,6 +71,16 @@ def test_an_image_that_somebody_else_wrote_is_written_over(bench: MakeBench) -> 
     assert one.shell.run_check("cat /etc/tzml-flashed") == [one.strategy.board_image.digest]
 
 
+def test_a_board_that_was_said_to_have_the_image_and_does_not_boot_gets_it(bench: MakeBench) -> None:
+    one = bench("rpi3-standin")
+    one.strategy.transition("shell")
+    one.use()
+    one.strategy.transition("off")
+    (one.standin.folder / "card").write_bytes(b"no file system")
+    one.strategy.transition("shell")
+    assert one.strategy.board_image.writes == 1
+
+
 def test_a_card_that_takes_no_image(bench: MakeBench, deploy: Path) -> None:
     one = bench("rpi3-standin")
     (deploy / "rootfs.ext4").write_bytes(b"rotten" * 300)  # bmaptool compares it with the map

@@ -4,11 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from tzml_lab.standin.machine import Machine
 from tzml_lab.standin.uart import Uart
+
+_Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+def _settle(future: asyncio.Future[_Connection]) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]:
+    """A server's callback: the first connection is the future's result."""
+
+    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not future.done():
+            future.set_result((reader, writer))
+
+    return connected
+
+
+async def _all(futures: list[asyncio.Future[_Connection]]) -> None:
+    await asyncio.gather(*futures)
 
 
 class Board:
@@ -48,12 +65,14 @@ class Board:
         command = self.machine.command()
         if not command or self._process:
             return
-        connected: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
+        loop = asyncio.get_running_loop()
+        connections: list[asyncio.Future[_Connection]] = []
         servers = []
         for number in range(self.machine.uarts):
             path = self._folder / f"uart{number}"
             path.unlink(missing_ok=True)
-            servers.append(await asyncio.start_unix_server(lambda *pair: connected.put_nowait(pair), path))
+            connections.append(loop.create_future())
+            servers.append(await asyncio.start_unix_server(_settle(connections[-1]), path))
             command += ["-chardev", f"socket,id=uart{number},path={path}", "-serial", f"chardev:uart{number}"]
         with self._folder.joinpath("qemu.log").open("wb") as log:
             self._process = await asyncio.create_subprocess_exec(
@@ -61,16 +80,13 @@ class Board:
                 stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
         ended = asyncio.ensure_future(self._process.wait())
-        for _ in servers:  # QEMU connects its ports in their order
-            accepted = asyncio.ensure_future(connected.get())
-            await asyncio.wait({accepted, ended}, return_when=asyncio.FIRST_COMPLETED)
-            if not accepted.done():
-                accepted.cancel()
-                break  # qemu.log says why; a board that does not start is silent
-            reader, writer = accepted.result()
-            lines = bool(self._writers)  # the first port is Linux's; OP-TEE's has whole lines, as on a shared UART
+        await asyncio.wait({asyncio.ensure_future(_all(connections)), ended}, return_when=asyncio.FIRST_COMPLETED)
+        # if one is missing, qemu.log says why; a board that does not start is silent
+        for number, connection in enumerate(connections if all(c.done() for c in connections) else []):
+            reader, writer = connection.result()
             self._writers.append(writer)
-            self._readers.append(asyncio.ensure_future(self._from_machine(reader, lines)))
+            # the first port is Linux's; OP-TEE's has whole lines, as on a UART that both share
+            self._readers.append(asyncio.ensure_future(self._from_machine(reader, lines=number > 0)))
         for server in servers:
             server.close()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import getpass
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -127,9 +128,9 @@ class LoopbackLab:
         ).stdout  # fmt: skip
 
     def end(self, name: str) -> None:
-        """Kill "coordinator", "exporter" or "sshd"."""
+        """Kill "coordinator", "exporter" or "sshd" with all that it started, as systemd does."""
         process = self._processes.pop(name)
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
     def stop(self) -> None:

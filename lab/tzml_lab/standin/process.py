@@ -104,8 +104,9 @@ class StandIn:
 
     @property
     def variables(self) -> dict[str, str]:
-        """What environment files refer to."""
-        return {"LG_STANDIN": str(self.folder), "LG_STANDIN_ADDRESS": self.address}
+        """What environment files refer to, and where it is noted what was flashed: this board is a new one."""
+        notes = str(self.folder / "flashed")
+        return {"LG_STANDIN": str(self.folder), "LG_STANDIN_ADDRESS": self.address, "LG_FLASH_NOTES": notes}
 
     def ask(self, path: str) -> str:
         """Use the power switch or its panel of faults, from any thread: `relay/1/0`, `fault/lost/20`."""
