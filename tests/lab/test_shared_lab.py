@@ -130,5 +130,5 @@ def test_a_lab_that_dies(shared: Callable[[str], SharedLab], edit: Callable[...,
     lab.lab.end(what)
     said = lab.finish(run, FailureClass.infrastructure.value)
     assert re.search("infrastructure failure: on the way to state booted: the serial line is gone", said), said
-    # systemd starts them anew (docs/lab.md)
+    # systemd starts them anew (docs/board-lab.md)
     getattr(lab.lab, f"start_{what}")()
