@@ -102,7 +102,7 @@ class TrustZoneStrategy(Strategy):
         self.boots: list[dict[str, float]] = []
         self._steps: dict[Status, Callable[[], None]] = {
             Status.off: self._power_off,
-            Status.flashed: self._flash,
+            Status.flashed: self._flash,  # its seconds are those of writing: _flash notes them itself
             Status.booted: self._boot_image,
             Status.shell: self._log_in,
             Status.tee: self._await_tee,
@@ -180,7 +180,8 @@ class TrustZoneStrategy(Strategy):
         except Exception as error:
             self.broken = self._failure(error, state)
             raise self.broken from error
-        self.seconds.setdefault(state.name, []).append(time.monotonic() - start)
+        if state is not Status.flashed:
+            self.seconds.setdefault(state.name, []).append(time.monotonic() - start)
         self.status = state
 
     def _failure(self, error: Exception, state: Status) -> TargetError:
@@ -221,8 +222,12 @@ class TrustZoneStrategy(Strategy):
         return BoardImage(flasher, note, image_of(config).digest)
 
     def _flash(self) -> None:
-        if self.board_image:
-            self.board_image.write_if_needed()
+        if not self.board_image:
+            return
+        start, writes = time.monotonic(), self.board_image.writes
+        self.board_image.write_if_needed()
+        if self.board_image.writes > writes:
+            self.seconds.setdefault(Status.flashed.name, []).append(time.monotonic() - start)
 
     def _boot_image(self) -> None:
         """Boot. A board that does not, and was only said to have the image, gets it now, and one more chance."""
