@@ -82,6 +82,8 @@ _SIGNS = (
         "the initramfs gave up",
         re.compile(r"^initramfs: (.* did not appear|cannot mount|.* has no /)"),
     ),
+    # udev was too slow for systemd, which waits for the device for a minute and a half
+    _Sign("no-login", "systemd offers no login on the console", re.compile(r"^\[DEPEND\].* Serial Getty on ")),
     _Sign("emergency", "systemd went into emergency mode", re.compile(r"^You are in emergency mode")),
 )
 
