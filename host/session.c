@@ -18,6 +18,14 @@ struct tzml_session {
 	uint32_t output_count;
 };
 
+static uint64_t now(void)
+{
+	struct timespec time = { 0 };
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
+
 /* Read exactly `size` bytes. */
 static enum tzml_status read_at(const struct bundle_file *file, void *data,
 				size_t size, uint64_t offset)
@@ -51,6 +59,7 @@ bundle_read(const struct bundle_file *file, uint32_t section, void *buffer,
 	const struct tzml_section *entry =
 		tzml_bundle_sections(file->header) + section;
 	enum tzml_status status = TZML_SUCCESS;
+	uint64_t start = now();
 	uint64_t offset = 0;
 
 	while (!status && offset < entry->size) {
@@ -62,6 +71,8 @@ bundle_read(const struct bundle_file *file, uint32_t section, void *buffer,
 			status = take(state, section, offset, size);
 		offset += size;
 	}
+	file->reads[section].count++;
+	file->reads[section].nanoseconds += now() - start;
 	return status;
 }
 
@@ -94,7 +105,8 @@ static enum tzml_status read_header(struct bundle_file *file)
 			    (unsigned long long)start.bundle_size);
 
 	file->header = calloc(1, file->header_size);
-	if (!file->header)
+	file->reads = calloc(start.section_count, sizeof(*file->reads));
+	if (!file->header || !file->reads)
 		return fail(TZML_ERROR_MEMORY, "%s", file->path);
 	return read_at(file, file->header, file->header_size, 0);
 }
@@ -128,6 +140,7 @@ static void close_file(struct bundle_file *file)
 {
 	if (file->fd >= 0)
 		close(file->fd);
+	free(file->reads);
 	free(file->header);
 	free(file->path);
 }
@@ -204,14 +217,6 @@ void tzml_output(const struct tzml_session *session, uint32_t index,
 	describe_tensor(session->tensors + session->input_count + index, info);
 }
 
-static uint64_t now(void)
-{
-	struct timespec time = { 0 };
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
-}
-
 uint32_t tzml_run(struct tzml_session *session, const void *inputs,
 		  size_t inputs_size, void *outputs, size_t outputs_size,
 		  uint64_t *nanoseconds)
@@ -223,6 +228,29 @@ uint32_t tzml_run(struct tzml_session *session, const void *inputs,
 	if (nanoseconds)
 		*nanoseconds = now() - start;
 	return status;
+}
+
+uint32_t tzml_chunk_count(const struct tzml_session *session)
+{
+	const struct tzml_header *header = session->file.header;
+	const struct tzml_section *sections = tzml_bundle_sections(header);
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < header->section_count; i++)
+		count += sections[i].type == TZML_SECTION_WEIGHTS;
+	return count;
+}
+
+void tzml_chunk(const struct tzml_session *session, uint32_t index,
+		struct tzml_chunk_info *info)
+{
+	const struct bundle_file *file = &session->file;
+	uint32_t section =
+		tzml_bundle_find(file->header, TZML_SECTION_WEIGHTS, index);
+
+	info->size = tzml_bundle_sections(file->header)[section].size;
+	info->loads = file->reads[section].count;
+	info->nanoseconds = file->reads[section].nanoseconds;
 }
 
 uint32_t tzml_memory(struct tzml_session *session, struct tzml_memory *memory)

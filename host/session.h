@@ -6,11 +6,18 @@
 #include <tzml.h>
 #include <tzml/bundle.h>
 
+/* How often a section was read, and how long that and its use took. */
+struct section_reads {
+	uint64_t count;
+	uint64_t nanoseconds;
+};
+
 struct bundle_file {
 	int fd;
 	char *path;
 	struct tzml_header *header; /* with the section table */
 	size_t header_size;
+	struct section_reads *reads; /* of each section */
 };
 
 /*

@@ -48,10 +48,18 @@ struct tzml_memory {
 	uint64_t pool_before; /* used before this session was opened */
 };
 
+/* A chunk of weights, and what loading it took since the session was opened. */
+struct tzml_chunk_info {
+	uint64_t size; /* bytes */
+	uint64_t loads;
+	uint64_t nanoseconds; /* wall time of reading it and handing it over */
+};
+
 /*
  * Open the bundle at `path` in that world. The file stays open: weights for
- * which there is no room are read again in every inference. The REE loads the bundle's code into this process: open only
- * bundles there that you would also execute.
+ * which there is no room are read again in every inference. The REE loads the
+ * bundle's code into this process: open only bundles there that you would also
+ * execute.
  */
 uint32_t tzml_open(const char *path, uint32_t world,
 		   struct tzml_session **session);
@@ -77,6 +85,11 @@ uint32_t tzml_run(struct tzml_session *session, const void *inputs,
 		  uint64_t *nanoseconds);
 
 uint32_t tzml_memory(struct tzml_session *session, struct tzml_memory *memory);
+
+/* The chunks of weights, in the bundle's order. */
+uint32_t tzml_chunk_count(const struct tzml_session *session);
+void tzml_chunk(const struct tzml_session *session, uint32_t index,
+		struct tzml_chunk_info *info);
 
 /* One line about the last error in this thread: what happened, and what to do. */
 const char *tzml_error(void);

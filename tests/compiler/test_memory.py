@@ -7,14 +7,15 @@ from hypothesis import strategies as st
 
 from tzml.bundle import Access, Chunk, DType, Region
 from tzml.bundle.format import ALIGNMENT, align
+from tzml.compiler.chunks import CHUNK_SIZE
 from tzml.compiler.graph import Buffer, Call, Graph, Kernel, Port
-from tzml.compiler.memory import CHUNK_SIZE, lay_out
+from tzml.compiler.memory import lay_out
 
 
 @st.composite
 def graphs(draw: st.DrawFn) -> Graph:
     """A chain of calls, each of which reads earlier values and constants and writes a new one."""
-    sizes = st.integers(1, 5000)
+    sizes = st.integers(1, 5000) | st.integers(1, 50).map(lambda n: n * ALIGNMENT)
     values = [Buffer(draw(sizes)) for _ in range(draw(st.integers(1, 3)))]
     inputs = tuple(Port(f"in{i}", DType.uint8, (v.size,), v) for i, v in enumerate(values))
     constants = [
@@ -30,8 +31,18 @@ def graphs(draw: st.DrawFn) -> Graph:
         arguments = tuple((b.size, a) for b, a in zip(buffers, access, strict=True))
         calls.append(Call(Kernel(f"k{number}", arguments), buffers))
         values.append(written)
+    # some values are parts of a larger one, as a concatenation leaves them, and that is read at the end
+    alone = [value for value in values if value.size % ALIGNMENT == 0 or value is values[-1]]
+    parts = draw(st.lists(st.sampled_from(alone), unique=True, max_size=3)) if alone else []
+    parts.sort(key=lambda value: value.size % ALIGNMENT != 0)
+    if len(parts) > 1:
+        whole = Buffer(sum(part.size for part in parts), parts=tuple(parts))
+        written = Buffer(draw(sizes))
+        kernel = Kernel("whole", ((whole.size, Access.read), (written.size, Access.write)))
+        calls.append(Call(kernel, (whole, written)))
+        values.append(written)
     outputs = (Port("out", DType.uint8, (values[-1].size,), values[-1]),)
-    return Graph(inputs, outputs, tuple(calls), b"")
+    return Graph(inputs, outputs, tuple(calls), {})
 
 
 @given(graphs())
@@ -47,7 +58,11 @@ def test_a_value_keeps_its_bytes_until_its_last_use(graph: Graph) -> None:
 
     def still_there(buffer: Buffer) -> bool:
         place = layout.places[buffer]
-        return all(owner.get(at) is buffer for at in range(place.offset, place.offset + buffer.size))
+        return all(
+            owner.get(at) is piece
+            for start, piece in buffer.pieces()
+            for at in range(place.offset + start, place.offset + start + piece.size)
+        )
 
     for port in graph.inputs:
         write(port.buffer)
@@ -88,7 +103,7 @@ def constants_in_turn(*sizes: int) -> Graph:
         kernel = Kernel(f"k{number}", ((4, Access.read), (size, Access.read), (4, Access.write)))
         calls.append(Call(kernel, (value, constant, written)))
         value = written
-    return Graph((port,), (Port("y", DType.uint8, (4,), value),), tuple(calls), b"")
+    return Graph((port,), (Port("y", DType.uint8, (4,), value),), tuple(calls), {})
 
 
 def test_chunks_end_where_they_are_full() -> None:

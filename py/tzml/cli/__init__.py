@@ -13,6 +13,7 @@ from tzml.errors import TzmlError
 
 # name: what it does; the module tzml.cli.<name> has the function `command`
 COMMANDS = {
+    "bench": "Measure networks beside ONNX Runtime.",
     "boot": "Boot an image, with its console on this terminal.",
     "compile": "Compile a trained model into a bundle.",
     "demo": "Build the image, boot it, test it, and show what came out.",

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from tzml.cli.options import parse_size
+from tzml.cli.progress import progress_bar
 from tzml.compiler import TARGETS, CompileOptions, InputSpec, compile_model
 from tzml.compiler.describe import read_labels_file, read_preprocess_file
 from tzml.signing import load_signing_key
@@ -72,12 +73,10 @@ def command(
         model_version=model_version,
     )
     path = output or model.with_suffix(".tzm")
-    bundle = compile_model(
-        model,
-        options,
-        progress=lambda step: click.echo(f"{step} {model.name}", err=True),
-        warn=lambda what: click.echo(f"tzml: warning: {model}: {what}", err=True),
-    )
+    with progress_bar(model.name) as progress:
+        bundle = compile_model(
+            model, options, progress, warn=lambda what: click.echo(f"tzml: warning: {model}: {what}", err=True)
+        )
     bundle.write(path)
     plan = bundle.plan
     worlds = "both worlds" if bundle.kernels_tee else "the normal world only"

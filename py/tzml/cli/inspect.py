@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import click
 
-from tzml.bundle import Bundle, Tensor, read
+from tzml.bundle import Bundle, Region, Tensor, read
+from tzml.bundle.streaming import bytes_loaded
+from tzml.errors import TzmlError
+from tzml.memory_map import memory_map, picture
 
 
 def describe(bundle: Bundle) -> dict[str, Any]:
@@ -29,27 +33,87 @@ def describe(bundle: Bundle) -> dict[str, Any]:
         "weights": plan.weights_size,
         "chunks": len(plan.chunks),
         "secure_memory": bundle.secure_memory,
+        "loaded_each_inference": bytes_loaded(plan),
+        "calls": _calls(bundle),
+        "places": [{"size": chunk.size, "offset": chunk.offset} for chunk in plan.chunks],
         "sections": [{"type": s.type.name, "index": s.index, "bytes": len(s.data)} for s in bundle.sections()],
         "metadata": json.loads(bundle.metadata) if bundle.metadata else {},
     }
 
 
+def _calls(bundle: Bundle) -> list[dict[str, Any]]:
+    """Each kernel call: its layer, and what it does to memory."""
+    memory = memory_map(bundle)
+    calls = []
+    for index, call in enumerate(bundle.plan.calls):
+        weights = {a.offset: a for a in call.arguments if a.region == Region.weights}
+        calls.append(
+            {
+                "layer": memory.calls[index],
+                "kernel": call.kernel,
+                "arena": memory.arena_during(index),
+                "weights": sum(a.size for a in weights.values()),
+                "chunk": next((a.chunk for a in weights.values()), None),
+                "loads": list(memory.loads[index]),
+            }
+        )
+    return calls
+
+
 @click.command("inspect")
 @click.argument("bundle", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for scripts.")
-def command(bundle: Path, as_json: bool) -> None:
+@click.option("--svg", type=click.Path(dir_okay=False, path_type=Path), help="Draw the memory map into this file.")
+@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="The same as a page of its own.")
+def command(bundle: Path, as_json: bool, svg: Path | None, html: Path | None) -> None:
     """Check the file BUNDLE as the device does, and show what is in it."""
-    about = describe(read(bundle))
+    read_bundle = read(bundle)
+    about = describe(read_bundle)
+    name = about["metadata"].get("name", "unnamed")
+    title = f"{name} version {about['model_version']}, for {about['target']}"
+    if svg:
+        _write(svg, picture(read_bundle, title))
+    if html:
+        _write(html, _page(title, picture(read_bundle, title)))
     if as_json:
         click.echo(json.dumps(about, indent=1))
         return
-    name = about["metadata"].get("name", "unnamed")
-    click.echo(f"{bundle}: {name} version {about['model_version']}, for {about['target']}")
+    click.echo(f"{bundle}: {title}")
+    _show_calls(about)
     for kind in ("inputs", "outputs"):
         for t in about[kind]:
             click.echo(f"  {kind[:-1]:<7} {t['name']}: {t['dtype']} {t['shape']}")
     click.echo(f"  {about['kernel_calls']} kernel calls, {about['chunks']} chunks of weights")
-    for key in ("arena", "weights", "secure_memory"):
-        click.echo(f"  {key.replace('_', ' '):<14} {about[key]:>12,} bytes")
+    for key in ("arena", "weights", "secure_memory", "loaded_each_inference"):
+        click.echo(f"  {key.replace('_', ' '):<21} {about[key]:>13,} bytes")
+    sizes: dict[str, list[int]] = {}
     for s in about["sections"]:
-        click.echo(f"  section {s['type']:<12} {s['index']:>3} {s['bytes']:>12,} bytes")
+        sizes.setdefault(s["type"], []).append(s["bytes"])
+    for kind, found in sizes.items():
+        several = f" in {len(found)} sections" if len(found) > 1 else ""
+        click.echo(f"  section {kind:<13} {sum(found):>13,} bytes{several}")
+
+
+def _show_calls(about: dict[str, Any]) -> None:
+    """The calls as a table."""
+    click.echo(f"  {'call':>5} {'arena bytes':>12} {'weights':>12} {'chunk':>6}  layer")
+    for index, call in enumerate(about["calls"]):
+        chunk = "" if call["chunk"] is None else f"{call['chunk']}{'*' if call['loads'] else ''}"
+        click.echo(f"  {index:>5} {call['arena']:>12,} {call['weights']:>12,} {chunk:>6}  {call['layer']}")
+    if about["loaded_each_inference"]:
+        click.echo("  * loaded for this call in each inference")
+
+
+def _page(title: str, svg: str) -> str:
+    return (
+        f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>{escape(title)}</title>\n'
+        f"<style>body {{ margin: 1em auto; max-width: 1240px }} svg {{ max-width: 100%; height: auto }}</style>\n"
+        f"{svg}</html>\n"
+    )
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise TzmlError(f"cannot write {path}: {error.strerror}", "check the folder and its room") from error

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tzml.bundle import SectionType, read_section
-from tzml.client import Model, World, open_model
+from tzml.client import ChunkLoads, Model, World, open_model
 from tzml.client.image import dequantize, load_image, quantize, top
 from tzml.errors import TzmlError
 from tzml.metadata import Metadata, read_metadata
@@ -62,6 +62,20 @@ def spread(samples: list[float]) -> dict[str, float]:
     return {"median": median, "mad": statistics.median(abs(s - median) for s in samples)}
 
 
+def streaming(before: list[ChunkLoads], after: list[ChunkLoads], inferences: int) -> dict[str, Any]:
+    """What one inference loads, on average: bytes and seconds, in all and of each chunk that it loads."""
+    chunks = []
+    for index, (old, new) in enumerate(zip(before, after, strict=True)):
+        if loads := (new.loads - old.loads) / inferences:
+            seconds = (new.seconds - old.seconds) / inferences
+            chunks.append({"chunk": index, "loads": loads, "bytes": loads * new.size, "seconds": seconds})
+    return {
+        "bytes": round(sum(chunk["bytes"] for chunk in chunks)),
+        "seconds": sum(chunk["seconds"] for chunk in chunks),
+        "chunks": chunks,
+    }
+
+
 @click.command("run")
 @click.argument("bundle", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("files", nargs=-1, metavar="[IMAGE]...", type=click.Path(dir_okay=False, path_type=Path))
@@ -97,8 +111,10 @@ def command(
             read_section(bundle, SectionType.metadata), {info.name: info.shape for info in model.inputs}
         )
         samples = _images(model, metadata, files) if files else _arrays(model, inputs)
+        loaded = model.chunks()
         answers = [model.run(sample) for _ in range(repeat) for sample in samples]
         memory = model.memory()
+        streamed = streaming(loaded, model.chunks(), len(answers))
         names = [info.name for info in model.outputs]
 
     seconds = [answer.seconds for answer in answers]
@@ -117,6 +133,7 @@ def command(
             "outputs": {name: array.tolist() for name, array in outputs.items()},
             "top": best,
             "seconds": {**spread(seconds), "samples": seconds},
+            "streaming": streamed,
             "memory": asdict(memory) | {"secure_peak": memory.secure_peak},
         }
         click.echo(json.dumps(report))
@@ -129,6 +146,8 @@ def command(
     times = spread(seconds)
     click.echo(f"{len(seconds)} inferences in the {world.upper()}: median {times['median'] * 1e3:.3f} ms, "
                f"MAD {times['mad'] * 1e3:.3f} ms")  # fmt: skip
+    if streamed["bytes"]:
+        click.echo(f"{streamed['bytes']:,} bytes of weights loaded in each, in {streamed['seconds'] * 1e3:.3f} ms")
     secure = f", secure memory at most {memory.secure_peak:,}" if world == "tee" else ""
     click.echo(f"bytes of arena {memory.arena:,}, weights {memory.weights:,}{secure}")
 

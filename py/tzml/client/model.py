@@ -84,6 +84,15 @@ class Memory:
         return max(0, self.pool_peak - self.pool_before)
 
 
+@dataclass(frozen=True)
+class ChunkLoads:
+    """How often a chunk of `size` bytes was loaded so far, and the wall seconds of all loads."""
+
+    size: int
+    loads: int
+    seconds: float
+
+
 class Model:
     """A model that was opened in one of the worlds; a context manager that closes it."""
 
@@ -150,6 +159,16 @@ class Model:
         memory = ffi.new("struct tzml_memory *")
         check(library().tzml_memory(self._open_session(), memory))
         return Memory(**{name: getattr(memory, name) for name in Memory.__dataclass_fields__})
+
+    def chunks(self) -> list[ChunkLoads]:
+        """What loading the weights took since the model was opened, by chunk."""
+        session = self._open_session()
+        info: Any = ffi.new("struct tzml_chunk_info *")
+        chunks = []
+        for index in range(library().tzml_chunk_count(session)):
+            library().tzml_chunk(session, index, info)
+            chunks.append(ChunkLoads(info.size, info.loads, info.nanoseconds / 1e9))
+        return chunks
 
     def _open_session(self) -> Any:
         if self._session is None:

@@ -5,6 +5,7 @@ The compiler's passes end in this, the memory planner and the bundle writer begi
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from tzml.bundle import Access, DType
@@ -12,7 +13,7 @@ from tzml.bundle import Access, DType
 
 @dataclass(frozen=True)
 class Kernel:
-    """A function `int32_t symbol(void *, …)` of the object file.
+    """A function `int32_t symbol(void *, …)` of an object file.
 
     `arguments` are the bytes each pointer may touch, and how.
     """
@@ -23,18 +24,34 @@ class Kernel:
 
 @dataclass(eq=False)
 class Buffer:
-    """Memory for one value, in bytes. A buffer with `data` is a constant; others live in the arena."""
+    """Memory for one value, in bytes. A buffer with `data` is a constant; others live in the arena.
+
+    One with `parts` consists of them, back to back: who writes a part writes to it. No buffer is a part
+    of two.
+    """
 
     size: int
     data: bytes | None = None
+    parts: tuple[Buffer, ...] = ()
+
+    def pieces(self) -> Iterator[tuple[int, Buffer]]:
+        """What it consists of in the end, each with its offset; itself if it has no parts."""
+        offset = 0
+        for part in self.parts:
+            for inner, piece in part.pieces():
+                yield offset + inner, piece
+            offset += part.size
+        if not self.parts:
+            yield 0, self
 
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a kernel."""
+    """One call of a kernel; `note` tells people which layer it is."""
 
     kernel: Kernel
     buffers: tuple[Buffer, ...]
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,12 +66,12 @@ class Port:
 
 @dataclass(frozen=True)
 class Graph:
-    """The calls of one inference, in order, and the object file with their kernels."""
+    """The calls of one inference, in order, and the object file of each kernel by its symbol."""
 
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     calls: tuple[Call, ...]
-    object_file: bytes
+    objects: Mapping[str, bytes]
 
     @property
     def kernels(self) -> tuple[Kernel, ...]:

@@ -56,7 +56,8 @@ def build_libraries(graph: Graph, target: CompilerTarget) -> Libraries:
     """Compile the kernel table and link. Raises CompileError when a tool or a function is missing."""
     with tempfile.TemporaryDirectory() as folder:
         linker = _Linker(Path(folder), target.cc)
-        linker.add_object("kernels.o", graph.object_file)
+        for kernel in graph.kernels:
+            linker.add_object(f"{kernel.symbol}.o", graph.objects[kernel.symbol])
         for name in _SUPPORT:
             linker.add_source(name, (resources.files("tzml.compiler") / "support" / name).read_text())
         # the digest covers all that decides what the library does, but for itself

@@ -8,18 +8,26 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import tvm
-from tvm import relax, s_tir, tirx
+from tvm import relax, s_tir, tirx, topi
 
-from tzml.bundle import Access, DType
 from tzml.compiler.errors import CompileError
-from tzml.compiler.graph import Buffer, Call, Graph, Kernel, Port
+from tzml.compiler.graph import Graph
 from tzml.compiler.indices import check_indices
+from tzml.compiler.kernel_cache import CompiledKernel, KernelCache
+from tzml.compiler.kernel_key import kernel_key
+from tzml.compiler.kernels import Isa, isa_of, schedule
+from tzml.compiler.limits import NO_LIMITS, Limits
+from tzml.compiler.operators import choose_kernels
+from tzml.compiler.progress import Progress, no_progress
+from tzml.compiler.simplify import simplify
+from tzml.compiler.split import split_layers
+from tzml.compiler.tile import tile_layers
+from tzml.compiler.walk import JOIN, LoweredKernel, Walk, element_bytes, readable
 from tzml.preprocess import Quantization
 
 # A local buffer from this size on becomes an argument; smaller ones stay on the stack (bytes).
@@ -27,13 +35,13 @@ STACK_LIMIT = 1024
 
 PREFIX = "tzml_k_"
 
+OPAQUE = 8
+"""TVM's OpPatternKind of what nothing is fused with."""
+
 
 @dataclass(frozen=True)
 class Imported:
-    """What a frontend makes of a model file: a Relax module whose `main` has static shapes.
-
-    `quantization` has, by name, the inputs and outputs whose integers stand for real numbers.
-    """
+    """What a frontend makes of a model file: a Relax module whose `main` has static shapes."""
 
     module: Any  # tvm.IRModule
     input_names: tuple[str, ...]
@@ -41,16 +49,42 @@ class Imported:
     quantization: dict[str, Quantization] = field(default_factory=dict)
 
 
-def lower(imported: Imported, target: dict[str, str]) -> Graph:
-    """Compile every kernel for `target` and list the calls. Raises CompileError."""
-    tvm_target = tvm.target.Target(target)
+def prepare(imported: Imported, target: dict[str, str]) -> Imported:
+    """The same computation with fewer operators; constants are folded."""
+    with tvm.target.Target(target):
+        return replace(imported, module=_simplify_passes()(simplify(imported.module)))
+
+
+def lower(
+    imported: Imported, target: dict[str, str], limits: Limits = NO_LIMITS, progress: Progress = no_progress
+) -> Graph:
+    """Compile every kernel of a simplified module for `target` and list the calls. Raises CompileError.
+
+    Layers are split and tiled where they are above the limits and can be.
+    """
+    tvm_target, isa = tvm.target.Target(target), isa_of(target)
     with tvm_target:
-        module = _graph_passes()(imported.module)
-        functions = {g: f for g, f in module.functions.items() if isinstance(f, tirx.PrimFunc)}
-        built, scratch = _build(functions, tvm_target)
-    walk = _Walk(module, scratch)
-    inputs, outputs = walk.run(imported)
-    return Graph(inputs, outputs, tuple(walk.calls), _object_file(built))
+        module = imported.module
+        if limits.activations is not None:
+            module = tile_layers(module, limits.activations)
+        if limits.weights is not None:
+            module = split_layers(module, limits.weights)
+        module = _graph_passes()(choose_kernels(module, isa.lanes))
+        kernels = _Kernels(module, tvm_target, isa, progress)
+        walk = Walk(module, kernels.compile)
+        inputs, outputs = walk.run(imported.input_names, imported.output_names)
+    return Graph(tuple(inputs), tuple(outputs), tuple(walk.calls), kernels.objects)
+
+
+def _simplify_passes() -> Any:
+    """Fewer Relax operators that compute the same."""
+    t = relax.transform
+    return tvm.transform.Sequential(
+        [
+            t.DecomposeOpsForInference(),
+            t.CanonicalizeBindings(),
+        ]
+    )
 
 
 def _graph_passes() -> Any:
@@ -58,13 +92,8 @@ def _graph_passes() -> Any:
     t = relax.transform
     return tvm.transform.Sequential(
         [
-            t.FoldBatchnormToConv2D(),
-            t.DecomposeOpsForInference(),
-            t.FoldConstant(),
-            t.CanonicalizeBindings(),
-            t.LegalizeOps(),
+            t.LegalizeOps({"relax.concat": _concat}),
             t.AnnotateTIROpPattern(),
-            t.FoldConstant(),
             t.FuseOps(),
             t.FuseTIR(),
             t.DeadCodeElimination(["main"]),
@@ -74,6 +103,15 @@ def _graph_passes() -> Any:
             t.CallTIRRewrite(),
         ]
     )
+
+
+def _concat(builder: Any, call: Any) -> Any:
+    """Concatenation; marked, and kept from being fused, where the parts lie back to back in the result."""
+    fields = call.args[0].fields if isinstance(call.args[0], relax.Tuple) else []
+    shape = [int(n) for n in call.ty.shape.values]
+    axis = int(call.attrs.axis) % len(shape)
+    attributes = {JOIN: 1, "op_pattern": OPAQUE} if fields and math.prod(shape[:axis]) == 1 else {}
+    return builder.call_te(topi.concatenate, list(fields) or call.args[0], axis, primfunc_attrs=attributes)
 
 
 def _kernel_passes() -> list[Any]:
@@ -105,24 +143,55 @@ def _kernel_passes() -> list[Any]:
     ]
 
 
-def _build(functions: dict[Any, Any], target: Any) -> tuple[Any, dict[str, list[int]]]:
-    """Machine code of the functions, and the bytes of scratch memory that each takes."""
-    module = tirx.transform.BindTarget(target)(tvm.IRModule(functions))
+class _Kernels:
+    """Compiles the tensor functions of a module, each once, or finds them compiled."""
+
+    def __init__(self, module: Any, target: Any, isa: Isa, progress: Progress) -> None:
+        self.module = module
+        self.target, self.isa = target, isa
+        self.progress = progress
+        self.cache = KernelCache()
+        self.objects: dict[str, bytes] = {}  # by symbol
+        self.found: dict[str, LoweredKernel] = {}  # by the function's name in the module
+        self.total = sum(isinstance(function, tirx.PrimFunc) for function in module.functions.values())
+
+    def compile(self, name: str) -> LoweredKernel:
+        """The kernel for a tensor function."""
+        if name not in self.found:
+            self.progress("compiling kernels", len(self.found), self.total)
+            self.found[name] = self._compile(name)
+        return self.found[name]
+
+    def _compile(self, name: str) -> LoweredKernel:
+        function = self.module[name]
+        scheduled = schedule(function, self.isa)
+        key = kernel_key(function, readable(name), self.target)
+        symbol = f"{PREFIX}{readable(name)}_{key[:16]}"
+        kernel = self.cache.get(key)
+        if kernel is None:
+            try:
+                kernel = _build(scheduled.emit(), symbol, self.target)
+            except Exception as error:  # TVM raises many kinds
+                what = str(error).strip().splitlines() or [repr(error)]
+                raise CompileError(f"TVM cannot compile {readable(name)}: {what[-1]}") from error
+            self.cache.put(key, kernel)
+        self.objects[symbol] = kernel.object_file
+        return LoweredKernel(symbol, kernel.scratch, scheduled.packers)
+
+
+def _build(function: Any, symbol: str, target: Any) -> CompiledKernel:
+    """Machine code of one tensor function."""
+    module = tirx.transform.BindTarget(target)(tvm.IRModule({symbol: function}))
     module = tvm.transform.Sequential(_kernel_passes())(module)
-    unpacked, scratch = {}, {}
-    for name, function in module.functions.items():
-        check_indices(name.name_hint, function)
-        unpacked[name], scratch[name.name_hint] = _unpack(function, PREFIX + name.name_hint, target)
-    module = tvm.IRModule(unpacked)
+    check_indices(symbol, module[symbol])
+    unpacked, scratch = _unpack(module[symbol], symbol, target)
+    module = tvm.IRModule({symbol: unpacked})
     module = tvm.transform.Sequential([tirx.transform.LowerTVMBuiltin(), tirx.transform.LowerIntrin()])(module)
-    return tvm.get_global_func("target.build." + target.kind.name)(module, target), scratch
-
-
-def _object_file(built: Any) -> bytes:
+    built = tvm.get_global_func("target.build." + target.kind.name)(module, target)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "kernels.o"
+        path = Path(folder) / "kernel.o"
         built.write_to_file(str(path), "o")
-        return path.read_bytes()
+        return CompiledKernel(path.read_bytes(), tuple(scratch))
 
 
 # Kernels take pointers
@@ -150,7 +219,7 @@ def _pointer(buffer: Any) -> Any:
 def _hoist(statement: Any, found: list[tuple[Any, int]]) -> Any:
     """Turn large local buffers into parameters: there is no allocator where kernels run."""
     if isinstance(statement, tirx.AllocBuffer):
-        size = _bytes(statement.buffer.ty.shape, statement.buffer.ty.dtype.dtype)
+        size = element_bytes(statement.buffer.ty.shape, statement.buffer.ty.dtype.dtype)
         if size < STACK_LIMIT:
             return statement
         pointer = _pointer(statement.buffer)
@@ -180,103 +249,3 @@ def _hoist(statement: Any, found: list[tuple[Any, int]]) -> Any:
         body = _hoist(statement.body, found)
         return tirx.AttrStmt(statement.node, statement.attr_key, statement.value, body)
     return statement
-
-
-def _bytes(shape: Sequence[Any], dtype: Any) -> int:
-    # after StorageRewrite an element may be a vector: bits times lanes
-    element = tvm.DataType(str(dtype))
-    return math.prod(map(int, shape)) * element.bits * max(1, element.lanes) // 8
-
-
-# The graph
-
-
-class _Walk:
-    """Walk over `main` as CallTIRRewrite leaves it: allocations, kernel calls, aliases."""
-
-    def __init__(self, module: Any, scratch: dict[str, list[int]]) -> None:
-        self.main = module["main"]
-        self.scratch = scratch
-        self.values: dict[Any, Any] = {}  # Relax variable to Buffer, or to a list for a tuple
-        self.constants: dict[bytes, Buffer] = {}
-        self.written: set[Buffer] = set()
-        self.kernels: dict[str, Kernel] = {}
-        self.calls: list[Call] = []
-
-    def run(self, imported: Imported) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
-        inputs = []
-        for name, parameter in zip(imported.input_names, self.main.params, strict=True):
-            buffer = Buffer(_tensor_bytes(parameter.ty))
-            self.values[parameter] = buffer
-            self.written.add(buffer)
-            inputs.append(_port(name, parameter.ty, buffer))
-        for block in self.main.body.blocks:
-            for binding in block.bindings:
-                self.values[binding.var] = self.value(binding.value)
-        return tuple(inputs), tuple(self.outputs(imported.output_names))
-
-    def outputs(self, names: tuple[str, ...]) -> list[Port]:
-        body = self.main.body.body
-        value, kind = self.value(body), body.ty
-        values = value if isinstance(value, list) else [value]
-        kinds = list(kind.fields) if isinstance(value, list) else [kind]
-        for name, buffer in zip(names, values, strict=True):
-            if buffer not in self.written:
-                raise CompileError(f"output {name} does not depend on the network's inputs")
-        return [_port(n, k, b) for n, k, b in zip(names, kinds, values, strict=True)]
-
-    def value(self, expression: Any) -> Any:
-        """The buffer, or list of buffers, that an expression stands for; None for a kernel call."""
-        if isinstance(expression, tvm.ir.GenericConst):
-            return self.constant(expression)
-        if isinstance(expression, relax.Tuple):
-            return [self.value(field) for field in expression.fields]
-        if isinstance(expression, relax.TupleGetItem):
-            return self.value(expression.tuple_value)[expression.index]
-        if isinstance(expression, relax.Call):
-            return self.call(expression)
-        return self.values[expression]
-
-    def constant(self, expression: Any) -> Buffer:
-        data = expression.value.numpy().tobytes()
-        return self.constants.setdefault(data, Buffer(len(data), data))
-
-    def call(self, call: Any) -> Any:
-        if isinstance(call.op, tvm.ir.GlobalVar):
-            arguments = [self.value(a) for a in call.args if not isinstance(a, relax.Tuple)]
-            return self.kernel_call(call.op.name_hint, arguments)
-        if call.op.name == "relax.builtin.alloc_tensor":
-            return Buffer(_bytes(call.args[0].values, call.args[1].value))
-        if call.op.name == "relax.reshape":
-            return self.value(call.args[0])
-        raise CompileError(
-            f"operator {call.op.name} was not turned into a kernel",
-            "it has no implementation in TVM for processors; rewrite the layer with other operators",
-        )
-
-    def kernel_call(self, name: str, buffers: list[Buffer]) -> None:
-        scratch = [Buffer(size) for size in self.scratch[name]]
-        # what a kernel writes was allocated for it and holds nothing yet
-        outputs = {b for b in buffers if b.data is None} - self.written
-        access = [Access.write if b in outputs else Access.read for b in buffers]
-        access += [Access.read | Access.write] * len(scratch)
-        arguments = tuple((b.size, a) for b, a in zip([*buffers, *scratch], access, strict=True))
-        kernel = self.kernels.setdefault(name, Kernel(PREFIX + name, arguments))
-        if kernel.arguments != arguments:
-            raise CompileError(f"kernel {name} is called in two ways; this is an error in tzml")
-        self.written |= outputs
-        self.calls.append(Call(kernel, (*buffers, *scratch)))
-
-
-def _tensor_bytes(kind: Any) -> int:
-    return _bytes(kind.shape.values if hasattr(kind.shape, "values") else kind.shape, kind.dtype)
-
-
-def _port(name: str, kind: Any, buffer: Buffer) -> Port:
-    shape = tuple(map(int, kind.shape.values if hasattr(kind.shape, "values") else kind.shape))
-    dtype = str(kind.dtype)
-    if dtype not in DType.__members__:
-        raise CompileError(
-            f"{name} has elements of type {dtype}", f"a bundle can have {', '.join(DType.__members__)}"
-        )
-    return Port(name, DType[dtype], shape, buffer)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from dataclasses import dataclass
+from pathlib import Path
 
 from tzml.bundle import Target
 
@@ -30,8 +31,17 @@ def _aarch64(mcpu: str) -> CompilerTarget:
 def _host() -> CompilerTarget:
     if platform.machine() == "aarch64":
         return _aarch64("cortex-a53")
-    tvm = {"kind": "llvm", "mtriple": "x86_64-linux-gnu", "mcpu": "x86-64-v3"}
+    tvm = {"kind": "llvm", "mtriple": "x86_64-linux-gnu", "mcpu": _x86_level()}
     return CompilerTarget(Target.x86_64, tvm, "gcc")
+
+
+def _x86_level() -> str:
+    """The newest of the levels of the x86-64 psABI that this machine has, and TVM vectors for."""
+    cpuinfo = Path("/proc/cpuinfo")
+    flags = set(cpuinfo.read_text().split()) if cpuinfo.exists() else set()
+    if flags >= {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}:
+        return "x86-64-v4"
+    return "x86-64-v3" if flags >= {"avx2", "bmi1", "bmi2", "f16c", "fma"} else "x86-64-v2"
 
 
 TARGETS = {

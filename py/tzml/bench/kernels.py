@@ -1,0 +1,63 @@
+"""A bundle's kernels, called as its plan says by run_plan.c."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tzml.bench.programs import CROSS_LIBC, Cost, compile_c, run, run_emulated, source
+from tzml.bundle import Bundle, Region, Target
+from tzml.bundle.format import align
+
+_LIBRARY = "tzml-kernels"  # its soname
+
+
+class Kernels:
+    """A bundle with one input, unpacked to `folder`, ready to run."""
+
+    def __init__(self, bundle: Bundle, cc: str, folder: Path, data: NDArray[Any]) -> None:
+        self.bundle, self.folder = bundle, folder
+        plan = bundle.plan
+        (folder / _LIBRARY).write_bytes(bundle.kernels_ree)
+        place = plan.inputs[0].offset
+        arena = bytearray(plan.arena_size)
+        arena[place : place + data.nbytes] = data.tobytes()
+        (folder / "arena.bin").write_bytes(arena)
+        np.array([place, data.nbytes], np.uint64).tofile(folder / "inputs.bin")
+        starts = self._write_weights()
+        words = [len(plan.calls)]
+        for call in plan.calls:
+            words += [call.kernel, len(call.arguments)]
+            for argument in call.arguments:
+                weights = argument.region == Region.weights
+                words += [argument.offset + (starts[argument.chunk] if weights else 0), int(weights)]
+        np.array(words, np.uint64).tofile(folder / "plan.bin")
+        arguments = [source("run_plan.c"), f"-I{source('.')}", f"./{_LIBRARY}", "-Wl,-rpath,.", "-o", "run_plan"]
+        compile_c(cc, arguments, folder)
+
+    def _write_weights(self) -> list[int]:
+        """All chunks side by side, as if there was room; where each begins."""
+        starts, size = [], 0
+        with (self.folder / "weights.bin").open("wb") as file:
+            for chunk in self.bundle.chunks:
+                starts.append(size)
+                file.write(chunk + bytes(align(len(chunk)) - len(chunk)))
+                size += align(len(chunk))
+        return starts
+
+    def measure(self, repeat: int) -> Cost:
+        """The least CPU time of `repeat` inferences, or the instructions of one."""
+        if self.bundle.target == Target.aarch64:
+            return run_emulated(["./run_plan", "1"], self.folder, CROSS_LIBC)
+        return run(["./run_plan", str(repeat)], self.folder)
+
+    def result(self) -> NDArray[Any]:
+        """The first output, once something was measured."""
+        output = self.bundle.plan.outputs[0]
+        arena = np.fromfile(self.folder / "result.bin", np.uint8)
+        kind = np.dtype(output.dtype.name)
+        size = int(np.prod(output.shape)) * kind.itemsize
+        return arena[output.offset : output.offset + size].view(kind).reshape(output.shape)

@@ -1,0 +1,88 @@
+"""The programs that are measured: in folders of their own, started on this machine or under QEMU."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from tzml.cache import cache_folder
+from tzml.errors import TzmlError
+
+CROSS_LIBC = Path("/usr/aarch64-linux-gnu")
+"""Debian's cross libc, with the dynamic linker."""
+
+_QEMU = "qemu-aarch64"
+_CPU = "cortex-a57"  # an ARMv8.0 core: none of the instructions that OP-TEE's boards lack
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one inference takes: seconds of CPU time on this machine, or AArch64 instructions under QEMU."""
+
+    seconds: float | None = None
+    instructions: int | None = None
+
+    @property
+    def value(self) -> float:
+        """Whichever was measured."""
+        return float(self.instructions if self.instructions is not None else self.seconds or 0)
+
+
+def source(name: str) -> Path:
+    """A file of this package."""
+    return Path(str(resources.files("tzml.bench") / name))
+
+
+def run(command: Sequence[str | Path], folder: Path, environment: Mapping[str, str] | None = None) -> Cost:
+    """Start a program on this machine."""
+    return _cost(_start(command, folder, environment))
+
+
+def run_emulated(
+    command: Sequence[str | Path], folder: Path, libc: Path, environment: Mapping[str, str] | None = None
+) -> Cost:
+    """Start an AArch64 program under QEMU; `libc` is the folder that its absolute paths are looked up in first."""
+    if not shutil.which(_QEMU):
+        raise TzmlError(f"{_QEMU} is not installed", "apt-get install qemu-user")
+    variables = [argument for name, value in (environment or {}).items() for argument in ("-E", f"{name}={value}")]
+    emulator = [_QEMU, "-cpu", _CPU, "-plugin", _plugin(), "-L", libc, *variables]
+    return _cost(_start([*emulator, *command], folder))
+
+
+def compile_c(cc: str, arguments: Sequence[str | Path], folder: Path) -> None:
+    """Compile C with the warnings of this project."""
+    try:
+        _start([cc, "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", *arguments], folder)
+    except FileNotFoundError as error:
+        raise TzmlError(f"{cc} is not installed", "apt-get install gcc gcc-aarch64-linux-gnu") from error
+
+
+def _plugin() -> Path:
+    """The QEMU plugin that counts instructions, compiled for this machine."""
+    path = cache_folder("bench") / "instructions.so"
+    if not path.exists() or path.stat().st_mtime < source("instructions.c").stat().st_mtime:
+        compile_c("gcc", ["-shared", "-fPIC", source("instructions.c"), "-o", path], path.parent)
+    return path
+
+
+def _start(command: Sequence[str | Path], folder: Path, environment: Mapping[str, str] | None = None) -> str:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment)
+    if done.returncode:
+        what = (done.stderr or done.stdout).strip().splitlines()
+        raise TzmlError(f"{command[0]} failed with {done.returncode}: {what[-1] if what else 'no message'}")
+    return done.stdout + done.stderr
+
+
+def _cost(output: str) -> Cost:
+    instructions = re.search(r"^instructions (\d+)$", output, re.MULTILINE)
+    if instructions:
+        return Cost(instructions=int(instructions[1]))
+    seconds = re.search(r"^seconds ([\d.e-]+)$", output, re.MULTILINE)
+    if not seconds:
+        raise TzmlError(f"nothing was measured: {output.strip()[-200:]}")
+    return Cost(seconds=float(seconds[1]))

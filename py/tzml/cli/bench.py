@@ -1,0 +1,76 @@
+"""`tzml bench`."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from tzml.bench.bench import Result, measure
+from tzml.errors import TzmlError
+from tzml_zoo import models
+
+
+@click.command("bench")
+@click.argument("models_or_names", metavar="MODEL...", nargs=-1)
+@click.option("--target", type=click.Choice(["host", "aarch64"]), default="host", show_default=True,
+              help="This machine's CPU time, or AArch64 instructions under QEMU.")  # fmt: skip
+@click.option("--repeat", default=10, show_default=True, type=click.IntRange(1), help="Inferences a round.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(models_or_names: tuple[str, ...], target: str, repeat: int, as_json: bool) -> None:
+    """Measure networks beside ONNX Runtime, each with one thread.
+
+    MODEL is a file or the name of a network of the zoo; without any, the whole zoo is measured.
+    """
+    results = []
+    for name in models_or_names or tuple(models()):
+        result = _measure(name, target, repeat)
+        results.append(result)
+        if not as_json:
+            _print(result, target, header=len(results) == 1)
+    if as_json:
+        click.echo(json.dumps([{**asdict(r), "target": target, "ratio": r.ratio} for r in results], indent=1))
+        return
+    ratios = [result.ratio for result in results if result.ratio]
+    if len(ratios) > 1:
+        mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
+        click.echo(f"geometric mean of the ratios to ONNX Runtime: {mean:.2f}, largest: {max(ratios):.2f}")
+
+
+def _measure(name: str, target: str, repeat: int) -> Result:
+    # rpi3's Cortex-A53 is what kernels for AArch64 are made for
+    compiler_target = {"aarch64": "rpi3"}.get(target, target)
+    zoo = models().get(name)
+    if zoo:
+        return measure(zoo.onnx(), name, compiler_target, repeat, zoo.macs)
+    path = Path(name)
+    if not path.exists():
+        raise TzmlError(f"{name} is neither a file nor a network of the zoo", f"the zoo has {', '.join(models())}")
+    return measure(path, path.stem, compiler_target, repeat)
+
+
+def _print(result: Result, target: str, header: bool) -> None:
+    unit, scale = ("ms", 1e3) if target == "host" else ("Minstr", 1e-6)
+    columns = {
+        "model": f"{result.name:20}",
+        "MMACs": f"{result.macs / 1e6:9.1f}",
+        "weights": f"{result.weights:12,}",
+        "arena": f"{result.arena:11,}",
+        unit: f"{result.ours * scale:10.3f}",
+        "onnxruntime": f"{result.onnxruntime * scale:11.3f}" if result.onnxruntime else f"{'-':>11}",
+        "ratio": f"{result.ratio:5.2f}" if result.ratio else f"{'-':>5}",
+        "instr/MAC": f"{result.ours / result.macs:9.3f}" if target != "host" and result.macs else f"{'-':>9}",
+        "compile s": f"{result.compile_seconds:9.1f}",
+        "difference": f"{result.difference:10.1e}" if result.difference is not None else f"{'-':>10}",
+        "of": f"{result.magnitude:8.1e}",
+    }
+    if header:
+        click.echo(
+            "  ".join(
+                f"{name:>{len(value)}}" if name != "model" else f"{name:20}" for name, value in columns.items()
+            )
+        )
+    click.echo("  ".join(columns.values()))

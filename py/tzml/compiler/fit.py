@@ -1,0 +1,120 @@
+"""Make a model fit into the secure memory it may take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from tzml.bundle import Bundle, Plan, Region, Tensor
+from tzml.bundle import Call as PlanCall
+from tzml.bundle.format import align
+from tzml.compiler.chunks import CHUNK_SIZE
+from tzml.compiler.errors import CompileError
+from tzml.compiler.graph import Call, Graph, Port
+from tzml.compiler.limits import NO_LIMITS, Limits
+from tzml.compiler.memory import Layout, lay_out
+
+PAGE = 4096
+
+_CHUNK_SIZES = (CHUNK_SIZE, CHUNK_SIZE // 4, CHUNK_SIZE // 16, 1)
+
+CompileWithin = Callable[[Limits], tuple[Graph, Bundle]]
+"""From what a layer may take to a graph within these limits, and its bundle with all weights resident."""
+
+# Weights, unless there are fewer, get at least this share of the memory, when layers are tiled to make room.
+_WEIGHTS_SHARE = 8
+
+
+def fit(compile_within: CompileWithin, budget: int) -> Bundle:
+    """A bundle that takes at most `budget` bytes of secure memory, with layers split as little as it takes.
+
+    Raises CompileError, which says what takes the room, if there is no such bundle.
+    """
+    limits = NO_LIMITS
+    while True:
+        graph, bundle = compile_within(limits)
+        fitted = _stream(bundle, graph, budget)
+        if fitted.secure_memory <= budget:
+            return fitted
+        smaller = _smaller(limits, graph, fitted, budget)
+        if smaller is None:
+            raise CompileError(
+                f"streamed, the model takes {fitted.secure_memory:,} bytes of secure memory, not {budget:,}: "
+                f"{_what_takes_the_room(graph, fitted)}",
+                "give --secure-memory if the device has more, or make the layer smaller",
+            )
+        limits = smaller
+
+
+def _smaller(limits: Limits, graph: Graph, fitted: Bundle, budget: int) -> Limits | None:
+    """Limits with which the model may fit, after those with which it did not; None when there are none.
+
+    What comes on top grows with the number of parts, so that it can take several attempts.
+    """
+    plan = fitted.plan
+    rest = budget - (fitted.secure_memory - plan.weights_size - plan.arena_size)
+    for_weights = min(rest // _WEIGHTS_SHARE, sum(chunk.size for chunk in plan.chunks))
+    if plan.arena_size > rest - for_weights - PAGE and limits.activations is None:
+        return Limits(limits.weights, rest - for_weights - PAGE)
+    largest = _weights(max(graph.calls, key=_weights))
+    room = min(rest - plan.arena_size - PAGE, largest - 1)
+    weights = room if limits.weights is None else min(room, limits.weights // 2)
+    splits = limits.weights is None or largest < 2 * limits.weights  # or there is something that cannot be split
+    if weights >= PAGE and splits:
+        return Limits(weights, limits.activations)
+    if limits.activations is not None and limits.activations > rest // 2 and plan.arena_size > rest // 2:
+        return Limits(None, limits.activations * 3 // 4)
+    return None
+
+
+def _stream(bundle: Bundle, graph: Graph, budget: int) -> Bundle:
+    """The bundle with its weights placed such that it takes at most `budget` bytes, or as few as can be."""
+    best = bundle
+    for chunk_size in _CHUNK_SIZES:
+        if best.secure_memory <= budget:
+            break
+        # what is over must come off the weights; smaller chunks make header and plan a little larger
+        room = bundle.plan.weights_size - (bundle.secure_memory - budget)
+        layout = lay_out(graph, max(0, room - PAGE), chunk_size)
+        plan = make_plan(graph, layout, bundle.plan.kernels_digest)
+        fitted = replace(bundle, plan=plan, chunks=layout.contents)
+        best = min(best, fitted, key=lambda b: b.secure_memory)
+    return best
+
+
+def _weights(call: Call) -> int:
+    """Bytes of the constants that a call takes."""
+    return sum(align(len(data)) for data in {b.data for b in call.buffers if b.data is not None})
+
+
+def _what_takes_the_room(graph: Graph, bundle: Bundle) -> str:
+    """The calls with the most activations and with the most weights, in words."""
+    places = [{a.offset: a.size for a in call.arguments if a.region == Region.arena} for call in bundle.plan.calls]
+    widest = max(range(len(places)), key=lambda i: sum(places[i].values()))
+    heaviest = max(range(len(places)), key=lambda i: _weights(graph.calls[i]))
+    return (
+        f"{bundle.plan.arena_size:,} for activations, {sum(places[widest].values()):,} of them in call {widest}, "
+        f"{graph.calls[widest].note}; {_weights(graph.calls[heaviest]):,} for the weights of call {heaviest}, "
+        f"{graph.calls[heaviest].note}"
+    )
+
+
+def make_plan(graph: Graph, layout: Layout, kernels_digest: bytes) -> Plan:
+    """The plan of a graph whose buffers have their places."""
+    indices = {kernel: index for index, kernel in enumerate(graph.kernels)}
+
+    def tensor(port: Port) -> Tensor:
+        return Tensor(port.name, port.dtype, port.shape, layout.places[port.buffer].offset)
+
+    return Plan(
+        kernels_digest=kernels_digest,
+        arena_size=layout.arena_size,
+        inputs=tuple(map(tensor, graph.inputs)),
+        outputs=tuple(map(tensor, graph.outputs)),
+        weights_size=layout.weights_size,
+        chunks=layout.chunks,
+        calls=tuple(
+            PlanCall(indices[call.kernel], arguments)
+            for call, arguments in zip(graph.calls, layout.arguments, strict=True)
+        ),
+    )

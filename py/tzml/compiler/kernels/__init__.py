@@ -1,0 +1,28 @@
+"""Schedules: TVM functions as FuseTIR leaves them, rewritten so that they run fast."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tzml.compiler.kernels import concat, conv, generic, matmul, stencil
+from tzml.compiler.kernels.fused import Fused, NotFusableError
+from tzml.compiler.kernels.isa import Isa, isa_of
+from tzml.compiler.kernels.scheduled import Packer, Scheduled
+
+__all__ = ["Isa", "Packer", "Scheduled", "isa_of", "schedule"]
+
+_KERNELS = {
+    "concat": concat.schedule,
+    "conv2d": conv.schedule,
+    "matmul": matmul.schedule,
+    "stencil": stencil.schedule,
+}
+
+
+def schedule(function: Any, isa: Isa) -> Scheduled:
+    """The kernel for a function."""
+    try:
+        fused = Fused(function)
+    except NotFusableError:
+        return Scheduled(lambda: generic.schedule(function, isa))
+    return _KERNELS[fused.kind](fused, isa)

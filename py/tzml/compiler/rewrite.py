@@ -1,0 +1,128 @@
+"""Rebuilding a Relax function binding by binding."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tvm
+from numpy.typing import NDArray
+from tvm import relax
+
+Expr = Any
+"""A Relax expression."""
+
+
+class Rewriter:
+    """Rebuild `main`, a function without control flow; subclasses say what becomes of each operator.
+
+    `values` has what stands for each variable of the old function in the new one.
+    """
+
+    def __init__(self, module: Any) -> None:
+        self.module = module
+        self.bb = relax.BlockBuilder(module)
+        self.values: dict[Any, Expr] = {}
+        self.uses: Counter[Any] = Counter()
+
+    def run(self) -> Any:
+        """The module with the new `main`."""
+        main = self.module["main"]
+        self._count_uses(main)
+        parameters = [relax.Var(parameter.name, parameter.ty) for parameter in main.params]
+        for old, new in zip(main.params, parameters, strict=True):
+            self.values[old] = new
+        with self.bb.function("rewritten", parameters):
+            with self.bb.dataflow():
+                for block in main.body.blocks:
+                    for binding in block.bindings:
+                        value = self.bind(binding.var, binding.value)
+                        if value is not None:
+                            self.values[binding.var] = value
+                result = self.bb.emit_output(self.output(main.body.body))
+            self.bb.emit_func_output(result)
+        module = self.bb.get()
+        function = module["rewritten"].with_attr("global_symbol", "main")
+        functions = {name: f for name, f in module.functions.items() if name.name_hint not in ("main", "rewritten")}
+        return tvm.IRModule({**functions, tvm.ir.GlobalVar("main"): function})
+
+    def bind(self, variable: Any, value: Expr) -> Expr:
+        """What stands for `variable`, to which the old function binds `value`; None if kept elsewhere."""
+        if isinstance(value, relax.Call):
+            return self.call(variable, value)
+        return self.emit(self.translate(value))
+
+    def call(self, variable: Any, call: Any) -> Expr:
+        """What stands for the result of an operator. By default, the same operator."""
+        return self.emit(relax.Call(call.op, [self.translate(a) for a in call.args], call.attrs, call.ty_args))
+
+    def output(self, body: Expr) -> Expr:
+        """The new function's result, given the old one's."""
+        return self.translate(body)
+
+    def translate(self, expression: Expr) -> Expr:
+        """An operand of the old function as one of the new."""
+        if isinstance(expression, relax.Tuple):
+            return relax.Tuple([self.translate(field) for field in expression.fields])
+        if isinstance(expression, relax.TupleGetItem):
+            return relax.TupleGetItem(self.translate(expression.tuple_value), expression.index)
+        if isinstance(expression, relax.Var):
+            return self.values[expression]
+        return expression
+
+    def emit(self, expression: Expr) -> Expr:
+        """Bind an expression, unless it is an atom already."""
+        atoms = (relax.Var, tvm.ir.GenericConst, relax.ShapeExpr)
+        return expression if isinstance(expression, atoms) else self.bb.emit(expression)
+
+    def _count_uses(self, main: Any) -> None:
+        for block in main.body.blocks:
+            for binding in block.bindings:
+                self.uses.update(free_variables(binding.value))
+        self.uses.update(free_variables(main.body.body))
+
+
+def free_variables(expression: Expr) -> list[Any]:
+    """The variables that an expression uses, with repetition."""
+    if isinstance(expression, relax.Var):
+        return [expression]
+    if isinstance(expression, relax.Tuple):
+        return [v for field in expression.fields for v in free_variables(field)]
+    if isinstance(expression, relax.TupleGetItem):
+        return free_variables(expression.tuple_value)
+    if isinstance(expression, relax.Call):
+        return [v for argument in expression.args for v in free_variables(argument)]
+    return []
+
+
+def shape_of(expression: Expr) -> tuple[int, ...]:
+    """The static shape of a tensor."""
+    shape = expression.ty.shape
+    return tuple(int(n) for n in (shape.values if hasattr(shape, "values") else shape))
+
+
+def dtype_of(expression: Expr) -> str:
+    return str(expression.ty.dtype)
+
+
+def constant(expression: Expr) -> NDArray[Any] | None:
+    """The value of a constant tensor; None for anything else."""
+    if isinstance(expression, tvm.ir.GenericConst):
+        array: NDArray[Any] = expression.value.numpy()
+        return array
+    return None
+
+
+def const(array: NDArray[Any]) -> Expr:
+    """A constant of the array's shape and dtype."""
+    return relax.const(np.asarray(array, order="C"), str(array.dtype))  # ascontiguousarray adds an axis to scalars
+
+
+def op_name(call: Any) -> str:
+    return str(getattr(call.op, "name", ""))
+
+
+def ints(values: Sequence[Any]) -> tuple[int, ...]:
+    return tuple(int(v) for v in values)

@@ -1,0 +1,168 @@
+"""What lies where in a model's memory, call by call: as numbers, and as a picture (SVG)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from html import escape
+
+from tzml.bundle import Bundle, Region
+from tzml.bundle.streaming import loads_by_call
+
+
+@dataclass(frozen=True)
+class Held:
+    """Memory that is needed from call `first` to call `last`: the arena's, or that of a chunk of weights."""
+
+    first: int
+    last: int
+    start: int
+    size: int
+    what: str
+
+
+@dataclass(frozen=True)
+class MemoryMap:
+    """The calls in words, what is in the arena, and what in the memory for weights; sizes in bytes.
+
+    `loads` are the chunks that each call loads in an inference that follows another.
+    """
+
+    calls: tuple[str, ...]
+    arena: tuple[Held, ...]
+    weights: tuple[Held, ...]
+    loads: tuple[tuple[int, ...], ...]
+
+    def arena_during(self, call: int) -> int:
+        """Bytes of the arena that hold something while this call is made."""
+        return sum(held.size for held in self.arena if held.first <= call <= held.last)
+
+
+def memory_map(bundle: Bundle) -> MemoryMap:
+    """The map of a bundle; without the compiler's notes in its metadata, calls have no names."""
+    plan = bundle.plan
+    about = json.loads(bundle.metadata) if bundle.metadata else {}
+    names = about.get("calls", [])
+    if len(names) != len(plan.calls):
+        names = [f"kernel {call.kernel}" for call in plan.calls]
+    arena = [Held(f, t, start, size, _value(f, names)) for f, t, start, size in about.get("arena", [])]
+    loads = loads_by_call(plan)
+    return MemoryMap(tuple(names), tuple(arena), tuple(_chunks(bundle, loads)), tuple(map(tuple, loads)))
+
+
+def _value(first: int, names: list[str]) -> str:
+    return "input" if first < 0 else f"result of {first}: {names[first]}"
+
+
+def _chunks(bundle: Bundle, loads: list[list[int]]) -> Iterator[Held]:
+    """Each chunk, from when it is loaded to the last call that takes it; all along if it stays."""
+    plan = bundle.plan
+    moved = {number for numbers in loads for number in numbers}
+    last = len(plan.calls) - 1
+    for number, chunk in enumerate(plan.chunks):
+        if number not in moved:
+            yield Held(0, last, chunk.offset, chunk.size, f"chunk {number}, stays")
+    held: dict[int, tuple[int, int]] = {}  # first and last call
+    for index, (call, missing) in enumerate(zip(plan.calls, loads, strict=True)):
+        taken = {a.chunk for a in call.arguments if a.region == Region.weights}
+        for number in missing:
+            for other in [o for o in held if plan.chunks[o].overlaps(plan.chunks[number])]:
+                yield _loaded(bundle, other, held.pop(other))
+        for number in taken & moved:
+            held[number] = (held[number][0] if number in held else index, index)
+    for number, calls in held.items():
+        yield _loaded(bundle, number, calls)
+
+
+def _loaded(bundle: Bundle, number: int, calls: tuple[int, int]) -> Held:
+    chunk = bundle.plan.chunks[number]
+    return Held(*calls, chunk.offset, chunk.size, f"chunk {number}, loaded for call {calls[0]}")
+
+
+# The picture
+
+_WIDTH, _LEFT, _RIGHT, _TOP, _GAP = 1200, 90, 24, 64, 40
+_COLOURS = ("#4e79a7", "#f28e2b", "#59a14f", "#b07aa1", "#76b7b2", "#edc948", "#e15759", "#9c755f")
+_STAYS, _STREAMED = "#bab0ac", "#4e79a7"
+
+
+def picture(bundle: Bundle, title: str) -> str:
+    """The map as SVG: calls from left to right, addresses from top to bottom; hovering tells what it is."""
+    memory = memory_map(bundle)
+    plan = bundle.plan
+    arena_height = 360
+    weights_height = 0
+    if plan.weights_size:
+        weights_height = min(360, max(60, arena_height * plan.weights_size // plan.arena_size))
+    labels = 215 if len(memory.calls) <= 80 else 24
+    height = _TOP + arena_height + (_GAP + weights_height if weights_height else 0) + labels
+    step = (_WIDTH - _LEFT - _RIGHT) / max(1, len(memory.calls))
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" '
+        f'height="{height}" font-family="system-ui, sans-serif" font-size="12" fill="#222">',
+        f'<rect width="{_WIDTH}" height="{height}" fill="#fff"/>',
+        f'<text x="{_LEFT}" y="24" font-size="16" font-weight="600">{escape(title)}</text>',
+        f'<text x="{_LEFT}" y="46" fill="#555">secure memory {_size(bundle.secure_memory)} · '
+        f"arena {_size(plan.arena_size)} · memory for weights {_size(plan.weights_size)} · "
+        f"weights {_size(sum(chunk.size for chunk in plan.chunks))}, of which "
+        f"{_size(sum(plan.chunks[n].size for numbers in memory.loads for n in numbers))} "
+        "are loaded in each inference</text>",
+    ]
+    colours = [_COLOURS[max(0, held.first + 1) % len(_COLOURS)] for held in memory.arena]
+    lines += _panel("arena", plan.arena_size, _TOP, arena_height, step, memory.arena, colours)
+    bottom = _TOP + arena_height
+    if weights_height:
+        colours = [_STAYS if "stays" in held.what else _STREAMED for held in memory.weights]
+        lines += _panel("weights", plan.weights_size, bottom + _GAP, weights_height, step, memory.weights, colours)
+        bottom += _GAP + weights_height
+    lines += _call_labels(memory.calls, bottom, step)
+    return "\n".join([*lines, "</svg>", ""])
+
+
+def _panel(
+    name: str, size: int, top: int, height: int, step: float, helds: tuple[Held, ...], colours: list[str]
+) -> list[str]:
+    """One memory: a frame, its scale, and a box for everything in it."""
+    width = _WIDTH - _LEFT - _RIGHT
+    lines = [
+        f'<rect x="{_LEFT}" y="{top}" width="{width}" height="{height}" fill="#f4f4f4" stroke="#999"/>',
+        f'<text x="{_LEFT - 8}" y="{top + 10}" text-anchor="end" fill="#555">0</text>',
+        f'<text x="{_LEFT - 8}" y="{top + height}" text-anchor="end" fill="#555">{_size(size)}</text>',
+        f'<text x="{_LEFT - 8}" y="{top + height / 2}" text-anchor="end" font-weight="600">{name}</text>',
+    ]
+    for held, colour in zip(helds, colours, strict=True):
+        first, last = max(0, held.first), min(held.last + 1, round(width / step))
+        lines.append(
+            f'<rect x="{_LEFT + first * step:.2f}" y="{top + height * held.start / size:.2f}" '
+            f'width="{max(0.5, (last - first) * step):.2f}" height="{max(0.5, height * held.size / size):.2f}" '
+            f'fill="{colour}" fill-opacity="0.85" stroke="#fff" stroke-width="0.5">'
+            f"<title>{escape(held.what)}, {held.size:,} bytes at {held.start:,}</title></rect>"
+        )
+    return lines
+
+
+def _call_labels(calls: tuple[str, ...], top: int, step: float) -> list[str]:
+    """Each call's name, from top to bottom; numbers only where there are too many."""
+    lines = []
+    every = 1 if len(calls) <= 80 else -(-len(calls) // 40)
+    for index, call in enumerate(calls):
+        x = _LEFT + (index + 0.5) * step
+        if every > 1:
+            if index % every == 0:
+                lines.append(f'<text x="{x:.2f}" y="{top + 16}" text-anchor="middle" fill="#555">{index}</text>')
+            continue
+        name = call if len(call) <= 30 else call[:29] + "…"
+        lines.append(
+            f'<text transform="translate({x + 4:.2f} {top + 8}) rotate(90)" font-size="11" fill="#333">'
+            f"{index} {escape(name)}<title>{escape(call)}</title></text>"
+        )
+    return lines
+
+
+def _size(size: int) -> str:
+    """A size for people, in binary units."""
+    for unit, factor in (("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if size >= factor:
+            return f"{size / factor:.2f} {unit}"
+    return f"{size} bytes"

@@ -1,0 +1,74 @@
+"""Compiled kernels are kept and shared between models; what is damaged is compiled again."""
+
+from __future__ import annotations
+
+import multiprocessing
+from pathlib import Path
+
+import pytest
+
+from tzml.bundle import decode
+from tzml.compiler import CompileOptions, compile_model
+from tzml.compiler.kernel_cache import CompiledKernel, KernelCache
+from tzml_zoo.digits import ONNX
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TZML_CACHE", str(tmp_path))
+    return tmp_path / "kernels"
+
+
+def digits() -> bytes:
+    return compile_model(ONNX, CompileOptions("host")).encode()
+
+
+def kernels(bundle: bytes) -> int:
+    """How many kernels a bundle has."""
+    return len({call.kernel for call in decode(bundle).plan.calls})
+
+
+def test_a_second_compile_takes_its_kernels_from_the_cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = digits()
+    entries = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    assert len(entries) == kernels(first)
+    monkeypatch.setattr("tzml.compiler.lower._build", None)
+    assert digits() == first
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == entries
+
+
+def test_a_damaged_entry_is_compiled_again(folder: Path) -> None:
+    first = digits()
+    damaged = sorted(folder.iterdir())[:4]
+    damaged[0].write_bytes(b"")
+    damaged[1].write_bytes(damaged[1].read_bytes()[:-1])
+    damaged[2].write_bytes(damaged[2].read_bytes()[:40] + b"!" + damaged[2].read_bytes()[41:])
+    damaged[3].write_bytes(sorted(folder.iterdir())[5].read_bytes())  # whole, but another kernel's
+    assert digits() == first
+    cache = KernelCache()
+    assert all(cache.get(path.name) for path in folder.iterdir())
+
+
+def test_a_cache_that_cannot_be_written_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("TZML_CACHE", str(tmp_path / "file"))
+    cache = KernelCache()
+    cache.put("key", CompiledKernel(b"code", ()))
+    assert cache.get("key") is None
+
+
+def _write_and_read(number: int) -> int:
+    cache = KernelCache()
+    whole = 0
+    for _ in range(50):
+        cache.put("key", CompiledKernel(bytes([number]) * 100_000, (number,)))
+        found = cache.get("key")
+        assert found
+        whole += found.object_file == bytes(found.scratch) * 100_000
+    return whole
+
+
+def test_several_writers_leave_whole_entries(folder: Path) -> None:
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        assert pool.map(_write_and_read, [1, 2]) == [50, 50]
+    assert [path.name for path in folder.iterdir()] == ["key"]

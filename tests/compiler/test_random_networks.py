@@ -1,0 +1,70 @@
+"""Random networks answer as ONNX Runtime does, also with hardly any memory.
+
+TZML_RANDOM_NETWORKS=300 tries that many, and others each time.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+from hypothesis import HealthCheck, event, given, note, settings
+from hypothesis import strategies as st
+from random_networks import networks
+
+from tzml.bundle import Bundle
+from tzml.client import World, open_model
+from tzml.compiler import CompileOptions, compile_model
+from tzml.compiler.errors import CompileError
+
+COUNT = int(os.environ.get("TZML_RANDOM_NETWORKS", "0"))
+
+
+def answer(bundle: Bundle, path: Path, x: np.ndarray) -> np.ndarray:
+    """What the second run says: chunks that share a place are then loaded over others."""
+    bundle.write(path)
+    with open_model(path, World.ree) as model:
+        first = model.run(x).outputs
+        [(name, second)] = model.run(x).outputs.items()
+        assert (first[name] == second).all()
+        assert model.memory().weights == bundle.plan.weights_size
+        return second
+
+
+@given(networks(), st.floats(0, 1))
+@settings(
+    max_examples=COUNT or 12,
+    derandomize=not COUNT,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+    print_blob=True,
+)
+def test_a_network_answers_as_onnx_runtime_does(
+    libtzml: Path, tmp_path_factory: pytest.TempPathFactory, network: tuple[bytes, np.ndarray], share: float
+) -> None:
+    data, x = network
+    folder = tmp_path_factory.mktemp("random")
+    (folder / "model.onnx").write_bytes(data)
+    [expected] = onnxruntime.InferenceSession(data).run(None, {"x": x})
+
+    resident = compile_model(folder / "model.onnx", CompileOptions("host", secure_memory=1 << 30))
+    ours = answer(resident, folder / "resident.tzm", x)
+    scale = max(1, np.abs(expected).max())
+    np.testing.assert_allclose(ours / scale, expected / scale, rtol=1e-4, atol=1e-5)
+
+    plan = resident.plan
+    budget = resident.secure_memory - int(share * (plan.weights_size + plan.arena_size // 3))
+    note(f"{resident.secure_memory} bytes, {budget} given")
+    try:
+        streamed = compile_model(folder / "model.onnx", CompileOptions("host", secure_memory=budget))
+    except CompileError as error:
+        note(str(error))
+        event("does not fit")
+        return
+    event("streamed" if len(streamed.plan.calls) == len(plan.calls) else "split or tiled")
+    assert streamed.secure_memory <= budget
+    np.testing.assert_allclose(answer(streamed, folder / "s.tzm", x) / scale, ours / scale, rtol=1e-5, atol=1e-6)
