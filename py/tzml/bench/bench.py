@@ -86,7 +86,7 @@ def measure(model: Path, name: str, target: str, repeat: int, macs: int = 0) -> 
 
 
 def _onnxruntime(model: Path, folder: Path, emulated: bool, repeat: int) -> Cost:
-    arguments = [source("run_onnxruntime.py"), model, "input.npy", "output.npy"]
+    arguments: list[str | Path] = [source("run_onnxruntime.py"), model, "input.npy", "output.npy"]
     if not emulated:
         return run([sys.executable, *arguments, str(repeat)], folder, dict(os.environ))
     environment = Aarch64Python()

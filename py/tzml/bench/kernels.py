@@ -35,7 +35,14 @@ class Kernels:
                 weights = argument.region == Region.weights
                 words += [argument.offset + (starts[argument.chunk] if weights else 0), int(weights)]
         np.array(words, np.uint64).tofile(folder / "plan.bin")
-        arguments = [source("run_plan.c"), f"-I{source('.')}", f"./{_LIBRARY}", "-Wl,-rpath,.", "-o", "run_plan"]
+        arguments: list[str | Path] = [
+            source("run_plan.c"),
+            f"-I{source('.')}",
+            f"./{_LIBRARY}",
+            "-Wl,-rpath,.",
+            "-o",
+            "run_plan",
+        ]
         compile_c(cc, arguments, folder)
 
     def _write_weights(self) -> list[int]:

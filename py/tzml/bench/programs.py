@@ -50,7 +50,7 @@ def run_emulated(
     if not shutil.which(_QEMU):
         raise TzmlError(f"{_QEMU} is not installed", "apt-get install qemu-user")
     variables = [argument for name, value in (environment or {}).items() for argument in ("-E", f"{name}={value}")]
-    emulator = [_QEMU, "-cpu", _CPU, "-plugin", _plugin(), "-L", libc, *variables]
+    emulator: list[str | Path] = [_QEMU, "-cpu", _CPU, "-plugin", _plugin(), "-L", libc, *variables]
     return _cost(_start([*emulator, *command], folder))
 
 

@@ -1,0 +1,37 @@
+"""`tzml bench` measures what it says, and both runtimes agree."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from tzml.bench.programs import compile_c, source
+from tzml.cli.bench import command
+
+
+def test_both_runtimes_are_measured_and_agree() -> None:
+    done = CliRunner().invoke(command, ["digits", "--repeat", "1", "--json"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    (result,) = json.loads(done.output)
+    assert result["name"] == "digits"
+    assert result["difference"] < 1e-5
+    assert result["ours"] > 0
+    assert result["onnxruntime"] > 0
+    assert result["ratio"] == pytest.approx(result["ours"] / result["onnxruntime"])
+
+
+def test_a_name_that_is_nothing_is_one_line() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tzml", "bench", "nothing"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("tzml: nothing is neither a file nor a network of the zoo; the zoo has digits")
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_plugin_compiles() -> None:
+    compile_c("gcc", ["-shared", "-fPIC", "-fsyntax-only", source("instructions.c")], source("."))
