@@ -15,6 +15,7 @@ SHELL := /bin/bash -o pipefail
 VENV := .venv/bin
 LOGS := build/logs
 PYTEST := $(VENV)/pytest
+BOARD_TESTS := $(addprefix lab/test_,flash.py board_faults.py remote.py)
 
 .DEFAULT_GOAL := help
 
@@ -43,6 +44,10 @@ test: check image
 	@$(PYTEST) tests/build -m image 2>&1 | tee $(LOGS)/build.log
 	@echo "== tests on QEMU (log: $(LOGS)/lab.log)"
 	@$(PYTEST) lab --lg-env qemu.yaml $(LAB_OPTIONS) 2>&1 | tee $(LOGS)/lab.log
+	@echo "== tests with boards that stand in (log: $(LOGS)/boards.log)"
+	@$(PYTEST) tests/lab --bench -m bench 2>&1 | tee $(LOGS)/boards.log
+	@$(PYTEST) $(BOARD_TESTS) --lg-env rpi3-standin.yaml 2>&1 | tee -a $(LOGS)/boards.log
+	@$(PYTEST) lab/test_flash.py --lg-env hikey-standin.yaml 2>&1 | tee -a $(LOGS)/boards.log
 
 test-full: LAB_OPTIONS = --xtest full
 test-full: test

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +14,28 @@ from labgrid import Environment
 from labgrid.pytestplugin.hooks import LABGRID_ENV_KEY
 
 from tzml.errors import TzmlError
+from tzml.image import ImageError
 from tzml_lab import environment as environments
+from tzml_lab import place
 from tzml_lab.console import ConsoleRecord
-from tzml_lab.failures import TargetError, last_lines
+from tzml_lab.failures import FailureClass, TargetError, last_lines
 from tzml_lab.results import RunFolder, host
+from tzml_lab.standin.process import StandIn, stand_in_for
 from tzml_lab.strategy import TrustZoneStrategy
 from tzml_lab.timings import Timings
 
 RUN_FOLDER = pytest.StashKey[RunFolder]()
 TIMINGS = pytest.StashKey[Timings]()
 FAILURES = pytest.StashKey[dict[str, TargetError]]()
+STANDIN = pytest.StashKey[StandIn]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("tzml lab")
     group.addoption("--results", metavar="FOLDER", type=Path, default=environments.ROOT / "results",
                     help="where the folder of this run is made (default: results/ of the repository)")  # fmt: skip
+    group.addoption("--place-wait", metavar="SECONDS", type=float, default=600,
+                    help="how long to wait for a place that somebody has (default: 600)")  # fmt: skip
     group.addoption("--xtest", choices=("part", "full"), default="part",
                     help="how much of OP-TEE's regression suite to run (default: some minutes of it)")  # fmt: skip
 
@@ -45,13 +51,55 @@ def pytest_configure(config: pytest.Config) -> None:
         if not name:
             return
         path = environments.find(name)
+        standin = stand_in_for(path)
+        if standin:
+            config.stash[STANDIN] = standin
+            config.add_cleanup(standin.stop)
+        environments.set_own_variables(path)
+        _take_place(config, path)
         environments.check_syntax(path)
     except TzmlError as error:
-        raise pytest.UsageError(str(error)) from error
+        raise _end(error) from error
     config.option.lg_env = str(path)
     run = config.stash[RUN_FOLDER] = RunFolder.named(config.option.results, path.stem)
     if not config.option.collectonly:
         config.option.xmlpath = config.option.xmlpath or str(run.junit)
+
+
+def _take_place(config: pytest.Config, path: Path) -> None:
+    """Reserve and lock the board, if it is one of a shared lab; it is given back after everything else."""
+    tags = environments.wanted_place(path)
+    if not tags:
+        return
+    if config.option.lg_coordinator:
+        os.environ["LG_COORDINATOR"] = config.option.lg_coordinator
+    if config.option.collectonly:
+        os.environ.setdefault("LG_PLACE", "any")
+        return
+    try:
+        held = place.hold(tags, config.option.place_wait)
+    except TzmlError as error:
+        status = FailureClass.infrastructure.value
+        raise pytest.exit.Exception(f"infrastructure failure: {error}", returncode=status) from error
+    if held:
+        config.add_cleanup(held.give_back)
+
+
+def _end(error: TzmlError) -> Exception:
+    """What ends the run before it has begun: a mistake of the user's, or no image."""
+    if isinstance(error, ImageError):
+        return pytest.exit.Exception(f"build failure: {error}", returncode=FailureClass.build.value)
+    return pytest.UsageError(str(error))
+
+
+def _ask_person(config: pytest.Config) -> Callable[[str], str]:
+    """For power switches that are people: ask on the terminal, though pytest captures what tests print."""
+
+    def ask(question: str) -> str:
+        with config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+            return input(f"\n{question} ")
+
+    return ask
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -63,22 +111,28 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         environments.check_host(environment)
         run.create()
     except TzmlError as error:
-        raise pytest.UsageError(str(error)) from error
+        raise _end(error) from error
+    environment.interact = _ask_person(session.config)
     environments.use_folders(environment, run_folder=run.path, scratch=run.scratch)
     context = {"environment": Path(environment.config_file).stem, "started": run.started, "host": host()}
     session.config.stash[TIMINGS] = Timings(context | environments.context(environment, run.path))
 
 
-@pytest.hookimpl(trylast=True)  # after the target is off
-def pytest_sessionfinish(session: pytest.Session) -> None:
+@pytest.hookimpl(trylast=True)  # after the target is off and junit.xml is written
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    classes = {failure.kind for failure in session.config.stash[FAILURES].values()}
+    if classes and session.exitstatus == pytest.ExitCode.TESTS_FAILED:
+        session.exitstatus = next(kind.value for kind in FailureClass if kind in classes)
     timings = session.config.stash.get(TIMINGS, None)
     if timings is None:
         return
     run = session.config.stash[RUN_FOLDER]
     for strategy in _strategies(session.config):
         strategy.add_times(timings)
-    timings.write(run.timings)
+    timings.write(run.measurements)
     run.finish()
+    if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        run.record(Path(session.config.option.xmlpath))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -121,6 +175,16 @@ def _strategies(config: pytest.Config) -> list[TrustZoneStrategy]:
     return [d for target in targets for d in target.drivers if isinstance(d, TrustZoneStrategy)]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _always_off_at_the_end(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Boards have no process that ends with ours."""
+    if request.config.stash[LABGRID_ENV_KEY]:
+        request.getfixturevalue("env")  # which is closed after this
+    yield
+    for strategy in _strategies(request.config):
+        strategy.finish()
+
+
 @pytest.fixture(scope="session")
 def run_folder(request: pytest.FixtureRequest, env: Environment) -> Path:
     """Where this run leaves its results."""
@@ -129,8 +193,14 @@ def run_folder(request: pytest.FixtureRequest, env: Environment) -> Path:
 
 @pytest.fixture(scope="session")
 def timings(request: pytest.FixtureRequest, env: Environment) -> Timings:
-    """What was measured; ends up in timings.json."""
+    """What was measured; ends up in results.json."""
     return request.config.stash[TIMINGS]
+
+
+@pytest.fixture(scope="session")
+def standin(request: pytest.FixtureRequest, env: Environment) -> StandIn:
+    """The board that is none, and what can go wrong with it."""
+    return request.config.stash[STANDIN]
 
 
 @pytest.fixture

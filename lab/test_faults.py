@@ -229,7 +229,7 @@ def test_no_machine_is_left_behind(child, name, record_property):
         return
     assert run.process.returncode == pytest.ExitCode.INTERRUPTED, output
     latest = run.results / "latest"
-    assert json.loads((latest / "timings.json").read_text())["format"] == 1
+    assert json.loads((latest / "results.json").read_text())["format"] == 2
     assert (latest / "junit.xml").exists()
     assert not (latest / "scratch").exists()
 
@@ -243,7 +243,7 @@ def test_optee_panic(child, env, tmp_path, record_property):
     output, _ = run.process.communicate(timeout=scaled(60))
     record_property("seconds_until_verdict", round(time.monotonic() - start, 1))
 
-    assert run.process.returncode == pytest.ExitCode.TESTS_FAILED, output
+    assert run.process.returncode == FailureClass.boot.value, output
     assert "boot failure: on the way to state booted: OP-TEE panicked: E/TC:" in output
     assert "last lines of the secure world's console" in output
     suite = ElementTree.parse(run.results / "latest" / "junit.xml").getroot().find("testsuite")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
@@ -91,6 +91,17 @@ def test_it_answers_as_onnx_runtime_does(model, answers, world, record_property)
 
 def test_both_worlds_agree_to_the_bit(answers):
     assert answers["tee"].outputs.tobytes() == answers["ree"].outputs.tobytes()
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_a_tvm_program_gets_the_same_answers(model, answers, command, target, tmp_path, world):
+    files = target.get_driver("FileTransferProtocol")
+    files.put(str(Path(__file__).parent / "target" / "tvm_program.py"), "/tmp/tvm_program.py")
+    bundle, output = f"{TARGET_FOLDER}/{model.name}.tzm", f"/tmp/tvm-{world}.npy"
+    program = f"python3 /tmp/tvm_program.py {world} {bundle} /tmp/inputs.npy {output}"
+    assert command.run_check(program, timeout=scaled(300)) == ["Function Tensor"]
+    files.get(output, str(tmp_path))
+    assert np.load(tmp_path / f"tvm-{world}.npy").tobytes() == answers[world].outputs.tobytes()
 
 
 def test_times(model, answers, timings, record_property):

@@ -18,6 +18,24 @@ ROOT = Path(__file__).parent.parent
 BUILD = ROOT / "build" / "tests"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    help_ = "also run the tests that start a lab with boards on this host (some minutes)"
+    parser.addoption("--bench", action="store_true", help=help_)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "bench: starts a lab with boards on this host; needs --bench")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without --bench its tests are left out, as if by -m."""
+    if config.option.bench:
+        return
+    left_out = [item for item in items if item.get_closest_marker("bench")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
+
+
 def make(folder: str, *arguments: str) -> None:
     """Run make in a folder of the repository; what it says is the failure's text."""
     result = subprocess.run(["make", "-C", ROOT / folder, *arguments], capture_output=True, text=True, check=False)

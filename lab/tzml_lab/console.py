@@ -24,6 +24,8 @@ from tzml_lab.progress import BootProgress, Fault
 _ESCAPES = re.compile(
     r"\x1b[\]P^_X][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b\[[0-?]*[ -/]*[@-~]|\x1b[ -/]*[0-~]|[\x00-\x08\x0b-\x1f\x7f]"
 )
+# what no firmware, kernel or shell sends
+_NO_TEXT = re.compile(r"[\x01-\x06\x0e-\x1a\x1c-\x1f\x7f-\x9f\ufffd]")
 _KEPT_LINES = 500
 _KEPT_BYTES = 4 << 20
 # A line that does not end is cut: it is looked at again whenever more of it comes
@@ -42,6 +44,8 @@ class _Console:
     open: bytearray = field(default_factory=bytearray)
     opened: float = 0.0
     heard: float = field(default_factory=time.monotonic)
+    amount: int = 0
+    noise: int = 0
     lines: deque[Line] = field(default_factory=lambda: deque(maxlen=_KEPT_LINES))
 
 
@@ -94,6 +98,8 @@ class ConsoleRecord:
         with self._changed:
             console = self._consoles[world]
             console.heard = now = time.monotonic()
+            console.amount += len(data)
+            console.noise += len(_NO_TEXT.findall(data.decode("utf-8", "replace")))
             console.unread += data
             del console.unread[:-_KEPT_BYTES]
             for piece in data.splitlines(keepends=True):
@@ -130,6 +136,16 @@ class ConsoleRecord:
     def seconds(self) -> float:
         """Since power-on."""
         return time.monotonic() - self._start
+
+    @property
+    def heard(self) -> int:
+        """Bytes since power-on, on both consoles."""
+        return sum(console.amount for console in self._consoles.values())
+
+    @property
+    def noise(self) -> float:
+        """The share of what was heard that is no text: a serial line at fault, or its baud rate."""
+        return sum(console.noise for console in self._consoles.values()) / max(self.heard, 1)
 
     def silent_for(self, world: World) -> float:
         """Seconds since that console said something."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 from labgrid import Environment
 from labgrid.config import Config
 from labgrid.exceptions import InvalidConfigError
+from labgrid.resource import RemotePlace
+from labgrid.util.yaml import load
 
 from tzml.errors import TzmlError
 from tzml.image import Image, load_image
@@ -21,6 +24,8 @@ FOLDER = ROOT / "lab" / "env"
 
 # What environment files may refer to; labgrid refuses a file with a variable that is not set.
 _VARIABLES = {"LG_DEPLOY": ROOT / "build" / "deploy"}
+
+_VARIABLE = re.compile(r"^#   (LG_\w+)(?: = (\S+))?: (.+)$", re.MULTILINE)
 
 
 def names() -> list[str]:
@@ -44,6 +49,32 @@ def set_variables() -> None:
         scaled(1)
     except ValueError as error:
         raise TzmlError(str(error)) from error
+
+
+def set_own_variables(path: Path) -> None:
+    """Give the variables that an environment file explains its defaults. Raises TzmlError for those without.
+
+    They are in comments: `#   LG_NAME = default: meaning` or `#   LG_NAME: meaning`.
+    """
+    missing = []
+    for name, default, meaning in _VARIABLE.findall(path.read_text()):
+        if name in os.environ or default == "(any)":
+            continue
+        if default:
+            os.environ[name] = default
+        else:
+            missing.append(f"{name}, {meaning}")
+    if missing:
+        raise TzmlError(f"{path.name} needs {'; and '.join(missing)}", "set it in the environment")
+
+
+def wanted_place(path: Path) -> dict[str, str]:
+    """The tags of the place that an environment file asks for with the option `place`, if it does."""
+    try:
+        found: dict[str, str] = load(path.read_text())["options"]["place"]
+    except Exception:  # check_syntax says what is wrong with the file
+        return {}
+    return found
 
 
 def check_syntax(path: Path) -> None:
@@ -86,8 +117,21 @@ def context(environment: Environment, run_folder: Path) -> dict[str, Any]:
     """What times of this environment depend on; leaves a copy of image.json. Raises TzmlError."""
     image = image_of(environment.config)
     shutil.copy(image.folder / "image.json", run_folder)
-    found: dict[str, Any] = {"image": {"sha256": image.digest, "components": image.components}}
+    about = image.description
+    found: dict[str, Any] = {
+        "image": {
+            "machine": about.machine,
+            "feed": about.feed,
+            "image": about.image,
+            "sha256": image.digest,
+            "components": image.components,
+        }
+    }
     for role in environment.config.get_targets():
-        for driver in environment.get_target(role).drivers:
+        target = environment.get_target(role)
+        for resource in target.resources:
+            if isinstance(resource, RemotePlace):
+                found["place"] = resource.manager.session.get_place(resource.name).name  # a name may be a pattern
+        for driver in target.drivers:
             found |= getattr(driver, "context", dict)()
     return found

@@ -9,11 +9,14 @@ from tzml_lab.lines import World
 
 
 class FailureClass(enum.Enum):
-    """Whose problem a failure is."""
+    """Whose problem a failure is, the one to be mended first on top; the value is pytest's exit status."""
 
-    boot = "the image does not boot"
-    infrastructure = "the lab's own machinery failed"
-    test = "the target failed during a test"
+    build = 10  # there is no image, or it is not what was built
+    infrastructure = 11  # the lab's own machinery failed
+    flash = 12  # the image cannot be written to the board
+    boot = 13  # the image does not boot
+    test = 1  # the target, or what it answers, failed in a test: pytest's own status for it
+    regression = 14  # it works, but is slower than before: `tzml report`
 
 
 class TargetError(Exception):
@@ -60,7 +63,7 @@ def fault_of(record: ConsoleRecord) -> TargetError | None:
     fault = record.fault
     if not fault:
         return None
-    if fault.kind == "machine-ended":
+    if fault.kind in ("machine-ended", "line-lost"):
         kind = FailureClass.infrastructure
     elif "login" in record.progress.reached:
         kind = FailureClass.test

@@ -97,7 +97,7 @@ def describe(name: str, folder: Path | None = None, *, both_consoles: bool = Fal
         driver.network.port = get_free_port()
     secure_log = folder / "console-secure.log"
     return InteractiveMachine(
-        command=[*driver.get_qemu_base_args(), *_consoles(secure_log, both_consoles)],
+        command=[*driver.get_qemu_base_args(), *driver.terminal_args(secure_log, both=both_consoles)],
         folder=folder,
         secure_log=secure_log,
         ssh=_ssh(driver, folder / "known_hosts") if driver.network else [],
@@ -112,10 +112,3 @@ def _ssh(driver: TrustZoneQEMUDriver, known_hosts: Path) -> list[str]:
     for option in options:
         command += ["-o", option]
     return [*command, f"{network.username}@{network.address}"]
-
-
-def _consoles(secure_log: Path, both: bool) -> list[str]:
-    secure = f"file,id=secure,path={secure_log}"
-    if both:  # it is output only: the keyboard stays with Linux
-        secure = f"file,id=secure,path=/dev/stderr,append=on,logfile={secure_log}"
-    return ["-serial", "mon:stdio", "-chardev", secure, "-serial", "chardev:secure"]

@@ -20,12 +20,14 @@ class DiskOverlay:
         path: the qcow2 file
         base: the built disk image (raw)
         digest: SHA-256 of `base`
+        size: bytes of the disk that the machine sees; None is as many as `base` has
 
     """
 
     path: Path
     base: Path
     digest: str
+    size: int | None = None
 
     @property
     def _stamp(self) -> Path:
@@ -49,8 +51,9 @@ class DiskOverlay:
         self.discard()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         command = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(self.base.resolve())]
+        size = [str(self.size)] if self.size else []
         try:
-            subprocess.run([*command, str(self.path)], check=True, capture_output=True, text=True)
+            subprocess.run([*command, str(self.path), *size], check=True, capture_output=True, text=True)
         except FileNotFoundError as error:
             raise TzmlError("qemu-img is not installed", "sudo apt-get install qemu-utils") from error
         except subprocess.CalledProcessError as error:

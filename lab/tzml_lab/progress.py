@@ -34,7 +34,7 @@ STAGES = tuple(
         ("bl31", "TF-A BL31", r"^NOTICE:\s+BL31: v"),
         ("optee", "OP-TEE", r"^[IDEF]/TC:\S*\s.*\bOP-TEE version: "),
         ("u-boot", "U-Boot", r"^U-Boot (SPL )?\d{4}\.\d{2}"),
-        ("kernel", "Linux kernel", r"^Starting kernel \.\.\.|\bBooting Linux( Kernel|\.\.\.| on physical CPU)"),
+        ("kernel", "Linux kernel", r"^Starting kernel \.\.\.|\bBooting Linux( Kernel|\.{3}| on)|\bLinux version "),
         ("systemd", "systemd", r"\bsystemd\[1\]: systemd \d+|^Welcome to "),
         ("login", "login prompt", r"\blogin:( \w+)?$"),
     )
@@ -82,6 +82,8 @@ _SIGNS = (
         "the initramfs gave up",
         re.compile(r"^initramfs: (.* did not appear|cannot mount|.* has no /)"),
     ),
+    # udev was too slow for systemd, which waits for the device for a minute and a half
+    _Sign("no-login", "systemd offers no login on the console", re.compile(r"^\[DEPEND\].* Serial Getty on ")),
     _Sign("emergency", "systemd went into emergency mode", re.compile(r"^You are in emergency mode")),
 )
 

@@ -162,15 +162,27 @@ class TrustZoneQEMUDriver(QEMUDriver):
             command += ["-drive", f"if={emulator.disk_interface},format=qcow2,file={self.overlay.path}"]
         if self.network:
             forward = f"hostfwd=tcp:{self.network.address}:{self.network.port}-:22"
-            # without romfile= QEMU wants the ROM of a package that nothing else needs
-            device = f"{emulator.network_device},netdev=net,romfile="
+            device = f"{emulator.network_device},netdev=net"
+            if emulator.network_device.endswith("-pci"):
+                device += ",romfile="  # else QEMU wants the ROM of a package that nothing else needs
             command += ["-netdev", f"user,id=net,{forward}", "-device", device]
         else:
             command += ["-nic", "none"]
         return command
 
+    def terminal_args(self, secure_log: Path, *, both: bool) -> list[str]:
+        """QEMU's arguments for consoles and monitor on a person's terminal, OP-TEE's if `both`."""
+        secure = f"file,id=secure,path={secure_log}"
+        if both:  # it is output only: the keyboard stays with Linux
+            secure = f"file,id=secure,path=/dev/stderr,append=on,logfile={secure_log}"
+        return ["-serial", "mon:stdio", "-chardev", secure, "-serial", "chardev:secure"]
+
     def on_activate(self) -> None:
         super().on_activate()  # its command line ends with the first serial port
+        self._add_consoles()
+
+    def _add_consoles(self) -> None:
+        """The second serial port."""
         self._listeners = {World.normal: self._socket, World.secure: socket.socket(socket.AF_UNIX)}
         path = f"{self._tempdir}/secure"
         self._listeners[World.secure].bind(path)
@@ -179,7 +191,8 @@ class TrustZoneQEMUDriver(QEMUDriver):
 
     def on_deactivate(self) -> None:
         super().on_deactivate()
-        self._listeners[World.secure].close()
+        for listener in self._listeners.values():
+            listener.close()
 
     @step()
     def on(self) -> None:

@@ -1,15 +1,18 @@
-"""The folder of one run: JUnit XML, timings, console logs, image.json."""
+"""The folder of one run: JUnit XML, measurements, console logs, image.json; and the history beside it."""
 
 from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from tzml.errors import TzmlError
+from tzml.results.history import History
+from tzml.results.run import read_run
 
 
 @dataclass(frozen=True)
@@ -53,13 +56,19 @@ class RunFolder:
         return self.path / "junit.xml"
 
     @property
-    def timings(self) -> Path:
-        return self.path / "timings.json"
+    def measurements(self) -> Path:
+        return self.path / "results.json"
 
     @property
     def scratch(self) -> Path:
         """Disks that a run writes to; gone afterwards."""
         return self.path / "scratch"
+
+    def record(self, junit: Path) -> None:
+        """Add the run to `<results>/history.jsonl`; JUnit XML may be written elsewhere. Raises TzmlError."""
+        if junit.resolve() != self.junit:
+            shutil.copy(junit, self.junit)
+        History(self.path.with_name("history.jsonl")).add(read_run(self.path).run)
 
     def finish(self) -> None:
         """Remove what is of no use after the run."""
@@ -68,4 +77,18 @@ class RunFolder:
 
 def host() -> dict[str, str | int]:
     """What this machine is, as far as times depend on it."""
-    return {"machine": platform.machine(), "system": platform.platform(), "cpus": os.cpu_count() or 1}
+    return {
+        "machine": platform.machine(),
+        "cpu": _cpu(),
+        "cpus": os.cpu_count() or 1,
+        "system": platform.platform(),
+    }
+
+
+def _cpu() -> str:
+    """The model of the processor, where the kernel tells it."""
+    try:
+        found = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:
+        return ""
+    return found[1].strip() if found else ""

@@ -1,26 +1,37 @@
-"""One strategy for every machine with OP-TEE: off, booted, shell, tee."""
+"""One strategy for every machine with OP-TEE: off, flashed, booted, shell, tee."""
 # mypy: allow-subclassing-any, allow-untyped-calls, allow-untyped-decorators, disable-error-code="import-untyped"
 
 from __future__ import annotations
 
 import enum
+import os
 import time
 from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
 
 import attr
 from labgrid import step, target_factory
-from labgrid.driver import ExecutionError, ShellDriver
+from labgrid.driver import AndroidFastbootDriver, ExecutionError, ShellDriver, USBSDMuxDriver
 from labgrid.protocol import ConsoleProtocol, PowerProtocol
 from labgrid.strategy import Strategy, StrategyError
 from pexpect import TIMEOUT
 
-from tzml.errors import TzmlError
+from tzml.image import ImageError
 from tzml_lab.console import ConsoleRecord
+from tzml_lab.environment import ROOT, image_of
 from tzml_lab.failures import FailureClass, TargetError, fault_of
+from tzml_lab.flashing import BoardImage, FastbootFlasher, FlashNote, SDCardFlasher, board_name, reason
 from tzml_lab.lines import World
+from tzml_lab.power import power_was_cut
+from tzml_lab.sdcard import SDCardDriver
 from tzml_lab.secureconsole import SecureConsoleDriver
+from tzml_lab.timelimit import time_limit
 from tzml_lab.timescale import scaled
 from tzml_lab.timings import Timings
+
+# the share of bytes that are no text, from which on the serial line is at fault, not the boot
+_MUCH_NOISE = 0.02
 
 
 class Status(enum.IntEnum):
@@ -28,6 +39,7 @@ class Status(enum.IntEnum):
 
     unknown = enum.auto()
     off = enum.auto()
+    flashed = enum.auto()
     booted = enum.auto()
     shell = enum.auto()
     tee = enum.auto()
@@ -46,13 +58,19 @@ class Status(enum.IntEnum):
 @target_factory.reg_driver
 @attr.s(eq=False)
 class TrustZoneStrategy(Strategy):
-    """off → booted (login prompt) → shell (logged in) → tee (OP-TEE and tee-supplicant answer).
+    """off → flashed → booted (login prompt) → shell (logged in) → tee (OP-TEE and tee-supplicant answer).
+
+    A board is flashed through its SD mux or with fastboot, if the environment has drivers for one of them, and
+    only when it has another image than the one in the environment's path `deploy`: the note that this host
+    keeps in LG_FLASH_NOTES says so, and the board's own mark is compared with it after the boot.
 
     The first failure on the way breaks the strategy: it is raised in full once, and everything after it
     fails at once with its summary. A target that reached its state and fails later, in a test, is started
     anew by the next transition.
 
     Args:
+        power_timeout (int): optional, seconds that the power switch, and opening the console, may take
+        flash_timeout (int): optional, seconds that writing the image may take
         boot_timeout (int): optional, seconds from power-on to the login prompt
         silence_timeout (int): optional, seconds without a word from the normal world after which a boot hangs
         tee_timeout (int): optional, seconds from the shell until tee-supplicant runs
@@ -66,8 +84,13 @@ class TrustZoneStrategy(Strategy):
         "console": ConsoleProtocol,
         "shell": ShellDriver,
         "secure_console": {SecureConsoleDriver, None},
+        "sdmux": {USBSDMuxDriver, None},
+        "card": {SDCardDriver, None},
+        "fastboot": {AndroidFastbootDriver, None},
     }
 
+    power_timeout: int = attr.ib(default=60, validator=attr.validators.instance_of(int))
+    flash_timeout: int = attr.ib(default=1200, validator=attr.validators.instance_of(int))
     boot_timeout: int = attr.ib(default=180, validator=attr.validators.instance_of(int))
     silence_timeout: int = attr.ib(default=60, validator=attr.validators.instance_of(int))
     tee_timeout: int = attr.ib(default=60, validator=attr.validators.instance_of(int))
@@ -79,7 +102,8 @@ class TrustZoneStrategy(Strategy):
         self.boots: list[dict[str, float]] = []
         self._steps: dict[Status, Callable[[], None]] = {
             Status.off: self._power_off,
-            Status.booted: self._boot,
+            Status.flashed: self._flash,  # its seconds are those of writing: _flash notes them itself
+            Status.booted: self._boot_image,
             Status.shell: self._log_in,
             Status.tee: self._await_tee,
         }
@@ -123,6 +147,13 @@ class TrustZoneStrategy(Strategy):
         self.logger.warning("the target will be started anew: %s", reason)
         self._suspicion = reason
 
+    def finish(self) -> None:
+        """Leave the target off at the end of a run, also one that is broken. Raises nothing."""
+        try:
+            self._power_off()
+        except Exception as error:
+            self.logger.error("the target may be on still: %s", reason(error))
+
     def add_times(self, timings: Timings) -> None:
         """Add how long every complete boot took to reach each stage, and every transition each state."""
         for boot in self.boots:
@@ -146,31 +177,78 @@ class TrustZoneStrategy(Strategy):
         start = time.monotonic()
         try:
             self._steps[state]()
-        except (TargetError, TzmlError, TIMEOUT, ExecutionError) as error:
+        except Exception as error:
             self.broken = self._failure(error, state)
             raise self.broken from error
-        self.seconds.setdefault(state.name, []).append(time.monotonic() - start)
+        if state is not Status.flashed:
+            self.seconds.setdefault(state.name, []).append(time.monotonic() - start)
         self.status = state
 
     def _failure(self, error: Exception, state: Status) -> TargetError:
         """The same error, with the state it kept the target from and both consoles."""
+        kind: FailureClass
         if isinstance(error, TargetError):
-            return TargetError(error.kind, error.what, state=state.name, record=self.record)
-        if isinstance(error, TzmlError):
-            return TargetError(FailureClass.infrastructure, str(error), state=state.name)
-        what = str(error).splitlines()[0] if str(error) else type(error).__name__
-        return fault_of(self.record) or TargetError(FailureClass.boot, what, state=state.name, record=self.record)
+            kind = FailureClass.boot if error.kind is FailureClass.test else error.kind
+            return TargetError(kind, error.what, state=state.name, record=self.record)
+        if isinstance(error, TIMEOUT | ExecutionError):
+            fault = fault_of(self.record)
+            what = fault.what if fault else reason(error)
+            kind = fault.kind if fault else FailureClass.boot
+            return TargetError(kind, what, state=state.name, record=self.record)
+        kind = FailureClass.build if isinstance(error, ImageError) else FailureClass.infrastructure
+        return TargetError(kind, reason(error), state=state.name, record=self.record)
 
     def _power_off(self) -> None:
         for driver in (self.shell, self.console):
             self.target.deactivate(driver)
-        self.target.activate(self.power)
-        self.power.off()
+        with time_limit(self.power_timeout, "the power switch"):
+            self.target.activate(self.power)
+            self.power.off()
         self._suspicion = ""
 
+    @cached_property
+    def board_image(self) -> BoardImage | None:
+        """The image that belongs on the board, if this environment can write it. Raises ImageError."""
+        flasher: SDCardFlasher | FastbootFlasher
+        if self.fastboot:
+            flasher = FastbootFlasher(self.target, self.power, self.fastboot, self.flash_timeout)
+        elif self.sdmux and self.card:
+            flasher = SDCardFlasher(self.target, self.sdmux, self.card, self.flash_timeout)
+        else:
+            return None
+        config = self.target.env.config
+        folder = Path(os.environ.get("LG_FLASH_NOTES", ROOT / "build" / "flashed"))
+        note = FlashNote(folder / f"{board_name(self.target)}.json")
+        return BoardImage(flasher, note, image_of(config).digest)
+
+    def _flash(self) -> None:
+        if not self.board_image:
+            return
+        start, writes = time.monotonic(), self.board_image.writes
+        self.board_image.write_if_needed()
+        if self.board_image.writes > writes:
+            self.seconds.setdefault(Status.flashed.name, []).append(time.monotonic() - start)
+
+    def _boot_image(self) -> None:
+        """Boot. A board that does not, and was only said to have the image, gets it now, and one more chance."""
+        try:
+            self._boot()
+        except TargetError as error:
+            if error.kind is not FailureClass.boot or not self.board_image or self.board_image.writes:
+                raise
+            self.logger.warning("%s: writing the image again", error.what)
+            self.board_image.note.discard()
+            self._power_off()
+            self._flash()
+            self._boot()
+
     def _boot(self) -> None:
-        self.target.activate(self.console)  # before power, so that nothing is lost
-        self.power.on()
+        with time_limit(self.power_timeout, "opening the console"):
+            self.target.activate(self.console)  # before power, so that nothing is lost
+        with time_limit(self.power_timeout, "the power switch"):
+            self.power.on()
+        if self.board_image and isinstance(self.board_image.flasher, FastbootFlasher):
+            self.board_image.flasher.boot()
         try:
             self._await_login()
         finally:
@@ -184,15 +262,33 @@ class TrustZoneStrategy(Strategy):
                 raise failure
             # OP-TEE's console tells nothing of a hang: it may go on to talk while Linux is dead
             silence = record.silent_for(World.normal)
-            if silence > scaled(self.silence_timeout):
-                what = f"the boot hangs: no output for {silence:.0f} s; {record.progress}"
-                raise TargetError(FailureClass.boot, what)
-            if record.seconds > scaled(self.boot_timeout):
-                what = f"no login prompt within {record.seconds:.0f} s; {record.progress}"
-                raise TargetError(FailureClass.boot, what)
+            if silence > scaled(self.silence_timeout) or record.seconds > scaled(self.boot_timeout):
+                raise self._no_login(silence)
+
+    def _no_login(self, silence: float) -> TargetError:
+        """Why there is no login prompt."""
+        record = self.record
+        if power_was_cut(self.target):
+            return TargetError(FailureClass.infrastructure, f"the power was cut; {record.progress}")
+        if not record.heard:
+            hint = "look at power, wiring and SD card"
+            what = f"nothing came over the serial line for {record.seconds:.0f} s: {hint}"
+        elif record.noise > _MUCH_NOISE:
+            share = f"{record.noise:.0%} of {record.heard} bytes are no text"
+            what = f"the serial line garbles, or has another baud rate: {share}; {record.progress}"
+            return TargetError(FailureClass.infrastructure, what)
+        elif silence > scaled(self.silence_timeout):
+            what = f"the boot hangs: no output for {silence:.0f} s; {record.progress}"
+        else:
+            what = f"no login prompt within {record.seconds:.0f} s; {record.progress}"
+        return TargetError(FailureClass.boot, what)
 
     def _log_in(self) -> None:
         self.target.activate(self.shell)
+        if self.board_image and not self.board_image.confirm(self.shell):
+            self.logger.warning("somebody wrote another image to the board: writing this one again")
+            for state in (Status.off, Status.flashed, Status.booted, Status.shell):
+                self._steps[state]()
         # a serial line has no size, and 80 columns break commands in two
         self.shell.run_check("stty columns 1000")
 

@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-FORMAT = 1
+from tzml.results.run import FORMAT
+
 UNITS = ("s", "bytes", "ratio")
 
 
@@ -56,15 +57,15 @@ class Timings:
         return bool(self._series)
 
     def as_dict(self) -> dict[str, Any]:
-        """The content of timings.json."""
-        timings = {
+        """The content of results.json."""
+        series = {
             name: {"unit": unit, "n": len(samples), **statistics_of(samples), "samples": samples}
             for name, (unit, samples) in sorted(self._series.items())
         }
-        return {"format": FORMAT, "context": self.context, "timings": timings}
+        return {"format": FORMAT, "context": self.context, "series": series}
 
     def write(self, path: Path) -> None:
-        """Write timings.json, whole or not at all."""
+        """Write results.json, whole or not at all."""
         new = path.with_suffix(".new")
         new.write_text(json.dumps(self.as_dict(), indent=1) + "\n")
         new.replace(path)

@@ -15,6 +15,7 @@ from pexpect import TIMEOUT
 
 from tzml_lab.console import ConsoleRecord
 from tzml_lab.failures import FailureClass, TargetError
+from tzml_lab.power import power_was_cut
 from tzml_lab.timescale import scaled
 from tzml_lab.xtest import Case, Parser
 
@@ -120,4 +121,7 @@ class XtestRun:
 
     def _fail(self, why: str) -> None:
         where = f"in {self._unfinished}" if self._unfinished else "between two cases"
-        self.failure = TargetError(FailureClass.test, f"xtest stopped {where}: {why}", record=self._record)
+        kind = FailureClass.test
+        if power_was_cut(self._shell.target):
+            kind, why = FailureClass.infrastructure, "the power was cut"
+        self.failure = TargetError(kind, f"xtest stopped {where}: {why}", record=self._record)

@@ -14,6 +14,8 @@ DEPLOY_ORIGIN ?= ""
 DEPLOY_FACTS = "${WORKDIR}/facts.json"
 
 do_deploy[doc] = "put results into DEPLOY_DIR_IMAGE"
+# a recipe that is the same for several machines is deployed for each of them
+do_deploy[stamp-extra-info] = "${MACHINE_ARCH}"
 do_deploy[cleandirs] = "${DEPLOYDIR}"
 do_deploy[dirs] = "${B}"
 do_deploy[postfuncs] += "tzml_publish_deployed"

@@ -68,16 +68,16 @@ python do_image() {
 addtask image after do_rootfs before do_deploy
 
 inherit deploy
+inherit ${IMAGE_CLASSES}
 DEPLOY_COMPONENT = "debian"
 DEPLOY_VERSION = "${DEBIAN_SUITE}"
 DEPLOY_ORIGIN = "Debian ${DEBIAN_SUITE}"
-DEPLOY_ROLE[rootfs] = "rootfs.ext4"
 DEPLOY_ROLE[package-list] = "packages.json"
 DEPLOY_ROLE[ssh-key] = "ssh_ed25519"
 do_deploy[dirs] = "${DEPLOYDIR}"
 do_deploy() {
     # moved: the disk is the largest of all files, and whoever boots it writes to it
-    mv ${IMAGE_EXT4} ${DEPLOYDIR}/rootfs.ext4
+    mv ${IMAGE_DISKS} ${DEPLOYDIR}/
     install -m 0644 ${IMAGE_PACKAGE_LIST} ${DEPLOYDIR}/
     install -m 0600 ${SSH_KEY} ${DEPLOYDIR}/ssh_ed25519
     install -m 0644 ${SSH_KEY}.pub ${DEPLOYDIR}/ssh_ed25519.pub

@@ -12,6 +12,10 @@ from tzml.errors import TzmlError
 FORMAT = 1
 
 
+class ImageError(TzmlError):
+    """There is no image, or not the one that was built: `kas build` mends it."""
+
+
 class ImageFile(BaseModel):
     """A file of the deploy folder: what it is to the machine that boots, and what it must contain."""
 
@@ -53,9 +57,12 @@ class Description(BaseModel):
 
     format: int
     machine: str
+    feed: str
+    image: str
     files: list[ImageFile]
     components: list[Component]
     kernel_arguments: str
+    kernel_release: str
     emulator: Emulator | None
     secure_memory: SecureMemory
 
@@ -81,30 +88,30 @@ class Image:
         return {component.name: component.version for component in self.description.components}
 
     def path(self, role: str) -> Path:
-        """Where the file with that role is. Raises TzmlError."""
+        """Where the file with that role is. Raises ImageError."""
         return self.folder / self._file(role).path
 
     def sha256(self, role: str) -> str:
-        """The digest that the file with that role must have. Raises TzmlError."""
+        """The digest that the file with that role must have. Raises ImageError."""
         return self._file(role).sha256
 
     def _file(self, role: str) -> ImageFile:
         for file in self.description.files:
             if file.role == role:
                 return file
-        raise TzmlError(f"the image in {self.folder} has no {role}", rebuild(self.folder))
+        raise ImageError(f"the image in {self.folder} has no {role}", rebuild(self.folder))
 
     def verify(self) -> None:
-        """Compare every file with its digest. Raises TzmlError for the first that differs."""
+        """Compare every file with its digest. Raises ImageError for the first that differs."""
         for file in self.description.files:
             path = self.folder / file.path
             try:
                 with path.open("rb") as stream:
                     found = hashlib.file_digest(stream, "sha256").hexdigest()
             except OSError as error:
-                raise TzmlError(f"{path} cannot be read: {error.strerror}", rebuild(self.folder)) from error
+                raise ImageError(f"{path} cannot be read: {error.strerror}", rebuild(self.folder)) from error
             if found != file.sha256:
-                raise TzmlError(
+                raise ImageError(
                     f"{path} is not what was built: its SHA-256 differs from image.json's", rebuild(self.folder)
                 )
 
@@ -115,23 +122,33 @@ def rebuild(folder: Path) -> str:
 
 
 def load_image(folder: Path) -> Image:
-    """Read the image.json of a deploy folder. Raises TzmlError."""
+    """Read the image.json of a deploy folder. Raises ImageError."""
     path = folder / "image.json"
     try:
         text = path.read_bytes()
     except FileNotFoundError as error:
-        raise TzmlError(f"there is no image in {folder}", rebuild(folder)) from error
+        raise ImageError(f"there is no image in {folder}", rebuild(folder)) from error
     except OSError as error:
-        raise TzmlError(f"{path} cannot be read: {error.strerror}", rebuild(folder)) from error
+        raise ImageError(f"{path} cannot be read: {error.strerror}", rebuild(folder)) from error
     try:
         description = Description.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
-        raise TzmlError(f"{path}: {f'{place}: ' if place else ''}{first['msg']}", rebuild(folder)) from error
+        raise ImageError(f"{path}: {f'{place}: ' if place else ''}{first['msg']}", rebuild(folder)) from error
     if description.format != FORMAT:
-        raise TzmlError(
+        raise ImageError(
             f"{path} has format {description.format}; this program knows format {FORMAT}",
             f"use the tzml it was built with, or {rebuild(folder)}",
         )
     return Image(folder, description, hashlib.sha256(text).hexdigest())
+
+
+def unprotected(machine: str) -> str:
+    """What a user must know about a machine on which the TEE keeps no secret; "" for all others."""
+    if machine != "rpi3":
+        return ""
+    return (
+        "On the Raspberry Pi 3 nothing protects OP-TEE's memory from the normal world: Linux can read and change "
+        "models, weights and keys in it. Use it to develop and to measure, not to keep secrets."
+    )

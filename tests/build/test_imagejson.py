@@ -22,6 +22,7 @@ QEMU = {
     "QB_SMP": "-smp 2",
     "QB_MEM": "-m 1024",
     "QB_NETWORK_DEVICE": "-device virtio-net-pci",
+    "QB_ROOTFS_OPT": "-drive if=virtio,format=raw,file=@ROOTFS@",
 }
 
 
@@ -34,6 +35,7 @@ def recipe(d: Any, tmp_path: Path) -> Any:
         "DEPLOY_FACTS": tmp_path / "facts.json",
         "DEPLOY_VERSION": "1.0",
         "DEPLOY_ORIGIN": "Debian sid",
+        "CONSOLE_PORT": "0",
         "IMAGE_COMPONENTS": "optee-os",
         "KERNEL_CMDLINE": "root=/dev/vda",
         "MACHINE": "qemu",

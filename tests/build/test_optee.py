@@ -50,3 +50,9 @@ def test_settings_are_what_the_build_wrote_down(tmp_path: Path) -> None:
         "CFG_HEAP": "(32 * 1024)",
         "ARCH": "arm",
     }
+
+
+@pytest.mark.parametrize(("reserved", "size"), [("n", 0), ("y", 0x400000)])
+def test_memory_is_set_aside_for_linux_only_where_the_build_says_so(reserved: str, size: int) -> None:
+    conf = {"CFG_CORE_DYN_SHM": "y", "CFG_CORE_RESERVED_SHM": reserved, "CFG_SHMEM_SIZE": "0x00400000"}
+    assert optee.shared_memory(conf) == {"dynamic": True, "reserved_size": size}

@@ -127,6 +127,11 @@ def test_the_c_command_gives_the_same_bytes(digits_for_host: Path, tmp_path: Pat
     [
         (("run", "none.tzm", "--input", "x.npy"), 2, "File 'none.tzm' does not exist"),
         (("run", "{bundle}", "--input", "{bundle}", "--world", "ree"), 2, "is not an array in NumPy's .npy format"),
+        (
+            ("run", "{bundle}", "--input", "{npy}", "--world", "ree", "--output", "/dev/null/y.npy"),
+            2,
+            "cannot write /dev/null/y.npy: Not a directory; give another file to --output",
+        ),
         (("inspect", "{npy}"), 2, "the file does not begin as a bundle does (NOT_A_BUNDLE)"),
         (("compile", "{npy}", "--target", "qemu"), 2, "is a NumPy array; give the file of a model"),
         (("compile", "{npy}", "--target", "toaster"), 2, "'toaster' is not one of"),

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from labgrid import Environment
 
+from tzml_lab import environment as environments
 from tzml_lab.environment import ROOT
+from tzml_lab.standin.process import StandIn, stand_in_for
 
 FILES = {
     "firmware": "firmware.bin",
@@ -24,6 +27,7 @@ DESCRIPTION = {
     "machine": "qemu",
     "feed": "debian",
     "image": "tzml-image",
+    "kernel_release": "6.12.0-arm64",
     "kernel_arguments": "console=ttyAMA0,115200 root=/dev/vda rw",
     "consoles": [{"world": "normal", "port": 0, "baud": 115200}, {"world": "secure", "port": 1, "baud": 115200}],
     "login": {
@@ -82,3 +86,51 @@ def edit(deploy: Path) -> Callable[..., None]:
 def recorded(name: str) -> Path:
     """A file that was recorded in a real run."""
     return ROOT / "tests" / "lab" / "data" / name
+
+
+class Bench:
+    """A stand-in board with a machine that boots in no time, and labgrid's target for it."""
+
+    def __init__(self, name: str) -> None:
+        environments.set_variables()
+        path = environments.find(name)
+        standin = stand_in_for(path)
+        assert standin
+        self.standin: StandIn = standin
+        self.path = path
+        self.environment = self.target = self.strategy = self.shell = None
+        self.use()
+
+    def use(self) -> None:
+        """As a new run would: everything but the board is made anew."""
+        self.leave()
+        self.environment = Environment(str(self.path))
+        self.target = self.environment.get_target()
+        self.strategy = self.target.get_driver("TrustZoneStrategy", activate=False)
+        self.shell = self.target.get_driver("ShellDriver", activate=False)
+
+    def leave(self) -> None:
+        if self.environment:
+            self.environment.cleanup()
+
+
+@pytest.fixture
+def bench(
+    deploy: Path, edit: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[str], Bench]]:
+    """Makes a bench for an environment: bench("rpi3-standin")."""
+    program = str(Path(__file__).parent / "fake_machine.py")
+    emulator = json.loads((deploy / "image.json").read_text())["emulator"]
+    edit(emulator=emulator | {"program": program})
+    for name in ("LG_STANDIN", "LG_STANDIN_ADDRESS", "LG_FLASH_NOTES"):
+        monkeypatch.setenv(name, "")  # to be undone
+    made: list[Bench] = []
+
+    def make(name: str) -> Bench:
+        made.append(Bench(name))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.leave()
+        one.standin.stop()

@@ -13,17 +13,42 @@ from labgrid import Environment
 from tzml.errors import TzmlError
 from tzml_lab import environment as environments
 from tzml_lab.environment import FOLDER, ROOT
+from tzml_lab.failures import FailureClass
+
+# a file has what a shared lab tells otherwise; no board is asked
+REMOTE = {"rpi3-remote": "rpi3-standin", "hikey-remote": "hikey-standin"}
+NAMES = [name for name in environments.names() if name not in REMOTE]
 
 
-@pytest.mark.parametrize("name", environments.names())
-def test_every_environment_binds(deploy: Path, name: str) -> None:
+@pytest.mark.parametrize("name", NAMES)
+def test_every_environment_binds(deploy: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     environments.set_variables()
+    for variable in re.findall(r"\b(LG_\w+)", environments.find(name).read_text()):
+        monkeypatch.setenv(variable, os.environ.get(variable, "1"))
+    monkeypatch.setenv("LG_RPI3_POWER_MODEL", "netio")
+    monkeypatch.setenv("LG_HIKEY_POWER_MODEL", "shelly_gen2")
     environment = Environment(str(environments.find(name)))
     target = environment.get_target()
     strategy = target.get_driver("TrustZoneStrategy", activate=False)
     assert strategy.console is target.get_driver("ConsoleProtocol", activate=False)
     assert strategy.power is target.get_driver("PowerProtocol", activate=False)
     assert all(driver.target is target for driver in target.drivers)
+
+
+@pytest.mark.parametrize(("remote", "standin"), REMOTE.items())
+def test_shared_boards_have_the_drivers_of_those_on_the_desk(remote: str, standin: str) -> None:
+    desk = remote.replace("-remote", "")
+    texts = {name: environments.find(name).read_text() for name in (remote, standin, desk)}
+    drivers = {name: set(re.findall(r"^ +- (\w+Driver)\b", text, re.MULTILINE)) for name, text in texts.items()}
+    assert drivers[remote] == drivers[standin] == drivers[desk]
+
+
+@pytest.mark.parametrize("name", ["rpi3", "hikey"])
+def test_a_board_on_the_desk_says_what_it_needs(name: str) -> None:
+    line = one_line(lab("--lg-env", name))
+    for what in ("TTY", "POWER"):
+        assert re.search(rf"LG_{name.upper()}_{what}, .+; ", line)
+    assert "labgrid-suggest" in line
 
 
 @pytest.mark.parametrize("name", ["qemu", "qemu.yaml", str(FOLDER / "qemu.yaml")])
@@ -77,6 +102,14 @@ def one_line(result: subprocess.CompletedProcess[str]) -> str:
     return line
 
 
+def build_failure(result: subprocess.CompletedProcess[str]) -> str:
+    """What is said about an image that is not there, or not as it was built."""
+    said = result.stdout + result.stderr
+    assert result.returncode == FailureClass.build.value, said
+    assert "Traceback" not in said
+    return next(line for line in said.splitlines() if "build failure: " in line)
+
+
 def test_unknown_environment() -> None:
     assert re.search(
         r"no environment rpi9\.yaml; give a file, or one of .*qemu", one_line(lab("--lg-env", "rpi9.yaml"))
@@ -89,14 +122,14 @@ def test_unknown_environment_in_the_variable() -> None:
 
 def test_missing_image(tmp_path: Path) -> None:
     results = tmp_path / "results"
-    line = one_line(lab("--lg-env", "qemu.yaml", "--results", str(results), LG_DEPLOY=str(tmp_path)))
+    line = build_failure(lab("--lg-env", "qemu.yaml", "--results", str(results), LG_DEPLOY=str(tmp_path)))
     assert f"there is no image in {tmp_path}/qemu; build it: kas build kas/qemu.yml" in line
     assert not results.exists()
 
 
 def test_damaged_image(deploy: Path, edit: Callable[..., None]) -> None:
     (deploy / "Image").write_bytes(b"damaged")
-    assert "Image is not what was built" in one_line(lab("--lg-env", "qemu", LG_DEPLOY=str(deploy.parent)))
+    assert "Image is not what was built" in build_failure(lab("--lg-env", "qemu", LG_DEPLOY=str(deploy.parent)))
 
 
 def test_qemu_is_not_installed(deploy: Path, edit: Callable[..., None]) -> None:

@@ -24,9 +24,9 @@ def test_what_a_run_needs_only_while_it_lasts_goes(tmp_path: Path) -> None:
     run = RunFolder.named(tmp_path, "qemu")
     run.create()
     (run.scratch / "disk").write_bytes(b"x")
-    run.timings.touch()
+    run.measurements.touch()
     run.finish()
-    assert [path.name for path in run.path.iterdir()] == ["timings.json"]
+    assert [path.name for path in run.path.iterdir()] == ["results.json"]
 
 
 def test_no_place_for_results(tmp_path: Path) -> None:

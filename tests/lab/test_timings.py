@@ -24,7 +24,7 @@ def test_samples_of_one_series_are_joined() -> None:
     timings = Timings({"environment": "qemu"})
     timings.add("boot/login", [30.0])
     timings.add("boot/login", [32.0, 31.0])
-    series = timings.as_dict()["timings"]["boot/login"]
+    series = timings.as_dict()["series"]["boot/login"]
     assert series["samples"] == [30.0, 32.0, 31.0]
     assert (series["n"], series["median"], series["unit"]) == (3, 31.0, "s")
 
@@ -47,9 +47,9 @@ def test_units_do_not_mix() -> None:
 def test_the_file_has_what_was_measured(tmp_path: Path) -> None:
     timings = Timings({"environment": "qemu"})
     timings.add("x", [1, 2])
-    timings.write(tmp_path / "timings.json")
-    assert json.loads((tmp_path / "timings.json").read_text()) == timings.as_dict()
-    assert [path.name for path in tmp_path.iterdir()] == ["timings.json"]
+    timings.write(tmp_path / "results.json")
+    assert json.loads((tmp_path / "results.json").read_text()) == timings.as_dict()
+    assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
 
 
 def test_budgets_are_scaled(monkeypatch: pytest.MonkeyPatch) -> None:

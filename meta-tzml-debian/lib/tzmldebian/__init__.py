@@ -11,6 +11,7 @@ BBIMPORTS = [
     "optee",
     "packages",
     "rootfs",
+    "sdcard",
     "staging",
     "tree",
 ]

@@ -91,12 +91,14 @@ class Archive:
         architecture: str,
         prefer: dict[str, Sequence[str]] | None = None,
         env: dict[str, str] | None = None,
+        components: Sequence[str] = ("main",),
     ) -> None:
         """`prefer`: packages to take from another suite than the first, by suite."""
         self.mirror = mirror
         self.suites = tuple(suites)
         self.architecture = architecture
         self.env = env
+        self.components = " ".join(components)
         self.sources = self._sources()
         digest = hashlib.sha256(f"{self.sources}{architecture}".encode()).hexdigest()[:12]
         self._state = state / digest
@@ -219,12 +221,12 @@ class Archive:
         lines = []
         for suite in self.suites:
             for kind in ("deb", "deb-src"):
-                lines.append(f"{kind}{options} {self.mirror.main} {suite} main\n")
+                lines.append(f"{kind}{options} {self.mirror.main} {suite} {self.components}\n")
             if suite == "sid":  # has neither updates nor security
                 continue
-            lines.append(f"deb{options} {self.mirror.main} {suite}-updates main\n")
+            lines.append(f"deb{options} {self.mirror.main} {suite}-updates {self.components}\n")
             if self.mirror.security:
-                lines.append(f"deb{options} {self.mirror.security} {suite}-security main\n")
+                lines.append(f"deb{options} {self.mirror.security} {suite}-security {self.components}\n")
         return "".join(lines)
 
     def _pins(self, prefer: dict[str, Sequence[str]]) -> str:

@@ -3,10 +3,11 @@
 
 apt-source://PACKAGE;suite=SUITE[;version=VERSION]
     A source package; unpacks like `dpkg-source -x`, patches applied, into `source` (or ;subdir=).
-apt-binary://PACKAGE;suite=SUITE[;version=VERSION][;with=PATTERN][;onto=SUITE:VARIABLE]
+apt-binary://PACKAGE;suite=SUITE[;version=VERSION][;component=NAME][;with=PATTERN][;onto=SUITE:VARIABLE]
     A binary package for DEB_HOST_ARCH, and those of its dependencies whose names match the shell pattern;
-    unpacks its files into `root`. With `onto`, it has to be installable on that other suite, where VARIABLE
-    names packages that come from its own suite, too; otherwise the other suite's is taken, with a warning.
+    unpacks its files into `root`. It may be in a component besides main. With `onto`, it has to be installable
+    on that other suite, where VARIABLE names packages that come from its own suite, too; otherwise the other
+    suite's is taken, with a warning.
 apt-closure://NAME;suite=SUITE;packages=VARIABLE[;prefer=SUITE:VARIABLE]
     The packages that VARIABLE lists with all they depend on, as for an empty system; `prefer` names packages
     to take from another suite where that fits together. Unpacks the .deb files themselves into `debs`.
@@ -154,6 +155,7 @@ class AptMethod(RecordedMethod):
             d.getVar("DEB_HOST_ARCH"),
             prefer,
             network_environment(d),
+            ["main", *ud.parm.get("component", "").split()],
         )
 
     def exact_or_newest(

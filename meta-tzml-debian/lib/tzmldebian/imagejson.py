@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -51,8 +52,8 @@ def _component(d: Any, source: Path) -> dict[str, Any]:
         if not source.joinpath(name).exists():
             bb.fatal(f'{d.getVar("PN")}: DEPLOY_ROLE[{role}] is "{name}", which do_deploy did not make')
         entry = {"role": role, "path": name}
-        if role in addresses:
-            entry["load_address"] = d.expand(addresses[role])
+        if address := d.expand(addresses.get(role, "")):
+            entry["load_address"] = address
         files.append(entry)
     version, origin = _provenance(d)
     facts = Path(d.getVar("DEPLOY_FACTS"))
@@ -115,9 +116,9 @@ def _file(directory: Path, entry: dict[str, str]) -> dict[str, Any]:
 
 def _consoles(d: Any) -> list[dict[str, Any]]:
     baud, device = d.getVar("SERIAL_CONSOLES").split()[0].split(";")
-    secure = int(d.getVar("SECURE_CONSOLE_PORT"))
+    normal, secure = int(d.getVar("CONSOLE_PORT")), int(d.getVar("SECURE_CONSOLE_PORT"))
     return [
-        {"world": "normal", "port": 0, "baud": int(baud), "device": device},
+        {"world": "normal", "port": normal, "baud": int(baud), "device": device},
         {"world": "secure", "port": secure, "baud": int(baud)},
     ]
 
@@ -129,6 +130,7 @@ def _emulator(d: Any) -> dict[str, Any] | None:
     machine, cpu, cpus, memory, network = (
         d.getVar(name).split()[1] for name in ("QB_MACHINE", "QB_CPU", "QB_SMP", "QB_MEM", "QB_NETWORK_DEVICE")
     )
+    interface, *_ = re.findall(r"\bif=(\w+)", d.getVar("QB_ROOTFS_OPT"))
     return {
         "program": d.getVar("QB_SYSTEM_NAME"),
         "machine": machine,
@@ -136,6 +138,6 @@ def _emulator(d: Any) -> dict[str, Any] | None:
         "cpus": int(cpus),
         "memory_mib": int(memory),
         "network_device": network,
-        "disk_interface": "virtio",
+        "disk_interface": interface,
         "disk_format": "raw",
     }

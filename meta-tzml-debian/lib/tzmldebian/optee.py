@@ -48,6 +48,12 @@ def memory(conf: dict[str, str], tee_elf: Path) -> dict[str, int]:
     }
 
 
+def shared_memory(conf: dict[str, str]) -> dict[str, Any]:
+    """What the worlds exchange data in: any page that Linux offers, or bytes that are set aside for it."""
+    reserved = int(conf["CFG_SHMEM_SIZE"], 0) if conf["CFG_CORE_RESERVED_SHM"] == "y" else 0
+    return {"dynamic": conf["CFG_CORE_DYN_SHM"] == "y", "reserved_size": reserved}
+
+
 def deploy(d: Any) -> None:
     """do_deploy of optee-os."""
     image, target = Path(d.getVar("D")), Path(d.getVar("DEPLOYDIR"))
@@ -71,8 +77,10 @@ def deploy(d: Any) -> None:
         "export-user_ta",
     ]
     host.run(kit)
+    protected = d.getVar("SECURE_MEMORY_PROTECTED") == "1"
     facts = {
-        "secure_memory": memory(conf, target / "tee.elf"),
+        "secure_memory": {**memory(conf, target / "tee.elf"), "protected": protected},
+        "shared_memory": shared_memory(conf),
         "optee_settings": {key: value for key, value in sorted(conf.items()) if key.startswith("CFG_")},
     }
     Path(d.getVar("DEPLOY_FACTS")).write_text(json.dumps(facts, indent=1))

@@ -4,6 +4,8 @@ SUMMARY = "Das U-Boot"
 HOMEPAGE = "https://www.denx.de/wiki/U-Boot/"
 LICENSE = "GPL-2.0-or-later"
 
+COMPATIBLE_MACHINE = "qemu"
+UBOOT_BINARY ?= ":"
 UBOOT_PACKAGE = "${@d.getVar('UBOOT_BINARY').split(':')[0]}"
 UBOOT_FILE = "${@d.getVar('UBOOT_BINARY').split(':')[1]}"
 SRC_URI = "apt-binary://${UBOOT_PACKAGE};suite=${DEBIAN_SUITE}"

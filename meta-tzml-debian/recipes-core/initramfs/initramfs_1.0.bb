@@ -22,6 +22,7 @@ python do_compile() {
 }
 
 DEPLOY_ROLE[initrd] = "initramfs.cpio"
+DEPLOY_LOAD_ADDRESS[initrd] = "${INITRD_ADDRESS}"
 DEPLOY_ORIGIN = "this repository, with Debian's busybox-static and linux-image"
 DEPLOY_VERSION = "${PV}"
 do_deploy() {

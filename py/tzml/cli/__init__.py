@@ -18,6 +18,9 @@ COMMANDS = {
     "compile": "Compile a trained model into a bundle.",
     "demo": "Build the image, boot it, test it, and show what came out.",
     "inspect": "Show what is in a bundle.",
+    "lab": "See whether this host is ready for the lab.",
+    "report": "Write an HTML page about runs of the lab.",
+    "results": "History of runs, verdicts, other tools' formats.",
     "run": "Run a bundle on this device.",
     "zoo": "List and export the networks that tzml is tested with.",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,20 @@ def load_array(path: Path) -> Array:
             f"{path} is not an array in NumPy's .npy format: {error}", "write it with numpy.save"
         ) from error
     return array
+
+
+def save_array(path: Path, array: Array) -> None:
+    """Write an array to a .npy file, whole or not at all. Raises TzmlError."""
+    new = path.with_name(f"{path.name}.new.npy")
+    try:
+        np.save(new, array)
+        new.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            new.unlink()
+        raise TzmlError(
+            f"cannot write {path}: {error.strerror or error}", "give another file to --output"
+        ) from error
 
 
 def batch(model: Model, array: Array) -> list[Array]:
@@ -110,7 +125,7 @@ def command(
         for name, labels in metadata.labels.items()
     }
     if output:
-        np.save(output, outputs[names[0]])
+        save_array(output, outputs[names[0]])
     if as_json:
         report = {
             "bundle": str(bundle),

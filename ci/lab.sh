@@ -1,0 +1,50 @@
+#!/bin/sh
+# Build the image of an environment, test it there, write the report, compare with earlier runs.
+#
+#   ci/lab.sh qemu                        what a merge runs
+#   ci/lab.sh qemu --xtest full           more options go to pytest
+#   LG_DEPLOY=… ci/lab.sh rpi3            an image that was built elsewhere
+#   TZML_RESULTS=… ci/lab.sh rpi3         keep runs and history there, and a copy of this run in results/
+#
+# Exit code: pytest's (docs/lab.md has the classes of failure); 14 when all passed and something got worse.
+set -eu
+cd "$(dirname "$0")/.."
+[ $# -ge 1 ] || {
+	sed -n 's/^# \{0,1\}//p' "$0" >&2
+	exit 2
+}
+environment=$1
+shift
+results=${TZML_RESULTS:-results}
+tzml=.venv/bin/tzml
+
+tools/bootstrap
+if [ -z "${LG_DEPLOY:-}" ]; then
+	.venv/bin/kas build "kas/${environment%%-*}.yml" || exit 10
+fi
+
+before=$(readlink "$results/latest" || true)
+status=0
+.venv/bin/pytest lab --lg-env "$environment" --results "$results" "$@" || status=$?
+run=$(readlink "$results/latest" || true)
+if [ "$run" = "$before" ]; then
+	echo "ci/lab.sh: the run left no results" >&2
+	[ $status != 0 ] || status=11
+	exit $status
+fi
+run=$results/$run
+
+# A run that did not come to its end has no figures; its consoles are there all the same.
+if [ -e "$run/results.json" ] && [ -e "$run/junit.xml" ]; then
+	$tzml report "$run" -o "$run/report.html"
+	$tzml results export "$run" --format bencher -o "$run/bencher.json"
+	$tzml results export "$run" --format github-action-benchmark -o "$run/github-action-benchmark.json"
+	worse=0
+	$tzml results check "$run" || worse=$?
+	[ $status != 0 ] || status=$worse
+fi
+if [ "$results" != results ]; then # a runner keeps them elsewhere, CI takes them from here
+	mkdir -p results
+	cp -r "$run" "$results/history.jsonl" results/
+fi
+exit $status

@@ -1,0 +1,19 @@
+#!/bin/sh
+# The hosted part of a night: all of xtest and the inference suite on everything that needs no board.
+#
+#   ci/nightly.sh                         all environments
+#   ci/nightly.sh qemu rpi3-emulated      these
+#
+# Exit code: that of the first environment that failed; the others run all the same.
+set -eu
+cd "$(dirname "$0")/.."
+[ $# -gt 0 ] || set -- qemu rpi3-emulated rpi3-standin hikey-standin
+status=0
+for environment in "$@"; do
+	echo "== $environment"
+	code=0
+	ci/lab.sh "$environment" --xtest full || code=$?
+	[ $code = 0 ] || echo "== $environment failed with exit code $code"
+	[ $status != 0 ] || status=$code
+done
+exit $status

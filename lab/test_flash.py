@@ -1,0 +1,24 @@
+"""The image gets onto the board: once, and the right one."""
+
+from __future__ import annotations
+
+import pytest
+
+from tzml_lab.environment import image_of
+from tzml_lab.flashing import MARK
+
+pytestmark = pytest.mark.lg_feature("board")
+
+
+def test_the_board_runs_the_image_that_was_written(shell, strategy, target):
+    image = image_of(target.env.config)
+    assert shell.run_check(f"cat {MARK}") == [image.digest]
+    assert shell.run_check("uname -r") == [image.description.kernel_release]
+
+
+def test_it_is_written_once(strategy, target):
+    strategy.transition("shell")
+    before = strategy.board_image.writes
+    strategy.transition("off")
+    strategy.transition("shell")
+    assert strategy.board_image.writes == before <= 1

@@ -1,0 +1,101 @@
+"""What an environment needs: its file, variables, image, programs, and the devices of its board."""
+# mypy: disable-error-code="import-untyped"
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Generator, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from labgrid.config import Config
+from labgrid.exceptions import InvalidConfigError
+
+from tzml.errors import TzmlError
+from tzml.image import Image, load_image, unprotected
+from tzml_lab.doctor.check import Check, program
+from tzml_lab.doctor.devices import check_resource
+
+# Programs that drivers call, and Debian's packages of them
+PROGRAMS = {
+    "AndroidFastbootDriver": (("fastboot", "fastboot"),),
+    "SDCardDriver": (("bmaptool", "bmap-tools"),),
+    "USBSDMuxDriver": (("usbsdmux", "usbsdmux"),),
+    "USBStorageDriver": (("bmaptool", "bmap-tools"),),
+    "ConsoleTrustSSHDriver": (("ssh", "openssh-client"),),
+    "SSHDriver": (("ssh", "openssh-client"),),
+}
+EXPLAINED = re.compile(r"^#   (LG_\w+)( = \S+)?: (.+)$", re.MULTILINE)
+
+
+def check_environment(path: Path) -> Iterator[Check]:
+    """Look at everything an environment file refers to; nothing of it is started."""
+    text = path.read_text()
+    missing = list(_missing_variables(text))
+    yield from missing
+    if missing:  # labgrid does not read the file without them
+        return
+    try:
+        config = Config(str(path))
+    except InvalidConfigError as error:
+        yield Check(path.name, False, str(error.args[0]), f"mend {path}")
+        return
+    yield Check(path.name, True, str(path))
+    image = yield from _image(config)
+    for target in config.get_targets().values():
+        resources = dict(_entries(target.get("resources", [])))
+        drivers = dict(_entries(target.get("drivers", [])))
+        yield from _programs(drivers, config, image)
+        for name, arguments in resources.items():
+            yield from check_resource(name, arguments, config.data.get("options", {}))
+
+
+def _missing_variables(text: str) -> Iterator[Check]:
+    """Variables that must be set and are not; the file's head explains them, and which have a default."""
+    explained = {name: (default, meaning) for name, default, meaning in EXPLAINED.findall(text)}
+    used = set(re.findall(r"\$\{?(LG_\w+)", re.sub(r"#.*", "", text)))
+    for name in sorted(used - set(os.environ)):
+        default, meaning = explained.get(name, ("", ""))
+        if default or name.startswith("LG_STANDIN"):  # the lab sets those itself
+            os.environ[name] = default.removeprefix(" = ").replace("(any)", "")
+            continue
+        yield Check(name, False, "not set", f"export {name}=…{f'  # {meaning}' if meaning else ''}")
+
+
+def _entries(part: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Class and arguments: labgrid takes a list of mappings, or one mapping."""
+    for entry in part if isinstance(part, list) else [part]:
+        for name, arguments in entry.items():
+            yield name, {key: value for key, value in (arguments or {}).items() if key != "cls"}
+
+
+def _image(config: Config) -> Generator[Check, None, Image | None]:
+    if "standin" in config.data.get("options", {}):  # has the image of another environment
+        return None
+    try:
+        image: Image = load_image(Path(config.get_path("deploy")).resolve())
+        image.verify()
+    except (TzmlError, KeyError) as error:
+        remedy = (
+            error.remedy.removeprefix("build it: ") if isinstance(error, TzmlError) else "add the path `deploy`"
+        )
+        yield Check("image", False, str(error.args[0]), remedy)
+        return None
+    yield Check("image", True, f"{image.folder}, as it was built")
+    warning = unprotected(image.description.machine)
+    if warning:
+        yield Check("secrets", False, warning, needed=False)
+    return image
+
+
+def _programs(drivers: Mapping[str, Any], config: Config, image: Image | None) -> Iterator[Check]:
+    wanted = {entry for driver in drivers for entry in PROGRAMS.get(driver, ())}
+    if any("QEMU" in driver or "Raspi" in driver for driver in drivers):
+        emulator = image.description.emulator if image else None
+        wanted |= {(emulator.program if emulator else "qemu-system-aarch64", "qemu-system-arm")}
+        wanted |= {("qemu-img", "qemu-utils"), ("setpriv", "util-linux")}
+    for name, package in sorted(wanted):
+        own = config.get_tool(name)  # the environment may have its own
+        yield program(own if shutil.which(own) else name, package)

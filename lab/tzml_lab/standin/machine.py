@@ -1,0 +1,63 @@
+"""What runs on a stand-in board: the image's machine on QEMU, started from the board's own storage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+from tzml.image import Image
+
+# systemd gives devices a minute and a half, which is little for an emulator on a busy host
+_PATIENCE = "systemd.default_device_timeout_sec=600"
+
+
+class Machine(Protocol):
+    """A machine that boots from what was flashed.
+
+    Args:
+        uarts: how many serial ports to connect; the board's line has all of them
+
+    """
+
+    uarts: int
+
+    def command(self) -> list[str] | None:
+        """QEMU's command line but for its serial ports; None when there is nothing to boot: the board is silent."""
+        ...
+
+
+class VirtMachine:
+    """QEMU's virt machine, which stands in for a board: its firmware, kernel and disk are files of the board's.
+
+    What the board's boot ROM would find by itself is given to QEMU.
+
+    Args:
+        image: tells the machine and the kernel's arguments
+        storage: where the board has now the files that the image has by role: firmware, kernel, initrd, rootfs
+
+    """
+
+    uarts = 2  # Linux's and OP-TEE's
+
+    def __init__(self, image: Image, storage: Callable[[], Mapping[str, Path]]) -> None:
+        self._image = image
+        self._storage = storage
+
+    def command(self) -> list[str] | None:
+        found = {role: path for role, path in self._storage().items() if path.exists()}
+        if "firmware" not in found:
+            return None
+        about = self._image.description
+        emulator = about.emulator
+        assert emulator, "an image for QEMU"
+        command = [emulator.program, "-machine", emulator.machine, "-cpu", emulator.cpu]
+        command += ["-smp", str(emulator.cpus), "-m", str(emulator.memory_mib), "-nic", "none", "-display", "none"]
+        command += ["-monitor", "none", "-bios", str(found["firmware"])]
+        command += ["-append", f"{about.kernel_arguments} {_PATIENCE}"]
+        for role, option in (("kernel", "-kernel"), ("initrd", "-initrd")):
+            if role in found:
+                command += [option, str(found[role])]
+        if "rootfs" in found:
+            command += ["-drive", f"if={emulator.disk_interface},format=raw,file={found['rootfs']}"]
+        return command

@@ -1,0 +1,147 @@
+"""Start a stand-in board for an environment that asks for one, and end it with the tests."""
+# mypy: disable-error-code="import-untyped"
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+from labgrid.util.yaml import load
+
+from tzml.errors import TzmlError
+from tzml.image import Image, load_image
+from tzml_lab.standin.__main__ import READY
+from tzml_lab.standin.switch import PORT
+from tzml_lab.timescale import scaled
+
+_PACKAGES = {"bmaptool": "bmap-tools", "fastboot": "fastboot", "setpriv": "util-linux"}
+
+
+class StandIn:
+    """A stand-in board in a process of its own; it ends when this one does.
+
+    Environment files find it by the variables LG_STANDIN (its folder) and LG_STANDIN_ADDRESS: every one has an
+    address of its own in 127.0.0.0/8, and its services have the ports that they always have.
+
+    Args:
+        kind: "rpi3" (SD card) or "hikey" (fastboot)
+        image: what it can boot
+
+    """
+
+    def __init__(self, kind: str, image: Image) -> None:
+        for program, package in _PACKAGES.items():
+            if not shutil.which(program):
+                raise TzmlError(f"{program} is not installed", f"sudo apt-get install {package}")
+        self.folder = Path(tempfile.mkdtemp(prefix="tzml-standin-"))
+        pid = os.getpid()
+        self.address = f"127.{1 + (pid >> 16)}.{pid >> 8 & 255}.{pid & 255}"
+        try:
+            self._make_deploy_folder(kind, image)
+            self._make_usbsdmux()
+            self._start(kind, image)
+        except BaseException:
+            shutil.rmtree(self.folder)
+            raise
+
+    def _make_deploy_folder(self, kind: str, image: Image) -> None:
+        """A deploy folder `deploy/<kind>` with the files of `image`, in the roles that the board's image has."""
+        folder = self.folder / "deploy" / kind
+        folder.mkdir(parents=True)
+        description = json.loads((image.folder / "image.json").read_text())
+        files = {file["role"]: file for file in description["files"]}
+        for file in files.values():
+            folder.joinpath(file["path"]).symlink_to(image.folder / file["path"])
+        if kind == "hikey":
+            files["boot"] = files["kernel"] | {"role": "boot"}
+            files |= {role: _small_file(folder, role) for role in ("partition-table", "nvme")}
+        elif "sdcard" not in files:
+            # a whole disk without partitions is what the virt machine boots from
+            files["sdcard"] = files["rootfs"] | {"role": "sdcard", "path": "sdcard.img"}
+            disk = folder / "sdcard.img"
+            disk.symlink_to(image.path("rootfs"))
+            command = ["bmaptool", "--quiet", "create", "--output", f"{disk}.bmap", str(disk.resolve())]
+            subprocess.run(command, check=True, capture_output=True)
+        description |= {"machine": kind, "files": list(files.values())}
+        (folder / "image.json").write_text(json.dumps(description))
+
+    def _make_usbsdmux(self) -> None:
+        tool = self.folder / "bin" / "usbsdmux"
+        tool.parent.mkdir()
+        tool.write_text(f'#!/bin/sh\nexec {sys.executable} -m tzml_lab.standin.sdmux "$@"\n')
+        tool.chmod(0o755)
+
+    def _start(self, kind: str, image: Image) -> None:
+        command = [
+            sys.executable,
+            "-m",
+            "tzml_lab.standin",
+            kind,
+            str(image.folder),
+            str(self.folder),
+            self.address,
+        ]
+        log = self.folder / "log"
+        with log.open("wb") as out:
+            self._process = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", "--", *command], stdout=out, stderr=out, start_new_session=True
+            )
+        deadline = time.monotonic() + scaled(30)
+        while not (self.folder / READY).exists():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self._process.kill()
+                said = log.read_text().strip().splitlines()
+                raise TzmlError(f"the stand-in board does not start: {said[-1] if said else 'no message'}")
+            time.sleep(0.05)
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What environment files refer to, and where it is noted what was flashed: this board is a new one."""
+        notes = str(self.folder / "flashed")
+        return {"LG_STANDIN": str(self.folder), "LG_STANDIN_ADDRESS": self.address, "LG_FLASH_NOTES": notes}
+
+    def ask(self, path: str) -> str:
+        """Use the power switch or its panel of faults, from any thread: `relay/1/0`, `fault/lost/20`."""
+        with urllib.request.urlopen(f"http://{self.address}:{PORT}/{path}", timeout=scaled(30)) as answer:
+            text: str = answer.read().decode()
+        return text
+
+    def stop(self) -> None:
+        """Switch off and end."""
+        self._process.terminate()
+        try:
+            self._process.wait(timeout=scaled(10))
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _small_file(folder: Path, role: str) -> dict[str, str | int]:
+    """A file that the board takes and the machine does not need, as image.json has it."""
+    data = role.encode()
+    (folder / role).write_bytes(data)
+    return {"role": role, "path": role, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def stand_in_for(path: Path) -> StandIn | None:
+    """The stand-in that the environment file asks for with the option `standin`; its variables are set.
+
+    Raises TzmlError.
+    """
+    try:
+        wanted = load(path.read_text())["options"]["standin"]
+    except Exception:  # labgrid says what is wrong with the file
+        return None
+    image = load_image(Path(os.environ["LG_DEPLOY"], wanted["image"]).resolve())
+    standin = StandIn(wanted["board"], image)
+    os.environ.update(standin.variables)
+    return standin

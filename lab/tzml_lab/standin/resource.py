@@ -1,0 +1,35 @@
+"""A USB-SD-Mux that udev does not know."""
+# mypy: allow-subclassing-any, allow-untyped-calls, allow-untyped-decorators, disable-error-code="import-untyped"
+
+from __future__ import annotations
+
+import attr
+from labgrid import target_factory
+from labgrid.resource.common import ManagedResource, ResourceManager
+from labgrid.resource.udev import USBSDMuxDevice
+
+
+@attr.s(eq=False)
+class _NoManager(ResourceManager):
+    """Nothing comes and goes."""
+
+
+@target_factory.reg_resource
+@attr.s(eq=False)
+class FileSDMuxDevice(USBSDMuxDevice):
+    """USBSDMuxDevice for which files stand in.
+
+    Args:
+        control_path (str): the file with the chip's registers
+        disk_path (str): the card
+
+    """
+
+    manager_cls = _NoManager
+
+    def __attrs_post_init__(self) -> None:
+        self.timeout = 10.0
+        ManagedResource.__attrs_post_init__(self)
+
+    def poll(self) -> None:
+        """The paths are given."""

@@ -1,0 +1,50 @@
+"""`tzml lab`: the lab's own upkeep."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from tzml_lab.doctor import Check, diagnose
+from tzml_lab.environment import ROOT, find, set_variables
+
+
+@click.group("lab")
+def command() -> None:
+    """The lab's own upkeep. Its tests are `pytest lab/ --lg-env ENVIRONMENT`."""
+
+
+@command.command("doctor")
+@click.argument("environment", default="qemu", metavar="[ENVIRONMENT]")
+@click.option("--results", type=click.Path(file_okay=False, path_type=Path), default=ROOT / "results",
+              help="Where runs would leave their folders.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list of all that was looked at.")
+def doctor(environment: str, results: Path, as_json: bool) -> None:
+    """Say what is missing on this host for ENVIRONMENT (qemu), with the command that mends it.
+
+    Looks at packages, disk space, the environment's file and variables, its image, programs, serial and USB
+    devices with their permissions, power switch, and place. Starts and changes nothing.
+
+    Exit codes: 0 ready, 1 something is missing, 2 wrong input.
+    """
+    set_variables()
+    checks = list(diagnose(find(environment), results))
+    ready = all(check.ok for check in checks if check.needed)
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(check) for check in checks], indent=1))
+    else:
+        for check in checks:
+            _show(check)
+        click.echo(f"\n{environment}: {'ready' if ready else 'not ready'}")
+    sys.exit(0 if ready else 1)
+
+
+def _show(check: Check) -> None:
+    word, colour = ("ok", "green") if check.ok else ("missing", "red") if check.needed else ("note", "yellow")
+    click.echo(f"{click.style(f'{word:8}', fg=colour)}{check.what}: {check.found}")
+    if not check.ok and check.remedy:
+        click.echo(f"{'':8}  {check.remedy}")

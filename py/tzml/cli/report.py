@@ -1,0 +1,33 @@
+"""`tzml report`: one HTML page about runs of the lab."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tzml.cli.results import RUNS, read_history
+from tzml.errors import TzmlError
+from tzml.report.page import render, section_of
+from tzml.results.run import read_run
+
+
+@click.command("report")
+@click.argument("runs", nargs=-1, metavar="[RUN]...", type=click.Path(path_type=Path))
+@click.option("-o", "--output", default="report.html", show_default=True, type=click.Path(path_type=Path))
+@click.option("--history", type=click.Path(dir_okay=False, path_type=Path),
+              help="The history to compare with (default: history.jsonl beside the first RUN).")  # fmt: skip
+def command(runs: tuple[Path, ...], output: Path, history: Path | None) -> None:
+    """Write one self-contained HTML page about the folders RUN (default: results/latest).
+
+    It shows boot stages, inference times, TEE overhead, secure memory and xtest of each run, and how they
+    compare with earlier runs on the same board. `tzml results check` gives the verdicts an exit code.
+    """
+    found = [read_run(folder) for folder in runs or RUNS]
+    known = read_history(history, found)
+    page = render([section_of(results, known) for results in found])
+    try:
+        output.write_text(page)
+    except OSError as error:
+        raise TzmlError(f"{output} cannot be written: {error.strerror}", "give another --output") from error
+    click.echo(f"{output}: {len(found)} {'run' if len(found) == 1 else 'runs'}")

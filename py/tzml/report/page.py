@@ -1,0 +1,175 @@
+"""The report: what runs measured, how that compares with earlier runs, in one HTML file without scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib as mpl
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from tzml.image import unprotected
+from tzml.report import plots
+from tzml.report.units import NONE, human, percent
+from tzml.results.run import Case, Run, RunResults, Series
+from tzml.results.verdict import BASELINE_MIN, Change, Verdict, baseline_of, verdicts
+
+SLOWEST = 8
+HISTORY_RUNS = 60
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure of the page: its SVG, and what it shows, for those who read and those who do not see it."""
+
+    svg: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """A run's part of the page."""
+
+    results: RunResults
+    warning: str
+    baseline: list[Run]
+    verdicts: list[Verdict]
+    changed_components: list[tuple[str, str, str]]  # name, version before, version now
+    plots: list[Plot]
+    history: list[Plot]
+
+    @property
+    def run(self) -> Run:
+        return self.results.run
+
+    @property
+    def regressions(self) -> list[Verdict]:
+        return [verdict for verdict in self.verdicts if verdict.is_regression]
+
+    @property
+    def changes(self) -> list[Verdict]:
+        """What is worth a look, the worst first."""
+        order = (Change.missing, Change.worse, Change.better)
+        found = [verdict for verdict in self.verdicts if verdict.change in order]
+        return sorted(found, key=lambda v: (not v.is_regression, order.index(v.change), -(v.relative or 0)))
+
+    @property
+    def status(self) -> str:
+        """In one or two words."""
+        if self.run.tests.failed:
+            return "failed"
+        if self.regressions:
+            return "regression"
+        return "passed" if self.run.tests.passed else "nothing ran"
+
+    @property
+    def inferences(self) -> list[tuple[str, str, Series, str]]:
+        """Model, world, its times, and its accuracy."""
+        found = []
+        for model in self.run.models():
+            for world, (label, _) in plots.WORLDS.items():
+                series = self.run.series.get(f"{model}/{world}/inference")
+                if series:
+                    accuracy = self.results.property(model, world, "accuracy")
+                    found.append((model, label, series, f"{float(accuracy):.1%}" if accuracy else NONE))
+        return found
+
+
+def section_of(results: RunResults, history: Sequence[Run]) -> Section:
+    """Everything about one run."""
+    run = results.run
+    baseline = baseline_of(run, history)
+    found = verdicts(run, history)
+    with mpl.rc_context(plots.STYLE):
+        return Section(
+            results,
+            unprotected(run.context.image.machine),
+            baseline,
+            found,
+            _changed_components(baseline[-1] if baseline else None, run),
+            list(_plots(results)),
+            list(_history_plots([*baseline[-HISTORY_RUNS:], run], found)),
+        )
+
+
+def render(sections: Sequence[Section]) -> str:
+    """The page."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,  # names and messages come from a target, which may be anyone's
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"human": human, "percent": percent}
+    return environment.get_template("report.html.jinja").render(
+        sections=sections, baseline_min=BASELINE_MIN, Change=Change, none_text=NONE
+    )
+
+
+def _plots(results: RunResults) -> Iterable[Plot]:
+    run = results.run
+    if run.boot_stages():
+        yield Plot(
+            plots.boot(run), "Boot stages: median of all boots; the line goes from the earliest to the latest."
+        )
+    if run.models():
+        yield Plot(
+            plots.inference(run),
+            "Inference times: quartiles, median, and whiskers at 5 % and 95 % of the samples.",
+        )
+    ratios = _of_models(run, "tee-to-ree")
+    if ratios:
+        caption = "TEE overhead: median time in the TEE over median time of the same kernels in the normal world."
+        yield Plot(plots.bars(ratios, "TEE time / normal-world time", reference=1.0), caption)
+    peaks = _of_models(run, "secure-peak")
+    if peaks:
+        yield Plot(plots.bars(peaks, "secure memory"), "Peak secure memory: the most that a model took.")
+    if run.xtest.total:
+        cases = [(_xtest_name(case), case.seconds) for case in results.cases if case.is_xtest]
+        slowest = sorted(cases, key=lambda case: -case[1])[:SLOWEST]
+        yield Plot(
+            plots.xtest(run.xtest, slowest), "xtest, OP-TEE's own test suite: outcomes, and its slowest cases."
+        )
+
+
+def _history_plots(runs: Sequence[Run], found: Sequence[Verdict]) -> Iterable[Plot]:
+    if len(runs) < 2:
+        return
+    by_name = {verdict.series: verdict for verdict in found}
+    for name in _history_order(runs[-1].series):
+        verdict = by_name.get(name)
+        suffix = f" ({percent(verdict.relative)})" if verdict and verdict.relative is not None else ""
+        yield Plot(plots.history(runs, name, verdict), f"{name}{suffix}")
+    if any(run.xtest.total for run in runs):
+        yield Plot(plots.xtest_history(runs), "xtest cases")
+
+
+def _history_order(names: Iterable[str]) -> list[str]:
+    """What people look at first, first; of a boot's stages only the last, which has all others in it."""
+
+    def rank(name: str) -> tuple[int, str]:
+        kinds = ("/inference", "/tee-to-ree", "/secure-peak")
+        return next((i for i, kind in enumerate(kinds) if name.endswith(kind)), len(kinds)), name
+
+    return sorted((n for n in names if n == "boot/login" or not n.startswith(("boot/", "state/"))), key=rank)
+
+
+def _of_models(run: Run, what: str) -> list[tuple[str, Series]]:
+    return [(model, run.series[f"{model}/{what}"]) for model in run.models() if f"{model}/{what}" in run.series]
+
+
+def _xtest_name(case: Case) -> str:
+    return case.name.partition("[")[2].removesuffix("]")
+
+
+def _changed_components(before: Run | None, now: Run) -> list[tuple[str, str, str]]:
+    if not before:
+        return []
+    old, new = before.context.image.components, now.context.image.components
+    return [
+        (name, old.get(name, NONE), new.get(name, NONE))
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name) != new.get(name)
+    ]

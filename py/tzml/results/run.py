@@ -1,0 +1,225 @@
+"""A run of the lab: results.json and junit.xml of its folder (docs/lab.md)."""
+
+from __future__ import annotations
+
+import collections
+import hashlib
+import xml.etree.ElementTree as ElementTree
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import AwareDatetime, BaseModel, Field, FiniteFloat, ValidationError
+
+from tzml.errors import TzmlError
+
+FORMAT = 2
+Outcome = Literal["passed", "failed", "skipped"]
+
+
+class Series(BaseModel):
+    """Samples of one quantity, and their statistics; smaller is better for all that is measured."""
+
+    unit: Literal["s", "bytes", "ratio"]
+    n: int = Field(ge=1)
+    median: FiniteFloat
+    mad: FiniteFloat = Field(ge=0)
+    p95: FiniteFloat
+    min: FiniteFloat
+    max: FiniteFloat
+    samples: list[FiniteFloat] = []  # the history has none
+
+
+class Host(BaseModel):
+    """The machine that ran the lab, and the emulator if there was one."""
+
+    machine: str
+    cpus: int
+    cpu: str = ""
+    system: str = ""
+
+
+class ImageContext(BaseModel):
+    """Which image it was."""
+
+    machine: str
+    feed: str
+    image: str
+    sha256: str
+    components: dict[str, str] = {}
+
+
+class Context(BaseModel):
+    """All that the figures of a run depend on."""
+
+    environment: str
+    started: AwareDatetime
+    host: Host
+    image: ImageContext
+    qemu: str | None = None  # version, if the target is emulated
+    place: str | None = None  # labgrid's, if the target is behind a coordinator
+
+    @property
+    def board(self) -> str:
+        """The environment, with the place that stands for one of several boards."""
+        return f"{self.environment} ({self.place})" if self.place else self.environment
+
+    @property
+    def comparable(self) -> tuple[str, ...]:
+        """Equal for runs whose figures may be compared: same board, same kind of image, same emulator and host."""
+        image = self.image
+        kind = (self.board, f"{image.feed} {image.image} for {image.machine}")
+        if not self.qemu:
+            return kind
+        return (*kind, f"QEMU {self.qemu}", f"{self.host.machine} {self.host.cpu}, {self.host.cpus} CPUs")
+
+
+class Case(BaseModel):
+    """One test of a run."""
+
+    name: str  # as in "lab.test_xtest::test_case[regression_1001]"
+    outcome: Outcome
+    seconds: float = 0
+    failure_class: str = ""  # docs/lab.md; "" for an ordinary failed assertion
+    message: str = ""  # first line
+    properties: dict[str, str] = {}
+
+    @property
+    def is_xtest(self) -> bool:
+        """Whether it is a case of OP-TEE's test suite."""
+        return "::test_case[" in self.name
+
+
+class Tally(BaseModel):
+    """Numbers of tests."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+    @classmethod
+    def of(cls, cases: list[Case]) -> Tally:
+        """Count outcomes."""
+        count = collections.Counter(case.outcome for case in cases)
+        return cls(passed=count["passed"], failed=count["failed"], skipped=count["skipped"])
+
+    @property
+    def total(self) -> int:
+        return self.passed + self.failed + self.skipped
+
+
+class Run(BaseModel):
+    """What the history keeps of a run.
+
+    `digest` (SHA-256 of results.json) tells runs apart that have the same name on two machines.
+    """
+
+    name: str
+    digest: str
+    context: Context
+    series: dict[str, Series]
+    tests: Tally
+    xtest: Tally
+    failures: list[Case]
+
+    @property
+    def started(self) -> datetime:
+        return self.context.started
+
+    def models(self) -> list[str]:
+        """The networks that were measured."""
+        return sorted({name.split("/")[0] for name in self.series if name.endswith("/inference")})
+
+    def boot_stages(self) -> list[tuple[str, Series]]:
+        """Stages in the order in which they were reached, with seconds since power-on."""
+        found = [(name.removeprefix("boot/"), s) for name, s in self.series.items() if name.startswith("boot/")]
+        return sorted(found, key=lambda stage: stage[1].median)
+
+
+@dataclass(frozen=True)
+class RunResults:
+    """All that a run left: what the history keeps, with every sample and every test."""
+
+    folder: Path
+    run: Run
+    cases: list[Case]
+
+    def property(self, model: str, world: str, name: str) -> str:
+        """What a test of that model in that world recorded; "" when none did."""
+        for case in self.cases:
+            if name in case.properties and model in case.name and world in case.name:
+                return case.properties[name]
+        return ""
+
+
+class _ResultsFile(BaseModel):
+    format: int
+    context: Context
+    series: dict[str, Series]
+
+
+def read_run(folder: Path) -> RunResults:
+    """Read the folder of a run. Raises TzmlError."""
+    path = folder / "results.json"
+    text = _read(path)
+    try:
+        found = _ResultsFile.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise TzmlError(f"{path}: {place or 'file'}: {first['msg']}", "see docs/lab.md for its format") from error
+    if found.format != FORMAT:
+        raise TzmlError(f"{path} has format {found.format}; this tzml knows format {FORMAT}", "run the lab again")
+    cases = _cases(folder / "junit.xml")
+    run = Run(
+        name=folder.resolve().name,
+        digest=hashlib.sha256(text).hexdigest(),
+        context=found.context,
+        series=found.series,
+        tests=Tally.of(cases),
+        xtest=Tally.of([case for case in cases if case.is_xtest]),
+        failures=[case for case in cases if case.outcome == "failed"],
+    )
+    return RunResults(folder, run, cases)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        what = f"{path.parent} has no {path.name}" if path.parent.is_dir() else f"there is no folder {path.parent}"
+        raise TzmlError(what, "give the folder of a run that came to its end, as in results/latest") from error
+    except OSError as error:
+        raise TzmlError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _cases(path: Path) -> list[Case]:
+    text = _read(path)
+    try:
+        root = ElementTree.fromstring(text)  # noqa: S314 (expat has no external entities, and limits expansion)
+    except ElementTree.ParseError as error:
+        raise TzmlError(f"{path} is not JUnit XML: {error}", "run the lab again") from error
+    return [_case(element) for element in root.iter("testcase")]
+
+
+def _case(element: ElementTree.Element) -> Case:
+    outcome: Outcome = "passed"
+    message = ""
+    for child in element:
+        if child.tag in ("failure", "error"):
+            outcome = "failed"
+        elif child.tag == "skipped" and outcome != "failed":
+            outcome = "skipped"
+        else:
+            continue
+        message = message or (child.get("message") or child.text or "").strip().split("\n")[0]
+    properties = {p.get("name", ""): p.get("value", "") for p in element.iter("property")}
+    return Case(
+        name=f"{element.get('classname', '')}::{element.get('name', '')}",
+        outcome=outcome,
+        seconds=float(element.get("time", 0)),
+        failure_class=properties.pop("failure_class", ""),
+        message=message,
+        properties=properties,
+    )

@@ -1,0 +1,130 @@
+"""Whether a run is slower, or takes more memory, than those before it on the same board.
+
+A figure is compared with the medians of earlier runs. It has changed when it is further from their median
+than both
+
+- NOISE times their spread (median absolute deviation, scaled to a standard deviation), and
+- a smallest change worth a look (FLOOR), for a spread may be zero by chance.
+
+With BASELINE_MIN runs of pure Gaussian noise, 0.6 % of figures are further off than six such spreads; with 20
+runs, 0.02 % (simulated); the floor makes both rarer.
+"""
+
+from __future__ import annotations
+
+import enum
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tzml.results.run import Context, Run, Series
+
+BASELINE_MIN = 8
+BASELINE_MAX = 30  # a change that was accepted becomes the new normal within half as many runs
+NOISE = 6.0
+SCALE = 1.4826  # times MAD: standard deviation of Gaussian noise
+FLOOR = {"s": 0.05, "ratio": 0.05, "bytes": 0.01}
+
+
+class Change(enum.Enum):
+    """What became of a figure."""
+
+    worse = "worse"
+    better = "better"
+    same = "same"
+    missing = "missing"  # a model that the last runs measured, and this one did not
+    new = "too few runs"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A figure of a run, against earlier runs.
+
+    Args:
+        series: its name
+        unit: of `value`, `baseline` and `margin`
+        value: the run's median; None when it is missing
+        baseline: median of the earlier runs' medians; None when there are none
+        margin: how far from the baseline a value may be
+        runs: number of earlier runs that have the series
+        change: the verdict
+        judged: whether a change for the worse is a regression
+
+    """
+
+    series: str
+    unit: str
+    value: float | None
+    baseline: float | None
+    margin: float
+    runs: int
+    change: Change
+    judged: bool
+
+    @property
+    def is_regression(self) -> bool:
+        return self.judged and self.change in (Change.worse, Change.missing)
+
+    @property
+    def relative(self) -> float | None:
+        """Change against the baseline: 0.1 is 10 % more."""
+        if self.value is None or not self.baseline:
+            return None
+        return self.value / self.baseline - 1
+
+
+def baseline_of(run: Run, history: Sequence[Run]) -> list[Run]:
+    """The runs that this one may be compared with, oldest first: earlier ones with the same `comparable`."""
+    earlier = [
+        known
+        for known in history
+        if known.digest != run.digest
+        and known.context.comparable == run.context.comparable
+        and known.started < run.started
+    ]
+    return sorted(earlier, key=lambda run: run.started)[-BASELINE_MAX:]
+
+
+def verdicts(run: Run, history: Sequence[Run]) -> list[Verdict]:
+    """A verdict for each series of the run, and each that it should have."""
+    baseline = baseline_of(run, history)
+    found = [
+        _verdict(name, series, [known.series[name] for known in baseline if name in known.series], run.context)
+        for name, series in sorted(run.series.items())
+    ]
+    recent = baseline[-BASELINE_MIN:]
+    if len(recent) == BASELINE_MIN:
+        always = set.intersection(*(set(known.series) for known in recent))
+        for name in sorted(always - set(run.series)):
+            if name.startswith(("boot/", "state/", "xtest/")):
+                continue  # if it is missing, its tests failed or another part of xtest was asked for
+            found.append(_missing(name, [known.series[name] for known in recent]))
+    return found
+
+
+def _verdict(name: str, series: Series, earlier: Sequence[Series], context: Context) -> Verdict:
+    judged = _is_judged(series.unit, context)
+    if not earlier:
+        return Verdict(name, series.unit, series.median, None, 0, 0, Change.new, judged)
+    medians = [known.median for known in earlier]
+    baseline = statistics.median(medians)
+    spread = SCALE * statistics.median(abs(median - baseline) for median in medians)
+    margin = max(NOISE * spread, FLOOR[series.unit] * abs(baseline))
+    change = Change.same
+    if len(earlier) < BASELINE_MIN:
+        change = Change.new
+    elif series.median > baseline + margin:
+        change = Change.worse
+    elif series.median < baseline - margin:
+        change = Change.better
+    return Verdict(name, series.unit, series.median, baseline, margin, len(earlier), change, judged)
+
+
+def _missing(name: str, earlier: Sequence[Series]) -> Verdict:
+    baseline = statistics.median(known.median for known in earlier)
+    return Verdict(name, earlier[0].unit, None, baseline, 0, len(earlier), Change.missing, True)
+
+
+def _is_judged(unit: str, context: Context) -> bool:
+    """Seconds of an emulator are those of a host that others use: shown, never judged."""
+    return unit != "s" or context.qemu is None

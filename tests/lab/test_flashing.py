@@ -1,0 +1,128 @@
+"""An image gets onto a stand-in board through labgrid's own drivers: usbsdmux, bmaptool and fastboot are real."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tzml_lab.failures import FailureClass, TargetError
+from tzml_lab.standin import sdmux
+
+BOARDS = ("rpi3-standin", "hikey-standin")
+pytestmark = pytest.mark.bench
+MakeBench = Callable[[str], Any]
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_a_blank_board_runs_the_image_after_all_states(bench: MakeBench, name: str) -> None:
+    one = bench(name)
+    one.strategy.transition("shell")
+    assert list(one.strategy.seconds) == ["off", "flashed", "booted", "shell"]
+    assert one.strategy.board_image.writes == 1
+    assert one.shell.run_check("cat /etc/tzml-flashed") == [one.strategy.board_image.digest]
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_an_image_is_written_once_also_for_the_next_run(bench: MakeBench, name: str) -> None:
+    one = bench(name)
+    one.strategy.transition("shell")
+    one.strategy.transition("flashed")
+    one.strategy.transition("shell")
+    assert one.strategy.board_image.writes == 1
+    one.use()
+    one.strategy.transition("shell")
+    assert one.strategy.board_image.writes == 0
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_a_board_that_runs_already_is_taken_as_it_is(bench: MakeBench, name: str) -> None:
+    """--lg-initial-state shell, during development."""
+    one = bench(name)
+    one.strategy.transition("shell")
+    one.use()
+    one.strategy.force("shell")
+    assert one.shell.run_check("uname -r")
+    assert one.strategy.seconds == {}
+    one.strategy.transition("off")
+    one.strategy.transition("shell")
+    assert one.shell.run_check("uname -r")
+
+
+def test_another_image_is_written(bench: MakeBench) -> None:
+    one = bench("rpi3-standin")
+    one.strategy.transition("shell")
+    described = one.standin.folder / "deploy" / "rpi3" / "image.json"
+    described.write_text(described.read_text() + "\n")  # whose digest names the image
+    one.use()
+    one.strategy.transition("shell")
+    assert one.strategy.board_image.writes == 1
+
+
+def test_an_image_that_somebody_else_wrote_is_written_over(bench: MakeBench) -> None:
+    one = bench("rpi3-standin")
+    one.strategy.transition("shell")
+    one.use()
+    one.strategy.transition("off")
+    (one.standin.folder / "card").write_bytes(b"rootfs of somebody else" * 100)
+    one.strategy.transition("shell")
+    assert one.strategy.board_image.writes == 1
+    assert one.shell.run_check("cat /etc/tzml-flashed") == [one.strategy.board_image.digest]
+
+
+def test_a_board_that_was_said_to_have_the_image_and_does_not_boot_gets_it(bench: MakeBench) -> None:
+    one = bench("rpi3-standin")
+    one.strategy.transition("shell")
+    one.use()
+    one.strategy.transition("off")
+    (one.standin.folder / "card").write_bytes(b"no file system")
+    one.strategy.transition("shell")
+    assert one.strategy.board_image.writes == 1
+
+
+def test_a_card_that_takes_no_image(bench: MakeBench, deploy: Path) -> None:
+    one = bench("rpi3-standin")
+    (deploy / "rootfs.ext4").write_bytes(b"rotten" * 300)  # bmaptool compares it with the map
+    with pytest.raises(
+        TargetError, match=r"flash failure: on the way to state flashed: .*bmaptool.* failed"
+    ) as caught:
+        one.strategy.transition("shell")
+    assert caught.value.kind is FailureClass.flash
+    # the next run begins with a note that says nothing
+    assert one.strategy.board_image.note.digest == ""
+
+
+def test_a_partition_that_is_too_small(bench: MakeBench, deploy: Path) -> None:
+    one = bench("hikey-standin")
+    with (deploy / "firmware.bin").open("wb") as firmware:
+        firmware.truncate(9 << 20)
+    with pytest.raises(TargetError, match=r"flash failure: .*fastboot.*too large for the partition") as caught:
+        one.strategy.transition("shell")
+    assert caught.value.kind is FailureClass.flash
+
+
+def test_without_its_card_a_board_does_not_boot(bench: MakeBench) -> None:
+    one = bench("rpi3-standin")
+    one.strategy.transition("flashed")
+    mux = one.target.get_driver("USBSDMuxDriver")
+    assert mux.get_mode() == "dut"
+    mux.set_mode("host")
+    assert sdmux.mode((one.standin.folder / "sdmux").read_bytes()) == mux.get_mode() == "host"
+    with pytest.raises(TargetError, match=r"boot failure: .*the initramfs gave up"):
+        one.strategy.transition("shell")
+
+
+def test_large_files_are_sent_in_parts(bench: MakeBench, deploy: Path) -> None:
+    """More than the board takes at once: the client makes sparse images of it."""
+    one = bench("hikey-standin")
+    fastboot = one.target.get_driver("AndroidFastbootDriver", activate=False)
+    fastboot.sparse_size = "64K"
+    content = b"rootfs" + bytes(range(250)) * 1000 + bytes(1 << 20) + b"\xaa" * 8192 + bytes(range(200)) * 333
+    content += bytes(-len(content) % 4096)
+    (deploy / "rootfs.ext4").write_bytes(content)
+    one.strategy.transition("shell")
+    one.strategy.transition("off")
+    written = (one.standin.folder / "system.img").read_bytes()
+    assert written.partition(b"\nmark: ")[0] == content
