@@ -36,7 +36,7 @@ def answer(bundle: Bundle, path: Path, x: np.ndarray) -> np.ndarray:
 
 @given(networks(), st.floats(0.3, 1))
 @settings(
-    max_examples=COUNT or 12,
+    max_examples=COUNT or 10,
     derandomize=not COUNT,
     deadline=None,
     database=None,
