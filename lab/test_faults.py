@@ -77,7 +77,7 @@ def test_hung_xtest_case(qemu, target, strategy, record_property):
     """Xtest stands still in the middle of a case."""
     shell = target.get_driver("ShellDriver")
     # OP-TEE makes its storage when the first TA is opened: not while the machine is about to be killed
-    shell.run_check("xtest 1004", timeout=scaled(60))
+    shell.run_check("xtest -t regression 1004", timeout=scaled(60))
     run = XtestRun(shell, strategy.record, ["regression_1009"], silence=scaled(5))
     in_background(lambda: os.kill(qemu.pid, signal.SIGSTOP), lambda: run.parser.current)
     with Verdict(20, record_property) as verdict:
