@@ -171,6 +171,8 @@ class Child:
         self.process = subprocess.Popen(
             [*command, "--lg-env", env.config_file, "--results", results],
             cwd=ROOT, env=os.environ | variables, text=True,
+            # a shell's background jobs, and so these tests, may have been started without it
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
 
