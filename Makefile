@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 #   make demo       from a fresh Debian to a network that answers inside OP-TEE, with a table of results
-#   make test       all tests: host, image build, QEMU (half an hour to an hour the first time)
-#   make check      the tests that need neither image nor QEMU (about a minute)
+#   make test       tests on this host, of the image's build, and on QEMU (half an hour the first time)
+#   make check      the tests that need neither image nor QEMU (a minute or two)
+#   make test-boards     the lab's drivers for boards, with boards that stand in (ten minutes)
 #   make test-frontends  the tests that need PyTorch and TensorFlow, in an environment of their own (4 GB)
-#   make test-full  make test, with all of OP-TEE's regression suite (20 minutes more)
+#   make test-full  make test with all of OP-TEE's regression suite, and make test-boards (half an hour more)
 #   make image      only the image: kas build kas/qemu.yml
 #   make boot       boot the image, console on this terminal (Ctrl-A X leaves)
 #   make clean      remove what was built here; downloads stay in the cache
@@ -44,13 +45,15 @@ test: check image
 	@$(PYTEST) tests/build -m image 2>&1 | tee $(LOGS)/build.log
 	@echo "== tests on QEMU (log: $(LOGS)/lab.log)"
 	@$(PYTEST) lab --lg-env qemu.yaml $(LAB_OPTIONS) 2>&1 | tee $(LOGS)/lab.log
+
+test-boards: image
 	@echo "== tests with boards that stand in (log: $(LOGS)/boards.log)"
 	@$(PYTEST) tests/lab --bench -m bench 2>&1 | tee $(LOGS)/boards.log
 	@$(PYTEST) $(BOARD_TESTS) --lg-env rpi3-standin.yaml 2>&1 | tee -a $(LOGS)/boards.log
 	@$(PYTEST) lab/test_flash.py --lg-env hikey-standin.yaml 2>&1 | tee -a $(LOGS)/boards.log
 
 test-full: LAB_OPTIONS = --xtest full
-test-full: test
+test-full: test test-boards
 
 test-frontends: setup
 	@mkdir -p $(LOGS)
@@ -60,4 +63,4 @@ test-frontends: setup
 clean:
 	rm -rf build results .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: boot check clean demo help image setup test test-frontends test-full
+.PHONY: boot check clean demo help image setup test test-boards test-frontends test-full
