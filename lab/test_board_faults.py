@@ -6,12 +6,12 @@ Each fault ends in its time with its class, and the next user finds a board that
 
 from __future__ import annotations
 
-import threading
 import time
 
 import pytest
 
-from tzml_lab.failures import FailureClass, TargetError
+from tzml_lab.failures import FailureClass
+from tzml_lab.faults import Verdict, in_background
 from tzml_lab.lines import World
 from tzml_lab.timescale import scaled
 from tzml_lab.xtestrun import XtestRun
@@ -30,44 +30,6 @@ def board(tee, strategy):
     return tee
 
 
-class Verdict:
-    """Waits for a TargetError of that class, and notes how long it took and what it said."""
-
-    def __init__(self, kind: FailureClass, budget: float, note) -> None:
-        self.kind, self.budget, self.note = kind, scaled(budget), note
-
-    def __enter__(self):
-        self.start = time.monotonic()
-        return self
-
-    def __exit__(self, kind, error, trace):
-        seconds = time.monotonic() - self.start
-        assert isinstance(error, TargetError), f"{error!r} instead of a TargetError"
-        self.note("seconds_until_verdict", round(seconds, 1))
-        self.note("verdict", error.summary)
-        assert error.kind is self.kind, error
-        assert seconds < self.budget
-        self.says = error.summary
-        return True
-
-
-def as_soon_as(when, action) -> None:
-    """Do something in the background."""
-
-    def wait() -> None:
-        deadline = time.monotonic() + scaled(120)
-        while not when() and time.monotonic() < deadline:
-            time.sleep(0.05)
-        action()
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
-def after(seconds: float, action) -> None:
-    start = time.monotonic()
-    as_soon_as(lambda: time.monotonic() - start > seconds, action)
-
-
 def test_both_worlds_share_the_line(board, record):
     """OP-TEE's lines are not in what commands answer."""
     assert board.run_check("echo sound") == ["sound"]
@@ -77,20 +39,23 @@ def test_both_worlds_share_the_line(board, record):
 
 def test_power_cut_during_xtest(board, strategy, standin, record_property):
     run = XtestRun(board, strategy.record, ["regression_1009"], silence=scaled(5))
-    as_soon_as(lambda: run.parser.current, lambda: standin.ask("relay/1/0"))
-    with Verdict(FailureClass.infrastructure, 40, record_property) as verdict:
+    in_background(lambda: standin.ask("relay/1/0"), lambda: run.parser.current, limit=120)
+    with Verdict(40, record_property) as verdict:
         run.case("regression_1009")
-    assert "xtest stopped in regression_1009: the power was cut" in verdict.says
+    assert verdict.error.kind is FailureClass.infrastructure
+    assert "xtest stopped in regression_1009: the power was cut" in verdict.error.summary
     strategy.suspect("no power")
 
 
 def test_power_cut_during_inference(board, strategy, standin, record_property):
     board.run_check(INPUT, timeout=scaled(60))
     board.run_check(RUN, timeout=scaled(60))
-    after(scaled(2), lambda: standin.ask("relay/1/0"))
-    with Verdict(FailureClass.infrastructure, 60, record_property) as verdict:
+    start = time.monotonic()
+    in_background(lambda: standin.ask("relay/1/0"), lambda: time.monotonic() - start > scaled(2))
+    with Verdict(60, record_property) as verdict:
         board.run(f"while {RUN} >/dev/null; do :; done", timeout=scaled(10))
-    assert "the power was cut, after: while tzml run" in verdict.says
+    assert verdict.error.kind is FailureClass.infrastructure
+    assert "the power was cut, after: while tzml run" in verdict.error.summary
     strategy.suspect("no power")
 
 
@@ -98,13 +63,16 @@ def test_power_cut_during_boot(board, strategy, standin, record_property):
     strategy.transition("off")
     seconds, strategy.silence_timeout = strategy.silence_timeout, 5
     record, cycle = strategy.record, strategy.record.cycle
-    as_soon_as(
-        lambda: record.cycle > cycle and "kernel" in record.progress.reached, lambda: standin.ask("relay/1/0")
+    in_background(
+        lambda: standin.ask("relay/1/0"),
+        lambda: record.cycle > cycle and "kernel" in record.progress.reached,
+        limit=120,
     )
-    with Verdict(FailureClass.infrastructure, 60, record_property) as verdict:
+    with Verdict(60, record_property) as verdict:
         strategy.transition("tee")
+    assert verdict.error.kind is FailureClass.infrastructure
     strategy.silence_timeout = seconds
-    assert "on the way to state booted: the power was cut; the last stage was Linux kernel" in verdict.says
+    assert "on the way to state booted: the power was cut; the last stage was Linux kernel" in verdict.error.summary
     strategy.broken = None
 
 
@@ -112,9 +80,10 @@ def test_hung_ta(board, strategy, record_property):
     """OP-TEE waits for its supplicant for ever, and whoever called the TA with it."""
     board.run_check(INPUT, timeout=scaled(60))
     board.run_check("kill -STOP $(pidof tee-supplicant)")
-    with Verdict(FailureClass.test, 60, record_property) as verdict:
+    with Verdict(60, record_property) as verdict:
         board.run(RUN, timeout=scaled(10))
-    assert f"no end after {scaled(10):.0f} s: {RUN}" in verdict.says
+    assert verdict.error.kind is FailureClass.test
+    assert f"no end after {scaled(10):.0f} s: {RUN}" in verdict.error.summary
     strategy.suspect("a hung TA")
 
 
@@ -131,9 +100,10 @@ def test_full_disk(board):
 
 
 def test_linux_panic(board, record_property):
-    with Verdict(FailureClass.test, 30, record_property) as verdict:
+    with Verdict(30, record_property) as verdict:
         board.run("echo c > /proc/sysrq-trigger", timeout=scaled(60))
-    assert "Linux panicked: " in verdict.says
+    assert verdict.error.kind is FailureClass.test
+    assert "Linux panicked: " in verdict.error.summary
 
 
 def test_the_board_works_after_all_that(board):

@@ -11,7 +11,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from xml.etree import ElementTree
@@ -19,9 +18,11 @@ from xml.etree import ElementTree
 import pytest
 from labgrid import Environment
 
+from tzml_lab import faults
 from tzml_lab.damage import without_optee_init
 from tzml_lab.environment import ROOT, image_of, use_folders
-from tzml_lab.failures import FailureClass, TargetError
+from tzml_lab.failures import FailureClass
+from tzml_lab.faults import in_background
 from tzml_lab.qemudriver import TrustZoneQEMUDriver
 from tzml_lab.timescale import scaled
 from tzml_lab.xtestrun import XtestRun
@@ -29,41 +30,14 @@ from tzml_lab.xtestrun import XtestRun
 pytestmark = pytest.mark.lg_feature("qemu")
 
 
-class Verdict:
-    """Waits for a TargetError, and notes how long it took and what it said."""
-
-    def __init__(self, budget: float, note) -> None:
-        self.budget = scaled(budget)
-        self.note = note
-
-    def __enter__(self):
-        self.start = time.monotonic()
-        return self
+class Verdict(faults.Verdict):
+    """The error says what both consoles said last."""
 
     def __exit__(self, kind, error, trace):
-        seconds = time.monotonic() - self.start
-        assert isinstance(error, TargetError), f"{error!r} instead of a TargetError"
-        self.note("seconds_until_verdict", round(seconds, 1))
-        self.note("verdict", error.summary)
-        assert seconds < self.budget
+        expected = super().__exit__(kind, error, trace)
         for world in ("normal", "secure"):
             assert f"last lines of the {world} world's console" in str(error)
-        self.error = error
-        return True
-
-
-def in_background(action, when) -> threading.Thread:
-    """Do something as soon as something else is so."""
-
-    def wait() -> None:
-        deadline = time.monotonic() + scaled(60)
-        while not when() and time.monotonic() < deadline:
-            time.sleep(0.05)
-        action()
-
-    thread = threading.Thread(target=wait, daemon=True)
-    thread.start()
-    return thread
+        return expected
 
 
 @pytest.fixture

@@ -51,13 +51,18 @@ def set_variables() -> None:
         raise TzmlError(str(error)) from error
 
 
-def set_own_variables(path: Path) -> None:
-    """Give the variables that an environment file explains its defaults. Raises TzmlError for those without.
+def explained_variables(text: str) -> dict[str, tuple[str, str]]:
+    """Default ("" without one) and meaning of each variable that an environment file explains.
 
     They are in comments: `#   LG_NAME = default: meaning` or `#   LG_NAME: meaning`.
     """
+    return {name: (default, meaning) for name, default, meaning in _VARIABLE.findall(text)}
+
+
+def set_own_variables(path: Path) -> None:
+    """Give the variables that an environment file explains its defaults. Raises TzmlError for those without."""
     missing = []
-    for name, default, meaning in _VARIABLE.findall(path.read_text()):
+    for name, (default, meaning) in explained_variables(path.read_text()).items():
         if name in os.environ or default == "(any)":
             continue
         if default:
@@ -90,6 +95,12 @@ def use_folders(environment: Environment, *, run_folder: Path | None, scratch: P
     for option, folder in (("run_folder", run_folder), ("scratch_folder", scratch)):
         if folder:
             environment.config.set_option(option, str(folder))
+
+
+def run_folder(config: Config) -> Path | None:
+    """Where the consoles of this run are logged, if use_folders() has said so."""
+    folder = config.data.get("options", {}).get("run_folder")
+    return Path(folder) if folder else None
 
 
 def image_of(config: Config) -> Image:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import enum
 
+from pexpect import TIMEOUT
+
 from tzml_lab.console import ConsoleRecord
 from tzml_lab.lines import World
 
@@ -16,7 +18,7 @@ class FailureClass(enum.Enum):
     flash = 12  # the image cannot be written to the board
     boot = 13  # the image does not boot
     test = 1  # the target, or what it answers, failed in a test: pytest's own status for it
-    regression = 14  # it works, but is slower than before: `tzml report`
+    regression = 14  # it works, but is worse than before: `tzml results check`
 
 
 class TargetError(Exception):
@@ -70,3 +72,11 @@ def fault_of(record: ConsoleRecord) -> TargetError | None:
     else:
         kind = FailureClass.boot
     return TargetError(kind, f"{fault.what}, {fault.seconds:.1f} s after power-on", record=record)
+
+
+def take_or_fail(record: ConsoleRecord, world: World, limit: int, timeout: float) -> bytes:
+    """Bytes of that console. Raises pexpect's TIMEOUT, or TargetError when the machine cannot go on."""
+    data = record.take(world, limit, timeout)
+    if data:
+        return data
+    raise fault_of(record) or TIMEOUT(f"no output of the {world.name} world within {timeout:.1f} s")

@@ -18,13 +18,12 @@ from labgrid import step, target_factory
 from labgrid.driver import QEMUDriver
 from labgrid.resource import NetworkService
 from labgrid.util.qmp import QMPError, QMPMonitor
-from pexpect import TIMEOUT
 
 from tzml.errors import TzmlError
 from tzml.image import Emulator, Image
 from tzml_lab.console import ConsoleRecord
-from tzml_lab.environment import image_of
-from tzml_lab.failures import FailureClass, TargetError, fault_of
+from tzml_lab.environment import image_of, run_folder
+from tzml_lab.failures import FailureClass, TargetError, fault_of, take_or_fail
 from tzml_lab.lines import World
 from tzml_lab.overlay import DiskOverlay
 from tzml_lab.pump import ConsolePump
@@ -89,8 +88,7 @@ class TrustZoneQEMUDriver(QEMUDriver):
     @cached_property
     def record(self) -> ConsoleRecord:
         """What the consoles said; written to the option `run_folder`, if there is one."""
-        folder = self._config.data.get("options", {}).get("run_folder")
-        return ConsoleRecord(Path(folder) if folder else None)
+        return ConsoleRecord(run_folder(self._config))
 
     @cached_property
     def scratch(self) -> Path:
@@ -289,13 +287,7 @@ class TrustZoneQEMUDriver(QEMUDriver):
     def read_console(self, world: World, limit: int, timeout: float) -> bytes:
         """Bytes of that console. Raises pexpect's TIMEOUT, or TargetError when the machine cannot go on."""
         self._require_power()
-        data = self.record.take(world, limit, timeout)
-        if data:
-            return data
-        failure = fault_of(self.record)
-        if failure:
-            raise failure
-        raise TIMEOUT(f"no output of the {world.name} world within {timeout:.1f} s")
+        return take_or_fail(self.record, world, limit, timeout)
 
     def resolve_conflicts(self, client: Any) -> None:
         """One client at a time talks to Linux; one that only listens to OP-TEE is in nobody's way."""

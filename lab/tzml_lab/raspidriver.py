@@ -12,6 +12,7 @@ from labgrid import target_factory
 
 from tzml.errors import TzmlError
 from tzml.image import rebuild
+from tzml_lab.environment import run_folder
 from tzml_lab.lines import World
 from tzml_lab.overlay import DiskOverlay
 from tzml_lab.qemudriver import TrustZoneQEMUDriver
@@ -41,8 +42,7 @@ class EmulatedRaspberryPiDriver(TrustZoneQEMUDriver):
     @cached_property
     def record(self) -> SharedConsoleRecord:
         """What the consoles said; written to the option `run_folder`, if there is one."""
-        folder = self._config.data.get("options", {}).get("run_folder")
-        return SharedConsoleRecord(Path(folder) if folder else None)
+        return SharedConsoleRecord(run_folder(self._config))
 
     @property
     def overlay(self) -> DiskOverlay:

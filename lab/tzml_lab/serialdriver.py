@@ -4,16 +4,15 @@
 from __future__ import annotations
 
 from functools import cached_property
-from pathlib import Path
 
 import attr
 from labgrid import target_factory
 from labgrid.driver import SerialDriver
-from pexpect import TIMEOUT
 from serial import SerialException
 
 from tzml_lab.console import ConsoleRecord
-from tzml_lab.failures import FailureClass, TargetError, fault_of
+from tzml_lab.environment import run_folder
+from tzml_lab.failures import FailureClass, TargetError, fault_of, take_or_fail
 from tzml_lab.lines import World
 from tzml_lab.serialpump import SerialPump
 
@@ -34,8 +33,7 @@ class RecordedSerialDriver(SerialDriver):
     @cached_property
     def record(self) -> ConsoleRecord:
         """What the board said; written to the option `run_folder`, if there is one."""
-        folder = self.target.env.config.data.get("options", {}).get("run_folder")
-        return ConsoleRecord(Path(folder) if folder else None)
+        return ConsoleRecord(run_folder(self.target.env.config))
 
     def open(self) -> None:
         """Open the port and start to read it. Raises TargetError."""
@@ -58,13 +56,7 @@ class RecordedSerialDriver(SerialDriver):
         self.record.close()
 
     def _read(self, size: int = 1, timeout: float = 0.0, max_size: int | None = None) -> bytes:
-        data = self.record.take(World.normal, max_size or 4096, timeout)
-        if data:
-            return data
-        failure = fault_of(self.record)
-        if failure:
-            raise failure
-        raise TIMEOUT(f"no output within {timeout:.1f} s")
+        return take_or_fail(self.record, World.normal, max_size or 4096, timeout)
 
     def _write(self, data: bytes) -> int:
         try:

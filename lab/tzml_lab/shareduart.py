@@ -16,7 +16,8 @@ _MAYBE_START = re.compile(rb"[EIDFM](?:/(?:T[CA]?|LD?)?)?$")
 class SharedUart:
     """Takes OP-TEE's lines out of what a UART says, also where they begin in the middle of one of Linux's.
 
-    OP-TEE writes whole lines; Linux goes on afterwards where it was.
+    OP-TEE writes whole lines; Linux goes on afterwards where it was. TF-A, which only speaks before Linux does,
+    counts as part of the normal world's boot.
     """
 
     def __init__(self) -> None:

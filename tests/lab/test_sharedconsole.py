@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tzml_lab.lines import World
-from tzml_lab.sharedconsole import ConsoleSplitter, SharedConsoleRecord
+from tzml_lab.sharedconsole import SharedConsoleRecord
+from tzml_lab.shareduart import SharedUart
 
 STREAM = (
     b"NOTICE:  BL31: v2.12.1(release):tzml\r\n"
@@ -36,14 +37,14 @@ def lines(pieces: list[tuple[World, bytes]], world: World) -> list[str]:
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 64, len(STREAM)])
 def test_lines_go_to_their_world_however_they_are_cut(size: int) -> None:
-    splitter = ConsoleSplitter()
-    pieces = [found for at in range(0, len(STREAM), size) for found in splitter.feed(STREAM[at : at + size])]
+    uart = SharedUart()
+    pieces = [found for at in range(0, len(STREAM), size) for found in uart.split(STREAM[at : at + size])]
     assert lines(pieces, World.secure) == SECURE
     assert lines(pieces, World.normal) == NORMAL
 
 
 def test_a_prompt_is_not_held_back() -> None:
-    assert ConsoleSplitter().feed(b"root@tzml:~# ") == [(World.normal, b"root@tzml:~# ")]
+    assert SharedUart().split(b"root@tzml:~# ") == [(World.normal, b"root@tzml:~# ")]
 
 
 def test_a_record_of_a_shared_port_knows_both_worlds_stages_and_faults() -> None:

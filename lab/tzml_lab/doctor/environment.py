@@ -17,6 +17,7 @@ from tzml.errors import TzmlError
 from tzml.image import Image, load_image, unprotected
 from tzml_lab.doctor.check import Check, program
 from tzml_lab.doctor.devices import check_resource
+from tzml_lab.environment import explained_variables
 
 # Programs that drivers call, and Debian's packages of them
 PROGRAMS = {
@@ -27,7 +28,6 @@ PROGRAMS = {
     "ConsoleTrustSSHDriver": (("ssh", "openssh-client"),),
     "SSHDriver": (("ssh", "openssh-client"),),
 }
-EXPLAINED = re.compile(r"^#   (LG_\w+)( = \S+)?: (.+)$", re.MULTILINE)
 
 
 def check_environment(path: Path) -> Iterator[Check]:
@@ -54,12 +54,12 @@ def check_environment(path: Path) -> Iterator[Check]:
 
 def _missing_variables(text: str) -> Iterator[Check]:
     """Variables that must be set and are not; the file's head explains them, and which have a default."""
-    explained = {name: (default, meaning) for name, default, meaning in EXPLAINED.findall(text)}
+    explained = explained_variables(text)
     used = set(re.findall(r"\$\{?(LG_\w+)", re.sub(r"#.*", "", text)))
     for name in sorted(used - set(os.environ)):
         default, meaning = explained.get(name, ("", ""))
         if default or name.startswith("LG_STANDIN"):  # the lab sets those itself
-            os.environ[name] = default.removeprefix(" = ").replace("(any)", "")
+            os.environ[name] = default.replace("(any)", "")
             continue
         yield Check(name, False, "not set", f"export {name}=…{f'  # {meaning}' if meaning else ''}")
 

@@ -8,9 +8,6 @@ from typing import Protocol
 
 from tzml.image import Image
 
-# systemd gives devices a minute and a half, which is little for an emulator on a busy host
-_PATIENCE = "systemd.default_device_timeout_sec=600"
-
 
 class Machine(Protocol):
     """A machine that boots from what was flashed.
@@ -54,7 +51,7 @@ class VirtMachine:
         command = [emulator.program, "-machine", emulator.machine, "-cpu", emulator.cpu]
         command += ["-smp", str(emulator.cpus), "-m", str(emulator.memory_mib), "-nic", "none", "-display", "none"]
         command += ["-monitor", "none", "-bios", str(found["firmware"])]
-        command += ["-append", f"{about.kernel_arguments} {_PATIENCE}"]
+        command += ["-append", about.kernel_arguments]
         for role, option in (("kernel", "-kernel"), ("initrd", "-initrd")):
             if role in found:
                 command += [option, str(found[role])]

@@ -49,12 +49,13 @@ def _other_numbers(node: dict[str, Any]) -> Iterator[int]:
 
 @functools.cache
 def _compiler() -> bytes:
-    """Changes with whatever turns a function into machine code: TVM, and this package."""
+    """Changes with whatever turns a function into machine code, or refuses to: TVM, and this package."""
     digest = hashlib.sha256()
     for package in ("apache-tvm", "apache-tvm-ffi"):
         digest.update(f"{package} {metadata.version(package)}\n".encode())
     folder = resources.files("tzml.compiler")
-    sources = [folder / "lower.py", folder / "kernel_key.py", *(folder / "kernels").iterdir()]
+    own = [folder / f"{name}.py" for name in ("indices", "kernel_key", "lower")]
+    sources = [*own, *(folder / "kernels").iterdir()]
     for source in sorted((s for s in sources if s.is_file()), key=lambda s: s.name):
         digest.update(source.read_bytes())
     return digest.digest()

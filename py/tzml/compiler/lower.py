@@ -171,6 +171,8 @@ class _Kernels:
         if kernel is None:
             try:
                 kernel = _build(scheduled.emit(), symbol, self.target)
+            except CompileError:
+                raise
             except Exception as error:  # TVM raises many kinds
                 what = str(error).strip().splitlines() or [repr(error)]
                 raise CompileError(f"TVM cannot compile {readable(name)}: {what[-1]}") from error
