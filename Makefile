@@ -2,7 +2,7 @@
 #
 #   make demo       from a fresh Debian to a network that answers inside OP-TEE, with a table of results
 #   make test       tests on this host, of the image's build, and on QEMU (half an hour the first time)
-#   make check      the tests that need neither image nor QEMU (a minute or two)
+#   make check      the tests that need neither image nor QEMU (a minute)
 #   make test-boards     the lab's drivers for boards, with boards that stand in (ten minutes)
 #   make test-frontends  the tests that need PyTorch and TensorFlow, in an environment of their own (4 GB)
 #   make test-full  make test with all of OP-TEE's regression suite, and make test-boards (half an hour more)
@@ -38,7 +38,7 @@ boot: setup
 check: setup
 	@mkdir -p $(LOGS)
 	@echo "== host tests (log: $(LOGS)/check.log)"
-	@$(PYTEST) tests 2>&1 | tee $(LOGS)/check.log
+	@$(PYTEST) tests --numprocesses auto --dist worksteal 2>&1 | tee $(LOGS)/check.log
 
 test: check image
 	@echo "== tests of the build (log: $(LOGS)/build.log)"
