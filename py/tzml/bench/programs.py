@@ -40,26 +40,36 @@ def source(name: str) -> Path:
 
 def run(command: Sequence[str | Path], folder: Path, environment: Mapping[str, str] | None = None) -> Cost:
     """Start a program on this machine."""
-    return _cost(_start(command, folder, environment))
+    return _cost(start(command, folder, environment))
 
 
 def run_emulated(
     command: Sequence[str | Path], folder: Path, libc: Path, environment: Mapping[str, str] | None = None
 ) -> Cost:
     """Start an AArch64 program under QEMU; `libc` is the folder that its absolute paths are looked up in first."""
+    return _cost(start(emulated(command, libc, environment), folder))
+
+
+def emulated(
+    command: Sequence[str | Path], libc: Path, environment: Mapping[str, str] | None = None
+) -> list[str | Path]:
+    """The command that starts an AArch64 program under QEMU and counts its instructions. Raises TzmlError."""
     if not shutil.which(_QEMU):
         raise TzmlError(f"{_QEMU} is not installed", "apt-get install qemu-user")
     variables = [argument for name, value in (environment or {}).items() for argument in ("-E", f"{name}={value}")]
-    emulator: list[str | Path] = [_QEMU, "-cpu", _CPU, "-plugin", _plugin(), "-L", libc, *variables]
-    return _cost(_start([*emulator, *command], folder))
+    return [_QEMU, "-cpu", _CPU, "-plugin", _plugin(), "-L", libc, *variables, *command]
 
 
 def compile_c(cc: str, arguments: Sequence[str | Path], folder: Path) -> None:
-    """Compile C with the warnings of this project."""
-    try:
-        _start([cc, "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", *arguments], folder)
-    except FileNotFoundError as error:
-        raise TzmlError(f"{cc} is not installed", "apt-get install gcc gcc-aarch64-linux-gnu") from error
+    """Compile C with the warnings of this project. Raises TzmlError."""
+    require_compiler(cc)
+    start([cc, "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", *arguments], folder)
+
+
+def require_compiler(cc: str) -> None:
+    """Raises TzmlError when there is no such compiler."""
+    if not shutil.which(cc):
+        raise TzmlError(f"{cc} is not installed", "apt-get install gcc gcc-aarch64-linux-gnu")
 
 
 def _plugin() -> Path:
@@ -70,7 +80,8 @@ def _plugin() -> Path:
     return path
 
 
-def _start(command: Sequence[str | Path], folder: Path, environment: Mapping[str, str] | None = None) -> str:
+def start(command: Sequence[str | Path], folder: Path, environment: Mapping[str, str] | None = None) -> str:
+    """What a program prints. Raises TzmlError when it fails."""
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         what = (done.stderr or done.stdout).strip().splitlines()

@@ -22,6 +22,7 @@ COMMANDS = {
     "report": "Write an HTML page about runs of the lab.",
     "results": "History of runs, verdicts, other tools' formats.",
     "run": "Run a bundle on this device.",
+    "tune": "Search better schedules for a model's kernels.",
     "zoo": "List and export the networks that tzml is tested with.",
 }
 

@@ -11,10 +11,11 @@ from tzml.cli.options import parse_size
 from tzml.cli.progress import progress_bar
 from tzml.compiler import TARGETS, CompileOptions, InputSpec, compile_model
 from tzml.compiler.describe import read_labels_file, read_preprocess_file
+from tzml.compiler.tuning.records import Tuning
 from tzml.signing import load_signing_key
 
 
-def _parse_inputs(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, InputSpec]:
+def parse_inputs(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, InputSpec]:
     inputs = {}
     for value in values:
         match = re.fullmatch(r"(.+)=([1-9]\d*(?:x[1-9]\d*)*)(?::([a-z0-9]+))?", value)
@@ -34,7 +35,7 @@ def _parse_inputs(_: click.Context, __: click.Parameter, values: tuple[str, ...]
     help="RSA private key (PEM) that the device's image was built with; "
     "without it, the bundle runs in the normal world only.",
 )
-@click.option("--input", "inputs", metavar="NAME=SHAPE[:DTYPE]", multiple=True, callback=_parse_inputs,
+@click.option("--input", "inputs", metavar="NAME=SHAPE[:DTYPE]", multiple=True, callback=parse_inputs,
               help="Shape of an input that the model leaves open, as in image=1x3x224x224.")  # fmt: skip
 @click.option("--preprocess", type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help="YAML or JSON file: how an image becomes the input (docs/models.md).")  # fmt: skip
@@ -43,6 +44,8 @@ def _parse_inputs(_: click.Context, __: click.Parameter, values: tuple[str, ...]
 @click.option("--secure-memory", default="8M", show_default=True, callback=parse_size, metavar="SIZE",
               help="Secure memory that the model may take, in bytes or with K or M; "
               "weights that do not fit are streamed in each inference.")  # fmt: skip
+@click.option("--tuning", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="File of schedules that `tzml tune` made for this target.")  # fmt: skip
 @click.option("--name", default="", help="The model's name. Default: the file's, without its ending.")
 @click.option("--model-version", default=1, show_default=True, type=click.IntRange(0, 2**63 - 1))
 def command(
@@ -54,6 +57,7 @@ def command(
     preprocess: Path | None,
     labels: Path | None,
     secure_memory: int,
+    tuning: Path | None,
     name: str,
     model_version: int,
 ) -> None:
@@ -71,6 +75,7 @@ def command(
         secure_memory=secure_memory,
         name=name,
         model_version=model_version,
+        tuning=Tuning.read(tuning, target) if tuning else None,
     )
     path = output or model.with_suffix(".tzm")
     with progress_bar(model.name) as progress:

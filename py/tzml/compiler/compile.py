@@ -23,6 +23,7 @@ from tzml.compiler.lower import Imported, lower, prepare
 from tzml.compiler.memory import Layout, lay_out
 from tzml.compiler.progress import Progress, no_progress
 from tzml.compiler.targets import TARGETS
+from tzml.compiler.tuning.records import Tuning
 from tzml.metadata import Metadata
 from tzml.signing import SigningKey, sign_library
 
@@ -36,7 +37,7 @@ class CompileOptions:
     `secure_memory` is how many bytes the TA may map for the model; weights that do not fit are
     loaded anew in each inference. The TEE loads only libraries that are signed with the key its
     image was built with; without `signing_key` a bundle runs in the normal world only. `preprocess`
-    (docs/models.md) and `labels` travel in the bundle.
+    (docs/models.md) and `labels` travel in the bundle. `tuning` has better schedules for some kernels.
     """
 
     target: str
@@ -47,6 +48,7 @@ class CompileOptions:
     secure_memory: int = DEFAULT_SECURE_MEMORY
     name: str = ""
     model_version: int = 1
+    tuning: Tuning | None = None
 
 
 Tell = Callable[[str], None]
@@ -76,7 +78,7 @@ def _compile(
     name = options.name or path.stem
     progress("planning")
     with _explained(path):
-        graph = lower(imported, target.tvm, limits, progress)
+        graph = lower(imported, target.tvm, limits, options.tuning, progress)
     if not graph.calls:
         raise CompileError(f"{path}: nothing is left to compute once constants are folded")
     progress("linking")

@@ -27,6 +27,7 @@ from tzml.compiler.progress import Progress, no_progress
 from tzml.compiler.simplify import simplify
 from tzml.compiler.split import split_layers
 from tzml.compiler.tile import tile_layers
+from tzml.compiler.tuning.records import Tuning
 from tzml.compiler.walk import JOIN, LoweredKernel, Walk, element_bytes, readable
 from tzml.preprocess import Quantization
 
@@ -56,7 +57,11 @@ def prepare(imported: Imported, target: dict[str, str]) -> Imported:
 
 
 def lower(
-    imported: Imported, target: dict[str, str], limits: Limits = NO_LIMITS, progress: Progress = no_progress
+    imported: Imported,
+    target: dict[str, str],
+    limits: Limits = NO_LIMITS,
+    tuning: Tuning | None = None,
+    progress: Progress = no_progress,
 ) -> Graph:
     """Compile every kernel of a simplified module for `target` and list the calls. Raises CompileError.
 
@@ -70,7 +75,7 @@ def lower(
         if limits.weights is not None:
             module = split_layers(module, limits.weights)
         module = _graph_passes()(choose_kernels(module, isa.lanes))
-        kernels = _Kernels(module, tvm_target, isa, progress)
+        kernels = _Kernels(module, tvm_target, isa, tuning, progress)
         walk = Walk(module, kernels.compile)
         inputs, outputs = walk.run(imported.input_names, imported.output_names)
     return Graph(tuple(inputs), tuple(outputs), tuple(walk.calls), kernels.objects)
@@ -146,8 +151,9 @@ def _kernel_passes() -> list[Any]:
 class _Kernels:
     """Compiles the tensor functions of a module, each once, or finds them compiled."""
 
-    def __init__(self, module: Any, target: Any, isa: Isa, progress: Progress) -> None:
+    def __init__(self, module: Any, target: Any, isa: Isa, tuning: Tuning | None, progress: Progress) -> None:
         self.module = module
+        self.tuning = tuning
         self.target, self.isa = target, isa
         self.progress = progress
         self.cache = KernelCache()
@@ -163,14 +169,17 @@ class _Kernels:
         return self.found[name]
 
     def _compile(self, name: str) -> LoweredKernel:
-        function = self.module[name]
+        original = self.module[name]
+        function = self.tuning.apply(original) if self.tuning else original
         scheduled = schedule(function, self.isa)
         key = kernel_key(function, readable(name), self.target)
         symbol = f"{PREFIX}{readable(name)}_{key[:16]}"
+        if self.tuning:
+            self.tuning.used[symbol] = original
         kernel = self.cache.get(key)
         if kernel is None:
             try:
-                kernel = _build(scheduled.emit(), symbol, self.target)
+                kernel = build_kernel(scheduled.emit(), symbol, self.target)
             except CompileError:
                 raise
             except Exception as error:  # TVM raises many kinds
@@ -181,7 +190,7 @@ class _Kernels:
         return LoweredKernel(symbol, kernel.scratch, scheduled.packers)
 
 
-def _build(function: Any, symbol: str, target: Any) -> CompiledKernel:
+def build_kernel(function: Any, symbol: str, target: Any) -> CompiledKernel:
     """Machine code of one tensor function."""
     module = tirx.transform.BindTarget(target)(tvm.IRModule({symbol: function}))
     module = tvm.transform.Sequential(_kernel_passes())(module)

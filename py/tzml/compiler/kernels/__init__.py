@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from tzml.compiler.kernels import concat, conv, generic, matmul, stencil
-from tzml.compiler.kernels.fused import Fused, NotFusableError
+from tzml.compiler.kernels.fused import KIND as ANCHOR
+from tzml.compiler.kernels.fused import TILE, Fused, NotFusableError
 from tzml.compiler.kernels.isa import Isa, isa_of
 from tzml.compiler.kernels.scheduled import Packer, Scheduled
 
-__all__ = ["Isa", "Packer", "Scheduled", "isa_of", "schedule"]
+__all__ = ["ANCHOR", "TILE", "Isa", "Packer", "Scheduled", "isa_of", "mark_tuned", "schedule"]
 
 _KERNELS = {
     "concat": concat.schedule,
@@ -24,5 +25,10 @@ def schedule(function: Any, isa: Isa) -> Scheduled:
     try:
         fused = Fused(function)
     except NotFusableError:
-        return Scheduled(lambda: generic.schedule(function, isa))
+        return Scheduled(lambda: generic.schedule(function, isa), is_template=False)
     return _KERNELS[fused.kind](fused, isa)
+
+
+def mark_tuned(function: Any) -> Any:
+    """A function that is scheduled already: without a template, nothing more is done to it."""
+    return function.with_attr(generic.TUNED, 1)

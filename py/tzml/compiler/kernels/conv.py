@@ -22,7 +22,7 @@ from tzml.compiler.kernels.fused import Fused, annotate
 from tzml.compiler.kernels.gemm import Accumulators, Operand, Weights, outer_product
 from tzml.compiler.kernels.isa import Isa
 from tzml.compiler.kernels.scheduled import Scheduled
-from tzml.compiler.kernels.tiles import Section, Window, sections
+from tzml.compiler.kernels.tiles import Section, Window, candidates, sections
 from tzml.compiler.kernels.tir import Expr, T, flat
 
 Array = NDArray[Any]
@@ -146,7 +146,8 @@ class _Direct:
             conv.kernel[1] if self.shares_taps else 1, conv.strides[1], conv.dilation[1], self.runs[0].depth
         )
         blocks = -(-conv.out_channels // conv.groups // conv.out_block)
-        self.sections = sections(isa, self.out_size[1], blocks, window)
+        self.sections = sections(isa, self.out_size[1], blocks, window, fused.tile)
+        self.tiles = candidates(isa, self.out_size[1], blocks, window)
         self.reduction = conv.group_channels * conv.kernel[0] * conv.kernel[1]
 
     def _runs(self) -> list[_Channels]:
@@ -211,7 +212,7 @@ class _Direct:
                     with T.serial(section.count) as tile:
                         self._section(section, n, group, tile)
 
-        return Scheduled(lambda: self.fused.emit(body), {position: self.pack})
+        return Scheduled(lambda: self.fused.emit(body), {position: self.pack}, self.tiles)
 
     def _section(self, section: Section, n: Expr, group: Expr, tile: Expr) -> None:
         blocks = sum(s.count * s.vectors for s in self.sections)

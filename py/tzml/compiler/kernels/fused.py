@@ -21,6 +21,8 @@ from tzml.compiler.kernels.functions import expand
 from tzml.compiler.kernels.tir import Buffer, Expr, T, Vector, at, loads, primfunc, shape, substitute
 
 KIND = "tzml.kernel"
+TILE = "tzml.tile"
+"""The tile that a template is to take, as tiles.py writes it in a number."""
 GEOMETRY = "tzml.geometry"
 
 
@@ -62,6 +64,7 @@ class Fused:
         self.kind = str(anchor.annotations[KIND])
         self.geometry: dict[str, Any] = json.loads(str(anchor.annotations[GEOMETRY]))
         self.anchor: Buffer = anchor.writes[0].source
+        self.tile = int(anchor.annotations[TILE]) if TILE in anchor.annotations else None
         before = _producers(blocks[: anchors[0]], anchor)
         reads = [load.source for block in [*before, anchor] for load in loads(block.body)]
         self.operands: list[Buffer] = [

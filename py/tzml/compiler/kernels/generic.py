@@ -9,9 +9,14 @@ from tvm import s_tir
 from tzml.compiler.kernels.functions import expand_stores
 from tzml.compiler.kernels.isa import Isa
 
+TUNED = "tzml.tuned"
+"""Attribute of functions that are already scheduled."""
+
 
 def schedule(function: Any, isa: Isa) -> Any:
     """The function with elementwise blocks merged, and its last block in vectors where they fit."""
+    if function.attrs and TUNED in function.attrs:
+        return expand_stores(function)
     sch = s_tir.Schedule(function)
     root = sch.get_sblock("root")
     for block in sch.get_child_blocks(root)[:-1]:

@@ -19,7 +19,7 @@ from tzml.compiler.kernels.fused import Fused, annotate
 from tzml.compiler.kernels.gemm import Accumulators, Operand, Weights, outer_product
 from tzml.compiler.kernels.isa import Isa
 from tzml.compiler.kernels.scheduled import Packer, Scheduled
-from tzml.compiler.kernels.tiles import Section, Window, sections
+from tzml.compiler.kernels.tiles import Section, Window, candidates, sections
 from tzml.compiler.kernels.tir import Expr, T, flat
 
 Array = NDArray[Any]
@@ -76,7 +76,9 @@ class _Emitter:
         self.product = product = Matmul(**{**geometry, "shape": tuple(geometry["shape"])})
         self.fused, self.isa, self.lanes = fused, isa, isa.lanes
         window = Window(depth=min(_DEPTH, product.depth))
-        self.sections = sections(isa, product.rows, -(-product.columns // isa.lanes), window)
+        vectors = -(-product.columns // isa.lanes)
+        self.sections = sections(isa, product.rows, vectors, window, fused.tile)
+        self.tiles = candidates(isa, product.rows, vectors, window)
 
     def pack(self, weights: Array) -> Array:
         """(K, N) to [section][tile][K][vector][lane]; the last columns are zeros."""
@@ -106,7 +108,7 @@ class _Emitter:
                 for section in self.sections:
                     self._section(section, n)
 
-        return Scheduled(lambda: self.fused.emit(body), packers)
+        return Scheduled(lambda: self.fused.emit(body), packers, self.tiles)
 
     def _section(self, section: Section, n: Expr) -> None:
         """The last tile of columns may end beyond the matrix, and has code of its own if it does."""

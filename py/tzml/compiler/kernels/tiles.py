@@ -8,7 +8,7 @@ cycles (x86), by enumeration: the same shape always gets the same tile, and noth
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from tzml.compiler.kernels.isa import Isa
@@ -17,6 +17,9 @@ _FMA_LATENCY = 4
 """Cycles from one multiply-add to the next that needs its result; two are issued a cycle on x86."""
 _LOOP = 4
 """Instructions around the body of the innermost loop."""
+_PIXELS = 1 << 8
+"""A tile of p pixels and v vectors as one number is p * _PIXELS + v."""
+_CANDIDATES = 16
 
 
 @dataclass(frozen=True)
@@ -61,25 +64,47 @@ class _Tile:
 
 
 @cache
-def sections(isa: Isa, pixels: int, vectors: int, window: Window) -> tuple[Section, ...]:
-    """Cut `vectors` vectors of output channels into sections with the best tile for each."""
+def sections(isa: Isa, pixels: int, vectors: int, window: Window, tile: int | None = None) -> tuple[Section, ...]:
+    """Cut `vectors` vectors of output channels into sections with the best tile for each.
+
+    `tile`, from candidates(), is taken instead for as many as it can be.
+    """
+    if tile is not None:
+        wide, size = divmod(tile, _PIXELS)
+        count, rest = divmod(vectors, size)
+        sides = sections(isa, pixels, rest, window) if rest else ()
+        return (Section(0, count, size, wide), *(replace(s, first=s.first + count * size) for s in sides))
     best: tuple[float, tuple[Section, ...]] | None = None
     for wide in range(1, min(vectors, isa.registers // 2) + 1):
         main, rest = divmod(vectors, wide)
-        cut, cost, first = [], 0.0, 0
+        cut: list[Section] = []
+        cost, first = 0.0, 0
         for count, size in ((main, wide), (1, rest)):
             if not size:
                 continue
-            tile = _best_tile(isa, pixels, size, window)
-            if tile is None:
+            found = _best_tile(isa, pixels, size, window)
+            if found is None:
                 break
-            cut.append(Section(first, count, size, tile.pixels))
-            cost += count * tile.cost
+            cut.append(Section(first, count, size, found.pixels))
+            cost += count * found.cost
             first += count * size
         if first == vectors and (best is None or cost < best[0]):
             best = (cost, tuple(cut))
     assert best is not None, "a tile of one vector fits every processor"
     return best[1]
+
+
+@cache
+def candidates(isa: Isa, pixels: int, vectors: int, window: Window) -> tuple[int, ...]:
+    """Tiles that may be better than the one that is taken, by the estimate: each as one number."""
+    chosen = sections(isa, pixels, vectors, window)[0]
+    found = [
+        (tile.cost / size, tile.pixels * _PIXELS + size)
+        for size in range(1, min(vectors, isa.registers // 2) + 1)
+        for tile in _tiles(isa, pixels, size, window)
+        if (tile.pixels, size) != (chosen.pixels, chosen.vectors)
+    ]
+    return tuple(number for _, number in sorted(found)[:_CANDIDATES])
 
 
 @cache

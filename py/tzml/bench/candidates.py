@@ -1,0 +1,88 @@
+"""Kernels that compute the same, measured side by side: what `tzml tune` chooses from."""
+
+from __future__ import annotations
+
+import math
+import re
+import tempfile
+from collections.abc import Callable, Sequence
+from importlib import resources
+from pathlib import Path
+
+from tzml.bench.programs import CROSS_LIBC, compile_c, emulated, require_compiler, source, start
+from tzml.compiler.tuning.search import Candidate, Measure
+from tzml.errors import TzmlError
+
+PROGRAM = "run_candidates"
+
+Run = Callable[[Path], str]
+"""Starts the program in a folder and gives what it prints. Raises TzmlError when it fails."""
+
+
+def measure_with(run: Run, cc: str) -> Measure:
+    """Measures by a program that is compiled with `cc` and started by `run`. Raises TzmlError without `cc`."""
+    require_compiler(cc)
+
+    def measure(candidates: Sequence[Candidate]) -> list[float]:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            try:
+                _compile(candidates, cc, folder)
+                found = re.findall(r"^(?:instructions|seconds) ([\d.e-]+)$", run(folder), re.MULTILINE)
+            except TzmlError:
+                if len(candidates) == 1:
+                    return [math.inf]
+                return [cost for candidate in candidates for cost in measure([candidate])]
+        if len(found) != len(candidates):
+            raise TzmlError(f"{PROGRAM} measured {len(found)} of {len(candidates)} kernels")
+        return [float(number) for number in found]
+
+    return measure
+
+
+def count_instructions(folder: Path) -> str:
+    """Run for AArch64: under QEMU, once. The seconds, which are the emulator's, are left out."""
+    output = start(emulated([f"./{PROGRAM}", "1"], CROSS_LIBC), folder)
+    return "\n".join(line for line in output.splitlines() if not line.startswith("seconds"))
+
+
+def time_here(folder: Path) -> str:
+    """Run for this machine: CPU time, the least of several calls."""
+    return start([f"./{PROGRAM}", "20"], folder)
+
+
+def _compile(candidates: Sequence[Candidate], cc: str, folder: Path) -> None:
+    (folder / "table.c").write_text(_table(candidates))
+    objects = []
+    for candidate in candidates:
+        (folder / f"{candidate.symbol}.o").write_bytes(candidate.object_file)
+        objects.append(f"{candidate.symbol}.o")
+    support = resources.files("tzml.compiler") / "support"
+    arguments: list[str | Path] = [source("run_candidates.c"), "table.c", *objects]
+    arguments += [str(support / name) for name in ("math.c", "memory.c")]
+    arguments += ["-ffreestanding", "-fno-tree-loop-distribute-patterns", f"-I{source('.')}", "-o", PROGRAM]
+    compile_c(cc, arguments, folder)
+
+
+def _table(candidates: Sequence[Candidate]) -> str:
+    """C source of the table that candidates.h declares."""
+    lines = ['#include "candidates.h"']
+    rows = []
+    for candidate in candidates:
+        count, symbol = len(candidate.sizes), candidate.symbol
+        pointers = ", ".join(f"a[{i}]" for i in range(count))
+        lines += [
+            f"int32_t {symbol}({', '.join(['void *'] * count)});",
+            f"static int32_t call_{symbol}(void *const *a) {{ return {symbol}({pointers}); }}",
+        ]
+        rows.append(f"	{{ call_{symbol}, {count}, {{ {', '.join(map(str, candidate.sizes))} }} }},")
+    return "\n".join(
+        [
+            *lines,
+            "const struct candidate candidates[] = {",
+            *rows,
+            "};",
+            f"const size_t candidate_count = {len(candidates)};",
+            "",
+        ]
+    )

@@ -1,0 +1,106 @@
+"""`tzml tune`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from tzml.bench.candidates import count_instructions, measure_with, time_here
+from tzml.bundle import Target
+from tzml.cli.compile import parse_inputs
+from tzml.cli.options import parse_size
+from tzml.cli.progress import progress_bar
+from tzml.compiler import TARGETS, CompileOptions, InputSpec
+from tzml.compiler.tuning.records import Tuning, Unit
+from tzml.compiler.tuning.search import Measure, Tuned, tune_model
+from tzml.errors import TzmlError
+
+
+@click.command("tune")
+@click.argument("model", type=click.Path(exists=True, path_type=Path))
+@click.option("--target", type=click.Choice(sorted(TARGETS)), required=True, help="The device.")
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path),
+              help="The file of schedules; what it has is kept. Default: TARGET.tuning.json.")  # fmt: skip
+@click.option("--trials", default=32, show_default=True, type=click.IntRange(1), help="Schedules tried a kernel.")
+@click.option("--lg-env", "environment", metavar="NAME",
+              help="A board's labgrid environment: its time is measured, not instructions.")  # fmt: skip
+@click.option("--input", "inputs", metavar="NAME=SHAPE[:DTYPE]", multiple=True, callback=parse_inputs,
+              help="As for `tzml compile`.")  # fmt: skip
+@click.option("--secure-memory", default="8M", show_default=True, callback=parse_size, metavar="SIZE",
+              help="As for `tzml compile`: it decides into which parts layers are cut.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(
+    model: Path,
+    target: str,
+    output: Path | None,
+    trials: int,
+    environment: str | None,
+    inputs: dict[str, InputSpec],
+    secure_memory: int,
+    as_json: bool,
+) -> None:
+    """Search better schedules for the kernels of MODEL, for `tzml compile --tuning`.
+
+    Each kernel is compiled in many ways and measured: by the instructions that it takes under QEMU, which is
+    the same each time; for this host by CPU time; or by the time that a board takes for it. Interrupted, it
+    goes on where it was.
+    """
+    path = output or Path(f"{target}.tuning.json")
+    unit: Unit = "seconds" if environment or TARGETS[target].processor != Target.aarch64 else "instructions"
+    tuning = Tuning.read(path, target) if path.exists() else Tuning(target, unit)
+    if tuning.unit != unit:
+        raise TzmlError(f"{path} has {tuning.unit}, this would measure {unit}", "give another file with -o")
+    options = CompileOptions(target, inputs=inputs, secure_memory=secure_memory)
+    with _measure(target, environment) as measure, progress_bar(model.name) as progress:
+        found = tune_model(model, options, tuning, measure, trials, progress, lambda: tuning.write(path))
+    if as_json:
+        rows = [{"calls": kernel.calls, **kernel.record.model_dump(exclude={"trace"})} for kernel in found]
+        click.echo(json.dumps({"file": str(path), "target": target, "unit": unit, "kernels": rows}, indent=1))
+    else:
+        _print(found, unit)
+        click.echo(f"{path}: use it with tzml compile --target {target} --tuning {path}")
+
+
+@contextmanager
+def _measure(target: str, environment: str | None) -> Iterator[Measure]:
+    """What measures kernels, while the context is open."""
+    cc = TARGETS[target].cc
+    if environment:
+        from tzml_lab.boardkernels import on_board
+
+        with on_board(environment) as run:
+            yield measure_with(run, cc)
+    elif TARGETS[target].processor == Target.aarch64:
+        yield measure_with(count_instructions, cc)
+    else:
+        yield measure_with(time_here, cc)
+
+
+def _print(found: Sequence[Tuned], unit: Unit) -> None:
+    scale, name = (1e6, "µs") if unit == "seconds" else (1e-3, "1000 instr.")
+    table = Table(box=None)
+    table.add_column("kernel")
+    for heading in ("calls", f"ours, {name}", "best found", "ratio"):
+        table.add_column(heading, justify="right")
+    tried = [kernel for kernel in found if kernel.record.trials]
+    small = [kernel for kernel in found if not kernel.record.trials]
+    rows = [(kernel.record.name, *_sums([kernel])) for kernel in tried]
+    rows += [(f"{len(small)} with less than 0.5 % each", *_sums(small))] if small else []
+    for label, calls, before, after in [*rows, ("all", *_sums(found))]:
+        table.add_row(label, str(calls), f"{before * scale:,.1f}", f"{after * scale:,.1f}", f"{after / before:.3f}")
+    Console(width=120).print(table)
+
+
+def _sums(kernels: Sequence[Tuned]) -> tuple[int, float, float]:
+    """Calls, and what they take in all, untuned and tuned."""
+    return (
+        sum(k.calls for k in kernels),
+        sum(k.record.ours * k.calls for k in kernels),
+        sum(k.record.best * k.calls for k in kernels),
+    )

@@ -1,0 +1,1 @@
+"""Better schedules, found by measuring: what `tzml tune` does. A compile never needs it."""
