@@ -20,7 +20,7 @@ PACKAGE_ARCH = "${MACHINE_ARCH}"
 
 inherit nopackages deploy
 
-EXTRA_OEMAKE = "-C ${S} O=${B} CROSS_COMPILE=${CROSS_COMPILE} DEVICE_TREE=hi6220-hikey"
+EXTRA_OEMAKE = "-C ${S} O=${B} CROSS_COMPILE=${CROSS_COMPILE} HOSTCC=${BUILD_CC}"
 
 do_configure[cleandirs] = "${B}"
 do_configure() {
