@@ -48,7 +48,6 @@ def make(d: Any) -> None:
         bb.fatal(f"the root file system has {need} MiB, the partition `system` {have}: see EMMC_SECTORS")
     fat.make(d, boot)
     host.run(["img2simg", str(root), str(system)])
-    root.unlink()
     table.write_bytes(partition_table(layout, int(d.getVar("EMMC_SECTORS")), d.getVar("IMAGE_DISK_ID")))
 
 

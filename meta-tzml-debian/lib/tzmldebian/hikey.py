@@ -2,9 +2,9 @@
 """The HiKey's firmware, put together of what was built and what the user supplies.
 
 l-loader.bin lies in the eMMC's first boot area, 2 KiB behind its beginning. The boot ROM loads it to 0xf9800800 and
-starts its first 2 KiB, which switch the cores to 64 bits and go on behind themselves, at 0xf9801000: with TF-A's BL2.
-The first 2 KiB tell the ROM what follows: from offset 20 the addresses of beginning and end, from offset 28 an entry
-for each part (the tool gen_loader_hikey.py of 96boards-hikey/l-loader).
+starts its first 2 KiB, which switch the cores to 64 bits and go on behind themselves, at 0xf9801000: with TF-A's
+BL2. The first 2 KiB tell the ROM what follows: from offset 20 the addresses of beginning and end, from offset 28 an
+entry for each part (the tool gen_loader_hikey.py of 96boards-hikey/l-loader).
 """
 
 from __future__ import annotations

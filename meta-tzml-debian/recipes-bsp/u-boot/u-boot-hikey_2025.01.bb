@@ -44,8 +44,7 @@ do_install() {
     install -m 0644 ${B}/u-boot.bin ${D}${nonarch_libdir}/u-boot/
 }
 
-# Part of the firmware: nothing to deploy but what image.json says of it.
 DEPLOY_COMPONENT = "u-boot"
 do_deploy() {
-    :
+    install -m 0644 ${B}/u-boot.bin ${DEPLOYDIR}/
 }
