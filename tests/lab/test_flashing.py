@@ -146,6 +146,7 @@ def test_an_image_that_lacks_a_partitions_file_is_not_flashed(bench: MakeBench) 
     assert caught.value.kind is FailureClass.build
 
 
+@pytest.mark.boards
 def test_fastboot_takes_what_kas_deploys_for_the_hikey(bench: MakeBench, tmp_path: Path) -> None:
     """The real files, which nothing here can boot: `kas build kas/hikey.yml` makes them."""
     try:
@@ -159,6 +160,7 @@ def test_fastboot_takes_what_kas_deploys_for_the_hikey(bench: MakeBench, tmp_pat
     fastboot.flash_images = {name: role for name, role in fastboot.flash_images.items() if role in roles}
     assert {"ptable", "boot", "system"} <= set(fastboot.flash_images)
     one.environment.config.data["images"] = {role: str(image.path(role)) for role in roles}
+    one.strategy.transition("off")
     FastbootFlasher(one.target, one.strategy.power, fastboot, 300).write()
     for name, role in fastboot.flash_images.items():
         written, deployed = one.standin.folder / f"{name}.img", image.path(role)
@@ -168,6 +170,7 @@ def test_fastboot_takes_what_kas_deploys_for_the_hikey(bench: MakeBench, tmp_pat
         assert subprocess.run(["cmp", written, deployed], check=False).returncode == 0
 
 
+@pytest.mark.boards
 def test_the_stand_in_has_the_partitions_of_the_hikeys_table(tmp_path: Path) -> None:
     try:
         table = load_image(ROOT / "build/deploy/hikey").path("partition-table")
