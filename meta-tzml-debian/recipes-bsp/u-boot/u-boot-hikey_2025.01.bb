@@ -1,5 +1,4 @@
-# The boot loader of the HiKey's normal world. Debian builds it for other boards only: from its source. trixie's own
-# security update is in its security archive alone, so the source is that of the next release, the same version.
+# The boot loader of the HiKey's normal world. Debian builds it for other boards only: from its source.
 
 SUMMARY = "Das U-Boot for the HiKey"
 HOMEPAGE = "https://www.denx.de/wiki/U-Boot/"
@@ -7,7 +6,7 @@ LICENSE = "GPL-2.0-or-later"
 LIC_FILES_CHKSUM = "file://Licenses/README;md5=2ca5f2c35c8cc335f0a19756634782f1"
 
 SRC_URI = " \
-    apt-source://u-boot;suite=sid;version=2025.01-3.2 \
+    apt-source://u-boot;suite=${DEBIAN_SUITE};version=2025.01-3+deb13u1;otherwise=sid \
     file://hikey-fastboot-emmc-and-memory.patch \
     file://hikey.cfg \
 "
