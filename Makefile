@@ -3,7 +3,7 @@
 #   make demo       from a fresh Debian to a network that answers inside OP-TEE, with a table of results
 #   make test       tests on this host, of the image's build, and on QEMU (half an hour the first time)
 #   make check      the tests that need neither image nor QEMU (a minute)
-#   make test-boards     the lab's drivers for boards, with boards that stand in (ten minutes)
+#   make test-boards     the boards' images, and the lab's drivers with boards that stand in (twenty minutes)
 #   make test-frontends  the tests that need PyTorch and TensorFlow, in an environment of their own (4 GB)
 #   make test-full  make test with all of OP-TEE's regression suite, and make test-boards (half an hour more)
 #   make image      only the image: kas build kas/qemu.yml
@@ -46,7 +46,15 @@ test: check image
 	@echo "== tests on QEMU (log: $(LOGS)/lab.log)"
 	@$(PYTEST) lab --lg-env qemu.yaml $(LAB_OPTIONS) 2>&1 | tee $(LOGS)/lab.log
 
-test-boards: image
+board-images: image
+	@echo "== images of the boards (logs: $(LOGS)/kas-rpi3.log, $(LOGS)/kas-hikey.log)"
+	@for board in rpi3 hikey; do \
+		$(VENV)/kas build kas/$$board.yml >$(LOGS)/kas-$$board.log 2>&1 || { tail $(LOGS)/kas-$$board.log; exit 1; }; \
+	done
+
+test-boards: board-images
+	@echo "== tests of the boards' images (log: $(LOGS)/build-boards.log)"
+	@$(PYTEST) tests/build -m boards 2>&1 | tee $(LOGS)/build-boards.log
 	@echo "== tests with boards that stand in (log: $(LOGS)/boards.log)"
 	@$(PYTEST) tests/lab --bench -m bench 2>&1 | tee $(LOGS)/boards.log
 	@$(PYTEST) $(BOARD_TESTS) --lg-env rpi3-standin.yaml 2>&1 | tee -a $(LOGS)/boards.log
@@ -63,4 +71,4 @@ test-frontends: setup
 clean:
 	rm -rf build results .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: boot check clean demo help image setup test test-boards test-frontends test-full
+.PHONY: board-images boot check clean demo help image setup test test-boards test-frontends test-full

@@ -217,9 +217,12 @@ class TrustZoneStrategy(Strategy):
         else:
             return None
         config = self.target.env.config
+        image = image_of(config)
+        for role in self.fastboot.flash_images.values() if self.fastboot else ():
+            image.path(role)
         folder = Path(os.environ.get("LG_FLASH_NOTES", ROOT / "build" / "flashed"))
         note = FlashNote(folder / f"{board_name(self.target)}.json")
-        return BoardImage(flasher, note, image_of(config).digest)
+        return BoardImage(flasher, note, image.digest)
 
     def _flash(self) -> None:
         if not self.board_image:

@@ -11,7 +11,7 @@ IMAGE_DISK_ID = "0x745a6d6c"
 
 do_image_sdcard[doc] = "make the SD card of the disk and IMAGE_BOOT_FILES"
 do_image_sdcard[depends] = "${@' '.join(recipe + ':do_deploy' for recipe in d.getVar('EXTRA_IMAGEDEPENDS').split())}"
-do_image_sdcard[file-checksums] += "${TZML_LIB}/sdcard.py:True"
+do_image_sdcard[file-checksums] += "${TZML_LIB}/fat.py:True ${TZML_LIB}/sdcard.py:True"
 do_image_sdcard[cleandirs] = "${WORKDIR}/boot"
 python do_image_sdcard() {
     tzmldebian.sdcard.make(d)

@@ -52,6 +52,12 @@ class SecureMemory(BaseModel):
     ta_size: int
 
 
+class MissingFile(BaseModel):
+    """A file that no archive ships, and that the image was built without."""
+
+    name: str
+
+
 class Description(BaseModel):
     """What image.json says, as far as booting and testing need it."""
 
@@ -65,6 +71,7 @@ class Description(BaseModel):
     kernel_release: str
     emulator: Emulator | None
     secure_memory: SecureMemory
+    missing: list[MissingFile] = []
 
 
 class Image:
@@ -99,6 +106,10 @@ class Image:
         for file in self.description.files:
             if file.role == role:
                 return file
+        without = ", ".join(file.name for file in self.description.missing)
+        if without:
+            what = f"the image in {self.folder} has no {role}: it was built without {without}"
+            raise ImageError(what, f"{self.folder / 'missing.txt'} says where they are published")
         raise ImageError(f"the image in {self.folder} has no {role}", rebuild(self.folder))
 
     def verify(self) -> None:
@@ -146,6 +157,11 @@ def load_image(folder: Path) -> Image:
 
 def unprotected(machine: str) -> str:
     """What a user must know about a machine on which the TEE keeps no secret; "" for all others."""
+    if machine == "hikey":
+        return (
+            "On the HiKey whoever is root in Linux can lift the protection of OP-TEE's memory, because nothing "
+            "locks the memory controller. Use it to develop and to measure, not to keep secrets."
+        )
     if machine != "rpi3":
         return ""
     return (

@@ -58,7 +58,8 @@ def publish(d: Any, recipe: str, files: dict[str, str], facts: dict[str, Any]) -
     d.delVar("DEPLOY_ROLE")
     for role, name in files.items():
         d.setVarFlag("DEPLOY_ROLE", role, name)
-        folder.joinpath(name).write_text(name)
+        if name:
+            folder.joinpath(name).write_text(name)
     Path(d.getVar("DEPLOY_FACTS")).write_text(json.dumps(facts))
     imagejson.publish(d)
     folder.rmdir()
@@ -90,6 +91,17 @@ def test_a_board_has_no_emulator(recipe: Any) -> None:
     publish(recipe, "optee-os", {"tee-elf": "tee.elf"}, {"secure_memory": MEMORY})
     publish(recipe, "tzml-image", {"rootfs": "rootfs.ext4"}, {})
     assert described(recipe)["emulator"] is None
+
+
+def test_what_could_not_be_made_has_no_role_and_is_named_as_missing(recipe: Any) -> None:
+    lacking = {"name": "mcuimage.bin", "needed_for": "fip.bin", "published": "there", "git_object_id": "0" * 40}
+    publish(recipe, "hikey-firmware", {"firmware": ""}, {"missing": [lacking]})
+    publish(recipe, "optee-os", {"tee-elf": "tee.elf"}, {"secure_memory": MEMORY})
+    publish(recipe, "tzml-image", {"rootfs": "rootfs.ext4"}, {})
+    recipe.setVar("IMAGE_COMPONENTS", "hikey-firmware optee-os")
+    image = described(recipe)
+    assert image["missing"] == [lacking]
+    assert [file["role"] for file in image["files"]] == ["rootfs", "tee-elf"]
 
 
 def test_what_an_earlier_build_deployed_is_removed(recipe: Any) -> None:

@@ -39,7 +39,9 @@ def test_a_missing_package_comes_with_the_command(monkeypatch: pytest.MonkeyPatc
     packages = by_name(check_host(tmp_path))["Debian packages"]
     assert not packages.ok
     assert " qemu-system-arm " in packages.found
-    assert packages.remedy.startswith("sudo apt-get install --no-install-recommends bison ")
+    assert packages.remedy.startswith(
+        "sudo apt-get install --no-install-recommends android-sdk-libsparse-utils bison "
+    )
 
 
 def test_a_full_disk_is_seen_before_the_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -69,6 +71,19 @@ def test_a_variable_with_a_default_need_not_be_set(tmp_path: Path, monkeypatch: 
 def test_no_image_comes_with_the_build_command(tmp_path: Path) -> None:
     image = by_name(check_environment(environment(tmp_path)))["image"]
     assert (image.ok, image.remedy) == (False, "kas build kas/image.yml")
+
+
+def test_a_partition_without_its_file_is_seen(deploy: Path, tmp_path: Path) -> None:
+    path = tmp_path / "board.yaml"
+    path.write_text(
+        "targets:\n  main:\n    resources: {}\n    drivers:\n"
+        "      AndroidFastbootDriver: {flash_images: {boot: kernel, loader: loader}}\n"
+        f"paths: {{deploy: {deploy}}}\n"
+    )
+    checks = by_name(check_environment(path))
+    assert checks["image"].ok
+    assert "file for boot" not in checks
+    assert checks["file for loader"].found == f"the image in {deploy} has no loader"
 
 
 def test_serial_port(monkeypatch: pytest.MonkeyPatch) -> None:

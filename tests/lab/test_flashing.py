@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tzml.errors import TzmlError
+from tzml.image import load_image
+from tzml_lab.environment import ROOT
 from tzml_lab.failures import FailureClass, TargetError
+from tzml_lab.flashing import FastbootFlasher
 from tzml_lab.standin import sdmux
+from tzml_lab.standin.__main__ import PARTITIONS
 
 BOARDS = ("rpi3-standin", "hikey-standin")
 pytestmark = pytest.mark.bench
@@ -126,3 +133,54 @@ def test_large_files_are_sent_in_parts(bench: MakeBench, deploy: Path) -> None:
     one.strategy.transition("off")
     written = (one.standin.folder / "system.img").read_bytes()
     assert written.partition(b"\nmark: ")[0] == content
+
+
+def test_an_image_that_lacks_a_partitions_file_is_not_flashed(bench: MakeBench) -> None:
+    one = bench("hikey-standin")
+    described = one.standin.folder / "deploy" / "hikey" / "image.json"
+    image = json.loads(described.read_text())
+    image["files"] = [file for file in image["files"] if file["role"] != "firmware"]
+    described.write_text(json.dumps(image | {"missing": [{"name": "mcuimage.bin"}]}))
+    with pytest.raises(TargetError, match=r"no firmware: it was built without mcuimage\.bin") as caught:
+        one.strategy.transition("shell")
+    assert caught.value.kind is FailureClass.build
+
+
+@pytest.mark.boards
+def test_fastboot_takes_what_kas_deploys_for_the_hikey(bench: MakeBench, tmp_path: Path) -> None:
+    """The real files, which nothing here can boot: `kas build kas/hikey.yml` makes them."""
+    try:
+        image = load_image(ROOT / "build/deploy/hikey")
+    except TzmlError as error:
+        pytest.skip(str(error))
+    one = bench("hikey-standin")
+    fastboot = one.target.get_driver("AndroidFastbootDriver", activate=False)
+    roles = {file.role for file in image.description.files}
+    # without the user's files there is no firmware
+    fastboot.flash_images = {name: role for name, role in fastboot.flash_images.items() if role in roles}
+    assert {"ptable", "boot", "system"} <= set(fastboot.flash_images)
+    one.environment.config.data["images"] = {role: str(image.path(role)) for role in roles}
+    one.strategy.transition("off")
+    FastbootFlasher(one.target, one.strategy.power, fastboot, 300).write()
+    for name, role in fastboot.flash_images.items():
+        written, deployed = one.standin.folder / f"{name}.img", image.path(role)
+        if name == "system":
+            subprocess.run(["simg2img", deployed, tmp_path / "raw"], check=True)
+            deployed = tmp_path / "raw"
+        assert subprocess.run(["cmp", written, deployed], check=False).returncode == 0
+
+
+@pytest.mark.boards
+def test_the_stand_in_has_the_partitions_of_the_hikeys_table(tmp_path: Path) -> None:
+    try:
+        table = load_image(ROOT / "build/deploy/hikey").path("partition-table")
+    except TzmlError as error:
+        pytest.skip(str(error))
+    assert table.stat().st_size == PARTITIONS["ptable"][1]
+    with (tmp_path / "emmc").open("wb") as stream:
+        stream.write(table.read_bytes())
+        stream.truncate(7471104 * 512)
+    listed = subprocess.run(["/sbin/sfdisk", "--json", tmp_path / "emmc"], capture_output=True, check=True)
+    found = {p["name"]: p["size"] * 512 for p in json.loads(listed.stdout)["partitiontable"]["partitions"]}
+    sizes = {name: size for name, (_, size) in PARTITIONS.items() if name not in ("ptable", "loader")}
+    assert sizes == {name: found[name] for name in sizes}

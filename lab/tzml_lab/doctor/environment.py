@@ -44,6 +44,8 @@ def check_environment(path: Path) -> Iterator[Check]:
         return
     yield Check(path.name, True, str(path))
     image = yield from _image(config)
+    if image:
+        yield from _partitions(config, image)
     for target in config.get_targets().values():
         resources = dict(_entries(target.get("resources", [])))
         drivers = dict(_entries(target.get("drivers", [])))
@@ -88,6 +90,17 @@ def _image(config: Config) -> Generator[Check, None, Image | None]:
     if warning:
         yield Check("secrets", False, warning, needed=False)
     return image
+
+
+def _partitions(config: Config, image: Image) -> Iterator[Check]:
+    """Whether the image has a file for each partition that is flashed."""
+    for target in config.get_targets().values():
+        for name, arguments in _entries(target.get("drivers", [])):
+            for partition, role in arguments.get("flash_images", {}).items() if "Fastboot" in name else ():
+                try:
+                    image.path(role)
+                except TzmlError as error:
+                    yield Check(f"file for {partition}", False, str(error.args[0]), str(error.remedy))
 
 
 def _programs(drivers: Mapping[str, Any], config: Config, image: Image | None) -> Iterator[Check]:

@@ -16,13 +16,15 @@ from tzml_lab.standin.machine import VirtMachine
 from tzml_lab.standin.switch import PowerSwitch
 
 READY = "ready"
-# the HiKey's partitions, with the bytes they have, and what QEMU's machine takes from them
-_PARTITIONS = {
-    "ptable": ("", 1 << 20),
+# the HiKey's partitions (a 4 GB eMMC), with the bytes they have, and what QEMU's machine takes from them
+PARTITIONS = {
+    "ptable": ("", 34 * 512),
+    "loader": ("", (4 << 20) - 2048),
     "fastboot": ("firmware", 8 << 20),
     "nvme": ("", 2 << 20),
     "boot": ("kernel", 64 << 20),
-    "system": ("rootfs", 7 << 30),
+    "cache": ("", 256 << 20),
+    "system": ("rootfs", 3206528512),
 }
 
 
@@ -41,8 +43,8 @@ async def _board_with_card(image: Image, folder: Path) -> tuple[Board, bool]:
 
 async def _board_with_fastboot(image: Image, folder: Path, address: str) -> tuple[Board, bool]:
     """A board that waits in fastboot after power-on, and boots from its partitions."""
-    partitions = {name: Partition(folder / f"{name}.img", size) for name, (_, size) in _PARTITIONS.items()}
-    storage = {role: partitions[name].path for name, (role, _) in _PARTITIONS.items() if role}
+    partitions = {name: Partition(folder / f"{name}.img", size) for name, (_, size) in PARTITIONS.items()}
+    storage = {role: partitions[name].path for name, (role, _) in PARTITIONS.items() if role}
     storage["initrd"] = image.path("initrd")  # the virt machine's kernel cannot do without
     board = Board(VirtMachine(image, lambda: storage), folder)
     await FastbootServer(board, partitions).serve(address)

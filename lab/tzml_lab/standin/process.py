@@ -61,8 +61,9 @@ class StandIn:
         for file in files.values():
             folder.joinpath(file["path"]).symlink_to(image.folder / file["path"])
         if kind == "hikey":
-            files["boot"] = files["kernel"] | {"role": "boot"}
-            files |= {role: _small_file(folder, role) for role in ("partition-table", "nvme")}
+            # in the places of a boot partition and of a sparse image: what QEMU's machine boots from
+            files |= {role: files[of] | {"role": role} for role, of in (("boot", "kernel"), ("system", "rootfs"))}
+            files |= {role: _small_file(folder, role) for role in ("partition-table", "loader")}
         elif "sdcard" not in files:
             # a whole disk without partitions is what the virt machine boots from
             files["sdcard"] = files["rootfs"] | {"role": "sdcard", "path": "sdcard.img"}

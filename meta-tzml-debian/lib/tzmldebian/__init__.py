@@ -3,7 +3,10 @@
 
 BBIMPORTS = [
     "bootstrap",
+    "emmc",
+    "fat",
     "fetch",
+    "hikey",
     "host",
     "imagejson",
     "initramfs",
@@ -14,4 +17,5 @@ BBIMPORTS = [
     "sdcard",
     "staging",
     "tree",
+    "vendorfiles",
 ]

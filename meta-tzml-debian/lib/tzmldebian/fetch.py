@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fetchers for what the Debian feed downloads. All verify a sha256 that something signed or pinned vouches for.
 
-apt-source://PACKAGE;suite=SUITE[;version=VERSION]
-    A source package; unpacks like `dpkg-source -x`, patches applied, into `source` (or ;subdir=).
+apt-source://PACKAGE;suite=SUITE[;version=VERSION][;otherwise=SUITE]
+    A source package; unpacks like `dpkg-source -x`, patches applied, into `source` (or ;subdir=). `otherwise` names
+    a suite whose newest is taken, with a warning, where the first cannot be had.
 apt-binary://PACKAGE;suite=SUITE[;version=VERSION][;component=NAME][;with=PATTERN][;onto=SUITE:VARIABLE]
     A binary package for DEB_HOST_ARCH, and those of its dependencies whose names match the shell pattern;
     unpacks its files into `root`. It may be in a component besides main. With `onto`, it has to be installable
@@ -183,8 +184,16 @@ class AptSource(AptMethod):
     url_type = "apt-source"
 
     def fetch(self, ud: FetchData, d: Any) -> Record:
-        archive = self.archive(ud, d)
-        files = self.exact_or_newest(ud, lambda v: archive.source(ud.host, v, self.directory(d)))
+        archive, to = self.archive(ud, d), self.directory(d)
+        try:
+            files = self.exact_or_newest(ud, lambda v: archive.source(ud.host, v, to))
+        except apt.AptError as error:
+            if "otherwise" not in ud.parm:
+                raise
+            archive = other = self.archive(ud, d, [ud.parm["otherwise"]])
+            files = other.source(ud.host, None, to)
+            version = next(file.version for file in files if file.name.endswith(".dsc"))
+            bb.warn(f"{ud.host} of {ud.parm['suite']} cannot be had ({error}): using {version}")
         files.sort(key=lambda file: not file.name.endswith(".dsc"))
         return self.recorded(ud, archive, files)
 

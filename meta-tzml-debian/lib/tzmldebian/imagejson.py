@@ -49,6 +49,8 @@ def _component(d: Any, source: Path) -> dict[str, Any]:
     files = []
     for role, name in sorted(roles.items()):
         name = d.expand(name)
+        if not name:  # a role that this machine's or this build's files do not have
+            continue
         if not source.joinpath(name).exists():
             bb.fatal(f'{d.getVar("PN")}: DEPLOY_ROLE[{role}] is "{name}", which do_deploy did not make')
         entry = {"role": role, "path": name}

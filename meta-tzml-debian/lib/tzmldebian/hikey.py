@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The HiKey's firmware, put together of what was built and what the user supplies.
+
+l-loader.bin lies in the eMMC's first boot area, 2 KiB behind its beginning. The boot ROM loads it to 0xf9800800 and
+starts its first 2 KiB, which switch the cores to 64 bits and go on behind themselves, at 0xf9801000: with TF-A's
+BL2. The first 2 KiB tell the ROM what follows: from offset 20 the addresses of beginning and end, from offset 28 an
+entry for each part (the tool gen_loader_hikey.py of 96boards-hikey/l-loader).
+"""
+
+from __future__ import annotations
+
+import shutil
+import struct
+from pathlib import Path
+from typing import Any
+
+import bb
+
+from . import host, vendorfiles
+
+BLOCK = 512
+HEAD_SIZE = 2048
+MAGIC = b"BOOTMAGICNUMBER!"
+ADDRESSES = struct.Struct("<II")
+ENTRY = struct.Struct("<8s8sIII")  # magic, name, first block, blocks, whether in a boot area
+ENTRY_MAGIC = b"ENTRYHDR"
+ENTRIES = 28  # where they begin
+# from 0xf9801000 to BL2_LIMIT of TF-A's port
+BL2_MOST = 0x2F000
+# what TF-A's fiptool calls the parts of fip.bin
+FIP_PARTS = ("scp-fw", "soc-fw", "tos-fw", "tos-fw-extra1", "tos-fw-extra2", "nt-fw")
+
+
+def l_loader(upstream: bytes, bl2: bytes) -> bytes:
+    """l-loader.bin with the first 2 KiB of upstream's, and `bl2` behind them. Raises ValueError."""
+    if upstream[4 : 4 + len(MAGIC)] != MAGIC or upstream[ENTRIES : ENTRIES + 8] != ENTRY_MAGIC:
+        raise ValueError(f"no l-loader.bin: {MAGIC.decode()} with its entries is not where it has to be")
+    if len(bl2) > BL2_MOST:
+        raise ValueError(f"BL2 has {len(bl2)} bytes, its place {BL2_MOST}")
+    head = bytearray(upstream[:HEAD_SIZE].ljust(HEAD_SIZE, b"\0"))
+    place = ENTRIES
+    while head[place : place + 8] == ENTRY_MAGIC:
+        if place > ENTRIES:  # the first is the head itself
+            head[place : place + ENTRY.size] = bytes(ENTRY.size)
+        place += ENTRY.size
+    blocks = -(-len(bl2) // BLOCK)
+    # the reserved 2 KiB and the head are before it
+    ENTRY.pack_into(head, ENTRIES + ENTRY.size, ENTRY_MAGIC, b"bl1", 2 * HEAD_SIZE // BLOCK, blocks, 1)
+    start, _ = ADDRESSES.unpack_from(head, 20)
+    ADDRESSES.pack_into(head, 20, start, start + HEAD_SIZE + blocks * BLOCK)
+    return bytes(head) + bl2.ljust(blocks * BLOCK, b"\0")
+
+
+def fip(fiptool: Path, parts: dict[str, Path], target: Path) -> None:
+    """fip.bin of the parts that FIP_PARTS names."""
+    options = [word for name in FIP_PARTS for word in (f"--{name}", str(parts[name]))]
+    # what TF-A loads from the eMMC begins at a block
+    host.run([str(fiptool), "create", "--align", str(BLOCK), *options, str(target)])
+
+
+def assemble(d: Any) -> None:
+    """do_compile of hikey-firmware: what can be made with the user's files."""
+    build, sysroot = Path(d.getVar("B")), Path(d.getVar("STAGING_DIR_HOST"))
+    tfa, optee = sysroot / "usr/share/trusted-firmware-a", sysroot / "usr/lib/firmware"
+    for name in d.getVar("VENDOR_FILES").split():
+        vendorfiles.check(d, name)
+    if mcuimage := vendorfiles.path(d, "mcuimage.bin"):
+        parts = {
+            "scp-fw": mcuimage,
+            "soc-fw": tfa / "bl31.bin",
+            "tos-fw": optee / "tee-header_v2.bin",
+            "tos-fw-extra1": optee / "tee-pager_v2.bin",
+            "tos-fw-extra2": optee / "tee-pageable_v2.bin",
+            "nt-fw": sysroot / "usr/lib/u-boot/u-boot.bin",
+        }
+        fip(tfa / "fiptool", parts, build / "fip.bin")
+    if given := vendorfiles.path(d, "l-loader.bin"):
+        try:
+            build.joinpath("l-loader.bin").write_bytes(
+                l_loader(given.read_bytes(), tfa.joinpath("bl2.bin").read_bytes())
+            )
+        except ValueError as error:
+            bb.fatal(f"{given}: {error}")
+        shutil.copyfile(given, build / "recovery.bin")
+    if tool := vendorfiles.path(d, "hisi-idt.py"):
+        shutil.copyfile(tool, build / "hisi-idt.py")
