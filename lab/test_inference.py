@@ -9,6 +9,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pytest
 
+from tzml.protection import unprotected
+from tzml_lab.environment import image_of
 from tzml_lab.timescale import scaled
 from tzml_lab.zoo import KNOWN, TARGET_FOLDER, Array, KnownModel
 
@@ -122,6 +124,17 @@ def test_secure_memory(model, answers, timings, record_property):
     assert answers["ree"].memory["secure_peak"] == 0
     record_property("secure_peak", memory["secure_peak"])
     timings.add(f"{model.name}/secure-peak", [memory["secure_peak"]], "bytes")
+
+
+def test_where_nothing_is_secret_it_is_said(model, answers, command, target):
+    """A person is told on standard error, a program in the report; only about the secure world."""
+    expected = unprotected(image_of(target.env.config).description.machine)
+    assert answers["tee"].report["warning"] == expected
+    assert answers["ree"].report["warning"] == ""
+    for world, warning in (("tee", expected), ("ree", "")):
+        run = f"tzml run {TARGET_FOLDER}/{model.name}.tzm --input /tmp/inputs.npy --world {world}"
+        said = command.run_check(f"{run} 2>&1 >/dev/null", timeout=scaled(300))
+        assert said == ([f"warning: {warning}"] if warning else [])
 
 
 def test_memory_returns_when_the_model_is_closed(model, answers, command):
