@@ -153,6 +153,7 @@ class TrustZoneStrategy(Strategy):
             await_login(self.target, self.record, self.boot_timeout, self.silence_timeout)
         except TargetError as error:
             self.broken = self._failure(error, Status.booted)
+            self._suspicion = self.broken.what
             raise self.broken from error
         self.status = Status.booted
 
@@ -188,6 +189,7 @@ class TrustZoneStrategy(Strategy):
             self._steps[state]()
         except Exception as error:
             self.broken = self._failure(error, state)
+            self._suspicion = self.broken.what  # who tries again all the same starts with power off
             raise self.broken from error
         if state is not Status.flashed:
             self.seconds.setdefault(state.name, []).append(time.monotonic() - start)
