@@ -29,7 +29,7 @@ _HELPER = ROOT / "lab" / "target" / "files.py"
 SIZE = 2100
 _TRIES = 5
 # seconds until a line, or the answer to it, is taken to be lost; and those to pack or unpack everything
-_LOST, _PACK = 5, 120
+_LOST, _PACK = 5.0, 120.0
 
 
 class SerialFiles:
@@ -100,12 +100,12 @@ class SerialFiles:
             raise
         self._console.expect(self._prompt, timeout=scaled(_PACK))
 
-    def _ask(self, line: str, answer: str, seconds: float = _LOST) -> re.Match[bytes]:
+    def _ask(self, line: str, answer: str, seconds: float | None = None) -> re.Match[bytes]:
         """Send a line until it is answered. Raises ExecutionError, TIMEOUT."""
         for left in reversed(range(_TRIES)):
             self._console.sendline(line)
             try:
-                return self._await(answer, seconds)
+                return self._await(answer, seconds or _LOST)
             except TIMEOUT:
                 if not left:
                     raise

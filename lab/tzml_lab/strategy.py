@@ -22,6 +22,7 @@ from tzml_lab.console import ConsoleRecord
 from tzml_lab.environment import ROOT, image_of
 from tzml_lab.failures import FailureClass, TargetError, fault_of
 from tzml_lab.flashing import BoardImage, FastbootFlasher, FlashNote, SDCardFlasher, board_name, reason
+from tzml_lab.lines import World
 from tzml_lab.login import await_login
 from tzml_lab.sdcard import SDCardDriver
 from tzml_lab.secureconsole import SecureConsoleDriver
@@ -155,6 +156,7 @@ class TrustZoneStrategy(Strategy):
             self.broken = self._failure(error, Status.booted)
             self._suspicion = self.broken.what
             raise self.broken from error
+        self.record.take(World.normal, 1 << 22, 0)  # the old shell's last prompt is not the new one's
         self.status = Status.booted
 
     def finish(self) -> None:
