@@ -55,9 +55,9 @@ class Line(pexpect.spawn):  # type: ignore[misc]
         return index, self.before, self.match, self.after
 
 
-@pytest.fixture(params=[0, 4], ids=["sound", "noisy"])
+@pytest.fixture(params=[0, 3], ids=["sound", "noisy"])
 def line(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
-    monkeypatch.setattr(serialfiles, "_LOST", 0.5)
+    monkeypatch.setattr(serialfiles, "_LOST", 0.3)
     found = Line(request.param)
     yield found
     found.close(force=True)
@@ -78,7 +78,7 @@ def test_folders_and_files_arrive_as_they_were(line: Line, files: SerialFiles, t
     here = tmp_path / "here"
     (here / "sub").mkdir(parents=True)
     (here / "empty").touch()
-    (here / "sub" / "random").write_bytes(random.Random(1).randbytes(20_000))
+    (here / "sub" / "random").write_bytes(random.Random(1).randbytes(9_000))
     there, back = tmp_path / "there", tmp_path / "back"
     files.put(here, PurePosixPath(there))
     assert (there / "empty").read_bytes() == b""

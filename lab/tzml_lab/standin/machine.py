@@ -11,6 +11,9 @@ from tzml.errors import TzmlError
 from tzml.image import Image
 from tzml_lab.videocore import VideoCore, card_size
 
+# of four: more than the host has slow it down
+_PI_CORES = 2
+
 
 class Machine(Protocol):
     """A machine that boots from what was flashed.
@@ -87,8 +90,7 @@ class PiMachine:
         emulator = self._image.description.emulator
         assert emulator, "an image that QEMU can boot"
         try:
-            # the other cores do not come up on QEMU (docs/boards.md)
-            core = VideoCore(card, self._folder / "videocore", emulator.memory_mib, cores=1)
+            core = VideoCore(card, self._folder / "videocore", emulator.memory_mib, _PI_CORES)
             started = core.arguments(emulator.cpu)
         except TzmlError as error:  # the real one would not say why
             print(error, flush=True)
