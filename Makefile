@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 #   make demo       from a fresh Debian to a network that answers inside OP-TEE, with a table of results
-#   make test       tests on this host, of the image's build, and on QEMU (half an hour the first time)
+#   make test       tests on this host, of the image's build, on QEMU and on an emulated Raspberry Pi 3 (half an hour
+#                   the first time)
 #   make check      the tests that need neither image nor QEMU (a minute or two)
-#   make test-boards     the lab's drivers for boards, with boards that stand in (ten minutes)
+#   make test-boards     the lab's drivers for boards, with boards that stand in (half an hour)
 #   make test-frontends  the tests that need PyTorch and TensorFlow, in an environment of their own (4 GB)
-#   make test-full  make test with all of OP-TEE's regression suite, and make test-boards (half an hour more)
-#   make image      only the image: kas build kas/qemu.yml
+#   make test-full  make test with all of OP-TEE's regression suite, and make test-boards (an hour more)
+#   make image      only QEMU's image: kas build kas/qemu.yml
+#   make image-rpi3 only the Raspberry Pi's SD card: kas build kas/rpi3.yml (two minutes after QEMU's)
 #   make boot       boot the image, console on this terminal (Ctrl-A X leaves)
 #   make clean      remove what was built here; downloads stay in the cache
 #
@@ -16,6 +18,7 @@ SHELL := /bin/bash -o pipefail
 VENV := .venv/bin
 LOGS := build/logs
 PYTEST := $(VENV)/pytest
+PI_TESTS := $(addprefix lab/test_,boot.py xtest.py inference.py)
 BOARD_TESTS := $(addprefix lab/test_,flash.py board_faults.py remote.py)
 
 .DEFAULT_GOAL := help
@@ -29,6 +32,11 @@ setup:
 image: setup
 	@$(VENV)/tzml demo --only image
 
+image-rpi3: setup
+	@mkdir -p $(LOGS)
+	@echo "== SD card of the Raspberry Pi 3 (log: $(LOGS)/rpi3.log)"
+	@$(VENV)/kas build kas/rpi3.yml >$(LOGS)/rpi3.log 2>&1 || { tail -n 20 $(LOGS)/rpi3.log; exit 1; }
+
 demo: setup
 	@$(VENV)/tzml demo
 
@@ -40,19 +48,22 @@ check: setup
 	@echo "== host tests (log: $(LOGS)/check.log)"
 	@$(PYTEST) tests 2>&1 | tee $(LOGS)/check.log
 
-test: check image
+test: check image image-rpi3
 	@echo "== tests of the build (log: $(LOGS)/build.log)"
 	@$(PYTEST) tests/build -m image 2>&1 | tee $(LOGS)/build.log
 	@echo "== tests on QEMU (log: $(LOGS)/lab.log)"
 	@$(PYTEST) lab --lg-env qemu.yaml $(LAB_OPTIONS) 2>&1 | tee $(LOGS)/lab.log
+	@echo "== tests on the emulated Raspberry Pi 3 (log: $(LOGS)/pi.log)"
+	@$(PYTEST) $(PI_TESTS) --lg-env rpi3-emulated.yaml $(LAB_OPTIONS) 2>&1 | tee $(LOGS)/pi.log
 
-test-boards: image
+test-boards: image image-rpi3
 	@echo "== tests with boards that stand in (log: $(LOGS)/boards.log)"
 	@$(PYTEST) tests/lab --bench -m bench 2>&1 | tee $(LOGS)/boards.log
 	@$(PYTEST) $(BOARD_TESTS) --lg-env rpi3-standin.yaml 2>&1 | tee -a $(LOGS)/boards.log
 	@$(PYTEST) lab/test_flash.py --lg-env hikey-standin.yaml 2>&1 | tee -a $(LOGS)/boards.log
 
 test-full: LAB_OPTIONS = --xtest full
+test-full: PI_TESTS = lab
 test-full: test test-boards
 
 test-frontends: setup
@@ -63,4 +74,4 @@ test-frontends: setup
 clean:
 	rm -rf build results .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: boot check clean demo help image setup test test-boards test-frontends test-full
+.PHONY: boot check clean demo help image image-rpi3 setup test test-boards test-frontends test-full

@@ -13,7 +13,7 @@ from labgrid.exceptions import NoDriverFoundError
 from labgrid.util.helper import get_free_port
 
 from tzml.errors import TzmlError
-from tzml_lab.environment import ROOT, find, set_variables, use_folders
+from tzml_lab.environment import ROOT, check_syntax, find, set_variables, use_folders
 from tzml_lab.overlay import DiskOverlay
 from tzml_lab.qemudriver import TrustZoneQEMUDriver
 
@@ -88,6 +88,7 @@ def describe(name: str, folder: Path | None = None, *, both_consoles: bool = Fal
     """
     set_variables()
     path = find(MACHINES.get(name, name))
+    check_syntax(path)
     folder = (folder or FOLDER / path.stem).resolve()
     environment = Environment(str(path))
     use_folders(environment, run_folder=None, scratch=folder)
