@@ -20,9 +20,7 @@ tzml=.venv/bin/tzml
 
 tools/bootstrap
 if [ -z "${LG_DEPLOY:-}" ]; then
-	machine=${environment%%-*}
-	[ "$environment" != hikey-standin ] || machine=qemu # which is what it boots
-	.venv/bin/kas build "kas/$machine.yml" || exit 10
+	.venv/bin/kas build "kas/${environment%%-*}.yml" || exit 10
 fi
 
 before=$(readlink "$results/latest" || true)
