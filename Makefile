@@ -32,10 +32,10 @@ setup:
 image: setup
 	@$(VENV)/tzml demo --only image
 
-image-rpi3: setup
+image-%: setup
 	@mkdir -p $(LOGS)
-	@echo "== SD card of the Raspberry Pi 3 (log: $(LOGS)/rpi3.log)"
-	@$(VENV)/kas build kas/rpi3.yml >$(LOGS)/rpi3.log 2>&1 || { tail -n 20 $(LOGS)/rpi3.log; exit 1; }
+	@echo "== image for $* (log: $(LOGS)/kas-$*.log)"
+	@$(VENV)/kas build kas/$*.yml >$(LOGS)/kas-$*.log 2>&1 || { tail -n 20 $(LOGS)/kas-$*.log; exit 1; }
 
 demo: setup
 	@$(VENV)/tzml demo
@@ -74,4 +74,4 @@ test-frontends: setup
 clean:
 	rm -rf build results .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: boot check clean demo help image image-rpi3 setup test test-boards test-frontends test-full
+.PHONY: boot check clean demo help image setup test test-boards test-frontends test-full

@@ -6,10 +6,14 @@ from pathlib import Path
 
 # What a user must know, by the machine's name in image.json
 _UNPROTECTED = {
-    "rpi3": "On the Raspberry Pi 3 nothing protects OP-TEE's memory from the normal world: Linux can read and change "
-    "models, weights and keys in it. Use it to develop and to measure, not to keep secrets.",
-    "hikey": "On the HiKey whoever is root in Linux can lift the protection of OP-TEE's memory, because nothing "
-    "locks the memory controller. Use it to develop and to measure, not to keep secrets.",
+    "rpi3": (
+        "On the Raspberry Pi 3 nothing protects OP-TEE's memory from the normal world: Linux can read and change "
+        "models, weights and keys in it. Use it to develop and to measure, not to keep secrets."
+    ),
+    "hikey": (
+        "On the HiKey whoever is root in Linux can lift the protection of OP-TEE's memory, because nothing "
+        "locks the memory controller. Use it to develop and to measure, not to keep secrets."
+    ),
 }
 # and by the chip's name in the device tree
 _CHIPS = {b"brcm,bcm2837": "rpi3", b"hisilicon,hi6220": "hikey"}
