@@ -17,8 +17,6 @@ from tzml_lab.zoo import KNOWN, TARGET_FOLDER, Array, KnownModel
 WORLDS = ("tee", "ree")
 # of the report, what does not come back as a file: a serial line would take half a minute for it
 WITHOUT_OUTPUTS = "import json, sys; found = json.load(sys.stdin); del found['outputs']; print(json.dumps(found))"
-    "import json, sys; report = json.load(sys.stdin); del report['outputs']; print(json.dumps(report))"
-)
 
 
 @dataclass(frozen=True)
