@@ -23,7 +23,7 @@ def folder(strategy, tmp_path):
 def test_a_person_boots_logs_in_and_leaves(folder, env, target):
     command = ["-m", "tzml", "boot", env.config_file, "--folder", str(folder)]
     driver = target.get_driver(TrustZoneQEMUDriver, activate=False)
-    terminal = pexpect.spawn(sys.executable, command, encoding="utf-8", timeout=scaled(600))
+    terminal = pexpect.spawn(sys.executable, command, encoding="utf-8", codec_errors="replace", timeout=scaled(600))
     try:
         terminal.expect(r"OP-TEE's console: (\S+)\r")
         assert terminal.match[1] == str(folder / "console-secure.log")
