@@ -3,7 +3,7 @@
 #   make demo       from a fresh Debian to a network that answers inside OP-TEE, with a table of results
 #   make test       tests on this host, of the image's build, on QEMU and on an emulated Raspberry Pi 3 (half an hour
 #                   the first time)
-#   make check      the tests that need neither image nor QEMU (a minute or two)
+#   make check      the tests that need neither image nor QEMU (a minute)
 #   make test-boards     the lab's drivers for boards, with boards that stand in (half an hour)
 #   make test-frontends  the tests that need PyTorch and TensorFlow, in an environment of their own (4 GB)
 #   make test-full  make test with all of OP-TEE's regression suite, and make test-boards (an hour more)
@@ -46,7 +46,7 @@ boot: setup
 check: setup
 	@mkdir -p $(LOGS)
 	@echo "== host tests (log: $(LOGS)/check.log)"
-	@$(PYTEST) tests 2>&1 | tee $(LOGS)/check.log
+	@$(PYTEST) tests --numprocesses auto --dist worksteal 2>&1 | tee $(LOGS)/check.log
 
 test: check image image-rpi3
 	@echo "== tests of the build (log: $(LOGS)/build.log)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -38,7 +39,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def make(folder: str, *arguments: str) -> None:
     """Run make in a folder of the repository; what it says is the failure's text."""
-    result = subprocess.run(["make", "-C", ROOT / folder, *arguments], capture_output=True, text=True, check=False)
+    BUILD.mkdir(parents=True, exist_ok=True)
+    with (BUILD / "make.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # tests run in several processes (make check)
+        result = subprocess.run(
+            ["make", "-C", ROOT / folder, *arguments], capture_output=True, text=True, check=False
+        )
     assert result.returncode == 0, result.stdout + result.stderr
 
 

@@ -127,7 +127,7 @@ def test_what_a_file_says_of_itself_is_checked(
 
 def test_a_truncated_file_is_refused_wherever_it_ends(tmp_path: Path) -> None:
     path, data = tmp_path / "model.onnx", add_weights(floats(1, 8)).SerializeToString()
-    for size in range(len(data)):
+    for size in range(0, len(data), 7):
         path.write_bytes(data[:size])
         with pytest.raises(CompileError):
             import_file(path, {}, lambda _: None)
