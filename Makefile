@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 #   make demo       from a fresh Debian to a network that answers inside OP-TEE, with a table of results
-#   make test       tests on this host, of the image's build, and on QEMU (half an hour the first time)
+#   make test       tests on this host, of the image's build, on QEMU and on an emulated Raspberry Pi 3 (half an hour
+#                   the first time)
 #   make check      the tests that need neither image nor QEMU (a minute)
-#   make test-boards     the boards' images, and the lab's drivers with boards that stand in (twenty minutes)
+#   make test-boards     the boards' images, and the lab's drivers with boards that stand in (forty minutes)
 #   make test-frontends  the tests that need PyTorch and TensorFlow, in an environment of their own (4 GB)
-#   make test-full  make test with all of OP-TEE's regression suite, and make test-boards (half an hour more)
-#   make image      only the image: kas build kas/qemu.yml
+#   make test-full  make test with all of OP-TEE's regression suite, and make test-boards (an hour more)
+#   make image      only QEMU's image: kas build kas/qemu.yml
+#   make image-rpi3 only the Raspberry Pi's SD card: kas build kas/rpi3.yml (two minutes after QEMU's)
 #   make boot       boot the image, console on this terminal (Ctrl-A X leaves)
 #   make clean      remove what was built here; downloads stay in the cache
 #
@@ -16,6 +18,7 @@ SHELL := /bin/bash -o pipefail
 VENV := .venv/bin
 LOGS := build/logs
 PYTEST := $(VENV)/pytest
+PI_TESTS := $(addprefix lab/test_,boot.py xtest.py inference.py)
 BOARD_TESTS := $(addprefix lab/test_,flash.py board_faults.py remote.py)
 
 .DEFAULT_GOAL := help
@@ -29,6 +32,11 @@ setup:
 image: setup
 	@$(VENV)/tzml demo --only image
 
+image-%: setup
+	@mkdir -p $(LOGS)
+	@echo "== image for $* (log: $(LOGS)/kas-$*.log)"
+	@$(VENV)/kas build kas/$*.yml >$(LOGS)/kas-$*.log 2>&1 || { tail -n 20 $(LOGS)/kas-$*.log; exit 1; }
+
 demo: setup
 	@$(VENV)/tzml demo
 
@@ -40,19 +48,15 @@ check: setup
 	@echo "== host tests (log: $(LOGS)/check.log)"
 	@$(PYTEST) tests --numprocesses auto --dist worksteal 2>&1 | tee $(LOGS)/check.log
 
-test: check image
+test: check image image-rpi3
 	@echo "== tests of the build (log: $(LOGS)/build.log)"
 	@$(PYTEST) tests/build -m image 2>&1 | tee $(LOGS)/build.log
 	@echo "== tests on QEMU (log: $(LOGS)/lab.log)"
 	@$(PYTEST) lab --lg-env qemu.yaml $(LAB_OPTIONS) 2>&1 | tee $(LOGS)/lab.log
+	@echo "== tests on the emulated Raspberry Pi 3 (log: $(LOGS)/pi.log)"
+	@$(PYTEST) $(PI_TESTS) --lg-env rpi3-emulated.yaml $(LAB_OPTIONS) 2>&1 | tee $(LOGS)/pi.log
 
-board-images: image
-	@echo "== images of the boards (logs: $(LOGS)/kas-rpi3.log, $(LOGS)/kas-hikey.log)"
-	@for board in rpi3 hikey; do \
-		$(VENV)/kas build kas/$$board.yml >$(LOGS)/kas-$$board.log 2>&1 || { tail $(LOGS)/kas-$$board.log; exit 1; }; \
-	done
-
-test-boards: board-images
+test-boards: image image-rpi3 image-hikey
 	@echo "== tests of the boards' images (log: $(LOGS)/build-boards.log)"
 	@$(PYTEST) tests/build -m boards 2>&1 | tee $(LOGS)/build-boards.log
 	@echo "== tests with boards that stand in (log: $(LOGS)/boards.log)"
@@ -61,6 +65,7 @@ test-boards: board-images
 	@$(PYTEST) lab/test_flash.py --lg-env hikey-standin.yaml 2>&1 | tee -a $(LOGS)/boards.log
 
 test-full: LAB_OPTIONS = --xtest full
+test-full: PI_TESTS = lab
 test-full: test test-boards
 
 test-frontends: setup
@@ -71,4 +76,4 @@ test-frontends: setup
 clean:
 	rm -rf build results .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: board-images boot check clean demo help image setup test test-boards test-frontends test-full
+.PHONY: boot check clean demo help image setup test test-boards test-frontends test-full

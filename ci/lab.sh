@@ -4,7 +4,7 @@
 #   ci/lab.sh qemu                        what a merge runs
 #   ci/lab.sh qemu --xtest full           more options go to pytest
 #   LG_DEPLOY=… ci/lab.sh rpi3            an image that was built elsewhere
-#   TZML_RESULTS=… ci/lab.sh rpi3         keep runs and history there, and a copy of this run in results/
+#   TZML_RESULTS=… ci/lab.sh rpi3         keep runs and history there; in CI, with a copy of this run in results/
 #
 # Exit code: pytest's (docs/lab.md has the classes of failure); 14 when all passed and something got worse.
 set -eu
@@ -47,7 +47,7 @@ if [ -e "$run/results.json" ] && [ -e "$run/junit.xml" ]; then
 	$tzml results check "$run" || worse=$?
 	[ $status != 0 ] || status=$worse
 fi
-if [ "$results" != results ]; then # a runner keeps them elsewhere, CI takes them from here
+if [ "$results" != results ] && [ -n "${CI:-}" ]; then # a runner keeps them elsewhere, CI uploads these
 	mkdir -p results
 	cp -r "$run" "$results/history.jsonl" results/
 fi

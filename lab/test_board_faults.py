@@ -90,9 +90,11 @@ def test_hung_ta(board, strategy, record_property):
 def test_full_disk(board):
     """It is said, and nothing stays behind."""
     board.run_check(INPUT, timeout=scaled(60))
-    board.run("dd if=/dev/zero of=/root/fill bs=1M 2>/dev/null; sync", timeout=scaled(120))
+    board.run_check(RUN, timeout=scaled(60))  # the first run of a model needs room in OP-TEE's storage
+    # takes all there is before it fails, and writes none of it
+    board.run("fallocate -l 1T /root/fill; dd if=/dev/zero of=/root/rest bs=4k; sync", timeout=scaled(120))
     out, error, status = board.run(f"{RUN} --output /root/out.npy", timeout=scaled(60))
-    board.run_check("rm -f /root/fill /root/out.npy")
+    board.run_check("rm -f /root/fill /root/rest /root/out.npy")
     assert status == 2
     (line,) = [*out, *error]
     assert "No space left on device" in line

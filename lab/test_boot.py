@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 
 import pytest
 
@@ -44,13 +45,19 @@ def test_secure_world_says_its_version(tee, target, record):
     assert "Primary CPU switching to normal world boot" in console.text()
 
 
-@pytest.mark.lg_feature("network")
-def test_files_travel_over_ssh(tee, target, tmp_path):
-    ssh = target.get_driver("ConsoleTrustSSHDriver")
-    data = bytes(range(256)) * 4096
+def test_files_travel(tee, target, tmp_path):
+    """Over SSH where there is a network, over the serial line where there is none."""
+    files, command = target.get_driver("FileTransferProtocol"), target.get_driver("CommandProtocol")
     there, back = tmp_path / "there", tmp_path / "back"
-    there.write_bytes(data)
-    ssh.put(str(there), "/tmp/travels")
-    assert ssh.run_check("sha256sum /tmp/travels")[0].split()[0] == hashlib.sha256(data).hexdigest()
-    ssh.get("/tmp/travels", str(back))
-    assert back.read_bytes() == data
+    there.mkdir()
+    data = {"empty": b"", "all": bytes(range(256)) * 16, "random": random.Random(1).randbytes(40_000)}
+    for name, content in data.items():
+        (there / name).write_bytes(content)
+    command.run_check("rm -rf /tmp/travels")
+    files.put(str(there), "/tmp/travels")
+    said = command.run_check("cd /tmp/travels && sha256sum *")
+    assert dict(reversed(line.split()) for line in said) == {
+        name: hashlib.sha256(content).hexdigest() for name, content in data.items()
+    }
+    files.get("/tmp/travels/random", str(back))
+    assert back.read_bytes() == data["random"]

@@ -27,7 +27,7 @@ from tzml_lab.qemudriver import TrustZoneQEMUDriver
 from tzml_lab.timescale import scaled
 from tzml_lab.xtestrun import XtestRun
 
-pytestmark = pytest.mark.lg_feature("qemu")
+pytestmark = pytest.mark.lg_feature("emulator")
 
 
 class Verdict(faults.Verdict):
@@ -108,6 +108,7 @@ def arguments(environment: Environment, driver: str) -> dict:
     return found
 
 
+@pytest.mark.lg_feature("qemu")  # what an emulated board boots is on that disk
 def test_boot_without_root_disk(another, record_property):
     del arguments(another, "TrustZoneQEMUDriver")["rootdisk"]
     target = another.get_target()
@@ -121,16 +122,16 @@ def test_boot_without_root_disk(another, record_property):
 
 
 def test_boot_that_hangs(another, record_property):
-    """The machine stands still in U-Boot, and QEMU with it: it answers no monitor command."""
+    """The machine stands still, and QEMU with it: it answers no monitor command."""
     arguments(another, "TrustZoneStrategy")["silence_timeout"] = 5
     target = another.get_target()
     qemu, strategy = target.get_driver(TrustZoneQEMUDriver), target.get_driver("TrustZoneStrategy")
-    in_background(lambda: os.kill(qemu.pid, signal.SIGSTOP), lambda: "u-boot" in qemu.record.progress.reached)
+    in_background(lambda: os.kill(qemu.pid, signal.SIGSTOP), lambda: "kernel" in qemu.record.progress.reached)
     with Verdict(30, record_property) as verdict:
         strategy.transition("shell")
     assert verdict.error.kind is FailureClass.boot
     assert "on the way to state booted: the boot hangs" in verdict.error.summary
-    assert "the last stage was U-Boot" in verdict.error.summary
+    assert "the last stage was Linux kernel" in verdict.error.summary
     # tried once, and once only
     with pytest.raises(Exception, match="not tried again after this: boot failure"):
         strategy.transition("shell")
@@ -210,6 +211,7 @@ def test_no_machine_is_left_behind(child, name, record_property):
     assert not (latest / "scratch").exists()
 
 
+@pytest.mark.lg_feature("qemu")  # of an emulated board the firmware is a file on its card
 def test_optee_panic(child, env, tmp_path, record_property):
     """The whole of a failed run: one complete error, everything else skipped, the class in the results."""
     folder = tmp_path / "deploy" / "qemu"

@@ -9,10 +9,14 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pytest
 
+from tzml.protection import unprotected
+from tzml_lab.environment import image_of
 from tzml_lab.timescale import scaled
 from tzml_lab.zoo import KNOWN, TARGET_FOLDER, Array, KnownModel
 
 WORLDS = ("tee", "ree")
+# of the report, what does not come back as a file: a serial line would take half a minute for it
+WITHOUT_OUTPUTS = "import json, sys; found = json.load(sys.stdin); del found['outputs']; print(json.dumps(found))"
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ def answers(model, command, target, tmp_path_factory) -> dict[str, Answer]:
     for world in WORLDS:
         output = f"/tmp/outputs-{world}.npy"
         run = f"tzml run {TARGET_FOLDER}/{model.name}.tzm --input /tmp/inputs.npy --world {world} --json"
-        report = command.run_check(f"{run} --output {output}", timeout=scaled(300))
+        report = command.run_check(f'{run} --output {output} | python3 -c "{WITHOUT_OUTPUTS}"', timeout=scaled(300))
         files.get(output, str(folder))
         found[world] = Answer(json.loads("".join(report)), np.load(folder / f"outputs-{world}.npy"))
     return found
@@ -122,6 +126,18 @@ def test_secure_memory(model, answers, timings, record_property):
     assert answers["ree"].memory["secure_peak"] == 0
     record_property("secure_peak", memory["secure_peak"])
     timings.add(f"{model.name}/secure-peak", [memory["secure_peak"]], "bytes")
+
+
+def test_where_nothing_is_secret_it_is_said(model, answers, command, target):
+    """A person is told on standard error, a program in the report; only about the secure world."""
+    standin = target.env.config.data.get("options", {}).get("standin", {})  # may be another machine than it is for
+    expected = unprotected(standin.get("image", image_of(target.env.config).description.machine))
+    assert answers["tee"].report["warning"] == expected
+    assert answers["ree"].report["warning"] == ""
+    for world, warning in (("tee", expected), ("ree", "")):
+        run = f"tzml run {TARGET_FOLDER}/{model.name}.tzm --input /tmp/inputs.npy --world {world}"
+        said = command.run_check(f"{run} 2>&1 >/dev/null", timeout=scaled(300))
+        assert said == ([f"warning: {warning}"] if warning else [])
 
 
 def test_memory_returns_when_the_model_is_closed(model, answers, command):

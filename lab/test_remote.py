@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
-import sys
 
 import pytest
 
@@ -15,21 +15,31 @@ from tzml_lab.timescale import scaled
 pytestmark = [pytest.mark.lg_feature("standin"), pytest.mark.skipif(bool(missing()), reason=missing())]
 
 
-def test_a_run_in_a_shared_lab(strategy, standin, env, tmp_path):
+def test_a_night_in_a_shared_lab(strategy, standin, env, tmp_path):
+    """What CI does with a board: reserve, lock, flash, test, report, compare, power off and unlock."""
     strategy.transition("off")  # the board is another's now
     kind = env.config.data["options"]["standin"]["board"]
     lab = LoopbackLab(standin, kind)
+    results = tmp_path / "results"
+    variables = os.environ | lab.variables
+    variables |= {"LG_DEPLOY": str(standin.folder / "deploy"), "TZML_RESULTS": str(results), "CI": ""}
+    variables["LG_TIME_SCALE"] = str(scaled(3))  # a real board, which the environment is for, is faster
     try:
         lab.start()
-        variables = os.environ | lab.variables | {"LG_DEPLOY": str(standin.folder / "deploy")}
-        command = [sys.executable, "-m", "pytest", "lab/test_flash.py", "-p", "no:cacheprovider"]
         done = subprocess.run(
-            [*command, "--lg-env", f"{kind}-remote.yaml", "--results", tmp_path / "results"],
-            cwd=ROOT, env=variables, capture_output=True, text=True, check=False, timeout=scaled(600),
+            [ROOT / "ci" / "board.sh", kind, "-k", "test_flash or test_inference", "-p", "no:cacheprovider"],
+            cwd=ROOT, env=variables, capture_output=True, text=True, check=False, timeout=scaled(1500),
         )  # fmt: skip
-        assert done.returncode == 0, done.stdout
-        assert "2 passed" in done.stdout
+        assert done.returncode == 0, done.stdout + done.stderr
         assert "acquired: None" in lab.client("-p", lab.place, "show")
+        assert not lab.client("reservations").strip()
         assert standin.ask("relay/1") == "0"
     finally:
         lab.stop()
+    run = results / "latest"
+    context = json.loads((run / "results.json").read_text())["context"]
+    assert context["place"] == lab.place
+    assert context["image"]["machine"] == kind
+    assert "<html" in (run / "report.html").read_text()
+    assert json.loads((run / "bencher.json").read_text())
+    assert len((results / "history.jsonl").read_text().splitlines()) == 1

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 
 import pytest
-from tzml_zoo import models
 
 from tzml.bench.candidates import measure_with
 from tzml.compiler import TARGETS, CompileOptions
 from tzml.compiler.tuning.records import Tuning
 from tzml.compiler.tuning.search import tune_model
 from tzml_lab.boardkernels import run_on
+from tzml_zoo import models
 
 pytestmark = pytest.mark.lg_feature("qemu")
 

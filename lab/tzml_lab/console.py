@@ -30,6 +30,9 @@ _KEPT_LINES = 500
 _KEPT_BYTES = 4 << 20
 # A line that does not end is cut: it is looked at again whenever more of it comes
 _LONGEST_LINE = 4096
+# Only prompts are looked at before their line ends: whole files come in pieces of a few bytes, and who reads too
+# slowly stops the machine
+_LONGEST_PROMPT = 256
 # each world's own, and both in the order in which they came
 LOGS = ("console-normal", "console-secure", "consoles")
 # A panic is printed over many lines: seconds from the first of them until it is reported
@@ -108,7 +111,7 @@ class ConsoleRecord:
                 console.open += piece
                 if piece.endswith(b"\n") or len(console.open) > _LONGEST_LINE:
                     self._end_line(world)
-            if console.open:
+            if 0 < len(console.open) < _LONGEST_PROMPT:
                 self.progress.see(_line(console, world), ended=False)
             self._changed.notify_all()
 

@@ -13,11 +13,13 @@ from labgrid.exceptions import NoDriverFoundError
 from labgrid.util.helper import get_free_port
 
 from tzml.errors import TzmlError
-from tzml_lab.environment import ROOT, find, set_variables, use_folders
+from tzml_lab.environment import ROOT, check_syntax, find, set_variables, use_folders
 from tzml_lab.overlay import DiskOverlay
 from tzml_lab.qemudriver import TrustZoneQEMUDriver
 
 FOLDER = ROOT / "build" / "boot"
+# What a person calls a machine, and the environment that has it on QEMU
+MACHINES = {"qemu": "qemu", "rpi3": "rpi3-emulated"}
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def describe(name: str, folder: Path | None = None, *, both_consoles: bool = Fal
     """The machine of that environment, with the arguments that tests start it with.
 
     Args:
-        name: the environment
+        name: one of MACHINES, or an environment
         folder: where the machine's disk is kept
         both_consoles: show what OP-TEE says on the terminal, too
 
@@ -85,14 +87,17 @@ def describe(name: str, folder: Path | None = None, *, both_consoles: bool = Fal
 
     """
     set_variables()
-    path = find(name)
+    path = find(MACHINES.get(name, name))
+    check_syntax(path)
     folder = (folder or FOLDER / path.stem).resolve()
     environment = Environment(str(path))
     use_folders(environment, run_folder=None, scratch=folder)
     try:
         driver = environment.get_target().get_driver(TrustZoneQEMUDriver, activate=False)
     except NoDriverFoundError as error:
-        raise TzmlError(f"the environment {name} has no QEMU machine", "use labgrid-client for a board") from error
+        raise TzmlError(
+            f"the environment {name} has no QEMU machine", f"{' and '.join(MACHINES)} have one"
+        ) from error
     if driver.network:
         driver.network.port = get_free_port()
     secure_log = folder / "console-secure.log"

@@ -17,7 +17,7 @@ from tzml_lab.lines import World
 from tzml_lab.overlay import DiskOverlay
 from tzml_lab.qemudriver import TrustZoneQEMUDriver
 from tzml_lab.sharedconsole import SharedConsoleRecord
-from tzml_lab.videocore import CORES, CRYSTAL_HZ, VideoCore
+from tzml_lab.videocore import CORES, VideoCore, card_size
 
 
 @target_factory.reg_driver
@@ -51,15 +51,13 @@ class EmulatedRaspberryPiDriver(TrustZoneQEMUDriver):
         assert found
         if not found.base.is_file():
             raise TzmlError(f"{found.base} is missing", rebuild(self.image.folder))
-        return replace(found, size=1 << (found.base.stat().st_size - 1).bit_length())
+        return replace(found, size=card_size(found.base.stat().st_size))
 
     def get_qemu_base_args(self) -> list[str]:
         """QEMU's command line but for consoles and monitor. Raises TzmlError."""
         command = super().get_qemu_base_args()
         core = VideoCore(self.overlay.base, self.scratch / "videocore", self.emulator.memory_mib, self.cores)
-        # QEMU counts at 62.5 MHz unless told otherwise, and time in the machine would fly three times too fast
-        command += ["-global", f"{self.emulator.cpu}-arm-cpu.cntfrq={CRYSTAL_HZ}"]
-        return [*command, *core.loader_arguments()]
+        return [*command, *core.arguments(self.emulator.cpu)]
 
     def terminal_args(self, secure_log: Path, *, both: bool) -> list[str]:
         """QEMU's arguments for a person's terminal, on which both worlds speak whether asked to or not."""

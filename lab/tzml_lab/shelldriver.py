@@ -4,14 +4,16 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path, PurePosixPath
 
 import attr
-from labgrid import target_factory
+from labgrid import step, target_factory
 from labgrid.driver import ShellDriver
 from pexpect import TIMEOUT
 
 from tzml_lab.failures import FailureClass, TargetError
 from tzml_lab.power import power_was_cut
+from tzml_lab.serialfiles import SerialFiles
 from tzml_lab.timescale import scaled
 
 # what is sent when a command gives no answer: if it comes back as it was, the line is sound
@@ -24,7 +26,8 @@ _TRIES = 4
 class DiagnosingShellDriver(ShellDriver):
     """ShellDriver that finds out why a command gives no answer: the target, the command, or the line between.
 
-    labgrid raises pexpect's TIMEOUT for all of them; this raises TargetError of the right class.
+    labgrid raises pexpect's TIMEOUT for all of them; this raises TargetError of the right class. Files travel
+    over the same line; labgrid's own way needs a program for XMODEM on the target, and has no folders.
     """
 
     def _run(
@@ -36,6 +39,26 @@ class DiagnosingShellDriver(ShellDriver):
         except (TIMEOUT, UnicodeDecodeError) as error:
             raise self._reason(cmd, timeout) from error
         return answer
+
+    @ShellDriver.check_active
+    @step(args=["localfile", "remotefile"])
+    def put(self, localfile: str, remotefile: str) -> None:
+        """Copy a file or folder to the target. Raises ExecutionError, TargetError."""
+        self._check_prompt()
+        try:
+            SerialFiles(self.console, self.prompt).put(Path(localfile), PurePosixPath(remotefile))
+        except TIMEOUT as error:
+            raise self._reason(f"copying to {remotefile}", scaled(30)) from error
+
+    @ShellDriver.check_active
+    @step(args=["remotefile", "localfile"])
+    def get(self, remotefile: str, localfile: str) -> None:
+        """Copy a file or folder from the target. Raises ExecutionError, TargetError."""
+        self._check_prompt()
+        try:
+            SerialFiles(self.console, self.prompt).get(PurePosixPath(remotefile), Path(localfile))
+        except TIMEOUT as error:
+            raise self._reason(f"copying {remotefile}", scaled(30)) from error
 
     def _reason(self, command: str, timeout: float) -> TargetError:
         """Why a command has not ended in time."""

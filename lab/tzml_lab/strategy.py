@@ -23,15 +23,12 @@ from tzml_lab.environment import ROOT, image_of
 from tzml_lab.failures import FailureClass, TargetError, fault_of
 from tzml_lab.flashing import BoardImage, FastbootFlasher, FlashNote, SDCardFlasher, board_name, reason
 from tzml_lab.lines import World
-from tzml_lab.power import power_was_cut
+from tzml_lab.login import await_login
 from tzml_lab.sdcard import SDCardDriver
 from tzml_lab.secureconsole import SecureConsoleDriver
 from tzml_lab.timelimit import time_limit
 from tzml_lab.timescale import scaled
 from tzml_lab.timings import Timings
-
-# the share of bytes that are no text, from which on the serial line is at fault, not the boot
-_MUCH_NOISE = 0.02
 
 
 class Status(enum.IntEnum):
@@ -147,6 +144,21 @@ class TrustZoneStrategy(Strategy):
         self.logger.warning("the target will be started anew: %s", reason)
         self._suspicion = reason
 
+    @step()
+    def reboot(self) -> None:
+        """Let Linux start the machine anew, up to the login prompt; the state is shell. Raises TargetError."""
+        self.shell.console.sendline("systemctl reboot")
+        self.record.power_on()  # the reset that comes is no fault
+        self.target.deactivate(self.shell)
+        try:
+            await_login(self.target, self.record, self.boot_timeout, self.silence_timeout)
+        except TargetError as error:
+            self.broken = self._failure(error, Status.booted)
+            self._suspicion = self.broken.what
+            raise self.broken from error
+        self.record.take(World.normal, 1 << 22, 0)  # the old shell's last prompt is not the new one's
+        self.status = Status.booted
+
     def finish(self) -> None:
         """Leave the target off at the end of a run, also one that is broken. Raises nothing."""
         try:
@@ -179,6 +191,7 @@ class TrustZoneStrategy(Strategy):
             self._steps[state]()
         except Exception as error:
             self.broken = self._failure(error, state)
+            self._suspicion = self.broken.what  # who tries again all the same starts with power off
             raise self.broken from error
         if state is not Status.flashed:
             self.seconds.setdefault(state.name, []).append(time.monotonic() - start)
@@ -253,38 +266,9 @@ class TrustZoneStrategy(Strategy):
         if self.board_image and isinstance(self.board_image.flasher, FastbootFlasher):
             self.board_image.flasher.boot()
         try:
-            self._await_login()
+            await_login(self.target, self.record, self.boot_timeout, self.silence_timeout)
         finally:
             self.boots.append(dict(self.record.progress.reached))
-
-    def _await_login(self) -> None:
-        record = self.record
-        while not record.wait(lambda: "login" in record.progress.reached, 0.5):
-            failure = fault_of(record)
-            if failure:
-                raise failure
-            # OP-TEE's console tells nothing of a hang: it may go on to talk while Linux is dead
-            silence = record.silent_for(World.normal)
-            if silence > scaled(self.silence_timeout) or record.seconds > scaled(self.boot_timeout):
-                raise self._no_login(silence)
-
-    def _no_login(self, silence: float) -> TargetError:
-        """Why there is no login prompt."""
-        record = self.record
-        if power_was_cut(self.target):
-            return TargetError(FailureClass.infrastructure, f"the power was cut; {record.progress}")
-        if not record.heard:
-            hint = "look at power, wiring and SD card"
-            what = f"nothing came over the serial line for {record.seconds:.0f} s: {hint}"
-        elif record.noise > _MUCH_NOISE:
-            share = f"{record.noise:.0%} of {record.heard} bytes are no text"
-            what = f"the serial line garbles, or has another baud rate: {share}; {record.progress}"
-            return TargetError(FailureClass.infrastructure, what)
-        elif silence > scaled(self.silence_timeout):
-            what = f"the boot hangs: no output for {silence:.0f} s; {record.progress}"
-        else:
-            what = f"no login prompt within {record.seconds:.0f} s; {record.progress}"
-        return TargetError(FailureClass.boot, what)
 
     def _log_in(self) -> None:
         self.target.activate(self.shell)

@@ -67,6 +67,11 @@ class Loaded:
         return self.address + self.path.stat().st_size
 
 
+def card_size(size: int) -> int:
+    """Bytes of the smallest card that QEMU takes and that holds so many: a power of two."""
+    return 1 << (size - 1).bit_length()
+
+
 class VideoCore:
     """What the VideoCore of a Pi with this card does at power-on.
 
@@ -91,9 +96,15 @@ class VideoCore:
             self._file(name)
         self.config = configtxt.parse(self._file("config.txt").read_text())
 
-    def loader_arguments(self) -> list[str]:
-        """QEMU's arguments for memory and cores as the VideoCore leaves them. Raises TzmlError."""
-        arguments: list[str] = []
+    def arguments(self, cpu: str) -> list[str]:
+        """QEMU's arguments for memory and cores as the VideoCore leaves them. Raises TzmlError.
+
+        Args:
+            cpu: QEMU's name for the kind of cores
+
+        """
+        # QEMU counts at 62.5 MHz unless told otherwise, and time in the machine would fly three times too fast
+        arguments = ["-global", f"{cpu}-arm-cpu.cntfrq={CRYSTAL_HZ}"]
         for loaded in self.load():
             arguments += ["-device", f"loader,file={loaded.path},addr={loaded.address:#x},force-raw=on"]
         for core in range(CORES):

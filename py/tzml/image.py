@@ -153,18 +153,3 @@ def load_image(folder: Path) -> Image:
             f"use the tzml it was built with, or {rebuild(folder)}",
         )
     return Image(folder, description, hashlib.sha256(text).hexdigest())
-
-
-def unprotected(machine: str) -> str:
-    """What a user must know about a machine on which the TEE keeps no secret; "" for all others."""
-    if machine == "hikey":
-        return (
-            "On the HiKey whoever is root in Linux can lift the protection of OP-TEE's memory, because nothing "
-            "locks the memory controller. Use it to develop and to measure, not to keep secrets."
-        )
-    if machine != "rpi3":
-        return ""
-    return (
-        "On the Raspberry Pi 3 nothing protects OP-TEE's memory from the normal world: Linux can read and change "
-        "models, weights and keys in it. Use it to develop and to measure, not to keep secrets."
-    )

@@ -122,6 +122,7 @@ def bench(
     program = str(Path(__file__).parent / "fake_machine.py")
     emulator = json.loads((deploy / "image.json").read_text())["emulator"]
     edit(emulator=emulator | {"program": program})
+    (deploy.parent / "rpi3").symlink_to(deploy)
     for name in ("LG_STANDIN", "LG_STANDIN_ADDRESS", "LG_FLASH_NOTES"):
         monkeypatch.setenv(name, "")  # to be undone
     made: list[Bench] = []

@@ -138,6 +138,19 @@ def test_a_board_that_says_nothing(board: Any) -> None:
     usable(board)
 
 
+def test_the_next_try_after_a_boot_that_failed_begins_with_power_off(board: Any) -> None:
+    board.strategy.transition("off")
+    board.strategy.silence_timeout = 2
+    board.standin.ask("fault/lost/1000")
+    with failure(FailureClass.boot, "nothing came over the serial line"):
+        board.strategy.transition("shell")
+    board.standin.ask("fault/lost/0")
+    cycle, board.strategy.broken = board.strategy.record.cycle, None
+    board.strategy.transition("shell")
+    assert board.strategy.record.cycle == cycle + 1
+    assert board.shell.run_check("uname -r")
+
+
 def test_a_board_that_hangs_in_its_boot(board: Any) -> None:
     board.strategy.transition("off")
     board.strategy.silence_timeout = 2

@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 
 from tzml.errors import TzmlError
-from tzml.image import load_image, unprotected
+from tzml.image import load_image
 from tzml_lab.environment import ROOT
 
 
@@ -76,11 +76,6 @@ def test_missing_role_of_an_image_that_lacks_a_vendors_file(deploy: Path, edit: 
         TzmlError, match=r"no loader: it was built without mcuimage\.bin, l-loader\.bin; .*missing\.txt"
     ):
         load_image(deploy).path("loader")
-
-
-@pytest.mark.parametrize(("machine", "kept"), [("qemu", True), ("rpi3", False), ("hikey", False)])
-def test_a_machine_that_keeps_no_secret_says_so(machine: str, kept: bool) -> None:
-    assert ("not to keep secrets" in unprotected(machine)) != kept
 
 
 def test_changed_file(deploy: Path) -> None:

@@ -82,6 +82,9 @@ def test_print_only_prints(deploy: Path, tmp_path: Path) -> None:
     [
         ("nope", "there is no environment nope; give a file, or one of"),
         ("qemu", "build it: kas build kas/qemu.yml"),
+        ("rpi3", "build it: kas build kas/rpi3.yml"),
+        ("hikey", "hikey.yaml' refers to unknown variable 'LG_HIKEY_TTY'"),
+        ("hikey-standin", "refers to unknown variable 'LG_STANDIN"),
     ],
 )
 def test_mistakes_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, says: str) -> None:
@@ -91,6 +94,12 @@ def test_mistakes_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     assert result.stdout == ""
     (line,) = result.stderr.splitlines()
     assert says in line
+
+
+def test_help_lists_the_machines() -> None:
+    said = boot("--help").stdout
+    assert "[qemu|rpi3]" in said
+    assert "an emulated Raspberry Pi 3" in said
 
 
 def test_one_machine_at_a_time(deploy: Path, tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def test_linux_is_told_of_memory_arguments_initramfs_and_optee(core: MakeCore) -
 
 
 def test_qemu_gets_a_place_for_every_file_and_a_start_for_every_core(core: MakeCore) -> None:
-    arguments = core().loader_arguments()
+    arguments = core().arguments("cortex-a53")
     assert sum("file=" in argument for argument in arguments) == 5
     assert [word.split("cpu-num=")[1] for word in arguments if "cpu-num" in word] == ["0", "1", "2", "3"]
 
@@ -124,7 +124,7 @@ def test_qemu_gets_a_place_for_every_file_and_a_start_for_every_core(core: MakeC
 )
 def test_what_is_wrong_with_a_card_is_said(core: MakeCore, files: dict[str, bytes | None], says: str) -> None:
     with pytest.raises(TzmlError) as error:
-        core(files).loader_arguments()
+        core(files).arguments("cortex-a53")
     assert says in str(error.value)
 
 

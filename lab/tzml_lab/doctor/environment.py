@@ -14,7 +14,8 @@ from labgrid.config import Config
 from labgrid.exceptions import InvalidConfigError
 
 from tzml.errors import TzmlError
-from tzml.image import Image, load_image, unprotected
+from tzml.image import Image, load_image
+from tzml.protection import unprotected
 from tzml_lab.doctor.check import Check, program
 from tzml_lab.doctor.devices import check_resource
 from tzml_lab.environment import explained_variables

@@ -12,7 +12,7 @@ from tzml.image import Image, load_image
 from tzml_lab.standin import sdmux
 from tzml_lab.standin.board import Board
 from tzml_lab.standin.fastboot import FastbootServer, Partition
-from tzml_lab.standin.machine import VirtMachine
+from tzml_lab.standin.machine import PiMachine, VirtMachine
 from tzml_lab.standin.switch import PowerSwitch
 
 READY = "ready"
@@ -32,12 +32,17 @@ async def _board_with_card(image: Image, folder: Path) -> tuple[Board, bool]:
     """A board that boots from the card, as long as the mux gives it the card."""
     mux, card = folder / "sdmux", folder / "card"
     mux.write_bytes(sdmux.POWER_ON)
+    card.touch()
+
+    def inserted() -> Path | None:
+        return card if sdmux.mode(mux.read_bytes()) == "dut" else None
 
     def storage() -> Mapping[str, Path]:
         found = {role: image.path(role) for role in ("firmware", "kernel", "initrd")}
-        return found | ({"rootfs": card} if sdmux.mode(mux.read_bytes()) == "dut" else {})
+        return found | ({"rootfs": card} if inserted() else {})
 
-    card.touch()
+    if image.description.machine == "rpi3":
+        return Board(PiMachine(image, inserted, folder), folder), False
     return Board(VirtMachine(image, storage), folder), False
 
 

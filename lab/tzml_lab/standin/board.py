@@ -45,6 +45,7 @@ class Board:
         self.powered = False
         self._folder = folder
         self._process: asyncio.subprocess.Process | None = None
+        self._switching = asyncio.Lock()
         self._writers: list[asyncio.StreamWriter] = []
         self._readers: list[asyncio.Task[None]] = []
 
@@ -62,8 +63,14 @@ class Board:
 
     async def boot(self) -> None:
         """Start the machine from what is in its storage now."""
-        command = self.machine.command()
-        if not command or self._process:
+        async with self._switching:
+            await self._start()
+
+    async def _start(self) -> None:
+        if self._process:
+            return
+        command = await asyncio.to_thread(self.machine.command)
+        if not command:
             return
         loop = asyncio.get_running_loop()
         connections: list[asyncio.Future[_Connection]] = []
@@ -91,7 +98,11 @@ class Board:
             server.close()
 
     async def off(self) -> None:
-        """Cut the power."""
+        """Cut the power; of a machine that is being started as soon as it is."""
+        async with self._switching:
+            await self._stop()
+
+    async def _stop(self) -> None:
         self.powered = False
         if self._process:
             with suppress(ProcessLookupError):

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
+from tzml.errors import TzmlError
 from tzml.image import Image
+from tzml_lab.videocore import VideoCore, card_size
+
+# of four, as in rpi3-emulated.yaml
+_PI_CORES = 1
 
 
 class Machine(Protocol):
@@ -58,3 +64,40 @@ class VirtMachine:
         if "rootfs" in found:
             command += ["-drive", f"if={emulator.disk_interface},format=raw,file={found['rootfs']}"]
         return command
+
+
+class PiMachine:
+    """QEMU's Raspberry Pi 3, started from its card as the VideoCore would.
+
+    Args:
+        image: tells QEMU's machine; what boots is on the card
+        card: the file that is the card, as long as the board has it
+        folder: where the VideoCore puts files together
+
+    """
+
+    uarts = 1  # the mini UART, which both worlds share
+
+    def __init__(self, image: Image, card: Callable[[], Path | None], folder: Path) -> None:
+        self._image = image
+        self._card = card
+        self._folder = folder
+
+    def command(self) -> list[str] | None:
+        card = self._card()
+        if not card:
+            return None
+        emulator = self._image.description.emulator
+        assert emulator, "an image that QEMU can boot"
+        try:
+            core = VideoCore(card, self._folder / "videocore", emulator.memory_mib, _PI_CORES)
+            started = core.arguments(emulator.cpu)
+        except TzmlError as error:  # the real one would not say why
+            print(error, flush=True)
+            return None
+        os.truncate(card, card_size(card.stat().st_size))
+        command = [emulator.program, "-machine", emulator.machine, "-cpu", emulator.cpu]
+        command += ["-smp", str(emulator.cpus), "-m", str(emulator.memory_mib), "-nic", "none", "-display", "none"]
+        command += ["-monitor", "none", "-drive", f"if={emulator.disk_interface},format=raw,file={card}"]
+        # the first UART leads to Bluetooth
+        return [*command, *started, "-serial", "null"]

@@ -18,6 +18,7 @@ from tzml.client import ChunkLoads, Model, World, open_model
 from tzml.client.image import dequantize, load_image, quantize, top
 from tzml.errors import TzmlError
 from tzml.metadata import Metadata, read_metadata
+from tzml.protection import unprotected_here
 
 Array = NDArray[Any]
 
@@ -126,6 +127,7 @@ def command(
     }
     if output:
         save_array(output, outputs[names[0]])
+    warning = unprotected_here() if world == "tee" else ""
     if as_json:
         report = {
             "bundle": str(bundle),
@@ -135,6 +137,7 @@ def command(
             "seconds": {**spread(seconds), "samples": seconds},
             "streaming": streamed,
             "memory": asdict(memory) | {"secure_peak": memory.secure_peak},
+            "warning": warning,
         }
         click.echo(json.dumps(report))
         return
@@ -150,6 +153,8 @@ def command(
         click.echo(f"{streamed['bytes']:,} bytes of weights loaded in each, in {streamed['seconds'] * 1e3:.3f} ms")
     secure = f", secure memory at most {memory.secure_peak:,}" if world == "tee" else ""
     click.echo(f"bytes of arena {memory.arena:,}, weights {memory.weights:,}{secure}")
+    if warning:
+        click.echo(f"warning: {warning}", err=True)
 
 
 def _show_names(best: list[list[tuple[str, float]]], files: tuple[Path, ...]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import matplotlib as mpl
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from tzml.image import unprotected
+from tzml.protection import unprotected
 from tzml.report import plots
 from tzml.report.units import NONE, human, percent
 from tzml.results.run import Case, Run, RunResults, Series

@@ -1,0 +1,42 @@
+"""What only the emulated Raspberry Pi 3 can show."""
+
+from __future__ import annotations
+
+import pytest
+from labgrid import Environment
+
+from tzml_lab.environment import use_folders
+from tzml_lab.lines import World
+from tzml_lab.raspidriver import EmulatedRaspberryPiDriver
+from tzml_lab.timescale import scaled
+from tzml_lab.videocore import CORES
+
+pytestmark = pytest.mark.lg_feature("raspi")
+
+
+@pytest.fixture
+def with_all_cores(env, strategy, run_folder, tmp_path):
+    """A second machine from the same file, which is on; the first is off."""
+    strategy.transition("off")
+    environment = Environment(env.config_file)
+    use_folders(environment, run_folder=tmp_path, scratch=tmp_path)
+    target = environment.get_target()
+    pi = target.get_driver(EmulatedRaspberryPiDriver, activate=False)
+    pi.cores = CORES
+    target.activate(pi)
+    pi.on()
+    yield pi
+    pi.off()
+    environment.cleanup()
+
+
+def test_all_cores_start_when_linux_calls_them(with_all_cores):
+    """They wait in TF-A; OP-TEE says which have come."""
+    record = with_all_cores.record
+    expected = [f"I/TC: Secondary CPU {core} switching to normal world boot" for core in range(1, CORES)]
+
+    def there() -> bool:
+        said = [line.text for line in record.lines(World.secure)]
+        return all(line in said for line in expected)
+
+    assert record.wait(there, scaled(120)), "\n".join(record.tail(World.normal) + record.tail(World.secure))

@@ -1,0 +1,47 @@
+"""The machine comes back: after a reboot, and after its power was cut while it wrote."""
+
+from __future__ import annotations
+
+import pytest
+
+from tzml_lab.timescale import scaled
+from tzml_lab.zoo import TARGET_FOLDER
+
+RUN = f"tzml run {TARGET_FOLDER}/digits.tzm --input /root/x.npy --world tee"
+
+
+@pytest.fixture
+def used(tee):
+    """A machine with something on its disk, and something in OP-TEE's storage."""
+    code = "import numpy; numpy.save('/root/x.npy', numpy.zeros((1, 1, 28, 28), numpy.float32))"
+    tee.run_check(f'python3 -c "{code}" && sync', timeout=scaled(60))
+    tee.run_check(RUN, timeout=scaled(120))
+    return tee
+
+
+def healthy(shell) -> None:
+    """The disk is sound, and both worlds work."""
+    assert shell.run("dmesg | grep -iE 'ext4.*(error|corrupt)'")[0] == []
+    shell.run_check(RUN, timeout=scaled(120))
+
+
+def test_it_reboots(used, strategy, target):
+    if strategy.fastboot:
+        pytest.skip("with its jumper set, a HiKey waits in fastboot after a reset")
+    (before,) = used.run_check("cat /proc/sys/kernel/random/boot_id")
+    strategy.reboot()
+    strategy.transition("tee")
+    shell = target.get_driver("ShellDriver")
+    assert shell.run_check("cat /proc/sys/kernel/random/boot_id") != [before]
+    healthy(shell)
+
+
+def test_it_comes_back_after_a_power_cut(used, strategy, target):
+    used.run_check("echo kept >/root/kept && sync")
+    used.run_check("(while :; do dd if=/dev/urandom of=/root/unfinished bs=64k count=16; done) >/dev/null 2>&1 &")
+    strategy.transition("off")
+    strategy.transition("tee")
+    shell = target.get_driver("ShellDriver")
+    assert shell.run_check("cat /root/kept") == ["kept"]
+    shell.run_check("rm -f /root/unfinished")
+    healthy(shell)
