@@ -137,8 +137,9 @@ static enum tzml_status install(const void *image, size_t size,
 	case TEE_SUCCESS:
 		return note_installed(uuid);
 	case TEE_ERROR_SECURITY:
-	case TEE_ERROR_ACCESS_CONFLICT:
 		return TZML_ERROR_KERNELS_REFUSED;
+	case TEE_ERROR_ACCESS_CONFLICT:
+		return TZML_ERROR_KERNELS_OLD;
 	default:
 		EMSG("cannot install kernels: %#" PRIx32, result);
 		return TZML_ERROR_PLATFORM;
