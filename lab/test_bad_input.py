@@ -11,6 +11,7 @@ import pytest
 from tzml_lab import badbundles
 from tzml_lab.badbundles import WORLDS
 from tzml_lab.environment import image_of
+from tzml_lab.signingkey import signing_key
 from tzml_lab.timescale import scaled
 from tzml_lab.zoo import KNOWN, TARGET_FOLDER
 
@@ -38,9 +39,14 @@ def files(command, target, tmp_path_factory) -> dict[str, badbundles.BadBundle]:
     folder = tmp_path_factory.mktemp("bad") / Path(FOLDER).name
     folder.mkdir()
     transfer.get(SOUND, str(folder / "sound.tzm"))
+    sound, image = (folder / "sound.tzm").read_bytes(), image_of(target.env.config)
     # the secure memory that image.json reports is what the target really has
-    memory = image_of(target.env.config).description.secure_memory.ta_size
-    bundles = [*badbundles.examples(), *badbundles.spoiled((folder / "sound.tzm").read_bytes(), memory)]
+    memory = image.description.secure_memory.ta_size
+    bundles = [*badbundles.examples(), *badbundles.spoiled(sound, memory)]
+    if key := signing_key(image):
+        newer, older = badbundles.versions(sound, key)
+        (folder / "newer.tzm").write_bytes(newer)
+        (folder / "older.tzm").write_bytes(older)
     for bundle in bundles:
         (folder / f"{bundle.name}.tzm").write_bytes(bundle.data)
     sample = KNOWN["digits"].samples[0][:1]
@@ -126,9 +132,10 @@ def test_tzml_run_in_c_says_one_line(files, command, arguments, says):
     assert says in line
 
 
-def test_hostile_normal_world(files, command, record_property):
+def test_hostile_normal_world(files, command, target, record_property):
     """Messages to the TA that no library of ours would send."""
-    out, error, status = command.run(f"tzml-ta-test {SOUND} {FOLDER}/sample.bin", timeout=scaled(120))
+    versions = f"{FOLDER}/newer.tzm {FOLDER}/older.tzm" if signing_key(image_of(target.env.config)) else ""
+    out, error, status = command.run(f"tzml-ta-test {SOUND} {FOLDER}/sample.bin {versions}", timeout=scaled(120))
     *checks, plan = out or [""]
     record_property("checks", len(checks))
     assert [line for line in checks if not line.startswith("ok ")] == []

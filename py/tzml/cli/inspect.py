@@ -14,7 +14,6 @@ from tzml.bundle.streaming import bytes_loaded
 from tzml.errors import TzmlError
 from tzml.memory_map import memory_map, picture
 
-
 _SIZES = {
     "secure_memory": "secure memory",
     "code_memory": "  for the TA and its kernels",
