@@ -5,7 +5,8 @@
 #   make check      the tests that need neither image nor QEMU (a minute or two)
 #   make test-boards     the lab's drivers for boards, with boards that stand in (ten minutes)
 #   make test-frontends  the tests that need PyTorch and TensorFlow, in an environment of their own (4 GB)
-#   make test-full  make test with all of OP-TEE's regression suite, and make test-boards (half an hour more)
+#   make test-full  make test with all of OP-TEE's regression suite and more networks, and make test-boards (half an
+#                   hour more)
 #   make image      only the image: kas build kas/qemu.yml
 #   make boot       boot the image, console on this terminal (Ctrl-A X leaves)
 #   make clean      remove what was built here; downloads stay in the cache
@@ -52,7 +53,7 @@ test-boards: image
 	@$(PYTEST) $(BOARD_TESTS) --lg-env rpi3-standin.yaml 2>&1 | tee -a $(LOGS)/boards.log
 	@$(PYTEST) lab/test_flash.py --lg-env hikey-standin.yaml 2>&1 | tee -a $(LOGS)/boards.log
 
-test-full: LAB_OPTIONS = --xtest full
+test-full: LAB_OPTIONS = --xtest full --networks full
 test-full: test test-boards
 
 test-frontends: setup
