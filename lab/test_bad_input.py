@@ -144,6 +144,33 @@ def test_hostile_normal_world(files, command, target, record_property):
     assert status == 0
 
 
+STORAGE = "/var/lib/optee-client/data/tee"
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (f"rm -rf {STORAGE}/*", ""),
+        (f"rm {STORAGE}/*.ta", "secure storage is damaged"),
+        (f"for f in {STORAGE}/*.ta; do truncate -s 4096 $f; done", "secure storage is damaged"),
+        (f"rm {STORAGE}/[0-9]", "secure storage is damaged"),
+    ],
+    ids=["emptied", "libraries-gone", "libraries-damaged", "objects-gone"],
+)
+def test_damaged_storage_is_made_anew_or_has_a_status_of_its_own(files, command, damage, says):
+    run = f"tzml run {SOUND} --input {FOLDER}/sample.npy --world tee"
+    command.run_check(run, timeout=scaled(60))
+    command.run_check(f"rm -rf /tmp/storage && cp -a {STORAGE} /tmp/storage && ({damage})")
+    out, error, status = command.run(run, timeout=scaled(60))
+    command.run_check(f"rm -rf {STORAGE}/* && cp -a /tmp/storage/* {STORAGE}")
+    if says:
+        (line,) = [*out, *error]
+        assert (status, says in line) == (2, True), line
+    else:
+        assert status == 0, error
+    command.run_check(run, timeout=scaled(60))
+
+
 def test_storage_that_a_power_cut_left_empty(files, command):
     """OP-TEE removes the file, but refuses a session first."""
     command.run_check("truncate -s 0 /var/lib/optee-client/data/tee/dirf.db")
