@@ -6,7 +6,8 @@
 #   make check      the tests that need neither image nor QEMU (a minute)
 #   make test-boards     the boards' images, and the lab's drivers with boards that stand in (forty minutes)
 #   make test-frontends  the tests that need PyTorch and TensorFlow, in an environment of their own (4 GB)
-#   make test-full  make test with all of OP-TEE's regression suite, and make test-boards (an hour more)
+#   make test-full  make test with all of OP-TEE's regression suite and more networks, and make test-boards (an
+#                   hour more)
 #   make image      only QEMU's image: kas build kas/qemu.yml
 #   make image-rpi3 only the Raspberry Pi's SD card: kas build kas/rpi3.yml (two minutes after QEMU's)
 #   make boot       boot the image, console on this terminal (Ctrl-A X leaves)
@@ -64,7 +65,7 @@ test-boards: image image-rpi3 image-hikey
 	@$(PYTEST) $(BOARD_TESTS) --lg-env rpi3-standin.yaml 2>&1 | tee -a $(LOGS)/boards.log
 	@$(PYTEST) lab/test_flash.py --lg-env hikey-standin.yaml 2>&1 | tee -a $(LOGS)/boards.log
 
-test-full: LAB_OPTIONS = --xtest full
+test-full: LAB_OPTIONS = --xtest full --networks full
 test-full: PI_TESTS = lab
 test-full: test test-boards
 

@@ -102,6 +102,8 @@ static enum tzml_status translate(struct tee_state *state, TEEC_Result result,
 	if (result == TEEC_ERROR_OUT_OF_MEMORY ||
 	    result == (uint32_t)TZML_ERROR_MEMORY)
 		return fail_memory(state);
+	if (result == CORRUPT_OBJECT)
+		return fail(TZML_ERROR_STORAGE, NULL);
 	if (origin == TEEC_ORIGIN_TRUSTED_APP && result >> 8 == 0x545a4d)
 		return fail(result, "%s", state->file->path);
 	return fail(TZML_ERROR_TEE_FAILED, "result %#x from %s", result,

@@ -38,6 +38,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
                     help="how long to wait for a place that somebody has (default: 600)")  # fmt: skip
     group.addoption("--xtest", choices=("part", "full"), default="part",
                     help="how much of OP-TEE's regression suite to run (default: some minutes of it)")  # fmt: skip
+    group.addoption("--networks", choices=("part", "full"), default="part",
+                    help="how many networks larger than secure memory to run (default: one)")  # fmt: skip
 
 
 @pytest.hookimpl(tryfirst=True)  # labgrid reads the options in its own, which is trylast

@@ -11,6 +11,7 @@ import pytest
 from tzml_lab import badbundles
 from tzml_lab.badbundles import WORLDS
 from tzml_lab.environment import image_of
+from tzml_lab.signingkey import signing_key
 from tzml_lab.timescale import scaled
 from tzml_lab.zoo import KNOWN, TARGET_FOLDER
 
@@ -38,9 +39,14 @@ def files(command, target, tmp_path_factory) -> dict[str, badbundles.BadBundle]:
     folder = tmp_path_factory.mktemp("bad") / Path(FOLDER).name
     folder.mkdir()
     transfer.get(SOUND, str(folder / "sound.tzm"))
+    sound, image = (folder / "sound.tzm").read_bytes(), image_of(target.env.config)
     # the secure memory that image.json reports is what the target really has
-    memory = image_of(target.env.config).description.secure_memory.ta_size
-    bundles = [*badbundles.examples(), *badbundles.spoiled((folder / "sound.tzm").read_bytes(), memory)]
+    memory = image.description.secure_memory.ta_size
+    bundles = [*badbundles.examples(), *badbundles.spoiled(sound, memory)]
+    if key := signing_key(image):
+        newer, older = badbundles.versions(sound, key)
+        (folder / "newer.tzm").write_bytes(newer)
+        (folder / "older.tzm").write_bytes(older)
     for bundle in bundles:
         (folder / f"{bundle.name}.tzm").write_bytes(bundle.data)
     sample = KNOWN["digits"].samples[0][:1]
@@ -126,15 +132,43 @@ def test_tzml_run_in_c_says_one_line(files, command, arguments, says):
     assert says in line
 
 
-def test_hostile_normal_world(files, command, record_property):
+def test_hostile_normal_world(files, command, target, record_property):
     """Messages to the TA that no library of ours would send."""
-    out, error, status = command.run(f"tzml-ta-test {SOUND} {FOLDER}/sample.bin", timeout=scaled(120))
+    versions = f"{FOLDER}/newer.tzm {FOLDER}/older.tzm" if signing_key(image_of(target.env.config)) else ""
+    out, error, status = command.run(f"tzml-ta-test {SOUND} {FOLDER}/sample.bin {versions}", timeout=scaled(120))
     *checks, plan = out or [""]
     record_property("checks", len(checks))
     assert [line for line in checks if not line.startswith("ok ")] == []
     assert plan == f"1..{len(checks)}", error
     assert len(checks) > 1
     assert status == 0
+
+
+STORAGE = "/var/lib/optee-client/data/tee"
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (f"rm -rf {STORAGE}/*", ""),
+        (f"rm {STORAGE}/*.ta", "secure storage is damaged"),
+        (f"for f in {STORAGE}/*.ta; do truncate -s 4096 $f; done", "secure storage is damaged"),
+        (f"rm {STORAGE}/[0-9]", "secure storage is damaged"),
+    ],
+    ids=["emptied", "libraries-gone", "libraries-damaged", "objects-gone"],
+)
+def test_damaged_storage_is_made_anew_or_has_a_status_of_its_own(files, command, damage, says):
+    run = f"tzml run {SOUND} --input {FOLDER}/sample.npy --world tee"
+    command.run_check(run, timeout=scaled(60))
+    command.run_check(f"rm -rf /tmp/storage && cp -a {STORAGE} /tmp/storage && ({damage})")
+    out, error, status = command.run(run, timeout=scaled(60))
+    command.run_check(f"rm -rf {STORAGE}/* && cp -a /tmp/storage/* {STORAGE}")
+    if says:
+        (line,) = [*out, *error]
+        assert (status, says in line) == (2, True), line
+    else:
+        assert status == 0, error
+    command.run_check(run, timeout=scaled(60))
 
 
 def test_storage_that_a_power_cut_left_empty(files, command):

@@ -32,7 +32,8 @@ static enum tzml_status check_fields(const struct tzml_header *header)
 	    header->secure_memory > TZML_MAX_MEMORY)
 		return TZML_ERROR_LIMIT;
 	if (!header->arena_size || !is_aligned(header->arena_size) ||
-	    !is_aligned(header->weights_size))
+	    !is_aligned(header->weights_size) ||
+	    header->code_memory > header->secure_memory)
 		return TZML_ERROR_HEADER_MALFORMED;
 	if (header->output_policy != TZML_POLICY_SCORES ||
 	    header->output_policy_argument || header->reserved0 ||

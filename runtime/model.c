@@ -2,6 +2,7 @@
 #include <string.h>
 #include <tzml/model.h>
 
+#include "promises.h"
 #include "want.h"
 
 static enum tzml_status allocate(struct tzml_model *model,
@@ -152,31 +153,6 @@ enum tzml_status tzml_model_open(struct tzml_model *model,
 	return status;
 }
 
-/* The header's promises, which the user saw, and the plan must agree. */
-static enum tzml_status
-check_plan_against_header(const struct tzml_model *model)
-{
-	const struct tzml_section *sections =
-		tzml_bundle_sections(header_of(model));
-	const struct tzml_header *header = header_of(model);
-	const struct tzml_plan *plan = &model->plan;
-	uint32_t chunk = 0;
-
-	if (plan->header->arena_size != header->arena_size ||
-	    plan->header->weights_size != header->weights_size)
-		return TZML_ERROR_PLAN_MALFORMED;
-	for (uint32_t i = 0; i < header->section_count; i++) {
-		if (sections[i].type != TZML_SECTION_WEIGHTS)
-			continue;
-		if (chunk >= plan->header->chunk_count ||
-		    sections[i].size != plan->chunks[chunk].size)
-			return TZML_ERROR_PLAN_MALFORMED;
-		chunk++;
-	}
-	return chunk == plan->header->chunk_count ? TZML_SUCCESS
-						  : TZML_ERROR_PLAN_MALFORMED;
-}
-
 /* Whether a chunk can be loaded without losing one that is there. */
 static bool has_room(const struct tzml_model *model, uint32_t chunk)
 {
@@ -231,7 +207,7 @@ static enum tzml_status plan_loaded(struct tzml_model *model)
 	status = tzml_plan_check(model->plan_data.data, model->plan_data.size,
 				 &model->plan);
 	if (!status)
-		status = check_plan_against_header(model);
+		status = tzml_check_promises(header_of(model), &model->plan);
 	if (status)
 		return status;
 

@@ -225,60 +225,6 @@ enum tzml_status tzml_plan_check(const void *data, size_t size,
 	return TZML_SUCCESS;
 }
 
-static bool overlap(const struct tzml_argument *a,
-		    const struct tzml_argument *b)
-{
-	return a->region == b->region && a->chunk == b->chunk &&
-	       a->offset < b->offset + b->size &&
-	       b->offset < a->offset + a->size;
-}
-
-/* Kernels are compiled for arguments that do not alias what they write. */
-static bool writes_are_sound(const struct tzml_argument *arguments,
-			     const struct tzml_kernel_argument *expected,
-			     uint32_t count)
-{
-	for (uint32_t i = 0; i < count; i++) {
-		if (!(expected[i].access & TZML_WRITE))
-			continue;
-		if (arguments[i].region != TZML_REGION_ARENA)
-			return false;
-		for (uint32_t j = 0; j < count; j++)
-			if (j != i && overlap(arguments + i, arguments + j))
-				return false;
-	}
-	return true;
-}
-
-enum tzml_status tzml_plan_check_calls(const struct tzml_plan *plan,
-				       const struct tzml_kernels *kernels)
-{
-	const struct tzml_argument *arguments = plan->arguments;
-
-	for (uint32_t i = 0; i < plan->header->call_count; i++) {
-		const struct tzml_kernel_argument *expected = NULL;
-		const struct tzml_call *call = plan->calls + i;
-		const struct tzml_kernel *kernel = NULL;
-
-		if (call->kernel >= kernels->table->kernel_count)
-			return TZML_ERROR_KERNEL_MISSING;
-		kernel = tzml_kernel(kernels->table, call->kernel);
-		expected = tzml_kernel_arguments(kernels->table) +
-			   kernel->first_argument;
-
-		if (call->argument_count != kernel->argument_count)
-			return TZML_ERROR_KERNEL_MISMATCH;
-		for (uint32_t j = 0; j < call->argument_count; j++)
-			if (arguments[j].size != expected[j].size)
-				return TZML_ERROR_KERNEL_MISMATCH;
-		if (!writes_are_sound(arguments, expected,
-				      call->argument_count))
-			return TZML_ERROR_KERNEL_MISMATCH;
-		arguments += call->argument_count;
-	}
-	return TZML_SUCCESS;
-}
-
 uint32_t tzml_plan_missing_chunk(const struct tzml_plan *plan,
 				 const struct tzml_position *position,
 				 const bool *present)

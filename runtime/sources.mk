@@ -1,3 +1,3 @@
 # SPDX-License-Identifier: Apache-2.0
 # What both worlds compile.
-runtime-srcs := bundle.c model.c plan.c run.c
+runtime-srcs := bundle.c calls.c model.c plan.c promises.c run.c

@@ -137,8 +137,14 @@ static enum tzml_status install(const void *image, size_t size,
 	case TEE_SUCCESS:
 		return note_installed(uuid);
 	case TEE_ERROR_SECURITY:
-	case TEE_ERROR_ACCESS_CONFLICT:
 		return TZML_ERROR_KERNELS_REFUSED;
+	case TEE_ERROR_ACCESS_CONFLICT:
+		return TZML_ERROR_KERNELS_OLD;
+	/* of an earlier installation, which OP-TEE looks at */
+	case TEE_ERROR_CORRUPT_OBJECT:
+	case TEE_ERROR_ITEM_NOT_FOUND:
+	case TEE_ERROR_MAC_INVALID:
+		return TZML_ERROR_STORAGE;
 	default:
 		EMSG("cannot install kernels: %#" PRIx32, result);
 		return TZML_ERROR_PLATFORM;

@@ -9,7 +9,11 @@
 /* Neither single instance nor multi session: each session stands alone. */
 #define TA_FLAGS 0
 
-/* Kernels use less than 1 KiB of stack; signature checks are the core's. */
+/*
+ * A kernel's buffers take less than 1 KiB of it and its registers as much
+ * again (STACK_LIMIT in py/tzml/compiler/lower.py); the runtime takes 2 KiB.
+ * Signature checks are the core's.
+ */
 #define TA_STACK_SIZE (16 * 1024)
 
 /* Session state only: a model's memory is mapped when its size is known. */

@@ -52,6 +52,7 @@ BUNDLE = Bundle(
     kernels_tee=b"signed OP-TEE library",
     kernels_ree=b"ELF",
     metadata=b'{"name": "example"}',
+    code_memory=4096,
 )
 
 
@@ -140,7 +141,7 @@ def examples() -> list[Example]:
     add("truncated-table", "TRUNCATED", "ends within the section table", good[: HEADER + 100])
     add("truncated-weights", "TRUNCATED", "the last byte is missing", good[:-1])
     add("version", "FORMAT_VERSION", "format_version 2", field(8, "I", 2))
-    add("kernel-abi", "FORMAT_VERSION", "kernel_abi 2", field(60, "I", 2))
+    add("kernel-abi", "FORMAT_VERSION", "kernel_abi 1, whose libraries are refused", field(60, "I", 1))
     add("header-size", "HEADER_MALFORMED", "header_size does not fit section_count", field(12, "I", 256))
     add("section-count", "LIMIT", "section_count 2^32-1", patch(good, 16, "I", 0xFFFFFFFF))
     add("header-bit", "HEADER_DIGEST", "one bit of model_version flipped", patch(good, 48, "B", 2))
@@ -150,6 +151,7 @@ def examples() -> list[Example]:
     add("arena-unaligned", "HEADER_MALFORMED", "arena_size 100", field(64, "Q", 100))
     add("policy", "HEADER_MALFORMED", "an output policy that does not exist", field(88, "I", 9))
     add("reserved", "HEADER_MALFORMED", "a reserved byte is set", field(200, "B", 1))
+    add("code-memory", "HEADER_MALFORMED", "more memory for code than in all", field(128, "Q", 1 << 30))
     add("target", "WRONG_TARGET", "compiled for x86-64", field(56, "I", 2), True)
 
     add("no-sections", "SECTION_TABLE", "section_count 0", seal(patch(good, 12, "II", 256, 0)))
@@ -215,10 +217,13 @@ def examples() -> list[Example]:
     add("argument-unaligned", "PLAN_MALFORMED", "at 4", raw_plan(good, argument + 8, "Q", 4))
     add("argument-empty", "PLAN_MALFORMED", "no bytes", raw_plan(good, argument + 16, "Q", 0))
 
-    both = replace(
-        PLAN, chunks=apart, weights_size=192, calls=(Call(0, (weights(), weights(0, 64, 1), arena(64))),)
-    )
-    data = replace(BUNDLE, plan=both, chunks=(WEIGHTS, WEIGHTS + bytes(36))).encode()
+    short = BUNDLE.secure_memory - 4096
+    add("secure-memory", "SECURE_MEMORY", "takes a page more than secure_memory says", field(80, "Q", short))
+    short = BUNDLE.mapped_memory - 1
+    add("mapped-memory", "SECURE_MEMORY", "code_memory leaves too little for the rest", field(128, "Q", short))
+    calls = (Call(0, (weights(), weights(0, 64, 1), arena(64))), PLAN.calls[1])
+    plan = replace(PLAN, chunks=apart, weights_size=192, calls=calls)
+    data = replace(BUNDLE, plan=plan, chunks=(WEIGHTS, WEIGHTS + bytes(36))).encode()
     add("two-chunks-a-call", "SUCCESS", "one call takes two chunks, which lie apart", data, True)
     data = raw_plan(data, chunk + 16 + 8, "Q", 0)
     add("chunks-meet", "PLAN_MALFORMED", "one call takes two chunks that share a place", data)
@@ -233,6 +238,13 @@ def examples() -> list[Example]:
     add("kernel-writes-weights", "KERNEL_MISMATCH", "weights would be written", with_plan(calls=calls), True)
     calls = (Call(0, (arena(0), weights(), arena(0))), PLAN.calls[1])
     add("kernel-aliases", "KERNEL_MISMATCH", "the output lies on the input", with_plan(calls=calls), True)
+    data = with_plan(outputs=(replace(PLAN.outputs[0], shape=(2,)),))
+    add("output-unwritten", "KERNEL_MISMATCH", "half of the output is what was there before", data, True)
+    both = (PLAN.outputs[0], Tensor("before", DType.float32, (1,), 192))
+    data = with_plan(arena_size=256, outputs=both)
+    add("output-never-written", "KERNEL_MISMATCH", "no call writes the second output", data, True)
+    same = (PLAN.outputs[0], replace(PLAN.inputs[0], name="image again"))
+    add("output-is-input", "SUCCESS", "the second output is the input", with_plan(outputs=same), True)
     data = with_plan(kernels_digest=bytes(32))
     add("kernels-digest", "KERNELS_CHANGED", "the plan was made for another library", data, True)
     return found

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tzml.bundle import Bundle, decode
-from tzml.signing import sign_library
+from tzml.signing import SigningKey, sign_library
 from tzml_lab.environment import ROOT
 
 EXAMPLES = ROOT / "docs" / "bundle-examples"
@@ -94,20 +94,30 @@ def _flip(data: bytes, at: int) -> bytes:
 
 
 def _signed_by_another(bundle: Bundle) -> Bundle:
-    """The bundle with a kernel library that the target has never seen, signed with a key it does not know.
+    """The bundle with a kernel library that the target has never seen, signed with a key it does not know."""
+    return _signed(bundle, os.urandom(32), rsa.generate_private_key(public_exponent=65537, key_size=2048))
+
+
+def versions(sound: bytes, key: SigningKey) -> tuple[bytes, bytes]:
+    """A bundle that works, with a kernel library that the target has never seen: as version 1, and as version 0."""
+    bundle, digest = decode(sound), os.urandom(32)
+    return _signed(bundle, digest, key, 1).encode(), _signed(bundle, digest, key, 0).encode()
+
+
+def _signed(bundle: Bundle, new: bytes, key: SigningKey, version: int = 0) -> Bundle:
+    """The bundle with its kernel library signed again.
 
     A library that was installed before is not installed again: so this one gets another digest, and name.
     """
     from tzml.compiler.library import library_uuid  # brings TVM along, which takes seconds
 
-    old, new = bundle.plan.kernels_digest, os.urandom(32)
+    old = bundle.plan.kernels_digest
     signed = bundle.kernels_tee
     elf = signed[signed.index(b"\x7fELF") :].replace(old, new)
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     return replace(
         bundle,
         plan=replace(bundle.plan, kernels_digest=new),
-        kernels_tee=sign_library(elf, library_uuid(new), key),
+        kernels_tee=sign_library(elf, library_uuid(new), key, version),
         kernels_ree=bundle.kernels_ree.replace(old, new),
     )
 

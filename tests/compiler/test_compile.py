@@ -116,8 +116,8 @@ def test_without_a_key_the_bundle_is_for_the_normal_world() -> None:
 def test_the_promised_secure_memory_counts_pages(signed: Bundle) -> None:
     plain = replace(signed, kernels_tee=b"")
     pages = [-(-size // 4096) for size in (signed.plan.arena_size, signed.plan.weights_size)]
-    assert plain.secure_memory == 4096 * (1 + 1 + sum(pages) + 1)  # header, plan, arena, weights, list of chunks
-    assert signed.secure_memory == plain.secure_memory
+    assert plain.mapped_memory == 4096 * (1 + 1 + sum(pages) + 1)  # header, plan, arena, weights, list of chunks
+    assert signed.secure_memory == plain.secure_memory == signed.mapped_memory + signed.code_memory
 
 
 def model(*nodes: onnx.NodeProto, shape: tuple[int | str, ...] = (1, 8), **constants: list[float]) -> bytes:

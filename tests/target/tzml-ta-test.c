@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * tzml-ta-test BUNDLE INPUT: what a hostile normal world can say to the TA,
+ * tzml-ta-test BUNDLE INPUT [NEWER OLDER]: what a hostile normal world can say to the TA,
  * past every check that libtzml makes. Runs on the device; prints one TAP
  * line a test (https://testanything.org) and exits 0 if all passed.
  *
  * BUNDLE is a sound bundle signed for the image and INPUT the bytes of its
  * inputs: after each piece of mischief the same session, or a new one, must
- * still load and run it.
+ * still load and run it. NEWER and OLDER have the same kernel library, signed
+ * as versions 1 and 0.
  */
 #include <err.h>
 #include <stdarg.h>
@@ -443,12 +444,52 @@ static void test_concurrent_opening(void)
 	check(good, "clients that open the model at once all get it");
 }
 
+/* Load a bundle, with its kernel library even if that is installed. */
+static TEEC_Result install(TEEC_Session *session, const struct file *file)
+{
+	const struct tzml_header *head = (const void *)file->data;
+	const struct tzml_section *sections = (const void *)(head + 1);
+	TEEC_Operation operation = { 0 };
+	TEEC_Result result = TEEC_SUCCESS;
+	uint32_t wanted = 0;
+
+	operation.paramTypes =
+		TEEC_PARAM_TYPES(TEEC_MEMREF_TEMP_INPUT, TEEC_VALUE_INPUT,
+				 TEEC_VALUE_OUTPUT, TEEC_NONE);
+	operation.params[0].tmpref.buffer = file->data;
+	operation.params[0].tmpref.size = head->header_size;
+	operation.params[1].value.a = TZML_OPEN_REINSTALL;
+	result = TEEC_InvokeCommand(session, TZML_CMD_OPEN, &operation, NULL);
+	wanted = operation.params[2].value.a;
+	while (!result && wanted != TZML_TA_READY)
+		result = load(session, wanted, 0,
+			      file->data + sections[wanted].offset,
+			      sections[wanted].size, &wanted);
+	return result;
+}
+
+static void test_versions(const char *newer_path, const char *older_path)
+{
+	struct file newer = read_file(newer_path);
+	struct file older = read_file(older_path);
+	TEEC_Session session = { 0 };
+
+	open_session(&session);
+	check(!install(&session, &newer), "a library of version 1 installs");
+	check(install(&session, &older) == (TEEC_Result)TZML_ERROR_KERNELS_OLD,
+	      "its version 0 is refused after that");
+	check(still_works(&session), "and the session still works");
+	TEEC_CloseSession(&session);
+	free(newer.data);
+	free(older.data);
+}
+
 int main(int argc, char **argv)
 {
 	TEEC_Session session = { 0 };
 
-	if (argc != 3)
-		errx(2, "usage: tzml-ta-test BUNDLE INPUT");
+	if (argc != 3 && argc != 5)
+		errx(2, "usage: tzml-ta-test BUNDLE INPUT [NEWER OLDER]");
 	bundle = read_file(argv[1]);
 	input = read_file(argv[2]);
 	if (TEEC_InitializeContext(NULL, &context))
@@ -464,6 +505,8 @@ int main(int argc, char **argv)
 	TEEC_CloseSession(&session);
 	test_sessions();
 	test_concurrent_opening();
+	if (argc == 5)
+		test_versions(argv[3], argv[4]);
 
 	printf("1..%u\n", count);
 	TEEC_FinalizeContext(&context);

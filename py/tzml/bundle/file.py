@@ -19,8 +19,9 @@ from tzml.errors import TzmlError
 MAGIC = b"\x89TZM\r\n\x1a\n"
 MAX_KERNELS_SIZE = 16 << 20
 
-_HEADER = struct.Struct("<8s4IQ16sQIIQQQII16s12sI96s32s")
+_HEADER = struct.Struct("<8s4IQ16sQIIQQQII16s12sIQ88s32s")
 _SECTION = struct.Struct("<IIQQI12s24s32s")
+_CODE_MEMORY = 18  # which field of the header it is
 _NO_TAG = bytes(32)
 _PAGE = 4096
 
@@ -66,6 +67,7 @@ class Bundle:
     """A whole model.
 
     `chunks` are the weights; the libraries may be missing, and the model then does not run in that world.
+    `code_memory` are the bytes of secure memory that the TA and the mapped kernel library take.
     """
 
     target: Target
@@ -76,10 +78,16 @@ class Bundle:
     kernels_tee: bytes = b""
     kernels_ree: bytes = b""
     metadata: bytes = b""
+    code_memory: int = 0
 
     @property
     def secure_memory(self) -> int:
-        """How many bytes the TA maps for the model at most, besides the kernel library's own.
+        """How many bytes of secure memory the model takes at most, everything included."""
+        return self.mapped_memory + self.code_memory
+
+    @property
+    def mapped_memory(self) -> int:
+        """How many bytes the TA maps for the model at most: exactly so many when it loads the kernel library.
 
         Header, plan, arena, weights and a byte for each chunk start on pages of their own; the signed
         library is there only before arena and weights are.
@@ -112,7 +120,7 @@ class Bundle:
             MAGIC, FORMAT_VERSION, header_size, len(sections), 0, end,
             self.model_id.bytes, self.model_version, self.target, KERNEL_ABI,
             self.plan.arena_size, self.plan.weights_size, self.secure_memory,
-            0, 0, b"", b"", 0, b"", _NO_TAG,
+            0, 0, b"", b"", 0, self.code_memory, b"", _NO_TAG,
         )  # fmt: skip
         tag = hashlib.sha256(header + table).digest()
         return header[: -len(tag)] + tag + bytes(table) + bytes(body)
@@ -145,7 +153,7 @@ def decode(data: bytes) -> Bundle:
     Only what takes the kernel library is left to the device.
     """
     fields, header_size = _decode_header(data)
-    _, _, _, count, _, bundle_size, model_id, model_version, target, _, arena, weights = fields[:12]
+    _, _, _, count, _, bundle_size, model_id, model_version, target, _, arena, weights, secure = fields[:13]
     sections = _decode_sections(data, count, header_size, bundle_size)
     require(target in Target._value2member_map_, "WRONG_TARGET", f"unknown target {target}")
 
@@ -155,7 +163,7 @@ def decode(data: bytes) -> Bundle:
     require((plan.arena_size, plan.weights_size) == (arena, weights), "PLAN_MALFORMED", "plan and header differ")
     sizes = tuple(chunk.size for chunk in plan.chunks)
     require(sizes == tuple(map(len, chunks)), "PLAN_MALFORMED", "plan and chunks differ")
-    return Bundle(
+    bundle = Bundle(
         target=Target(target),
         plan=plan,
         model_id=uuid.UUID(bytes=model_id),
@@ -164,7 +172,11 @@ def decode(data: bytes) -> Bundle:
         kernels_tee=found.get(SectionType.kernels_tee, b""),
         kernels_ree=found.get(SectionType.kernels_ree, b""),
         metadata=found.get(SectionType.metadata, b""),
+        code_memory=fields[_CODE_MEMORY],
     )
+    takes = f"the model takes {bundle.secure_memory} bytes of secure memory, not {secure}"
+    require(bundle.secure_memory <= secure, "SECURE_MEMORY", takes)
+    return bundle
 
 
 def read_section(path: Path, kind: SectionType) -> bytes:
@@ -210,7 +222,9 @@ def _decode_header(data: bytes | mmap.mmap) -> tuple[tuple[Any, ...], int]:
     require(max(arena, weights, secure) <= MAX_MEMORY, "LIMIT", "a memory size is above 4 GiB")
     sizes = arena > 0 and arena == align(arena) and weights == align(weights)
     require(sizes, "HEADER_MALFORMED", f"arena of {arena} and weights of {weights} bytes")
-    require(not any(head[88:]), "HEADER_MALFORMED", "policy or reserved fields are not zero")
+    require(not any(head[88:128] + head[136:]), "HEADER_MALFORMED", "policy or reserved fields are not zero")
+    code = fields[_CODE_MEMORY]
+    require(code <= secure, "HEADER_MALFORMED", f"{code} bytes for code, {secure} bytes in all")
     return fields, header_size
 
 

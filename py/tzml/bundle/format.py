@@ -8,7 +8,7 @@ from tzml.errors import TzmlError
 ALIGNMENT = 64
 DIGEST_SIZE = 32
 FORMAT_VERSION = 1
-KERNEL_ABI = 1
+KERNEL_ABI = 2
 MAX_MEMORY = 1 << 32
 MAX_SECTIONS = 1024
 

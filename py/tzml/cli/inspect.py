@@ -14,6 +14,15 @@ from tzml.bundle.streaming import bytes_loaded
 from tzml.errors import TzmlError
 from tzml.memory_map import memory_map, picture
 
+_SIZES = {
+    "secure_memory": "secure memory",
+    "code_memory": "  for the TA and its kernels",
+    "mapped_memory": "  for the model",
+    "arena": "    arena",
+    "weights": "    weights",
+    "loaded_each_inference": "loaded in each inference",
+}
+
 
 def describe(bundle: Bundle) -> dict[str, Any]:
     """What a bundle holds, as JSON has it. Sizes in bytes."""
@@ -33,6 +42,8 @@ def describe(bundle: Bundle) -> dict[str, Any]:
         "weights": plan.weights_size,
         "chunks": len(plan.chunks),
         "secure_memory": bundle.secure_memory,
+        "mapped_memory": bundle.mapped_memory,
+        "code_memory": bundle.code_memory,
         "loaded_each_inference": bytes_loaded(plan),
         "calls": _calls(bundle),
         "places": [{"size": chunk.size, "offset": chunk.offset} for chunk in plan.chunks],
@@ -84,14 +95,14 @@ def command(bundle: Path, as_json: bool, svg: Path | None, html: Path | None) ->
         for t in about[kind]:
             click.echo(f"  {kind[:-1]:<7} {t['name']}: {t['dtype']} {t['shape']}")
     click.echo(f"  {about['kernel_calls']} kernel calls, {about['chunks']} chunks of weights")
-    for key in ("arena", "weights", "secure_memory", "loaded_each_inference"):
-        click.echo(f"  {key.replace('_', ' '):<21} {about[key]:>13,} bytes")
+    for key, what in _SIZES.items():
+        click.echo(f"  {what:<34} {about[key]:>13,} bytes")
     sizes: dict[str, list[int]] = {}
     for s in about["sections"]:
         sizes.setdefault(s["type"], []).append(s["bytes"])
     for kind, found in sizes.items():
         several = f" in {len(found)} sections" if len(found) > 1 else ""
-        click.echo(f"  section {kind:<13} {sum(found):>13,} bytes{several}")
+        click.echo(f"  {f'section {kind}':<34} {sum(found):>13,} bytes{several}")
 
 
 def _show_calls(about: dict[str, Any]) -> None:

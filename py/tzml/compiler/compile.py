@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tzml.bundle import Bundle
+from tzml.compiler.code_memory import code_memory
 from tzml.compiler.describe import match_labels, match_preprocessing, source_digest
 from tzml.compiler.errors import CompileError
 from tzml.compiler.fit import fit, make_plan
@@ -34,8 +35,8 @@ DEFAULT_SECURE_MEMORY = 8 << 20
 class CompileOptions:
     """How to compile. `target` is a name in TARGETS; `inputs` fix inputs that the file leaves open.
 
-    `secure_memory` is how many bytes the TA may map for the model; weights that do not fit are
-    loaded anew in each inference. The TEE loads only libraries that are signed with the key its
+    `secure_memory` is how many bytes of it the model may take, the TA's own included; weights that do
+    not fit are loaded anew in each inference. The TEE loads only libraries that are signed with the key its
     image was built with; without `signing_key` a bundle runs in the normal world only. `preprocess`
     (docs/models.md) and `labels` travel in the bundle. `tuning` has better schedules for some kernels.
     """
@@ -97,6 +98,7 @@ def _compile(
         kernels_tee=kernels_tee,
         kernels_ree=libraries.ree,
         metadata=_metadata(name, path, graph, layout, imported, options),
+        code_memory=code_memory(libraries.tee) if target.has_tee else 0,
     )
 
 

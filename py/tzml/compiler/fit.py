@@ -63,7 +63,7 @@ def _smaller(limits: Limits, graph: Graph, fitted: Bundle, budget: int) -> Limit
     if weights >= PAGE and splits:
         return Limits(weights, limits.activations)
     if limits.activations is not None and limits.activations > rest // 2 and plan.arena_size > rest // 2:
-        return Limits(None, limits.activations * 3 // 4)
+        return Limits(None, limits.activations * 7 // 8)
     return None
 
 

@@ -56,8 +56,9 @@ def build_libraries(graph: Graph, target: CompilerTarget) -> Libraries:
     """Compile the kernel table and link. Raises CompileError when a tool or a function is missing."""
     with tempfile.TemporaryDirectory() as folder:
         linker = _Linker(Path(folder), target.cc)
-        for kernel in graph.kernels:
-            linker.add_object(f"{kernel.symbol}.o", graph.objects[kernel.symbol])
+        for index, kernel in enumerate(graph.kernels):
+            # not by its symbol: one that many operators were fused into has too long a name for a file
+            linker.add_object(f"kernel{index}.o", graph.objects[kernel.symbol])
         for name in _SUPPORT:
             linker.add_source(name, (resources.files("tzml.compiler") / "support" / name).read_text())
         # the digest covers all that decides what the library does, but for itself

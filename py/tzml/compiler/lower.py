@@ -31,7 +31,7 @@ from tzml.compiler.tuning.records import Tuning
 from tzml.compiler.walk import JOIN, LoweredKernel, Walk, element_bytes, readable
 from tzml.preprocess import Quantization
 
-# A local buffer from this size on becomes an argument; smaller ones stay on the stack (bytes).
+# What a kernel's local buffers take of the stack at most, in bytes; those that it has no room for become arguments.
 STACK_LIMIT = 1024
 
 PREFIX = "tzml_k_"
@@ -211,15 +211,15 @@ def build_kernel(function: Any, symbol: str, target: Any) -> CompiledKernel:
 def _unpack(function: Any, symbol: str, target: Any) -> tuple[Any, list[int]]:
     """`function` as int32_t symbol(pointers…), with a pointer more for each large local buffer."""
     pointers = [_pointer(buffer) for buffer in function.params]
-    found: list[tuple[Any, int]] = []
-    body = _hoist(function.body, found)
+    scratch = _Scratch()
+    body = scratch.hoist(function.body)
     declared = [tirx.DeclBuffer(b, data=p) for b, p in zip(function.params, pointers, strict=True)]
     body = tirx.SeqStmt([*declared, body, tirx.Return(tirx.IntImm("int32", 0))])
-    parameters = pointers + [pointer for pointer, _ in found]
+    parameters = pointers + [pointer for pointer, _ in scratch.found]
     unpacked = tirx.PrimFunc(parameters, body, tvm.ir.PrimType("int32"))
     # TVM may assume that buffers do not overlap; the runtime checks that in every plan
     attributes = {"global_symbol": symbol, "target": target, "tirx.noalias": True}
-    return unpacked.with_attr(attributes), [size for _, size in found]
+    return unpacked.with_attr(attributes), [size for _, size in scratch.found]
 
 
 def _pointer(buffer: Any) -> Any:
@@ -227,36 +227,49 @@ def _pointer(buffer: Any) -> Any:
     return tirx.Var(buffer.name + "_ptr", tvm.ir.PointerType(element, buffer.ty.storage_scope))
 
 
-def _hoist(statement: Any, found: list[tuple[Any, int]]) -> Any:
-    """Turn large local buffers into parameters: there is no allocator where kernels run."""
-    if isinstance(statement, tirx.AllocBuffer):
+class _Scratch:
+    """Turns local buffers into parameters, but for what fits on the stack: there is no allocator where kernels run.
+
+    `found` are the parameters with their bytes, `on_stack` the bytes of the buffers that stay.
+    """
+
+    def __init__(self) -> None:
+        self.found: list[tuple[Any, int]] = []
+        self.on_stack = 0
+
+    def hoist(self, statement: Any) -> Any:
+        """The statement with the buffers hoisted."""
+        if isinstance(statement, tirx.AllocBuffer):
+            return self._place(statement)
+        if isinstance(statement, tirx.SeqStmt):
+            return tirx.SeqStmt(list(map(self.hoist, statement.seq)))
+        if isinstance(statement, tirx.For):
+            return tirx.For(
+                statement.loop_var,
+                statement.min,
+                statement.extent,
+                statement.kind,
+                self.hoist(statement.body),
+                statement.thread_binding,
+                statement.annotations,
+                statement.step,
+            )
+        if isinstance(statement, tirx.IfThenElse):
+            other = statement.else_case
+            return tirx.IfThenElse(
+                statement.condition,
+                self.hoist(statement.then_case),
+                None if other is None else self.hoist(other),
+            )
+        if isinstance(statement, tirx.AttrStmt):
+            return tirx.AttrStmt(statement.node, statement.attr_key, statement.value, self.hoist(statement.body))
+        return statement
+
+    def _place(self, statement: Any) -> Any:
         size = element_bytes(statement.buffer.ty.shape, statement.buffer.ty.dtype.dtype)
-        if size < STACK_LIMIT:
+        if self.on_stack + size < STACK_LIMIT:
+            self.on_stack += size
             return statement
         pointer = _pointer(statement.buffer)
-        found.append((pointer, size))
+        self.found.append((pointer, size))
         return tirx.DeclBuffer(statement.buffer, data=pointer)
-    if isinstance(statement, tirx.SeqStmt):
-        return tirx.SeqStmt([_hoist(part, found) for part in statement.seq])
-    if isinstance(statement, tirx.For):
-        return tirx.For(
-            statement.loop_var,
-            statement.min,
-            statement.extent,
-            statement.kind,
-            _hoist(statement.body, found),
-            statement.thread_binding,
-            statement.annotations,
-            statement.step,
-        )
-    if isinstance(statement, tirx.IfThenElse):
-        other = statement.else_case
-        return tirx.IfThenElse(
-            statement.condition,
-            _hoist(statement.then_case, found),
-            None if other is None else _hoist(other, found),
-        )
-    if isinstance(statement, tirx.AttrStmt):
-        body = _hoist(statement.body, found)
-        return tirx.AttrStmt(statement.node, statement.attr_key, statement.value, body)
-    return statement

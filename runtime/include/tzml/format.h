@@ -12,14 +12,21 @@
 #error "bundles are little-endian, and so must the processor be"
 #endif
 
-#define TZML_ALIGNMENT	 64 /* of sections, chunks and kernel arguments */
-#define TZML_DIGEST_SIZE 32 /* SHA-256 */
+#define TZML_ALIGNMENT	 64   /* of sections, chunks and kernel arguments */
+#define TZML_DIGEST_SIZE 32   /* SHA-256 */
+#define TZML_PAGE_SIZE	 4096 /* of secure memory */
 #define TZML_MAGIC	 "\x89TZM\r\n\x1a\n"
 #define TZML_PLAN_MAGIC	 "PLAN"
 
 #define TZML_FORMAT_VERSION 1
 #define TZML_PLAN_VERSION   1
-#define TZML_KERNEL_ABI	    1
+
+/*
+ * Of the kernel libraries; in the header, and in each library's own table,
+ * which is signed with it. It also goes up when the compiler's checks on what
+ * a kernel may touch do: libraries from before are then refused.
+ */
+#define TZML_KERNEL_ABI 2
 
 /* Limits: what is above is refused before anything is allocated for it. */
 #define TZML_MAX_SECTIONS	1024
@@ -65,13 +72,14 @@ struct tzml_header {
 	uint32_t kernel_abi;
 	uint64_t arena_size;
 	uint64_t weights_size;	/* of the memory that chunks are loaded into */
-	uint64_t secure_memory; /* what the TA maps at most for this model */
+	uint64_t secure_memory; /* all that this model takes at most */
 	uint32_t output_policy; /* enum tzml_output_policy */
 	uint32_t output_policy_argument;
 	uint8_t key_id[16]; /* zero in a clear bundle */
 	uint8_t nonce[12];  /* zero in a clear bundle */
 	uint32_t reserved0;
-	uint8_t reserved1[96];
+	uint64_t code_memory; /* part of secure_memory: TA and kernels */
+	uint8_t reserved1[88];
 	uint8_t tag[TZML_DIGEST_SIZE]; /* last: over all else */
 };
 

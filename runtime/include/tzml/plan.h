@@ -39,7 +39,7 @@ enum tzml_status tzml_plan_check(const void *data, size_t size,
 /*
  * Check a plan's calls against the library it names: every kernel is there,
  * takes these arguments, and writes only to the arena and to nothing that it
- * also reads.
+ * also reads; and together they write all of the outputs.
  */
 enum tzml_status tzml_plan_check_calls(const struct tzml_plan *plan,
 				       const struct tzml_kernels *kernels);

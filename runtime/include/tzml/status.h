@@ -76,6 +76,15 @@
 	  "use a client library of the same version as the TA")                \
 	X(PLATFORM, 0x545a4d18, "the platform's digest or storage failed",     \
 	  "see the consoles for the cause; tee-supplicant must be running")    \
+	X(SECURE_MEMORY, 0x545a4d19,                                           \
+	  "the model takes more secure memory than its bundle states",         \
+	  "compile the model again")                                           \
+	X(KERNELS_OLD, 0x545a4d1a,                                             \
+	  "a newer version of the kernel library is installed",                \
+	  "use the newest bundle of the model")                                \
+	X(STORAGE, 0x545a4d1b,                                                 \
+	  "OP-TEE's secure storage is damaged, or lacks files",                \
+	  "put its files back, or remove all of them and open it again")       \
 	/* the client's own */                                                 \
 	X(FILE, 0x545a4d81, "the bundle cannot be read", "check the path")     \
 	X(NO_TEE, 0x545a4d82, "there is no TEE to talk to",                    \

@@ -1,0 +1,139 @@
+"""Networks that are larger than their secure memory answer as ever, in the memory they were promised."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from tzml.bundle import Bundle
+from tzml.bundle.streaming import bytes_loaded
+from tzml_lab.environment import image_of
+from tzml_lab.networks import FULL, PART, SECURE_MEMORY, Array, networks
+from tzml_lab.signingkey import signing_key
+from tzml_lab.timescale import scaled
+
+WORLDS = ("tee", "ree")
+FOLDER = "/tmp/networks"
+
+# The compiler rounds up what the TA takes for itself, which it cannot know: by no more than this, in bytes.
+ROUNDING = 48 << 10
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What `tzml run` reported, and the first output for each photograph."""
+
+    report: dict
+    outputs: Array
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "network" in metafunc.fixturenames:
+        names = FULL if metafunc.config.option.networks == "full" else PART
+        metafunc.parametrize("network", networks(names), ids=names, scope="module")
+
+
+@pytest.fixture(scope="module")
+def command(target, strategy):
+    """Runs commands on the target, by the best way there is."""
+    strategy.transition("tee")
+    return target.get_driver("CommandProtocol")
+
+
+@pytest.fixture(scope="module")
+def bundle(network, target) -> Bundle:
+    image = image_of(target.env.config)
+    key = signing_key(image)
+    if key is None:
+        pytest.skip("this host does not have the key that the image trusts")
+    return network.compile(image.description.machine, key)
+
+
+@pytest.fixture(scope="module")
+def answers(network, bundle, command, target, tmp_path_factory) -> dict[str, Answer]:
+    """The answers of both worlds, in one boot."""
+    files = target.get_driver("FileTransferProtocol")
+    folder = tmp_path_factory.mktemp(network.model.name)
+    bundle.write(folder / "model.tzm")
+    np.save(folder / "inputs.npy", np.concatenate(network.inputs))
+    command.run_check(f"rm -rf {FOLDER}; mkdir {FOLDER}")
+    for name in ("model.tzm", "inputs.npy"):
+        files.put(str(folder / name), f"{FOLDER}/{name}")
+    found = {}
+    for world in WORLDS:
+        output = f"{FOLDER}/{world}.npy"
+        run = f"tzml run {FOLDER}/model.tzm --input {FOLDER}/inputs.npy --world {world} --repeat 2 --json"
+        report = command.run_check(f"{run} --output {output}", timeout=scaled(600))
+        files.get(output, str(folder))
+        found[world] = Answer(json.loads("".join(report)), np.load(folder / f"{world}.npy"))
+    yield found
+    command.run_check(f"rm -rf {FOLDER}")
+
+
+def test_both_worlds_agree_to_the_bit(answers):
+    assert answers["tee"].outputs.tobytes() == answers["ree"].outputs.tobytes()
+
+
+def test_it_answers_as_onnx_runtime_does(network, answers, record_property):
+    outputs, reference = answers["tee"].outputs, network.reference
+    difference = float(np.abs(outputs - reference).max() / max(1, np.abs(reference).max()))
+    record_property("largest_difference", difference)
+    assert outputs.shape == reference.shape
+    assert np.array_equal(outputs.argmax(axis=1), reference.argmax(axis=1))
+    assert difference < network.difference
+
+
+def test_it_takes_the_secure_memory_that_was_promised(network, bundle, answers, timings, record_property):
+    """What the TA maps is exact; what OP-TEE takes for code is at most what was promised, and not much less."""
+    memory = answers["tee"].report["memory"]
+    peak, own = memory["secure_peak"], memory["secure_peak"] - memory["mapped_peak"]
+    record_property("code_memory", own)
+    timings.add(f"{network.model.name}/secure-peak", [peak], "bytes")
+    assert memory["mapped_peak"] == bundle.mapped_memory
+    assert bundle.code_memory - ROUNDING < own <= bundle.code_memory
+    assert peak <= bundle.secure_memory <= SECURE_MEMORY
+    assert sum(chunk.size for chunk in bundle.plan.chunks) > SECURE_MEMORY  # or nothing would have been streamed
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_it_loads_what_inspect_says(network, bundle, answers, timings, world):
+    """The first inference has some chunks already; the others load as much as `tzml inspect` says."""
+    streaming, count = answers[world].report["streaming"], len(answers[world].report["seconds"]["samples"])
+    each = bytes_loaded(bundle.plan)
+    assert (count - 1) * each <= round(streaming["bytes"] * count) <= count * each
+    name = f"{network.model.name}/{world}"
+    timings.add(f"{name}/streamed", [streaming["bytes"]], "bytes")
+    timings.add(f"{name}/streaming", [streaming["seconds"]])
+    timings.add(f"{name}/chunk", [chunk["seconds"] / chunk["loads"] for chunk in streaming["chunks"]])
+
+
+def test_times(network, answers, timings, record_property):
+    """They are recorded, not judged: the machine is an emulator, and others use it."""
+    seconds = {world: answers[world].report["seconds"]["samples"] for world in WORLDS}
+    for world in WORLDS:
+        timings.add(f"{network.model.name}/{world}/inference", seconds[world])
+    ratios = {
+        "tee-to-ree": float(np.median(seconds["tee"]) / np.median(seconds["ree"])),
+        "streaming-tee-to-ree": answers["tee"].report["streaming"]["seconds"]
+        / answers["ree"].report["streaming"]["seconds"],
+    }
+    for name, ratio in ratios.items():
+        record_property(name.replace("-", "_"), round(ratio, 3))
+        timings.add(f"{network.model.name}/{name}", [ratio], "ratio")
+
+
+def test_photographs_are_answered_with_names(network, answers, command, target):
+    if not network.model.labels:
+        pytest.skip("its weights are random")
+    files = target.get_driver("FileTransferProtocol")
+    for photograph in network.photographs:
+        files.put(str(photograph), f"{FOLDER}/{photograph.name}")
+    names = [photograph.name for photograph in network.photographs]
+    run = f"cd {FOLDER} && tzml run model.tzm --top 1 {' '.join(names)}"
+    lines = command.run_check(run, timeout=scaled(300))
+    labels = network.model.labels()
+    for name, row in zip(names, network.reference, strict=True):
+        assert lines[lines.index(f"{name}:") + 1].endswith(f"%  {labels[int(row.argmax())]}")

@@ -1,0 +1,20 @@
+"""The key that an image's OP-TEE trusts, where the image was built on this host."""
+
+from __future__ import annotations
+
+from cryptography.hazmat.primitives import serialization
+
+from tzml.image import Image
+from tzml.signing import SigningKey, load_signing_key
+from tzml_lab.environment import ROOT
+
+KEY = ROOT / "build" / "keys" / "ta-signing.pem"
+
+
+def signing_key(image: Image) -> SigningKey | None:
+    """The key whose public half is the image's; None if this host does not have it. Raises TzmlError."""
+    if not KEY.exists():
+        return None
+    key = load_signing_key(KEY)
+    public = serialization.load_pem_public_key(image.path("ta-signing-public-key").read_bytes())
+    return key if public == key.public_key() else None
