@@ -170,7 +170,8 @@ class _Kernels:
         kernel = self.cache.get(key)
         if kernel is None:
             try:
-                kernel = _build(scheduled.emit(), symbol, self.target)
+                target = tvm.target.Target({**self.target.export(), **scheduled.tune})
+                kernel = _build(scheduled.emit(), symbol, target if scheduled.tune else self.target)
             except CompileError:
                 raise
             except Exception as error:  # TVM raises many kinds

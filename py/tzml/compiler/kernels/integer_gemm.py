@@ -8,6 +8,7 @@ the zero point's share is the same for every position: the caller has subtracted
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ from tvm import te, tirx
 from tzml.compiler.kernels import dot
 from tzml.compiler.kernels.cover import cover
 from tzml.compiler.kernels.fused import Fused, annotate
-from tzml.compiler.kernels.isa import Isa
+from tzml.compiler.kernels.isa import IN_ORDER, Isa
 from tzml.compiler.kernels.patches import Patches
 from tzml.compiler.kernels.scheduled import Scheduled
 from tzml.compiler.kernels.tir import Expr, T, Vector, dtype, flat, load
@@ -26,8 +27,8 @@ from tzml.compiler.kernels.window import Pair, Window
 
 Array = NDArray[Any]
 
-_STRIP = 32 << 10
-"""Bytes of patches that are made at once: they should stay in the innermost cache."""
+_STRIP = 64 << 10
+"""Bytes of patches that are made at once: they should stay in a cache."""
 
 
 @dataclass(frozen=True)
@@ -107,25 +108,26 @@ def signed(value: Expr) -> Expr:
 
 @dataclass(frozen=True)
 class _Tile:
-    """So many rows (patches) times so many output channels, in registers."""
+    """So many rows (patches) times so many output channels, in registers; `cost` is for one row of the data."""
 
     rows: int
     outputs: int
+    cost: float
 
 
 def _choose_tile(isa: Isa, gemm: IntegerGemm, rows: int) -> _Tile:
-    """The tile with the fewest instructions for a product with that many rows."""
+    """The tile with the fewest instructions, where so many rows are computed at once."""
     outputs, steps = gemm.shape[-1], -(-gemm.depth // dot.depth(isa))
-
-    def cost(tile: _Tile) -> float:
-        products = tile.rows * tile.outputs
-        step = products * dot.instructions(isa) + (tile.rows + tile.outputs) / (2 if isa.by_element else 1) + 3
-        finish = 2 * products + tile.rows * (8 + 2 * tile.outputs)
-        return -(-rows // tile.rows) * -(-outputs // tile.outputs) * (steps * step + finish)
-
-    sizes = [_Tile(r, o) for o in (4, 8) for r in range(1, min(rows, 8) + 1)]
-    fitting = [t for t in sizes if t.rows * t.outputs + t.rows + t.outputs + 2 <= isa.registers] or [_Tile(1, 4)]
-    return min(fitting, key=lambda tile: (cost(tile), tile.rows))
+    found = []
+    for wide, high in itertools.product((4, 8), range(1, min(rows, 8) + 1)):
+        if high * wide + high + wide + 4 > isa.registers and (high, wide) != (1, 4):
+            continue
+        loads = (high + wide) / (2 if isa.by_element else 1)
+        step = high * wide * dot.instructions(isa) + loads + 3
+        finish = 2 * high * wide + high * (8 + 2 * wide)
+        cost = -(-rows // high) * -(-outputs // wide) * (steps * step + finish) / rows
+        found.append(_Tile(high, wide, cost))
+    return min(found, key=lambda tile: (tile.cost, tile.rows))
 
 
 class _Emitter:
@@ -143,8 +145,10 @@ class _Emitter:
             self.patches = None
             self.strips, self.rows = 1, gemm.batch * height * width
         else:
-            lines = max(
-                n for n in range(1, height + 1) if height % n == 0 and (n == 1 or n * width * gemm.depth <= _STRIP)
+            divisors = [n for n in range(1, height + 1) if height % n == 0]
+            lines = min(
+                (n for n in divisors if n == 1 or n * width * self.steps * self.step <= _STRIP),
+                key=lambda n: (_choose_tile(isa, gemm, n * width).cost, n),
             )
             self.patches = Patches(gemm.window, gemm.channels, gemm.zero_point, self.steps * self.step, lines)
             self.strips, self.rows = gemm.batch * height // lines, lines * width
@@ -181,7 +185,7 @@ class _Emitter:
                 self.patches.emit(flat(data), patches, strip)
                 self._product(patches, strip * self.rows)
 
-        return Scheduled(lambda: self.fused.emit(body), packers)
+        return Scheduled(lambda: self.fused.emit(body), packers, IN_ORDER if self.isa.by_element else {})
 
     def _product(self, data: Any, first: Expr) -> None:
         """All outputs of the patches in `data`, of which the first is that of position `first`."""
@@ -202,9 +206,7 @@ class _Emitter:
         rows, outputs, length = self.tile.rows, self.tile.outputs, self.steps * self.step
         sums = [[dot.partial_sums(self.isa) for _ in range(outputs)] for _ in range(rows)]
         with T.serial(self.steps) as step:
-            left = [
-                dot.operand(self.isa, data, (row + r) * length + step * self.step) for r in range(rows)
-            ]
+            left = [dot.operand(self.isa, data, (row + r) * length + step * self.step) for r in range(rows)]
             at = (block * self.steps + step) * (outputs * self.step)
             for output in range(outputs):
                 right = dot.operand(self.isa, self.weights, at + output * self.step)

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from tvm import te, tirx
 
 from tzml.compiler.kernels.cover import cover
-from tzml.compiler.kernels.dot import zeros
 from tzml.compiler.kernels.fused import Fused, annotate
 from tzml.compiler.kernels.integer_gemm import signed
 from tzml.compiler.kernels.isa import Isa

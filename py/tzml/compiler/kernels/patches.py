@@ -77,7 +77,9 @@ def _copy(data: Buffer, start: Expr, patches: Buffer, to: Expr, count: int) -> N
     def move(at: Expr, lanes: int) -> None:
         value = load(data, start + at, lanes)
         if dtype(data) == "uint8":
-            value = tirx.Cast(f"int8x{lanes}" if lanes > 1 else "int8", value ^ splat(tirx.IntImm("uint8", 128), lanes))
+            value = tirx.Cast(
+                f"int8x{lanes}" if lanes > 1 else "int8", value ^ splat(tirx.IntImm("uint8", 128), lanes)
+            )
         store(patches, to + at, value, lanes)
 
     _in_vectors(count, move)

@@ -16,7 +16,9 @@ class Scheduled:
     """A kernel that can be had, and how constants that are its operands (by position) must be rearranged for it.
 
     `emit` makes the PrimFunc, which takes a while and need not be done where machine code is at hand.
+    `tune` changes the target for this kernel: which processor LLVM orders instructions for.
     """
 
     emit: Callable[[], Any]
     packers: dict[int, Packer] = field(default_factory=dict)
+    tune: dict[str, Any] = field(default_factory=dict)
