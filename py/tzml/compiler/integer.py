@@ -127,24 +127,25 @@ class IntegerLayers:
 
     def _layer(self, value: Expr, result: Steps) -> IntegerLayer | None:
         """The layer whose real result is `value`."""
-        inside, bias = [value], np.zeros(1)
+        inside: list[Expr] = [value]
+        bias: Array | None = None
         low, high = -math.inf, math.inf
         call = self._only(value)
         while call is not None and op_name(call) not in ("relax.nn.conv2d", "relax.matmul"):
-            if op_name(call) == "relax.nn.relu":
+            # from the result backwards: limits, then the bias
+            if op_name(call) == "relax.nn.relu" and bias is None:
                 low = max(low, 0.0)
-            elif op_name(call) == "relax.clip":
+            elif op_name(call) == "relax.clip" and bias is None:
                 low, high = max(low, float(call.args[1].value)), min(high, float(call.args[2].value))
-            elif op_name(call) == "relax.add" and not bias.any() and (low, high) == (-math.inf, math.inf):
-                addend = self._real_constant(call.args[1])
-                if addend is None or addend.size != math.prod(addend.shape):
+            elif op_name(call) == "relax.add" and bias is None:
+                bias = self._real_constant(call.args[1])
+                if bias is None:
                     return None
-                bias = addend
             else:
                 return None
             inside.append(call.args[0])
             call = self._only(call.args[0])
-        layer = self._product(call, bias, result) if call is not None else None
+        layer = self._product(call, np.zeros(1) if bias is None else bias, result) if call is not None else None
         if layer is None:
             return None
         self.inside.update(inside)
