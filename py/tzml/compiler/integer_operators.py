@@ -61,8 +61,8 @@ def integer_max_pool(self: Layouts, call: Any, data: Expr) -> Blocked | None:
     n, c, h, w = nchw_shape(shape_of(data), last)
     out_size = nchw_shape(shape_of(call), last)[2:]
     strides, dilation, padding = window_of(call)
-    window: Any = ((h, w), out_size, kernel, strides, dilation, tuple(padding[:2]))
-    pool = IntegerWindow("max", n, c, *window, outside=-128)
+    window: Any = ((h, w), out_size, kernel, strides, dilation, tuple(padding[:2]), -128)
+    pool = IntegerWindow("max", n, c, *window)
     image = self.to_blocked(data, c, last).data
     return Blocked(self.kernel("integer_max_pool", integer_window.define, image, pool), c, last)
 
