@@ -138,7 +138,7 @@ class IntegerLayers:
             elif op_name(call) == "relax.clip" and bias is None:
                 low, high = max(low, float(call.args[1].value)), min(high, float(call.args[2].value))
             elif op_name(call) == "relax.add" and bias is None:
-                bias = self._real_constant(call.args[1])
+                bias = self.real_constant(call.args[1])
                 if bias is None:
                     return None
             else:
@@ -224,7 +224,18 @@ class IntegerLayers:
         integers = array.astype(np.int64) - zero
         return (integers if array.dtype == np.int32 else integers.astype(np.int16)), scale
 
-    def _real_constant(self, expression: Expr) -> Array | None:
+    def is_constant(self, expression: Expr) -> bool:
+        """Whether a value is known when compiling: integers that are dequantized, and perhaps moved."""
+        call = self.calls.get(expression)
+        if call is None:
+            return False
+        if op_name(call) == "relax.dequantize":
+            given = constant(call.args[0])
+            return given is not None and given.dtype.name in (*DTYPES, "int32")
+        return op_name(call) in _MOVES[1:] and self.is_constant(call.args[0])
+
+    def real_constant(self, expression: Expr) -> Array | None:
+        """The real numbers that a constant stands for."""
         known = constant(expression)
         if known is not None:
             return known

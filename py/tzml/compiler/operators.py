@@ -41,7 +41,7 @@ class Operators(Layouts):
         self.integer = IntegerLayers(module["main"])
 
     def call(self, variable: Any, call: Any) -> Expr | None:
-        if variable in self.integer.inside:
+        if variable in self.integer.inside or self.integer.is_constant(variable):
             return None
         result = self.integer_result(variable, call)
         handler = _HANDLERS.get(op_name(call))
@@ -54,6 +54,16 @@ class Operators(Layouts):
             self.blocked[variable] = result
             return None
         return self.emit(result)
+
+    def translate(self, expression: Expr) -> Expr:
+        missing = isinstance(expression, relax.Var) and not (
+            expression in self.values or expression in self.blocked
+        )
+        if missing and self.integer.is_constant(expression):  # weights of a layer that is not of integers
+            real = self.integer.real_constant(expression)
+            if real is not None:
+                self.values[expression] = const(real.astype(dtype_of(expression)))
+        return super().translate(expression)
 
     def integer_result(self, variable: Any, call: Any) -> Expr | Blocked | None:
         """The result of a layer of integers."""
@@ -76,7 +86,7 @@ Handler = Callable[[Operators, Any], Expr | None]
 
 
 def _conv2d(self: Operators, call: Any) -> Expr | None:
-    weights, layout = constant(call.args[1]), str(call.attrs.data_layout)
+    weights, layout = constant(self.translate(call.args[1])), str(call.attrs.data_layout)
     if weights is None or layout not in ("NCHW", "NHWC"):
         return None
     last = layout == "NHWC"
