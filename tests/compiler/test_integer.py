@@ -85,7 +85,8 @@ def compare(
     zero = np.asarray(128 if kind == "uint8" else -3, kind)
     constants = {
         "xs": np.float32(0.05), "xz": zero, "w": weights, "ws": scales,
-        "wz": np.full(outputs, weights_zero, np.int8), "b": random.integers(-2000, 2000, outputs).astype(np.int32), "bs": scales * np.float32(0.05),
+        "wz": np.full(outputs, weights_zero, np.int8),
+        "b": random.integers(-2000, 2000, outputs).astype(np.int32), "bs": scales * np.float32(0.05),
         "bz": np.zeros(outputs, np.int32), "ys": np.float32(0.04 * np.sqrt(depth)), "yz": zero,
     }  # fmt: skip
     element = {"int8": TensorProto.INT8, "uint8": TensorProto.UINT8}[kind]

@@ -120,7 +120,9 @@ def _choose_tile(isa: Isa, gemm: IntegerGemm, rows: int) -> _Tile:
     outputs, steps = gemm.shape[-1], -(-gemm.depth // dot.depth(isa))
     found = []
     for wide, high in itertools.product((4, 8), range(1, min(rows, 8) + 1)):
-        if high * wide + high + wide + 4 > isa.registers and (high, wide) != (1, 4):
+        # on AArch64, LLVM has as many products under way as a side of the tile is long
+        under_way = max(high, wide) if isa.by_element else 2
+        if high * wide + high + wide + under_way > isa.registers and (high, wide) != (1, 4):
             continue
         loads = (high + wide) / (2 if isa.by_element else 1)
         step = high * wide * dot.instructions(isa) + loads + 3
