@@ -15,6 +15,8 @@ from tzml_lab.networks import FULL, PART, SECURE_MEMORY, Array, networks
 from tzml_lab.signingkey import signing_key
 from tzml_lab.timescale import scaled
 
+pytestmark = pytest.mark.lg_feature("network")  # tens of megabytes
+
 WORLDS = ("tee", "ree")
 FOLDER = "/tmp/networks"
 

@@ -20,6 +20,7 @@ from .builder import Floats, Net, Value
 
 MODULES = (
     "digits",
+    "digits_int8",
     "efficientnet_lite0",
     "alexnet",
     "densenet121",
@@ -43,7 +44,8 @@ class ZooModel:
     """A network of the zoo.
 
     `network` builds it, from the input to the output, on a `Net` whose weights are `state()`, or drawn
-    from a seed that is the name's; a network that was trained here has its ONNX file instead. `parameters`
+    from a seed that is the name's; a network that was trained here has its ONNX file instead. `tflite` is the
+    same network as a TFLite file, where there is one. `parameters`
     and `macs` (multiply-accumulates of one inference) are the literature's where it gives them; tests
     compare them with what is built. `preprocess` and `labels` are what `tzml compile` takes under these
     names.
@@ -61,6 +63,7 @@ class ZooModel:
     output: str = "logits"
     state: Callable[[], Mapping[str, Floats]] | None = None
     file: Path | None = None
+    tflite: Path | None = None
     preprocess: Mapping[str, Any] | None = None
     labels: Callable[[], list[str]] | None = None
 

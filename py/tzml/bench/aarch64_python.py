@@ -1,6 +1,6 @@
-"""An AArch64 Python with ONNX Runtime's own wheel, for QEMU's user emulation.
+"""An AArch64 Python with ONNX Runtime's and LiteRT's own wheels, for QEMU's user emulation.
 
-Debian's packages and the wheel are unpacked, not installed; both come through the ordinary clients of the
+Debian's packages and the wheels are unpacked, not installed; both come through the ordinary clients of the
 registries that this machine is configured with.
 """
 
@@ -20,6 +20,8 @@ from tzml.errors import TzmlError
 _PACKAGES = ("python3-minimal", "libpython3-stdlib", "libstdc++6")
 _PLATFORMS = ("manylinux2014_aarch64", "manylinux_2_27_aarch64", "manylinux_2_28_aarch64")
 
+LITERT = "ai-edge-litert==2.3.0"
+
 # QEMU shows the host's files where the guest's root has none, and ONNX Runtime's cpuinfo believes them
 _FILES = {
     "proc/cpuinfo": "processor\t: 0\nFeatures\t: fp asimd evtstrm crc32 cpuid\nCPU implementer\t: 0x41\n"
@@ -35,13 +37,14 @@ class Aarch64Python:
 
     def __init__(self) -> None:
         version = metadata.version("onnxruntime")
-        self.root = cache_folder("bench") / f"aarch64-onnxruntime-{version}"
+        self.root = cache_folder("bench") / f"aarch64-onnxruntime-{version}-{LITERT}"
         self.site = self.root / "site"
         if not self.root.exists():
             part = self.root.with_suffix(".part")
             shutil.rmtree(part, ignore_errors=True)
             _unpack_debian(part)
-            _unpack_wheels(part, _python(part).name.removeprefix("python"), [f"onnxruntime=={version}", "numpy"])
+            wheels = [f"onnxruntime=={version}", "numpy", LITERT]
+            _unpack_wheels(part, _python(part).name.removeprefix("python"), wheels)
             for name, text in _FILES.items():
                 (part / name).parent.mkdir(parents=True, exist_ok=True)
                 (part / name).write_text(text)

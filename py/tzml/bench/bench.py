@@ -1,25 +1,25 @@
-"""One model, measured beside ONNX Runtime."""
+"""One model, measured beside other runtimes."""
 
 from __future__ import annotations
 
-import os
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tzml.bench.aarch64_python import Aarch64Python
+from tzml.bench import runtimes
 from tzml.bench.kernels import Kernels
-from tzml.bench.programs import Cost, run, run_emulated, source
+from tzml.bench.programs import Cost
 from tzml.bundle import Target
 from tzml.compiler import TARGETS, CompileOptions, compile_model
 from tzml.errors import TzmlError
 
 ROUNDS = 3
-"""How often both are measured in turn: what else the machine does then meets both."""
+"""How often all are measured in turn: what else the machine does then meets all."""
 
 _NO_LIMIT = 1 << 40
 
@@ -28,8 +28,10 @@ _NO_LIMIT = 1 << 40
 class Result:
     """What was measured of a model; sizes in bytes.
 
-    `ours` and `onnxruntime` are seconds of CPU time of one inference with one thread, or AArch64 instructions.
-    `difference` is the largest of the two's outputs, `magnitude` the largest absolute output.
+    `ours` and those of other runtimes are seconds of CPU time of one inference with one thread, or AArch64
+    instructions; None where a runtime is not installed or cannot read the network. `difference` is the
+    largest between our output and that of the runtime that reads the same file, `magnitude` the largest
+    absolute output.
     """
 
     name: str
@@ -38,6 +40,8 @@ class Result:
     arena: int
     ours: float
     onnxruntime: float | None
+    pytorch: float | None
+    litert: float | None
     compile_seconds: float
     difference: float | None
     magnitude: float
@@ -48,47 +52,58 @@ class Result:
         return self.ours / self.onnxruntime if self.onnxruntime else None
 
 
-def measure(model: Path, name: str, target: str, repeat: int, macs: int = 0) -> Result:
-    """Compile `model` for `target` and run it; for this machine `repeat` times a round. Raises TzmlError."""
+def measure(model: Path, name: str, target: str, repeat: int, macs: int = 0, tflite: Path | None = None) -> Result:
+    """Compile `model` for `target` and run it; for this machine `repeat` times a round. Raises TzmlError.
+
+    `tflite` is a file of the same network for LiteRT, if the model is not one. `macs` are
+    known of networks of the zoo, which are measured in PyTorch too.
+    """
     begin = time.process_time()
     bundle = compile_model(model, CompileOptions(target, secure_memory=_NO_LIMIT))
     compile_seconds = time.process_time() - begin
     if len(bundle.plan.inputs) != 1:
         raise TzmlError(f"{model} has {len(bundle.plan.inputs)} inputs", "only models with one can be measured")
     port = bundle.plan.inputs[0]
-    data = np.random.default_rng(0).standard_normal(port.shape).astype(port.dtype.name)
+    data = _input(port.shape, np.dtype(port.dtype.name))
+    tflite = model.resolve() if model.suffix == ".tflite" else tflite
     with tempfile.TemporaryDirectory() as name_of_folder:
         folder = Path(name_of_folder)
         kernels = Kernels(bundle, TARGETS[target].cc, folder, data)
         emulated = bundle.target == Target.aarch64
-        theirs: list[Cost] = []
-        ours: list[Cost] = []
+        costs: dict[str, list[Cost | None]] = {"ours": [], "onnxruntime": [], "pytorch": [], "litert": []}
         np.save(folder / "input.npy", data)
         for _ in range(1 if emulated else ROUNDS):
-            ours.append(kernels.measure(repeat))
+            costs["ours"].append(kernels.measure(repeat))
             if model.suffix == ".onnx":
-                theirs.append(_onnxruntime(model.resolve(), folder, emulated, repeat))
+                costs["onnxruntime"].append(runtimes.onnxruntime(model.resolve(), folder, emulated, repeat))
+                if macs and not emulated:
+                    costs["pytorch"].append(runtimes.pytorch(model.resolve(), folder, repeat))
+            if tflite:
+                costs["litert"].append(runtimes.litert(tflite, folder, emulated, repeat))
         result = kernels.result()
+        theirs = folder / ("litert.npy" if model.suffix == ".tflite" else "output.npy")
         difference = None
-        if theirs:
-            difference = float(np.abs(result - np.load(folder / "output.npy")).max())
+        if theirs.exists():
+            difference = float(np.abs(result.astype(np.float64) - np.load(theirs)).max())
+    least = {who: min((c.value for c in found if c), default=None) for who, found in costs.items()}
     return Result(
         name=name,
         macs=macs,
         weights=sum(map(len, bundle.chunks)),
         arena=bundle.plan.arena_size,
-        ours=min(cost.value for cost in ours),
-        onnxruntime=min((cost.value for cost in theirs), default=None),
+        ours=least["ours"] or 0.0,
+        onnxruntime=least["onnxruntime"],
+        pytorch=least["pytorch"],
+        litert=least["litert"],
         compile_seconds=compile_seconds,
         difference=difference,
-        magnitude=float(np.abs(result).max()),
+        magnitude=float(np.abs(result.astype(np.float64)).max()),
     )
 
 
-def _onnxruntime(model: Path, folder: Path, emulated: bool, repeat: int) -> Cost:
-    arguments: list[str | Path] = [source("run_onnxruntime.py"), model, "input.npy", "output.npy"]
-    if not emulated:
-        return run([sys.executable, *arguments, str(repeat)], folder, dict(os.environ))
-    environment = Aarch64Python()
-    variables = {"PYTHONPATH": str(environment.site)}
-    return run_emulated([environment.python, "-S", *arguments, "1"], folder, environment.root, variables)
+def _input(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    random = np.random.default_rng(0)
+    if dtype.kind in "iu" and dtype.itemsize == 1:
+        about = np.iinfo(dtype)
+        return random.integers(about.min, about.max, shape, dtype, endpoint=True)
+    return random.standard_normal(shape).astype(dtype)

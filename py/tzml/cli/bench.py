@@ -21,9 +21,10 @@ from tzml_zoo import models
 @click.option("--repeat", default=10, show_default=True, type=click.IntRange(1), help="Inferences a round.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(models_or_names: tuple[str, ...], target: str, repeat: int, as_json: bool) -> None:
-    """Measure networks beside ONNX Runtime, each with one thread.
+    """Measure networks beside ONNX Runtime, PyTorch and LiteRT, each with one thread.
 
-    MODEL is a file or the name of a network of the zoo; without any, the whole zoo is measured.
+    MODEL is a file or the name of a network of the zoo; without any, the whole zoo is measured. PyTorch, for
+    this machine only, and LiteRT are measured where they are installed; LiteRT for AArch64 is downloaded.
     """
     results = []
     for name in models_or_names or tuple(models()):
@@ -45,7 +46,7 @@ def _measure(name: str, target: str, repeat: int) -> Result:
     compiler_target = {"aarch64": "rpi3"}.get(target, target)
     zoo = models().get(name)
     if zoo:
-        return measure(zoo.onnx(), name, compiler_target, repeat, zoo.macs)
+        return measure(zoo.onnx(), name, compiler_target, repeat, zoo.macs, zoo.tflite)
     path = Path(name)
     if not path.exists():
         raise TzmlError(f"{name} is neither a file nor a network of the zoo", f"the zoo has {', '.join(models())}")
@@ -60,8 +61,10 @@ def _print(result: Result, target: str, header: bool) -> None:
         "weights": f"{result.weights:12,}",
         "arena": f"{result.arena:11,}",
         unit: f"{result.ours * scale:10.3f}",
-        "onnxruntime": f"{result.onnxruntime * scale:11.3f}" if result.onnxruntime else f"{'-':>11}",
-        "ratio": f"{result.ratio:5.2f}" if result.ratio else f"{'-':>5}",
+        "onnxruntime": _cell(result.onnxruntime, scale, "11.3f"),
+        "ratio": _cell(result.ratio, 1, "5.2f"),
+        **({"pytorch": _cell(result.pytorch, scale, "10.3f")} if target == "host" else {}),
+        "litert": _cell(result.litert, scale, "10.3f"),
         "instr/MAC": f"{result.ours / result.macs:9.3f}" if target != "host" and result.macs else f"{'-':>9}",
         "compile s": f"{result.compile_seconds:9.1f}",
         "difference": f"{result.difference:10.1e}" if result.difference is not None else f"{'-':>10}",
@@ -74,3 +77,8 @@ def _print(result: Result, target: str, header: bool) -> None:
             )
         )
     click.echo("  ".join(columns.values()))
+
+
+def _cell(value: float | None, scale: float, form: str) -> str:
+    """A number, or a dash for what was not measured."""
+    return f"{'-':>{form.split('.')[0]}}" if value is None else f"{value * scale:{form}}"

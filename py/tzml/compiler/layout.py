@@ -18,6 +18,7 @@ from tvm import relax, te, tirx
 
 from tzml.compiler.rewrite import Expr, Rewriter, const, constant, shape_of
 
+ELEMENTWISE = 0
 INJECTIVE = 2
 REDUCTION_THEN_ELEMENTWISE = 4
 OPAQUE = 8
@@ -147,6 +148,14 @@ class Layouts(Rewriter):
             return te.compute((n, -(-c // block), h, w, block), element, name="block")
 
         return self.call_te(blocked, plain, hint="block", pattern=INJECTIVE)
+
+    def kernel(self, name: str, function: Any, *arguments: Any) -> Expr:
+        """The result of a kernel that can have an epilogue: first tensors, then what `function` wants to know."""
+        tensors = [a for a in arguments if isinstance(a, relax.Expr)]
+        described = arguments[len(tensors) :]
+        return self.call_te(
+            lambda *t: function(*t, *described), *tensors, hint=name, pattern=REDUCTION_THEN_ELEMENTWISE
+        )
 
     def call_te(self, function: Any, *arguments: Any, hint: str, pattern: int, **more: int) -> Expr:
         """Bind the result of a tensor function."""

@@ -179,7 +179,7 @@ class _Kernels:
         kernel = self.cache.get(key)
         if kernel is None:
             try:
-                kernel = build_kernel(scheduled.emit(), symbol, self.target)
+                kernel = build_kernel(scheduled.emit(), symbol, scheduled.target(self.target))
             except CompileError:
                 raise
             except Exception as error:  # TVM raises many kinds

@@ -14,8 +14,10 @@ from typing import Any
 
 from tvm import relax
 
+from tzml.compiler.integer import IntegerLayers
+from tzml.compiler.integer_operators import integer_layer, integer_max_pool
 from tzml.compiler.kernels import concat, conv, matmul, stencil
-from tzml.compiler.layout import OPAQUE, REDUCTION_THEN_ELEMENTWISE, Blocked, Layouts, block_array, block_for
+from tzml.compiler.layout import OPAQUE, Blocked, Layouts, block_array, block_for
 from tzml.compiler.layout import nchw_shape as nchw
 from tzml.compiler.rewrite import Expr, const, constant, dtype_of, ints, op_name, shape_of
 from tzml.compiler.walk import JOIN
@@ -34,10 +36,18 @@ def choose_kernels(module: Any, lanes: int) -> Any:
 class Operators(Layouts):
     """Rebuilds a function of operators with calls of tensor functions that kernels are written for."""
 
+    def __init__(self, module: Any, lanes: int) -> None:
+        super().__init__(module, lanes)
+        self.integer = IntegerLayers(module["main"])
+
     def call(self, variable: Any, call: Any) -> Expr | None:
+        if variable in self.integer.inside or self.integer.is_constant(variable):
+            return None
+        result = self.integer_result(variable, call)
         handler = _HANDLERS.get(op_name(call))
         is_float = hasattr(call.ty, "dtype") and dtype_of(call) == "float32"
-        result = handler(self, call) if handler and is_float else None
+        if result is None and handler and (is_float or handler is _elementwise):
+            result = handler(self, call)
         if result is None:
             return super().call(variable, call)
         if isinstance(result, Blocked):
@@ -45,28 +55,38 @@ class Operators(Layouts):
             return None
         return self.emit(result)
 
+    def translate(self, expression: Expr) -> Expr:
+        missing = isinstance(expression, relax.Var) and not (
+            expression in self.values or expression in self.blocked
+        )
+        if missing and self.integer.is_constant(expression):  # weights of a layer that is not of integers
+            real = self.integer.real_constant(expression)
+            if real is not None:
+                self.values[expression] = const(real.astype(dtype_of(expression)))
+        return super().translate(expression)
+
+    def integer_result(self, variable: Any, call: Any) -> Expr | Blocked | None:
+        """The result of a layer of integers."""
+        if variable in self.integer.found:
+            return integer_layer(self, self.integer.found[variable])
+        if op_name(call) == "relax.nn.max_pool2d" and dtype_of(call) == "int8":
+            return integer_max_pool(self, call, call.args[0])
+        return None
+
     def image(self, expression: Expr, channels_last: bool = False) -> Blocked:
         """An operand in vectors of channels, whichever it has by now."""
         known = self.as_blocked(expression)
-        if known:
+        if known and known.block <= self.lanes:
             return known
         channels = nchw(shape_of(expression), channels_last)[1]
         return self.to_blocked(expression, block_for(channels, self.lanes), channels_last)
-
-    def kernel(self, name: str, function: Any, *arguments: Any) -> Expr:
-        """The result of a kernel that can have an epilogue: first tensors, then what `function` wants to know."""
-        tensors = [a for a in arguments if isinstance(a, relax.Expr)]
-        described = arguments[len(tensors) :]
-        return self.call_te(
-            lambda *t: function(*t, *described), *tensors, hint=name, pattern=REDUCTION_THEN_ELEMENTWISE
-        )
 
 
 Handler = Callable[[Operators, Any], Expr | None]
 
 
 def _conv2d(self: Operators, call: Any) -> Expr | None:
-    weights, layout = constant(call.args[1]), str(call.attrs.data_layout)
+    weights, layout = constant(self.translate(call.args[1])), str(call.attrs.data_layout)
     if weights is None or layout not in ("NCHW", "NHWC"):
         return None
     last = layout == "NHWC"
@@ -217,8 +237,9 @@ _HANDLERS: dict[str, Handler] = {
     **{
         f"relax.{name}": _elementwise
         for name in (
-            "abs", "add", "clip", "divide", "erf", "exp", "log", "maximum", "minimum", "multiply", "negative",
-            "nn.gelu", "nn.leakyrelu", "nn.relu", "nn.silu", "power", "sigmoid", "sqrt", "subtract", "tanh",
+            "abs", "add", "clip", "dequantize", "divide", "erf", "exp", "log", "maximum", "minimum", "multiply",
+            "negative", "nn.gelu", "nn.leakyrelu", "nn.relu", "nn.silu", "power", "quantize", "sigmoid", "sqrt",
+            "subtract", "tanh",
         )
     },
 }  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tzml.compiler.kernels import concat, conv, generic, matmul, stencil
+from tzml.compiler.kernels import concat, conv, generic, integer_gemm, integer_window, matmul, stencil
 from tzml.compiler.kernels.fused import KIND as ANCHOR
 from tzml.compiler.kernels.fused import TILE, Fused, NotFusableError
 from tzml.compiler.kernels.isa import Isa, isa_of
@@ -15,6 +15,8 @@ __all__ = ["ANCHOR", "TILE", "Isa", "Packer", "Scheduled", "isa_of", "mark_tuned
 _KERNELS = {
     "concat": concat.schedule,
     "conv2d": conv.schedule,
+    "integer_gemm": integer_gemm.schedule,
+    "integer_window": integer_window.schedule,
     "matmul": matmul.schedule,
     "stencil": stencil.schedule,
 }

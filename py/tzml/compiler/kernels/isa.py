@@ -25,6 +25,12 @@ SSE = Isa("sse", lanes=4, registers=16, by_element=False)
 AVX2 = Isa("avx2", lanes=8, registers=16, by_element=False)
 AVX512 = Isa("avx512", lanes=16, registers=32, by_element=False)
 
+IN_ORDER = {"mcpu": "cortex-a55", "mattr": ["-dotprod", "-fullfp16", "-lse", "-rcpc", "-rdm"]}
+"""A tuning for ARMv8.0: LLVM orders instructions as for Cortex-A55, without those that it has more.
+
+Its model of Cortex-A53 starts more products at once than there are registers for.
+"""
+
 _X86 = {"x86-64-v3": AVX2, "haswell": AVX2, "x86-64-v4": AVX512, "skylake-avx512": AVX512, "znver4": AVX512}
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import tvm
 from numpy.typing import NDArray
 
 Packer = Callable[[NDArray[Any]], NDArray[Any]]
@@ -17,6 +18,7 @@ class Scheduled:
 
     `emit` makes the PrimFunc, which takes a while and need not be done where machine code is at hand.
     `tiles` are worth trying in place of the one that was chosen; see tiles.py.
+    `ordering` changes the target for this kernel: which processor LLVM orders instructions for.
     """
 
     emit: Callable[[], Any]
@@ -24,3 +26,8 @@ class Scheduled:
     tiles: tuple[int, ...] = ()
     is_template: bool = True
     """Whether the kernel was written for such functions; any other is scheduled as TVM defines it."""
+    ordering: dict[str, Any] = field(default_factory=dict)
+
+    def target(self, target: Any) -> Any:
+        """The target that this kernel is compiled for, when all others are compiled for `target`."""
+        return tvm.target.Target({**target.export(), **self.ordering}) if self.ordering else target

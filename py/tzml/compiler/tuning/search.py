@@ -146,9 +146,10 @@ class _Search:
     def build(self, function: Any) -> Candidate:
         """Compile a function under a name of its own."""
         with self.target:
-            emitted = schedule(function, self.isa).emit()
+            template = schedule(function, self.isa)
+            emitted = template.emit()
         symbol = f"candidate_{len(self.built)}"
-        kernel = build_kernel(emitted, symbol, self.target)
+        kernel = build_kernel(emitted, symbol, template.target(self.target))
         sizes = [element_bytes(buffer.ty.shape, dtype(buffer)) for buffer in emitted.params]
         self.built[symbol] = Candidate(symbol, kernel.object_file, (*sizes, *kernel.scratch))
         return self.built[symbol]
