@@ -190,11 +190,7 @@ enum tzml_status open_kernels(void *opaque,
 		if (status)
 			return status;
 	}
-	status = map_library(context, uuid, kernels);
-	/* the note is there, the library is not: it has to come again */
-	if (status == TZML_ERROR_STORAGE && !image)
-		return TZML_ERROR_KERNELS_ABSENT;
-	return status;
+	return map_library(context, uuid, kernels);
 }
 
 void close_kernels(void *opaque)
