@@ -302,9 +302,10 @@ static enum tzml_status tee_open(void **result, const struct bundle_file *file)
 	state->file = file;
 
 	status = connect_and_open(state, 0);
-	if (status == TZML_ERROR_TA_DEAD) {
+	if (status == TZML_ERROR_TA_DEAD || status == TZML_ERROR_STORAGE) {
 		/*
-		 * OP-TEE ends a TA that opens a library which is not there.
+		 * OP-TEE ends a TA that opens a library which is not there,
+		 * or leaves it unable to open that library again.
 		 * Somebody may have emptied secure storage: install again.
 		 */
 		disconnect(state);

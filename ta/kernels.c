@@ -161,7 +161,7 @@ static enum tzml_status map_library(struct platform_context *context,
 	/* OP-TEE takes exactly these flags; the library stays until the end */
 	context->library = dlopen(name, RTLD_NOW | RTLD_GLOBAL | RTLD_NODELETE);
 	if (!context->library)
-		return TZML_ERROR_PLATFORM;
+		return TZML_ERROR_STORAGE;
 	kernels->table = dlsym(context->library, TZML_KERNELS_SYMBOL);
 	kernels->call =
 		(tzml_kernel_call_t *)dlsym(context->library, TZML_CALL_SYMBOL);
