@@ -71,6 +71,7 @@ def files(line: Line) -> SerialFiles:
 def still_a_shell(line: Line) -> None:
     line.sendline("echo $((6 * 7))")
     line.expect(r"\n42\r")
+    line.expect(re.escape(PROMPT))
 
 
 def test_folders_and_files_arrive_as_they_were(line: Line, files: SerialFiles, tmp_path: Path) -> None:
