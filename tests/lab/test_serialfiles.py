@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -26,7 +27,15 @@ class Line(pexpect.spawn):  # type: ignore[misc]
     def __init__(self, every: int = 0) -> None:
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         environment = os.environ | {"PS1": PROMPT, "PATH": path, "TERM": "dumb"}
-        super().__init__("bash", ["--norc", "--noprofile"], env=environment, timeout=20, maxread=65536)
+        super().__init__(
+            "bash",
+            ["--norc", "--noprofile"],
+            env=environment,
+            timeout=20,
+            maxread=65536,
+            # who starts the tests in the background ignores SIGINT, which is inherited: Ctrl-C would do nothing
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
         self.setecho(True)
         self.every = every
         self.damaged = {"sent": 0, "heard": 0}
