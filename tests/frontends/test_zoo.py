@@ -29,7 +29,11 @@ def test_a_network_compiles_and_agrees_with_onnx_runtime(name: str, libtzml: Pat
     assert found.difference < 1e-5
 
 
-@pytest.mark.parametrize("model", [m for m in models().values() if m.name != "vgg16"], ids=lambda m: m.name)
+# VGG-16 takes long; a quantized network has no twin in PyTorch
+TWINS = [model for model in models().values() if model.name not in ("vgg16", "digits_int8")]
+
+
+@pytest.mark.parametrize("model", TWINS, ids=lambda model: model.name)
 def test_a_network_means_the_same_to_pytorch(model: ZooModel) -> None:
     torch = pytest.importorskip("torch", reason="needs PyTorch: make test-frontends")
     from tzml_zoo.torch_twin import torch_twin
@@ -38,4 +42,4 @@ def test_a_network_means_the_same_to_pytorch(model: ZooModel) -> None:
     theirs = onnxruntime.InferenceSession(str(model.onnx())).run(None, {model.input: x})[0]
     with torch.no_grad():
         twin = torch_twin(model.onnx())(torch.from_numpy(x)).numpy()
-    np.testing.assert_allclose(twin, theirs, atol=1e-4)
+    np.testing.assert_allclose(twin, theirs, atol=1e-4 * max(1, np.abs(theirs).max()))
