@@ -3,36 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
 
 from tzml.protection import unprotected
+from tzml_lab.answers import WORLDS, Answer, ask
 from tzml_lab.environment import image_of
 from tzml_lab.timescale import scaled
-from tzml_lab.zoo import KNOWN, TARGET_FOLDER, Array, KnownModel
-
-WORLDS = ("tee", "ree")
-# of the report, what does not come back as a file: a serial line would take half a minute for it
-WITHOUT_OUTPUTS = "import json, sys; found = json.load(sys.stdin); del found['outputs']; print(json.dumps(found))"
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the target said: `tzml run`'s report and its outputs."""
-
-    report: dict
-    outputs: Array
-
-    @property
-    def seconds(self) -> list[float]:
-        return self.report["seconds"]["samples"]
-
-    @property
-    def memory(self) -> dict[str, int]:
-        return self.report["memory"]
+from tzml_lab.zoo import KNOWN, TARGET_FOLDER, KnownModel
 
 
 @pytest.fixture(scope="module")
@@ -65,14 +45,8 @@ def answers(model, command, target, tmp_path_factory) -> dict[str, Answer]:
     folder = tmp_path_factory.mktemp(model.name)
     np.save(folder / "inputs.npy", model.samples[0])
     files.put(str(folder / "inputs.npy"), "/tmp/inputs.npy")
-    found = {}
-    for world in WORLDS:
-        output = f"/tmp/outputs-{world}.npy"
-        run = f"tzml run {TARGET_FOLDER}/{model.name}.tzm --input /tmp/inputs.npy --world {world} --json"
-        report = command.run_check(f'{run} --output {output} | python3 -c "{WITHOUT_OUTPUTS}"', timeout=scaled(300))
-        files.get(output, str(folder))
-        found[world] = Answer(json.loads("".join(report)), np.load(folder / f"outputs-{world}.npy"))
-    return found
+    bundle = f"{TARGET_FOLDER}/{model.name}.tzm"
+    return {world: ask(target, bundle, "/tmp/inputs.npy", world, folder, timeout=300) for world in WORLDS}
 
 
 @pytest.mark.parametrize("world", WORLDS)

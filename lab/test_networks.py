@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 
 from tzml.bundle import Bundle
 from tzml.bundle.streaming import bytes_loaded
+from tzml_lab.answers import WORLDS, Answer, ask
 from tzml_lab.environment import image_of
-from tzml_lab.networks import FULL, PART, SECURE_MEMORY, Array, networks
+from tzml_lab.networks import FULL, PART, SECURE_MEMORY, networks
 from tzml_lab.signingkey import signing_key
 from tzml_lab.timescale import scaled
 
 pytestmark = pytest.mark.lg_feature("network")  # tens of megabytes
 
-WORLDS = ("tee", "ree")
 FOLDER = "/tmp/networks"
 
 # The compiler rounds up what the TA takes for itself, which it cannot know: by no more than this, in bytes.
 ROUNDING = 48 << 10
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What `tzml run` reported, and the first output for each photograph."""
-
-    report: dict
-    outputs: Array
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -64,14 +53,8 @@ def answers(network, bundle, command, target, tmp_path_factory) -> dict[str, Ans
     command.run_check(f"rm -rf {FOLDER}; mkdir {FOLDER}")
     for name in ("model.tzm", "inputs.npy"):
         files.put(str(folder / name), f"{FOLDER}/{name}")
-    found = {}
-    for world in WORLDS:
-        output = f"{FOLDER}/{world}.npy"
-        run = f"tzml run {FOLDER}/model.tzm --input {FOLDER}/inputs.npy --world {world} --repeat 2 --json"
-        report = command.run_check(f"{run} --output {output}", timeout=scaled(600))
-        files.get(output, str(folder))
-        found[world] = Answer(json.loads("".join(report)), np.load(folder / f"{world}.npy"))
-    yield found
+    model, inputs = f"{FOLDER}/model.tzm", f"{FOLDER}/inputs.npy"
+    yield {world: ask(target, model, inputs, world, folder, "--repeat 2", timeout=600) for world in WORLDS}
     command.run_check(f"rm -rf {FOLDER}")
 
 
@@ -90,7 +73,7 @@ def test_it_answers_as_onnx_runtime_does(network, answers, record_property):
 
 def test_it_takes_the_secure_memory_that_was_promised(network, bundle, answers, timings, record_property):
     """What the TA maps is exact; what OP-TEE takes for code is at most what was promised, and not much less."""
-    memory = answers["tee"].report["memory"]
+    memory = answers["tee"].memory
     peak, own = memory["secure_peak"], memory["secure_peak"] - memory["mapped_peak"]
     record_property("code_memory", own)
     timings.add(f"{network.model.name}/secure-peak", [peak], "bytes")
@@ -103,7 +86,7 @@ def test_it_takes_the_secure_memory_that_was_promised(network, bundle, answers, 
 @pytest.mark.parametrize("world", WORLDS)
 def test_it_loads_what_inspect_says(network, bundle, answers, timings, world):
     """The first inference has some chunks already; the others load as much as `tzml inspect` says."""
-    streaming, count = answers[world].report["streaming"], len(answers[world].report["seconds"]["samples"])
+    streaming, count = answers[world].report["streaming"], len(answers[world].seconds)
     each = bytes_loaded(bundle.plan)
     assert (count - 1) * each <= round(streaming["bytes"] * count) <= count * each
     name = f"{network.model.name}/{world}"
@@ -114,7 +97,7 @@ def test_it_loads_what_inspect_says(network, bundle, answers, timings, world):
 
 def test_times(network, answers, timings, record_property):
     """They are recorded, not judged: the machine is an emulator, and others use it."""
-    seconds = {world: answers[world].report["seconds"]["samples"] for world in WORLDS}
+    seconds = {world: answers[world].seconds for world in WORLDS}
     for world in WORLDS:
         timings.add(f"{network.model.name}/{world}/inference", seconds[world])
     ratios = {

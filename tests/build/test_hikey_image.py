@@ -12,6 +12,8 @@ import pytest
 from conftest import ROOT
 from tzmldebian import emmc, hikey, vendorfiles
 
+from tzml_lab.standin.__main__ import PARTITIONS
+
 from .test_emmc import read_back
 from .test_kas import kas
 
@@ -95,6 +97,14 @@ def test_the_partition_table_has_upstreams_partitions(image: dict[str, Any], tmp
         "cache": (334, 256),
         "system": (590, 3057),
     }
+
+
+def test_the_stand_in_has_the_partitions_of_the_table(image: dict[str, Any], tmp_path: Path) -> None:
+    table = (FOLDER / "prm_ptable.img").read_bytes()
+    assert len(table) == PARTITIONS["ptable"][1]
+    found = {p["name"]: p["size"] * emmc.SECTOR for p in read_back(table, 7471104, tmp_path)}
+    sizes = {name: size for name, (_, size) in PARTITIONS.items() if name not in ("ptable", "loader")}
+    assert sizes == {name: found[name] for name in sizes}
 
 
 def test_the_boot_partition_has_what_u_boot_looks_for(image: dict[str, Any], tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ halves to even.
 from __future__ import annotations
 
 import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +19,10 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
-from small_models import CompileAndRun
+from small_models import CompileAndRun, run_kernels
 
-from tzml.bench.kernels import Kernels
 from tzml.bundle import Bundle
-from tzml.compiler import TARGETS, CompileOptions, compile_model
+from tzml.compiler import CompileOptions, compile_model
 from tzml_zoo import models
 from tzml_zoo.digits import INT8_ONNX, LITERT_ANSWERS, TFLITE, held_out_digits
 
@@ -104,13 +102,7 @@ def compare(
     # fused, its x86-64 kernels saturate sums of two products
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     expected = onnxruntime.InferenceSession(model.SerializeToString(), options).run(None, {"x": x})[0]
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder)
-        onnx.save(model, path / "model.onnx")
-        bundle = compile_model(path / "model.onnx", CompileOptions(target))
-        kernels = Kernels(bundle, TARGETS[target].cc, path, x)
-        kernels.measure(1)
-        result = kernels.result()
+    bundle, result = run_kernels(model, x, target)
     assert result.dtype == expected.dtype
     assert np.abs(result.astype(int) - expected).max() <= 1
     assert np.mean(result == expected) > 0.98

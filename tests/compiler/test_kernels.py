@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,9 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
-
-from tzml.bench.kernels import Kernels
-from tzml.compiler import TARGETS, CompileOptions, compile_model
+from small_models import run_kernels
 
 Array = NDArray[Any]
 
@@ -32,13 +28,7 @@ def compare(nodes: Sequence[onnx.NodeProto], shape: Sequence[int], *constants: A
     model = onnx.shape_inference.infer_shapes(model)
     data = random(*shape)
     expected = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": data})[0]
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder)
-        onnx.save(model, path / "model.onnx")
-        bundle = compile_model(path / "model.onnx", CompileOptions("host"))
-        kernels = Kernels(bundle, TARGETS["host"].cc, path, data)
-        kernels.measure(1)
-        result = kernels.result()
+    _, result = run_kernels(model, data)
     assert np.abs(result - expected).max() <= 1e-5 * max(1.0, np.abs(expected).max())
 
 

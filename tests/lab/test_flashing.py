@@ -16,7 +16,6 @@ from tzml_lab.environment import ROOT
 from tzml_lab.failures import FailureClass, TargetError
 from tzml_lab.flashing import FastbootFlasher
 from tzml_lab.standin import sdmux
-from tzml_lab.standin.__main__ import PARTITIONS
 
 BOARDS = ("rpi3-standin", "hikey-standin")
 pytestmark = pytest.mark.bench
@@ -168,19 +167,3 @@ def test_fastboot_takes_what_kas_deploys_for_the_hikey(bench: MakeBench, tmp_pat
             subprocess.run(["simg2img", deployed, tmp_path / "raw"], check=True)
             deployed = tmp_path / "raw"
         assert subprocess.run(["cmp", written, deployed], check=False).returncode == 0
-
-
-@pytest.mark.boards
-def test_the_stand_in_has_the_partitions_of_the_hikeys_table(tmp_path: Path) -> None:
-    try:
-        table = load_image(ROOT / "build/deploy/hikey").path("partition-table")
-    except TzmlError as error:
-        pytest.skip(str(error))
-    assert table.stat().st_size == PARTITIONS["ptable"][1]
-    with (tmp_path / "emmc").open("wb") as stream:
-        stream.write(table.read_bytes())
-        stream.truncate(7471104 * 512)
-    listed = subprocess.run(["/sbin/sfdisk", "--json", tmp_path / "emmc"], capture_output=True, check=True)
-    found = {p["name"]: p["size"] * 512 for p in json.loads(listed.stdout)["partitiontable"]["partitions"]}
-    sizes = {name: size for name, (_, size) in PARTITIONS.items() if name not in ("ptable", "loader")}
-    assert sizes == {name: found[name] for name in sizes}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tzml.errors import TzmlError
-from tzml.image import Image
+from tzml.image import Emulator, Image
 from tzml_lab.videocore import VideoCore, card_size
 
 # of four, as in rpi3-emulated.yaml
@@ -54,15 +54,12 @@ class VirtMachine:
         about = self._image.description
         emulator = about.emulator
         assert emulator, "an image for QEMU"
-        command = [emulator.program, "-machine", emulator.machine, "-cpu", emulator.cpu]
-        command += ["-smp", str(emulator.cpus), "-m", str(emulator.memory_mib), "-nic", "none", "-display", "none"]
-        command += ["-monitor", "none", "-bios", str(found["firmware"])]
-        command += ["-append", about.kernel_arguments]
+        command = [*_qemu(emulator), "-bios", str(found["firmware"]), "-append", about.kernel_arguments]
         for role, option in (("kernel", "-kernel"), ("initrd", "-initrd")):
             if role in found:
                 command += [option, str(found[role])]
         if "rootfs" in found:
-            command += ["-drive", f"if={emulator.disk_interface},format=raw,file={found['rootfs']}"]
+            command += _disk(emulator, found["rootfs"])
         return command
 
 
@@ -96,8 +93,16 @@ class PiMachine:
             print(error, flush=True)
             return None
         os.truncate(card, card_size(card.stat().st_size))
-        command = [emulator.program, "-machine", emulator.machine, "-cpu", emulator.cpu]
-        command += ["-smp", str(emulator.cpus), "-m", str(emulator.memory_mib), "-nic", "none", "-display", "none"]
-        command += ["-monitor", "none", "-drive", f"if={emulator.disk_interface},format=raw,file={card}"]
         # the first UART leads to Bluetooth
-        return [*command, *started, "-serial", "null"]
+        return [*_qemu(emulator), *_disk(emulator, card), *started, "-serial", "null"]
+
+
+def _qemu(emulator: Emulator) -> list[str]:
+    """QEMU's command line for a machine that has nothing yet, and tells nobody anything."""
+    command = [emulator.program, "-machine", emulator.machine, "-cpu", emulator.cpu]
+    command += ["-smp", str(emulator.cpus), "-m", str(emulator.memory_mib)]
+    return [*command, "-nic", "none", "-display", "none", "-monitor", "none"]
+
+
+def _disk(emulator: Emulator, file: Path) -> list[str]:
+    return ["-drive", f"if={emulator.disk_interface},format=raw,file={file}"]

@@ -16,6 +16,7 @@ BBIMPORTS = [
     "rootfs",
     "sdcard",
     "staging",
+    "template",
     "tree",
     "vendorfiles",
 ]

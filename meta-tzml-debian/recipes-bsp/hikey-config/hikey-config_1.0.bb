@@ -20,15 +20,10 @@ do_compile[cleandirs] = "${B}"
 # Debian's device tree
 do_compile[depends] = "linux:do_deploy"
 do_compile[vardeps] += "${HIKEY_CONFIG_VALUES}"
+do_compile[file-checksums] += "${TZML_LIB}/template.py:True"
 python do_compile() {
-    source, build = d.getVar("S"), d.getVar("B")
-    for name in ("extlinux.conf", "tzml-optee.dtso"):
-        with open(os.path.join(source, name)) as stream:
-            text = stream.read()
-        for value in d.getVar("HIKEY_CONFIG_VALUES").split():
-            text = text.replace(f"@{value}@", d.getVar(value))
-        with open(os.path.join(build, name), "w") as stream:
-            stream.write(text)
+    build = d.getVar("B")
+    tzmldebian.template.fill(d, ["extlinux.conf", "tzml-optee.dtso"], d.getVar("HIKEY_CONFIG_VALUES").split())
     overlay = os.path.join(build, "tzml-optee")
     tree = os.path.join(d.getVar("DEPLOY_DIR_IMAGE"), os.path.basename(d.getVar("KERNEL_DEVICETREE")))
     run = tzmldebian.host.run

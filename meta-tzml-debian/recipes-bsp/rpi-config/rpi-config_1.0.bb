@@ -17,15 +17,10 @@ RPI_CONFIG_VALUES = "ARMSTUB_ADDRESS ARMSTUB_SIZE DEVICETREE_ADDRESS INITRD_ADDR
 
 do_compile[cleandirs] = "${B}"
 do_compile[vardeps] += "${RPI_CONFIG_VALUES}"
+do_compile[file-checksums] += "${TZML_LIB}/template.py:True"
 python do_compile() {
     build = d.getVar("B")
-    for name in ("config.txt", "tzml-optee.dtso"):
-        with open(os.path.join(d.getVar("S"), name)) as stream:
-            text = stream.read()
-        for value in d.getVar("RPI_CONFIG_VALUES").split():
-            text = text.replace(f"@{value}@", d.getVar(value))
-        with open(os.path.join(build, name), "w") as stream:
-            stream.write(text)
+    tzmldebian.template.fill(d, ["config.txt", "tzml-optee.dtso"], d.getVar("RPI_CONFIG_VALUES").split())
     with open(os.path.join(build, "cmdline.txt"), "w") as stream:
         stream.write(d.getVar("KERNEL_CMDLINE") + "\n")
     overlay = os.path.join(build, "tzml-optee")

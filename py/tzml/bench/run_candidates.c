@@ -10,9 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <time.h>
 
 #include "candidates.h"
+#include "cpu_seconds.h"
 #include "measure.h"
 
 #define ALIGNMENT 64
@@ -25,14 +25,6 @@ static void *zeros(size_t size)
 	if (!memory)
 		abort();
 	return memset(memory, 0, rounded);
-}
-
-static double cpu_seconds(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-	return now.tv_sec + now.tv_nsec * 1e-9;
 }
 
 static double measure(const struct candidate *candidate, int repeat)

@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <time.h>
 
+#include "cpu_seconds.h"
 #include "measure.h"
 
 #define MAX_ARGUMENTS 64
@@ -39,14 +39,6 @@ static void *load(const char *name, size_t *size)
 		abort();
 	fclose(file);
 	return data;
-}
-
-static double cpu_seconds(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-	return now.tv_sec + now.tv_nsec * 1e-9;
 }
 
 static void run(const uint64_t *plan, char *arena, char *weights)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import sys
@@ -33,6 +34,7 @@ def pytorch(model: Path, folder: Path, repeat: int) -> Cost | None:
     return run(command, folder, dict(os.environ))
 
 
+@functools.cache
 def _is_quantized(model: Path) -> bool:
     return any(node.op_type == "QuantizeLinear" for node in onnx.load(model, load_external_data=False).graph.node)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tzml.bundle import plan as plans
-from tzml.bundle.format import FORMAT_VERSION, KERNEL_ABI, MAX_MEMORY, MAX_SECTIONS, align, require
+from tzml.bundle.format import FORMAT_VERSION, KERNEL_ABI, MAX_MEMORY, MAX_SECTIONS, PAGE, align, require
 from tzml.bundle.plan import Plan
 from tzml.errors import TzmlError
 
@@ -23,7 +23,6 @@ _HEADER = struct.Struct("<8s4IQ16sQIIQQQII16s12sIQ88s32s")
 _SECTION = struct.Struct("<IIQQI12s24s32s")
 _CODE_MEMORY = 18  # which field of the header it is
 _NO_TAG = bytes(32)
-_PAGE = 4096
 
 
 class Target(enum.IntEnum):
@@ -196,7 +195,7 @@ def read_section(path: Path, kind: SectionType) -> bytes:
 
 
 def _pages(*sizes: int) -> int:
-    return sum(-(-size // _PAGE) * _PAGE for size in sizes)
+    return sum(-(-size // PAGE) * PAGE for size in sizes)
 
 
 def _decode_header(data: bytes | mmap.mmap) -> tuple[tuple[Any, ...], int]:

@@ -11,6 +11,7 @@ FORMAT_VERSION = 1
 KERNEL_ABI = 2
 MAX_MEMORY = 1 << 32
 MAX_SECTIONS = 1024
+PAGE = 4096  # of secure memory
 
 
 class BundleError(TzmlError):

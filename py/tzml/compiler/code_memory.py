@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import struct
 
+from tzml.bundle.format import PAGE
+
 TA_MEMORY = 256 << 10
 """What OP-TEE takes for a session of the TA before it has a model, in bytes and rounded up.
 
@@ -11,7 +13,6 @@ Its code and constants, its data with the heap (TA_DATA_SIZE), its stack (TA_STA
 with heap and stack: 232 KiB with GCC 12. lab/test_networks.py compares it with what OP-TEE counts.
 """
 
-_PAGE = 4096
 _PT_LOAD = 1
 _HEADERS = struct.Struct("<32xQ14xHH")  # of an ELF64 file: e_phoff, e_phentsize, e_phnum
 _PROGRAM_HEADER = struct.Struct("<I12xQ16xQ")  # p_type, p_vaddr, p_memsz
@@ -24,5 +25,5 @@ def code_memory(library: bytes) -> int:
     for i in range(count):
         kind, address, length = _PROGRAM_HEADER.unpack_from(library, offset + i * size)
         if kind == _PT_LOAD:
-            pages += -(-(address + length) // _PAGE) - address // _PAGE
-    return TA_MEMORY + pages * _PAGE
+            pages += -(-(address + length) // PAGE) - address // PAGE
+    return TA_MEMORY + pages * PAGE

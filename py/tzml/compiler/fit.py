@@ -7,14 +7,12 @@ from dataclasses import replace
 
 from tzml.bundle import Bundle, Plan, Region, Tensor
 from tzml.bundle import Call as PlanCall
-from tzml.bundle.format import align
+from tzml.bundle.format import PAGE, align
 from tzml.compiler.chunks import CHUNK_SIZE
 from tzml.compiler.errors import CompileError
 from tzml.compiler.graph import Call, Graph, Port
 from tzml.compiler.limits import NO_LIMITS, Limits
 from tzml.compiler.memory import Layout, lay_out
-
-PAGE = 4096
 
 _CHUNK_SIZES = (CHUNK_SIZE, CHUNK_SIZE // 4, CHUNK_SIZE // 16, 1)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from tvm import relax
 
 from tzml.compiler.fold import fold
-from tzml.compiler.rewrite import Expr, const, constant, dtype_of, free_variables, ints, op_name, shape_of
+from tzml.compiler.rewrite import Expr, const, constant, dtype_of, free_variables, op_name, shape_of
 
 Array = NDArray[Any]
 
@@ -253,9 +252,3 @@ def _steps(call: Any, dtype: str) -> Steps | None:
     if scale is None or zero is None or scale.size != 1 or zero.size != 1 or dtype not in DTYPES:
         return None
     return Steps(float(scale.reshape(())), int(zero.reshape(())), dtype)
-
-
-def window_of(call: Any) -> tuple[Sequence[int], Sequence[int], Sequence[int]]:
-    """Strides, dilation and padding of a convolution or pooling."""
-    attributes = call.attrs
-    return ints(attributes.strides), ints(attributes.dilation), ints(attributes.padding)

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from tvm import relax, te, tirx
 
-from tzml.compiler.integer import IntegerLayer, Move, window_of
+from tzml.compiler.integer import IntegerLayer, Move
 from tzml.compiler.kernels import integer_gemm, integer_window
 from tzml.compiler.kernels.integer_gemm import IntegerGemm
 from tzml.compiler.kernels.integer_window import IntegerWindow
 from tzml.compiler.layout import ELEMENTWISE, Blocked, Layouts, nchw_shape
-from tzml.compiler.rewrite import Expr, const, dtype_of, ints, op_name, shape_of
+from tzml.compiler.rewrite import Expr, const, dtype_of, ints, op_name, shape_of, window_of
 
 _MAGIC = 12582912.0
 """1.5 · 2^23: a float32 near it has no fraction, so that adding it rounds, halves to even."""

@@ -19,7 +19,7 @@ from tzml.compiler.integer_operators import integer_layer, integer_max_pool
 from tzml.compiler.kernels import concat, conv, matmul, stencil
 from tzml.compiler.layout import OPAQUE, Blocked, Layouts, block_array, block_for
 from tzml.compiler.layout import nchw_shape as nchw
-from tzml.compiler.rewrite import Expr, const, constant, dtype_of, ints, op_name, shape_of
+from tzml.compiler.rewrite import Expr, const, constant, dtype_of, ints, op_name, shape_of, window_of
 from tzml.compiler.walk import JOIN
 
 _PLANAR = 4
@@ -93,7 +93,7 @@ def _conv2d(self: Operators, call: Any) -> Expr | None:
     weights = weights.transpose([str(call.attrs.kernel_layout).index(letter) for letter in "OIHW"])
     n, c, h, w = nchw(shape_of(call.args[0]), last)
     groups, out_channels, kernel = int(call.attrs.groups), weights.shape[0], weights.shape[2:]
-    window: Any = (kernel, ints(call.attrs.strides), ints(call.attrs.dilation), ints(call.attrs.padding))
+    window: Any = (kernel, *window_of(call))
     out_block = block_for(out_channels, self.lanes)
     if groups > 1 and groups == c == out_channels:
         if math.prod(kernel) > _UNROLLED:
@@ -121,7 +121,7 @@ def _pool2d(kind: str) -> Handler:
         layout, kernel = str(attributes.layout), ints(attributes.pool_size)
         if layout not in ("NCHW", "NHWC") or math.prod(kernel) > _UNROLLED:
             return None
-        window = (kernel, ints(attributes.strides), ints(attributes.dilation), ints(attributes.padding))
+        window = (kernel, *window_of(call))
         out_size = nchw(shape_of(call), layout == "NHWC")[2:]
         count_padding = kind == "avg" and bool(attributes.count_include_pad)
         return _stencil(self, kind, call.args[0], layout == "NHWC", out_size, window, count_padding)

@@ -126,3 +126,9 @@ def op_name(call: Any) -> str:
 
 def ints(values: Sequence[Any]) -> tuple[int, ...]:
     return tuple(int(v) for v in values)
+
+
+def window_of(call: Any) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    """Strides, dilation and padding of a convolution or pooling."""
+    attributes = call.attrs
+    return ints(attributes.strides), ints(attributes.dilation), ints(attributes.padding)

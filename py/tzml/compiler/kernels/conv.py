@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -47,12 +48,6 @@ class Conv2d:
     dilation: tuple[int, int] = (1, 1)
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)
     groups: int = 1
-
-    @classmethod
-    def of(cls, geometry: dict[str, Any]) -> Conv2d:
-        """From what an annotation holds."""
-        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in geometry.items()}
-        return cls(**fields)
 
     @property
     def out_size(self) -> tuple[int, int]:
@@ -131,7 +126,7 @@ class _Direct:
     """Emits one convolution."""
 
     def __init__(self, fused: Fused, isa: Isa) -> None:
-        conv = Conv2d.of(fused.geometry)
+        conv = Conv2d(**fused.geometry)
         self.fused, self.isa = fused, isa
         self.conv = conv
         self.lanes = conv.out_block
@@ -146,8 +141,9 @@ class _Direct:
             conv.kernel[1] if self.shares_taps else 1, conv.strides[1], conv.dilation[1], self.runs[0].depth
         )
         blocks = -(-conv.out_channels // conv.groups // conv.out_block)
-        self.sections = sections(isa, self.out_size[1], blocks, window, fused.tile)
-        self.tiles = candidates(isa, self.out_size[1], blocks, window)
+        row = (isa, self.out_size[1], blocks, window)
+        self.sections = sections(*row, fused.tile)
+        self.tiles = partial(candidates, *row)
         self.reduction = conv.group_channels * conv.kernel[0] * conv.kernel[1]
 
     def _runs(self) -> list[_Channels]:

@@ -62,7 +62,11 @@ class Fused:
             raise NotFusableError(f"{len(anchors)} anchors")
         anchor = blocks[anchors[0]]
         self.kind = str(anchor.annotations[KIND])
-        self.geometry: dict[str, Any] = json.loads(str(anchor.annotations[GEOMETRY]))
+        geometry = json.loads(str(anchor.annotations[GEOMETRY]))
+        self.geometry: dict[str, Any] = {
+            name: tuple(v) if isinstance(v, list) else v for name, v in geometry.items()
+        }
+        """What annotate() was given, with tuples for sequences."""
         self.anchor: Buffer = anchor.writes[0].source
         self.tile = int(anchor.annotations[TILE]) if TILE in anchor.annotations else None
         before = _producers(blocks[: anchors[0]], anchor)

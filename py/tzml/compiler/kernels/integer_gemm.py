@@ -22,7 +22,7 @@ from tzml.compiler.kernels.fused import Fused, annotate
 from tzml.compiler.kernels.isa import IN_ORDER, Isa
 from tzml.compiler.kernels.patches import Patches
 from tzml.compiler.kernels.scheduled import Scheduled
-from tzml.compiler.kernels.tir import Expr, T, Vector, dtype, flat, load
+from tzml.compiler.kernels.tir import Expr, T, Vector, dtype, flat, load, unravel
 from tzml.compiler.kernels.window import Pair, Window
 
 Array = NDArray[Any]
@@ -50,12 +50,6 @@ class IntegerGemm:
     before: Pair
     zero_point: int
     narrow: bool
-
-    @classmethod
-    def of(cls, geometry: dict[str, Any]) -> IntegerGemm:
-        """From what an annotation holds."""
-        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in geometry.items()}
-        return cls(**fields)
 
     @property
     def window(self) -> Window:
@@ -86,8 +80,7 @@ def define(data: Any, weights: Any, bias: Any, gemm: IntegerGemm) -> Any:
         if len(gemm.shape) != 5:
             return signed(data(*index, channel))
         n, _, h, w = index
-        y = h * gemm.strides[0] + row * gemm.dilation[0] - gemm.before[0]
-        x = w * gemm.strides[1] + column * gemm.dilation[1] - gemm.before[1]
+        y, x = gemm.window.rows.position(h, row), gemm.window.columns.position(w, column)
         inside = tirx.all(y >= 0, y < gemm.size[0], x >= 0, x < gemm.size[1])
         return tirx.if_then_else(inside, signed(data(n, 0, y, x, channel)), tirx.const(gemm.zero_point, "int32"))
 
@@ -137,7 +130,7 @@ class _Emitter:
 
     def __init__(self, fused: Fused, isa: Isa) -> None:
         self.fused, self.isa = fused, isa
-        self.gemm = gemm = IntegerGemm.of(fused.geometry)
+        self.gemm = gemm = IntegerGemm(**fused.geometry)
         self.data, self.weights, self.bias = fused.operands
         self.step = dot.depth(isa)
         self.steps = -(-gemm.depth // self.step)
@@ -218,15 +211,8 @@ class _Emitter:
         for r in range(rows):
             result = Vector(outputs, "int32")
             result.set(dot.totals(sums[r]) + load(self.bias, block * outputs, outputs))
-            self.fused.store_vector(result, (*self._unravel(first + row + r), block * outputs), lanes)
-
-    def _unravel(self, row: Expr) -> list[Expr]:
-        """The indices of a row in the result, without its last dimension."""
-        index: list[Expr] = []
-        for extent in reversed(self.gemm.shape[1:-1]):
-            index.insert(0, tirx.floormod(row, extent))
-            row = tirx.floordiv(row, extent)
-        return [row, *index]
+            place = unravel(first + row + r, self.gemm.shape[:-1])
+            self.fused.store_vector(result, (*place, block * outputs), lanes)
 
 
 def schedule(fused: Fused, isa: Isa) -> Scheduled:

@@ -52,12 +52,6 @@ class IntegerWindow:
     outside: int
     narrow: bool = True
 
-    @classmethod
-    def of(cls, geometry: dict[str, Any]) -> IntegerWindow:
-        """From what an annotation holds."""
-        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in geometry.items()}
-        return cls(**fields)
-
     @property
     def window(self) -> Window:
         return Window(self.size, self.out_size, self.kernel, self.strides, self.dilation, self.before)
@@ -75,8 +69,7 @@ def define(data: Any, described: IntegerWindow, weights: Any = None, bias: Any =
 
     def value(index: tuple[Expr, ...], kind: str) -> Expr:
         n, _, h, w, c = index
-        y = h * described.strides[0] + row * described.dilation[0] - described.before[0]
-        x = w * described.strides[1] + column * described.dilation[1] - described.before[1]
+        y, x = described.window.rows.position(h, row), described.window.columns.position(w, column)
         inside = tirx.all(y >= 0, y < described.size[0], x >= 0, x < described.size[1])
         number = data(n, 0, y, x, c)
         number = signed(number) if kind == "int32" else number
@@ -99,7 +92,7 @@ class _Emitter:
 
     def __init__(self, fused: Fused, isa: Isa) -> None:
         self.fused = fused
-        self.described = described = IntegerWindow.of(fused.geometry)
+        self.described = described = IntegerWindow(**fused.geometry)
         self.window = window = described.window
         self.lanes = min(8 if isa.by_element else 2 * isa.lanes, 1 << (described.channels.bit_length() - 1))
         self.data, *self.constants = fused.operands

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from tzml.compiler.kernels.gemm import Accumulators, Operand, Weights, outer_pro
 from tzml.compiler.kernels.isa import Isa
 from tzml.compiler.kernels.scheduled import Packer, Scheduled
 from tzml.compiler.kernels.tiles import Section, Window, candidates, sections
-from tzml.compiler.kernels.tir import Expr, T, flat
+from tzml.compiler.kernels.tir import Expr, T, flat, unravel
 
 Array = NDArray[Any]
 
@@ -72,13 +73,13 @@ class _Emitter:
     """Emits one product."""
 
     def __init__(self, fused: Fused, isa: Isa) -> None:
-        geometry = fused.geometry
-        self.product = product = Matmul(**{**geometry, "shape": tuple(geometry["shape"])})
+        self.product = product = Matmul(**fused.geometry)
         self.fused, self.isa, self.lanes = fused, isa, isa.lanes
         window = Window(depth=min(_DEPTH, product.depth))
         vectors = -(-product.columns // isa.lanes)
-        self.sections = sections(isa, product.rows, vectors, window, fused.tile)
-        self.tiles = candidates(isa, product.rows, vectors, window)
+        row = (isa, product.rows, vectors, window)
+        self.sections = sections(*row, fused.tile)
+        self.tiles = partial(candidates, *row)
 
     def pack(self, weights: Array) -> Array:
         """(K, N) to [section][tile][K][vector][lane]; the last columns are zeros."""
@@ -150,7 +151,7 @@ class _Emitter:
             k = steps * _DEPTH
             self._step(accumulators, rest, data + k, Weights(self.right, first + k * step, step, places))
         for p in range(section.pixels):
-            leading = self._unravel(n, row + p)
+            leading = unravel(n * product.rows + (row + p), product.shape[:-1])
             for v in range(accumulators.vectors):
                 # of a packed operand, the last vector's end is padding; of another, its start was computed before
                 at = v * self.lanes if product.is_packed else starts[v]
@@ -160,15 +161,6 @@ class _Emitter:
     def _step(self, tile: Accumulators, depth: int, data: Expr, weights: Weights) -> None:
         taps = [[p * self.product.depth + k for p in range(tile.pixels)] for k in range(depth)]
         outer_product(self.isa, tile, Operand(self.left, data), taps, weights)
-
-    def _unravel(self, n: Expr, row: Expr) -> list[Expr]:
-        """The indices of a row in the result, without its last dimension."""
-        rest = n * self.product.rows + row
-        index: list[Expr] = []
-        for extent in reversed(self.product.shape[1:-1]):
-            index.insert(0, tirx.floormod(rest, extent))
-            rest = tirx.floordiv(rest, extent)
-        return [rest, *index] if len(self.product.shape) > 1 else index
 
 
 def schedule(fused: Fused, isa: Isa) -> Scheduled:

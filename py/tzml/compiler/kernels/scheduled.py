@@ -17,13 +17,13 @@ class Scheduled:
     """A kernel that can be had, and how constants that are its operands (by position) must be rearranged for it.
 
     `emit` makes the PrimFunc, which takes a while and need not be done where machine code is at hand.
-    `tiles` are worth trying in place of the one that was chosen; see tiles.py.
+    `tiles` gives those worth trying in place of the one that was chosen, if there are any; see tiles.py.
     `ordering` changes the target for this kernel: which processor LLVM orders instructions for.
     """
 
     emit: Callable[[], Any]
     packers: dict[int, Packer] = field(default_factory=dict)
-    tiles: tuple[int, ...] = ()
+    tiles: Callable[[], tuple[int, ...]] = tuple
     is_template: bool = True
     """Whether the kernel was written for such functions; any other is scheduled as TVM defines it."""
     ordering: dict[str, Any] = field(default_factory=dict)

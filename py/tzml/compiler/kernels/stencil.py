@@ -52,12 +52,6 @@ class Stencil:
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)
     count_padding: bool = False
 
-    @classmethod
-    def of(cls, geometry: dict[str, Any]) -> Stencil:
-        """From what an annotation holds."""
-        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in geometry.items()}
-        return cls(**fields)
-
     @property
     def window(self) -> Window:
         return Window(self.size, self.out_size, self.kernel, self.strides, self.dilation, self.padding[:2])
@@ -184,7 +178,7 @@ class _Emitter:
     """Emits one stencil."""
 
     def __init__(self, fused: Fused, isa: Isa) -> None:
-        self.fused, self.stencil = fused, Stencil.of(fused.geometry)
+        self.fused, self.stencil = fused, Stencil(**fused.geometry)
         self.window = self.stencil.window
         self.lanes = self.stencil.block
         self.tile = tile_size(isa, self.stencil)

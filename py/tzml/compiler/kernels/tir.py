@@ -17,7 +17,7 @@ from tvm.tirx.script import builder as T  # noqa: N812 - TVM's own name for it
 
 __all__ = [
     "Buffer", "Expr", "T", "Vector", "at", "dtype", "elements", "f32", "flat", "lane", "load", "loads", "primfunc",
-    "shape", "splat", "store", "substitute",
+    "shape", "splat", "store", "substitute", "unravel",
 ]  # fmt: skip
 
 Expr = Any
@@ -53,6 +53,15 @@ def shape(buffer: Buffer) -> tuple[int, ...]:
 
 def dtype(buffer: Buffer) -> str:
     return str(buffer.ty.dtype.dtype)
+
+
+def unravel(offset: Expr, extents: Sequence[int]) -> list[Expr]:
+    """The indices of the element at `offset` of a row-major tensor."""
+    index: list[Expr] = []
+    for extent in reversed(extents[1:]):
+        index.insert(0, tirx.floormod(offset, extent))
+        offset = tirx.floordiv(offset, extent)
+    return [offset, *index] if extents else []
 
 
 def load(buffer: Buffer, offset: Expr, lanes: int) -> Expr:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 Pair = tuple[int, int]
 
@@ -19,8 +20,8 @@ class Axis:
     dilation: int
     before: int
 
-    def position(self, output: int, tap: int) -> int:
-        """The input that a tap of an output reads; outside of [0, size) it is padding."""
+    def position(self, output: Any, tap: Any) -> Any:
+        """The input that a tap of an output reads, numbers or expressions; outside of [0, size) it is padding."""
         return output * self.stride + tap * self.dilation - self.before
 
     def inside(self, output: int, tap: int) -> bool:

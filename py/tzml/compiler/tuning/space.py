@@ -18,8 +18,9 @@ from tzml.compiler.kernels import ANCHOR, TILE, Isa, schedule
 def space_of(function: Any, isa: Isa) -> Any | None:
     """The space generator for a function; None where there is no choice."""
     template = schedule(function, isa)
-    if template.tiles:
-        return ms.space_generator.ScheduleFn(_tiles(list(template.tiles)), [], [], {mutator.MutateTileSize(): 1.0})
+    tiles = list(template.tiles())
+    if tiles:
+        return ms.space_generator.ScheduleFn(_tiles(tiles), [], [], {mutator.MutateTileSize(): 1.0})
     return None if template.is_template else _rules(isa)
 
 

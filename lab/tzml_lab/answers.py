@@ -1,0 +1,59 @@
+"""What a model on the target answers, in one of the worlds."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tzml_lab.timescale import scaled
+
+WORLDS = ("tee", "ree")
+# of the report, what does not come back as a file: a serial line would take half a minute for it
+_WITHOUT_OUTPUTS = "import json, sys; found = json.load(sys.stdin); del found['outputs']; print(json.dumps(found))"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What `tzml run` reported, but for its outputs, and the first output for each sample."""
+
+    report: dict[str, Any]
+    outputs: NDArray[Any]
+
+    @property
+    def seconds(self) -> list[float]:
+        """What each run took."""
+        samples: list[float] = self.report["seconds"]["samples"]
+        return samples
+
+    @property
+    def memory(self) -> dict[str, int]:
+        """Bytes of it."""
+        memory: dict[str, int] = self.report["memory"]
+        return memory
+
+
+def ask(target: Any, bundle: str, inputs: str, world: str, folder: Path, *options: str, timeout: float) -> Answer:
+    """Run a bundle on the target.
+
+    Args:
+        target: labgrid's target, which has booted
+        bundle: its path there
+        inputs: the path there of the input as .npy; what is written lies beside it
+        world: one of WORLDS
+        folder: on this host, for the output
+        options: more of `tzml run`'s
+        timeout: seconds on a quiet machine
+
+    """
+    command, files = target.get_driver("CommandProtocol"), target.get_driver("FileTransferProtocol")
+    output = Path(inputs).parent / f"outputs-{world}.npy"
+    run = f"tzml run {bundle} --input {inputs} --world {world} --json {' '.join(options)}"
+    run += f' --output {output} | python3 -c "{_WITHOUT_OUTPUTS}"'
+    report = command.run_check(run, timeout=scaled(timeout))
+    files.get(str(output), str(folder))
+    return Answer(json.loads("".join(report)), np.load(folder / output.name))

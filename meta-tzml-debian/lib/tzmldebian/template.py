@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Text files with @NAME@ in the places of BitBake's variables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+
+def fill(d: Any, files: list[str], names: list[str]) -> None:
+    """Files of S with the values of these variables, to B."""
+    for file in files:
+        text = Path(d.getVar("S"), file).read_text()
+        for name in names:
+            text = text.replace(f"@{name}@", d.getVar(name))
+        Path(d.getVar("B"), file).write_text(text)
