@@ -30,8 +30,10 @@ struct pta_stats_alloc {
 	uint32_t biggest_alloc_fail_used;
 };
 
-/* TEE_ERROR_CORRUPT_OBJECT, which libteec has no name for */
-#define CORRUPT_OBJECT 0xF0100001
+/* of OP-TEE's TEE_ERROR_*, those that libteec has no name for */
+#define CORRUPT_OBJECT	      0xF0100001
+#define STORAGE_NOT_AVAILABLE 0xF0100003
+#define STORAGE_NO_SPACE      0xFFFF3041
 
 struct tee_state {
 	TEEC_Context context;
@@ -104,6 +106,8 @@ static enum tzml_status translate(struct tee_state *state, TEEC_Result result,
 		return fail_memory(state);
 	if (result == CORRUPT_OBJECT)
 		return fail(TZML_ERROR_STORAGE, NULL);
+	if (result == STORAGE_NOT_AVAILABLE || result == STORAGE_NO_SPACE)
+		return fail(TZML_ERROR_STORAGE_FULL, NULL);
 	if (origin == TEEC_ORIGIN_TRUSTED_APP && result >> 8 == 0x545a4d)
 		return fail(result, "%s", state->file->path);
 	return fail(TZML_ERROR_TEE_FAILED, "result %#x from %s", result,

@@ -171,6 +171,18 @@ def test_damaged_storage_is_made_anew_or_has_a_status_of_its_own(files, command,
     command.run_check(run, timeout=scaled(60))
 
 
+def test_a_first_run_on_a_full_disk_says_so(files, command):
+    run = f"tzml run {SOUND} --input {FOLDER}/sample.npy --world tee"
+    command.run_check(f"rm -rf {STORAGE}/*")
+    # takes all there is before it fails, and writes none of it
+    command.run("fallocate -l 1T /root/fill; dd if=/dev/zero of=/root/rest bs=4k; sync", timeout=scaled(120))
+    out, error, status = command.run(run, timeout=scaled(60))
+    command.run_check("rm -f /root/fill /root/rest")
+    (line,) = [*out, *error]
+    assert (status, "cannot write its secure storage" in line) == (2, True), line
+    command.run_check(run, timeout=scaled(60))
+
+
 def test_storage_that_a_power_cut_left_empty(files, command):
     """OP-TEE removes the file, but refuses a session first."""
     command.run_check("truncate -s 0 /var/lib/optee-client/data/tee/dirf.db")

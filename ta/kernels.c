@@ -82,13 +82,19 @@ static enum tzml_status note_installed(const uint8_t uuid[UUID_SIZE])
 		TEE_DATA_FLAG_ACCESS_WRITE | TEE_DATA_FLAG_OVERWRITE,
 		TEE_HANDLE_NULL, NULL, 0, &note);
 
-	/* another session is at it; a note too few only costs an installation */
-	if (result == TEE_ERROR_ACCESS_CONFLICT)
+	switch (result) {
+	case TEE_SUCCESS:
+		TEE_CloseObject(note);
 		return TZML_SUCCESS;
-	if (result)
+	/* another session is at it; a note too few only costs an installation */
+	case TEE_ERROR_ACCESS_CONFLICT:
+		return TZML_SUCCESS;
+	case TEE_ERROR_STORAGE_NO_SPACE:
+	case TEE_ERROR_STORAGE_NOT_AVAILABLE:
+		return TZML_ERROR_STORAGE_FULL;
+	default:
 		return TZML_ERROR_PLATFORM;
-	TEE_CloseObject(note);
-	return TZML_SUCCESS;
+	}
 }
 
 /* Whether a signed image says it is the library of that UUID. */
@@ -145,6 +151,9 @@ static enum tzml_status install(const void *image, size_t size,
 	case TEE_ERROR_ITEM_NOT_FOUND:
 	case TEE_ERROR_MAC_INVALID:
 		return TZML_ERROR_STORAGE;
+	case TEE_ERROR_STORAGE_NO_SPACE:
+	case TEE_ERROR_STORAGE_NOT_AVAILABLE:
+		return TZML_ERROR_STORAGE_FULL;
 	default:
 		EMSG("cannot install kernels: %#" PRIx32, result);
 		return TZML_ERROR_PLATFORM;

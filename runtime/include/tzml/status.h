@@ -85,6 +85,8 @@
 	X(STORAGE, 0x545a4d1b,                                                 \
 	  "OP-TEE's secure storage is damaged, or lacks files",                \
 	  "put its files back, or remove all of them and open it again")       \
+	X(STORAGE_FULL, 0x545a4d1c, "OP-TEE cannot write its secure storage",  \
+	  "make room on the file system where tee-supplicant keeps its files") \
 	/* the client's own */                                                 \
 	X(FILE, 0x545a4d81, "the bundle cannot be read", "check the path")     \
 	X(NO_TEE, 0x545a4d82, "there is no TEE to talk to",                    \
