@@ -12,6 +12,7 @@ from typing import Any
 from labgrid import Environment
 
 from tzml.bench.candidates import PROGRAM, Run
+from tzml.bench.programs import ProgramError
 from tzml.errors import TzmlError
 from tzml_lab import environment as environments
 from tzml_lab import place
@@ -60,7 +61,7 @@ def run_on(target: Any) -> Run:
             transfer.put(str(folder / PROGRAM), f"/tmp/{PROGRAM}")
             said, errors, status = command.run(f"/tmp/{PROGRAM} {_REPEAT}", timeout=scaled(_LIMIT))
         if status:
-            raise TzmlError(f"{PROGRAM} ended with {status} on the board: {' '.join(errors)}")
+            raise ProgramError(f"{PROGRAM} ended with {status} on the board: {' '.join(errors)}")
         return "\n".join(said)
 
     return run

@@ -20,6 +20,7 @@ from tzml.compiler import TARGETS, CompileOptions, compile_model
 from tzml.compiler.errors import CompileError
 from tzml.compiler.tuning.records import Tuning
 from tzml.compiler.tuning.search import Candidate, Tuned, tune_model
+from tzml.errors import TzmlError
 
 CC = TARGETS["rpi3"].cc
 count = measure_with(count_instructions, CC)
@@ -89,6 +90,15 @@ def test_kernels_that_do_not_run_are_no_candidates(tuned: tuple[Tuning, list[Tun
     candidates = [Candidate(name, compiled(text), (64,)) for name, text in (("bad", source), ("good", good))]
     bad, ran = count(candidates)
     assert (bad, ran < 1000) == (float("inf"), True)
+
+
+def test_a_board_that_does_not_answer_ends_the_search() -> None:
+    def run(_: Path) -> str:
+        raise TzmlError("no answer")
+
+    good = Candidate("good", compiled("int good(void *a) { (void)a; return 0; }"), (64,))
+    with pytest.raises(TzmlError, match="no answer"):
+        measure_with(run, CC)([good, good])
 
 
 def compiled(source: str) -> bytes:

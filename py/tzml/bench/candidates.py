@@ -9,14 +9,15 @@ from collections.abc import Callable, Sequence
 from importlib import resources
 from pathlib import Path
 
-from tzml.bench.programs import CROSS_LIBC, compile_c, emulated, require_compiler, source, start
+from tzml.bench.programs import CROSS_LIBC, ProgramError, compile_c, emulated, require_compiler, source, start
 from tzml.compiler.tuning.search import Candidate, Measure
 from tzml.errors import TzmlError
 
 PROGRAM = "run_candidates"
 
 Run = Callable[[Path], str]
-"""Starts the program in a folder and gives what it prints. Raises TzmlError when it fails."""
+"""Starts the program in a folder and gives what it prints. Raises ProgramError when it fails, and TzmlError
+when it could not be started."""
 
 
 def measure_with(run: Run, cc: str) -> Measure:
@@ -29,7 +30,7 @@ def measure_with(run: Run, cc: str) -> Measure:
             try:
                 _compile(candidates, cc, folder)
                 found = re.findall(r"^(?:instructions|seconds) ([\d.e-]+)$", run(folder), re.MULTILINE)
-            except TzmlError:
+            except ProgramError:
                 if len(candidates) == 1:
                     return [math.inf]
                 return [cost for candidate in candidates for cost in measure([candidate])]

@@ -20,6 +20,10 @@ _QEMU = "qemu-aarch64"
 _CPU = "cortex-a57"  # an ARMv8.0 core: none of the instructions that OP-TEE's boards lack
 
 
+class ProgramError(TzmlError):
+    """A compiler or a measured program started, and failed."""
+
+
 @dataclass(frozen=True)
 class Cost:
     """What one inference takes: seconds of CPU time on this machine, or AArch64 instructions under QEMU."""
@@ -81,11 +85,11 @@ def _plugin() -> Path:
 
 
 def start(command: Sequence[str | Path], folder: Path, environment: Mapping[str, str] | None = None) -> str:
-    """What a program prints. Raises TzmlError when it fails."""
+    """What a program prints. Raises ProgramError when it fails."""
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         what = (done.stderr or done.stdout).strip().splitlines()
-        raise TzmlError(f"{command[0]} failed with {done.returncode}: {what[-1] if what else 'no message'}")
+        raise ProgramError(f"{command[0]} failed with {done.returncode}: {what[-1] if what else 'no message'}")
     return done.stdout + done.stderr
 
 
