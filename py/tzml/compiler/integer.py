@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,15 @@ from numpy.typing import NDArray
 from tvm import relax
 
 from tzml.compiler.fold import fold
+from tzml.compiler.limits import starts_of_parts
 from tzml.compiler.rewrite import Expr, const, constant, dtype_of, free_variables, op_name, shape_of
 
 Array = NDArray[Any]
 
 DTYPES = ("int8", "uint8")
 _MOVES = ("relax.nn.max_pool2d", "relax.reshape", "relax.permute_dims", "relax.expand_dims", "relax.squeeze")
+_GRAINS = (64, 16)
+"""Parts of a layer are a multiple of so many outputs; 64 of int8 have the alignment of a kernel's arguments."""
 _LONGEST = 1 << 16
 """Products that are summed at most: an int32 holds twice as many."""
 
@@ -63,6 +67,17 @@ class IntegerLayer:
     @property
     def is_depthwise(self) -> bool:
         return self.weights.ndim == 4 and int(self.call.attrs.groups) > 1
+
+    def parts(self, limit: int) -> list[IntegerLayer]:
+        """The layer, or where its constants take more than `limit` bytes, layers with parts of its outputs."""
+        size = self.weights.nbytes + self.bias.nbytes + self.scale.nbytes
+        if size <= limit or self.is_depthwise:
+            return [self]
+        grain = next((g for g in _GRAINS if g * size <= limit * len(self.weights)), _GRAINS[-1])
+        ends = pairwise(starts_of_parts(len(self.weights), size, limit, grain))
+        return [
+            replace(self, weights=self.weights[a:b], bias=self.bias[a:b], scale=self.scale[a:b]) for a, b in ends
+        ]
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ def lower(
             module = tile_layers(module, limits.activations)
         if limits.weights is not None:
             module = split_layers(module, limits.weights)
-        module = _graph_passes()(choose_kernels(module, isa.lanes))
+        module = _graph_passes()(choose_kernels(module, isa.lanes, limits.weights))
         kernels = _Kernels(module, tvm_target, isa, tuning, progress)
         walk = Walk(module, kernels.compile)
         inputs, outputs = walk.run(imported.input_names, imported.output_names)
