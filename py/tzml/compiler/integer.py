@@ -233,10 +233,9 @@ class IntegerLayers:
         if array is None or scale is None or zero is None or array.dtype.name not in (*DTYPES, "int32"):
             return None
         along = [-1 if axis == int(call.attrs.axis) % array.ndim else 1 for axis in range(array.ndim)]
-        scale, zero = (np.broadcast_to(a.reshape(along) if a.size > 1 else a.reshape(()), array.shape)
-                       for a in (scale, zero))  # fmt: skip
-        integers = array.astype(np.int64) - zero
-        return (integers if array.dtype == np.int32 else integers.astype(np.int16)), scale
+        kind = np.int64 if array.dtype == np.int32 else np.int16  # in which a difference has room
+        scale, zero = (a.reshape(along if a.size > 1 else ()) for a in (scale, zero.astype(kind)))
+        return array.astype(kind) - zero, np.broadcast_to(scale, array.shape)
 
     def is_constant(self, expression: Expr) -> bool:
         """Whether a value is known when compiling: integers that are dequantized, and perhaps moved."""

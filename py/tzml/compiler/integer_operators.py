@@ -27,7 +27,7 @@ def integer_layer(self: Layouts, found: IntegerLayer | Move, limit: int | None) 
     if len(results) == 1:
         return results[0]
     tensors = [result.data if isinstance(result, Blocked) else result for result in results]
-    whole = self.emit(relax.op.concat(tensors, len(shape_of(tensors[0])) - 1))
+    whole = self.concat(tensors, len(shape_of(tensors[0])) - 1)
     if isinstance(results[0], Blocked):
         return Blocked(whole, len(found.weights), results[0].channels_last)
     return whole

@@ -70,8 +70,7 @@ class _Split(Rewriter):
     def translate(self, expression: Expr) -> Expr:
         if isinstance(expression, relax.Var) and expression not in self.values:
             parts = self.parts[expression]
-            joined = relax.op.concat([self.emit(value) for value in parts.values], parts.axis)
-            self.values[expression] = self.emit(joined)
+            self.values[expression] = self.concat(parts.values, parts.axis)
         return super().translate(expression)
 
     def call(self, variable: Any, call: Any) -> Expr | None:

@@ -65,7 +65,7 @@ class _Tile(Rewriter):
                 for layer in stage.layers:
                     value = self.emit(layer.on(value, need, self.translate))
             strips.append(value)
-        return self.emit(relax.op.concat(strips, axis))
+        return self.concat(strips, axis)
 
 
 # What to tile, and how finely
