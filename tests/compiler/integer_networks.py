@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +16,7 @@ TYPES = {"int8": TensorProto.INT8, "uint8": TensorProto.UINT8}
 
 @dataclass
 class IntegerNetwork:
-    """A network in the making, from `x`, integers of type `kind` and of that shape; each value has the same steps."""
+    """A network in the making, from `x`, integers of type `kind`; all values have the same steps."""
 
     shape: tuple[int, ...]
     kind: str = "int8"
@@ -24,7 +25,6 @@ class IntegerNetwork:
     last: str = "x"
 
     def __post_init__(self) -> None:
-        self.given = self.shape
         self.random = np.random.default_rng(1)
         self.constants |= {"s": np.float32(0.05), "z": np.asarray(128 if self.kind == "uint8" else -3, self.kind)}
 
@@ -50,12 +50,17 @@ class IntegerNetwork:
         self.last = "flat"
         return self
 
+    def values(self) -> int:
+        """How many there are of the last layer."""
+        [output] = onnx.load_from_string(self.model()).graph.output
+        return math.prod(dimension.dim_value for dimension in output.type.tensor_type.shape.dim)
+
     def model(self) -> bytes:
         """The ONNX file."""
         graph = helper.make_graph(
             self.nodes,
             "integers",
-            [helper.make_tensor_value_info("x", TYPES[self.kind], self.given)],
+            [helper.make_tensor_value_info("x", TYPES[self.kind], self.shape)],
             [helper.make_tensor_value_info(self.last, TYPES[self.kind], None)],
             [numpy_helper.from_array(np.asarray(value), name) for name, value in self.constants.items()],
         )
@@ -65,7 +70,7 @@ class IntegerNetwork:
     def sample(self) -> NDArray[Any]:
         """An input."""
         limits = np.iinfo(self.kind)
-        return self.random.integers(limits.min, limits.max, self.given, self.kind, endpoint=True)
+        return self.random.integers(limits.min, limits.max, self.shape, self.kind, endpoint=True)
 
     def _quantized(self, name: str, integers: NDArray[Any]) -> str:
         outputs, depth = len(integers), integers[0].size

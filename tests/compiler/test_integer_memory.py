@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 from integer_networks import IntegerNetwork, integers
 from numpy.typing import NDArray
+from onnx import helper
 from small_networks import build, notes
 
 from tzml.bundle import Bundle
 from tzml.client import World, open_model
+from tzml.compiler.errors import CompileError
 
+COUNT = int(os.environ.get("TZML_RANDOM_NETWORKS", "0"))  # as in test_random_networks.py
 Array = NDArray[np.int8]
 
 
@@ -82,5 +86,76 @@ def test_a_chain_is_computed_in_strips(tmp_path: Path, libtzml: Path, kind: str)
     assert not layers(fitted, "conv2d")
 
 
-def test_a_value_with_two_uses_is_dequantized_for_both(tmp_path: Path, libtzml: Path) -> None:
-    """ONNX Runtime's quantizer writes one DequantizeLinear for all layers that read a value."""
+def test_a_value_with_two_uses_is_dequantized_once(tmp_path: Path, libtzml: Path) -> None:
+    """As ONNX Runtime's quantizer writes it; a strip of one of the layers must not take it from the other."""
+    network = IntegerNetwork((1, 16, 40, 24)).layer("MaxPool", kernel_shape=[1, 1])
+    network.layer("Conv", integers(64, 16, 1, 1), relu=True).layer("Conv", integers(16, 64, 3, 3), pads=[1] * 4)
+    convolution, last = next(node for node in network.nodes if node.op_type == "Conv"), network.last
+    real = convolution.input[0]
+    network.nodes += [
+        helper.make_node("DequantizeLinear", [last, "s", "z"], ["branch"]),
+        helper.make_node("Add", [real, "branch"], ["sum"]),
+        helper.make_node("QuantizeLinear", ["sum", "s", "z"], ["joined"]),
+    ]
+    network.last = "joined"
+    resident, fitted = compare(tmp_path, network, 110_000)
+    assert fitted.plan.arena_size < resident.plan.arena_size
+    assert len(layers(resident, "integer_conv2d")) == 1  # the other's begins with what dequantizes for the sum
+    assert len(layers(fitted, "integer_conv2d")) > 2
+
+
+@pytest.mark.parametrize("limit", [110_000, 60_000], ids=["some groups a part", "parts of a group"])
+def test_a_convolution_with_groups_is_split_along_them(tmp_path: Path, libtzml: Path, limit: int) -> None:
+    network = IntegerNetwork((1, 32, 6, 6)).layer("Conv", integers(512, 8, 3, 3), relu=True, group=4)
+    network.layer("MaxPool", kernel_shape=[2, 2])
+    resident, fitted = compare(tmp_path, network, limit)
+    assert len(layers(fitted, "conv2d")) > len(layers(resident, "conv2d")) == 1
+
+
+@st.composite
+def networks(draw: st.DrawFn) -> IntegerNetwork:
+    """Some convolutions and poolings, and perhaps dense layers behind them."""
+    channels, height, width = (
+        draw(st.sampled_from([3, 8, 16, 24])),
+        draw(st.integers(12, 48)),
+        draw(st.integers(8, 32)),
+    )
+    network = IntegerNetwork((1, channels, height, width), draw(st.sampled_from(["int8", "int8", "uint8"])))
+    for _ in range(draw(st.integers(1, 4))):
+        if draw(st.integers(0, 3)) == 0:
+            network.layer("MaxPool", kernel_shape=[2, 2], strides=[draw(st.integers(1, 2))] * 2)
+            continue
+        kernel, stride, relu = draw(st.sampled_from([1, 3])), draw(st.integers(1, 2)), draw(st.booleans())
+        groups = draw(st.sampled_from([1, 1, 1, channels, 2 if channels % 2 == 0 else 1]))
+        outputs = channels if groups == channels else 2 * draw(st.sampled_from([5, 8, 16, 40, 64]))
+        pads = [draw(st.integers(0, kernel // 2)) for _ in range(4)]
+        weights = integers(outputs, channels // groups, kernel, kernel)
+        network.layer("Conv", weights, relu=relu, group=groups, strides=[stride] * 2, pads=pads)
+        channels = outputs
+    if draw(st.booleans()):
+        network.flatten()
+        network.layer("Gemm", integers(draw(st.sampled_from([40, 200, 512])), network.values()), relu=True)
+    return network
+
+
+@given(networks(), st.floats(0.3, 1))
+@settings(
+    max_examples=COUNT or 6, derandomize=not COUNT, deadline=None, database=None, print_blob=True,
+    suppress_health_check=list(HealthCheck), phases=[Phase.generate],
+)  # fmt: skip
+def test_random_networks_answer_alike(
+    libtzml: Path, tmp_path_factory: pytest.TempPathFactory, network: IntegerNetwork, share: float
+) -> None:
+    folder = tmp_path_factory.mktemp("random")
+    resident = build(folder, network.model())
+    weights, arena = resident.plan.weights_size, resident.plan.arena_size
+    for part in (share, share / 2, share / 4):
+        try:
+            _, fitted = compare(folder, network, resident.secure_memory - int(part * (weights + arena // 2)))
+        except CompileError as error:
+            if "bytes of secure memory" not in str(error):
+                raise
+            continue
+        event("streamed" if len(fitted.plan.calls) == len(resident.plan.calls) else "split or tiled")
+        return
+    event("does not fit")

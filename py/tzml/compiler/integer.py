@@ -234,8 +234,9 @@ class IntegerLayers:
             return None
         along = [-1 if axis == int(call.attrs.axis) % array.ndim else 1 for axis in range(array.ndim)]
         kind = np.int64 if array.dtype == np.int32 else np.int16  # in which a difference has room
-        scale, zero = (a.reshape(along if a.size > 1 else ()) for a in (scale, zero.astype(kind)))
-        return array.astype(kind) - zero, np.broadcast_to(scale, array.shape)
+        factors, zeros = (a.reshape(along if a.size > 1 else ()) for a in (scale, zero.astype(kind)))
+        integers: Array = array.astype(kind) - zeros
+        return integers, np.broadcast_to(factors, array.shape)
 
     def is_constant(self, expression: Expr) -> bool:
         """Whether a value is known when compiling: integers that are dequantized, and perhaps moved."""

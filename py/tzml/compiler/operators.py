@@ -175,9 +175,10 @@ def _concat(self: Operators, call: Any) -> Expr | None:
     if first is None:
         return None
     along = _letter(first, int(call.attrs.axis))
-    if along == "H" and all(p and (p.block, p.channels_last) == (first.block, first.channels_last) for p in parts):
+    alike = all(p and (p.block, p.channels_last) == (first.block, first.channels_last) for p in parts)
+    if along == "H" and alike:
         return replace(first, data=self.emit(relax.op.concat([part.data for part in parts if part], 2)))
-    if along != "C" or dtype_of(call) != "float32":
+    if along != "C" or not (alike or dtype_of(call) == "float32"):
         return None
     blocked = [self.to_blocked(field, first.block, first.channels_last) for field in fields]
     if first.batch != 1 or not all(part.is_full for part in blocked[:-1]):
