@@ -57,3 +57,9 @@ def ask(target: Any, bundle: str, inputs: str, world: str, folder: Path, *option
     report = command.run_check(run, timeout=scaled(timeout))
     files.get(str(output), str(folder))
     return Answer(json.loads("".join(report)), np.load(folder / output.name))
+
+
+def promised(command: Any, bundle: str) -> dict[str, int]:
+    """What a bundle on the target says of its memory: secure_memory, mapped_memory, code_memory, in bytes."""
+    about = json.loads("".join(command.run_check(f"tzml inspect {bundle} --json", timeout=scaled(60))))
+    return {name: about[name] for name in ("secure_memory", "mapped_memory", "code_memory")}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,11 +48,6 @@ class IntegerNetwork:
         self.nodes.append(helper.make_node("Flatten", [self.last], ["flat"]))
         self.last = "flat"
         return self
-
-    def values(self) -> int:
-        """How many there are of the last layer."""
-        [output] = onnx.load_from_string(self.model()).graph.output
-        return math.prod(dimension.dim_value for dimension in output.type.tensor_type.shape.dim)
 
     def model(self) -> bytes:
         """The ONNX file."""

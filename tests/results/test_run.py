@@ -24,7 +24,7 @@ def test_the_lab_writes_what_the_report_reads(make_run: MakeRun) -> None:
 
 
 QUANTIZED = """\
-<testcase classname="lab.test_inference" name="test_it_is_as_good_as_it_was_trained_to_be[digits_int8-tee]" time="0.1">
+<testcase classname="lab.test_inference" name="test_accuracy[digits_int8-tee]" time="0.1">
 <properties><property name="accuracy" value="0.975" /></properties></testcase>
 """
 

@@ -234,8 +234,8 @@ class IntegerLayers:
             return None
         along = [-1 if axis == int(call.attrs.axis) % array.ndim else 1 for axis in range(array.ndim)]
         kind = np.int64 if array.dtype == np.int32 else np.int16  # in which a difference has room
-        factors, zeros = (a.reshape(along if a.size > 1 else ()) for a in (scale, zero.astype(kind)))
-        integers: Array = array.astype(kind) - zeros
+        factors, zeros = (np.reshape(a, along if a.size > 1 else []) for a in (scale, zero.astype(kind)))
+        integers: Array = np.subtract(array.astype(kind), zeros)
         return integers, np.broadcast_to(factors, array.shape)
 
     def is_constant(self, expression: Expr) -> bool:
