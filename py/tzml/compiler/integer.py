@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tvm import relax
 
-from tzml.compiler.fold import fold
+from tzml.compiler.fold import compute
 from tzml.compiler.limits import starts_of_parts
-from tzml.compiler.rewrite import Expr, const, constant, dtype_of, free_variables, op_name, shape_of
+from tzml.compiler.rewrite import Expr, constant, dtype_of, free_variables, op_name, shape_of
 
 Array = NDArray[Any]
 
@@ -227,16 +227,15 @@ class IntegerLayers:
             inner = self._integers(call.args[0]) if op_name(call) in _MOVES[1:] else None
             if inner is None:
                 return None
-            moved = [fold(call, [const(np.ascontiguousarray(array)), *call.args[1:]]) for array in inner]
-            return (moved[0], moved[1]) if moved[0] is not None and moved[1] is not None else None
+            integers, scale = (compute(call, [array]) for array in inner)
+            return None if integers is None or scale is None else (integers, scale)
         array, scale, zero = (constant(argument) for argument in call.args)
         if array is None or scale is None or zero is None or array.dtype.name not in (*DTYPES, "int32"):
             return None
         along = [-1 if axis == int(call.attrs.axis) % array.ndim else 1 for axis in range(array.ndim)]
         kind = np.int64 if array.dtype == np.int32 else np.int16  # in which a difference has room
         factors, zeros = (np.reshape(a, along if a.size > 1 else []) for a in (scale, zero.astype(kind)))
-        integers: Array = np.subtract(array.astype(kind), zeros)
-        return integers, np.broadcast_to(factors, array.shape)
+        return np.subtract(array.astype(kind), zeros), np.broadcast_to(factors, array.shape)
 
     def is_constant(self, expression: Expr) -> bool:
         """Whether a value is known when compiling: integers that are dequantized, and perhaps moved."""
