@@ -18,7 +18,9 @@ from small_networks import build, notes
 
 from tzml.bundle import Bundle
 from tzml.client import World, open_model
+from tzml.compiler import CompileOptions, compile_model
 from tzml.compiler.errors import CompileError
+from tzml_zoo.digits import LITERT_ANSWERS, TFLITE
 
 COUNT = int(os.environ.get("TZML_RANDOM_NETWORKS", "0"))  # as in test_random_networks.py
 Array = NDArray[np.int8]
@@ -85,6 +87,17 @@ def test_a_chain_is_computed_in_strips(tmp_path: Path, libtzml: Path, kind: str)
     assert len(layers(fitted, "integer_conv2d")) > len(layers(resident, "integer_conv2d")) == 3
     assert len(layers(fitted, "integer_depthwise")) > 1
     assert not layers(fitted, "conv2d")
+
+
+def test_a_tflite_network_is_split(tmp_path: Path, libtzml: Path) -> None:
+    x = np.load(LITERT_ANSWERS)["x"][0]
+    resident, fitted = (
+        compile_model(TFLITE["digits_int8"], CompileOptions("host", secure_memory=limit))
+        for limit in (1 << 20, 36_000)
+    )
+    assert len(layers(fitted, "integer_matmul")) > len(layers(resident, "integer_matmul"))
+    assert sum(map(len, fitted.chunks)) < 1.1 * sum(map(len, resident.chunks))
+    assert (answer(tmp_path, fitted, x) == answer(tmp_path, resident, x)).all()
 
 
 def test_a_value_with_two_uses_is_dequantized_once(tmp_path: Path, libtzml: Path) -> None:
