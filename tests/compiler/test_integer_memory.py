@@ -155,7 +155,7 @@ def networks(draw: st.DrawFn) -> IntegerNetwork:
 
 @given(networks(), st.floats(0.3, 1))
 @settings(
-    max_examples=COUNT or 6, derandomize=not COUNT, deadline=None, database=None, print_blob=True,
+    max_examples=COUNT or 4, derandomize=not COUNT, deadline=None, database=None, print_blob=True,
     suppress_health_check=list(HealthCheck), phases=[Phase.generate],
 )  # fmt: skip
 def test_random_networks_answer_alike(
