@@ -15,6 +15,10 @@ from tzml_lab.timescale import scaled
 WORLDS = ("tee", "ree")
 # of the report, what does not come back as a file: a serial line would take half a minute for it
 _WITHOUT_OUTPUTS = "import json, sys; found = json.load(sys.stdin); del found['outputs']; print(json.dumps(found))"
+_MEMORY_ONLY = (
+    "import json, sys; found = json.load(sys.stdin); "
+    "print(json.dumps({name: found[name] for name in found if name.endswith('_memory')}))"
+)
 
 
 @dataclass(frozen=True)
@@ -57,3 +61,10 @@ def ask(target: Any, bundle: str, inputs: str, world: str, folder: Path, *option
     report = command.run_check(run, timeout=scaled(timeout))
     files.get(str(output), str(folder))
     return Answer(json.loads("".join(report)), np.load(folder / output.name))
+
+
+def promised(command: Any, bundle: str) -> dict[str, int]:
+    """What a bundle on the target says of its memory: secure_memory, mapped_memory, code_memory, in bytes."""
+    report = command.run_check(f'tzml inspect {bundle} --json | python3 -c "{_MEMORY_ONLY}"', timeout=scaled(60))
+    about: dict[str, int] = json.loads("".join(report))
+    return about

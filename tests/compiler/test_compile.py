@@ -68,7 +68,7 @@ def test_streamed_weights_give_the_same_bits(
 
 def test_a_model_that_cannot_fit_says_what_takes_the_room() -> None:
     message = (
-        r"takes \d+,\d+ bytes of secure memory, not 51,200: \d+,\d+ for activations, \d+,\d+ of them in call \d, "
+        r"takes \d+,\d+ bytes of secure memory, not 51,200: \d+,\d+ for activations, \d+,\d+ of them in call \d+, "
         r"\w+ [\dx]+; \d+,\d+ for the weights of call \d+, "
     )
     with pytest.raises(CompileError, match=message):

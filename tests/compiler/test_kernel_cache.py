@@ -6,6 +6,8 @@ import multiprocessing
 from pathlib import Path
 
 import pytest
+from onnx import helper
+from small_networks import build, network, weights
 
 from tzml.bundle import decode
 from tzml.compiler import CompileOptions, compile_model
@@ -35,6 +37,24 @@ def test_a_second_compile_takes_its_kernels_from_the_cache(folder: Path, monkeyp
     monkeypatch.setattr("tzml.compiler.lower.build_kernel", None)
     assert digits() == first
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == entries
+
+
+def test_it_does_not_matter_for_which_model_a_kernel_was_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The two call by other names what they multiply by `w`."""
+    model, other = (
+        network(
+            (1, 48), *(helper.make_node("MatMul", [a, w], [b]) for a, w, b in layers), v=square, w=weights(48, 10)
+        )
+        for square in [weights(48, 48)]
+        for layers in ([("x", "w", "y")], [("x", "v", "h"), ("h", "w", "y")])
+    )
+    bundles = []
+    for name, before in (("alone", []), ("after the other", [other])):
+        monkeypatch.setenv("TZML_CACHE", str(tmp_path / name))
+        bundles.append([build(tmp_path, data).encode() for data in [*before, model]][-1])
+    assert bundles[0] == bundles[1]
 
 
 def test_a_damaged_entry_is_compiled_again(folder: Path) -> None:

@@ -44,7 +44,22 @@ def test_a_convolutions_parts_write_into_one_buffer(tmp_path: Path, libtzml: Pat
     assert difference(tmp_path, data, bundle, (1, 16, 6, 6)) < 1e-4
 
 
-@pytest.mark.parametrize("axis", [1, 2], ids=["back to back", "interleaved"])
+@pytest.mark.parametrize("limit", [110_000, 60_000], ids=["some groups a part", "parts of a group"])
+def test_a_convolution_is_split_along_its_groups(tmp_path: Path, libtzml: Path, limit: int) -> None:
+    data = network(
+        (1, 32, 6, 6),
+        helper.make_node("Conv", ["x", "w", "b"], ["h"], group=4, strides=[2, 2]),
+        helper.make_node("Relu", ["h"], ["r"]),
+        helper.make_node("MaxPool", ["r"], ["y"], kernel_shape=[2, 2]),
+        w=weights(512, 8, 3, 3) / 8, b=weights(512),
+    )  # fmt: skip
+    bundle = build(tmp_path, data, limit)
+    assert len([note for note in notes(bundle) if note.startswith("conv")]) > 1
+    assert not [note for note in notes(bundle) if note.startswith("concat")]
+    assert difference(tmp_path, data, bundle, (1, 32, 6, 6)) < 1e-4
+
+
+@pytest.mark.parametrize("axis", [1, 3], ids=["back to back", "interleaved"])
 def test_a_concatenation_along_the_leading_axis_is_no_call(tmp_path: Path, libtzml: Path, axis: int) -> None:
     data = network(
         (1, 16, 4, 4),

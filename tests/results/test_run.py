@@ -23,6 +23,18 @@ def test_the_lab_writes_what_the_report_reads(make_run: MakeRun) -> None:
     assert failure.message == "boot failure: no login prompt"
 
 
+QUANTIZED = """\
+<testcase classname="lab.test_inference" name="test_accuracy[digits_int8-tee]" time="0.1">
+<properties><property name="accuracy" value="0.975" /></properties></testcase>
+"""
+
+
+def test_a_networks_name_may_begin_as_anothers(make_run: MakeRun) -> None:
+    results = make_run(cases=QUANTIZED + CASES)
+    assert results.property("digits", "tee", "accuracy") == "0.984"
+    assert results.property("digits_int8", "tee", "accuracy") == "0.975"
+
+
 def test_runs_are_comparable_on_the_same_board_with_the_same_kind_of_image(make_run: MakeRun) -> None:
     tonight = make_run(1).run.context
     assert tonight.comparable == make_run(0).run.context.comparable  # another build of the image

@@ -3,10 +3,13 @@
 SUMMARY = "Bundles of the networks tzml is tested with"
 
 require recipes-tzml/tzml-source.inc
-SRC_URI += "file://models/digits/digits.onnx file://py/tzml file://host/include/tzml.h"
+# Bundles are called as their networks' files: real numbers from ONNX, integers from TFLite.
+TZML_NETWORKS = "digits.onnx digits_int8.tflite"
+SRC_URI += "file://models/digits/digits.onnx file://models/digits/digits_int8.tflite"
+SRC_URI += "file://py/tzml file://host/include/tzml.h"
 
-# TVM, ONNX and what they take come with the build's Python (requirements.lock).
-DEPENDS = "python3-apache-tvm-native python3-cryptography-native python3-onnx-native"
+# TVM, ONNX, tflite and what they take come with the build's Python (requirements.lock).
+DEPENDS = "python3-apache-tvm-native python3-cryptography-native python3-onnx-native python3-tflite-native"
 PACKAGE_ARCH = "${MACHINE_ARCH}"
 
 inherit python3native
@@ -17,13 +20,15 @@ TZML_TARGET ?= "${MACHINE}"
 do_compile[cleandirs] = "${B}"
 do_compile[file-checksums] += "${TA_SIGN_KEY}:True"
 do_compile() {
-    PYTHONPATH=${S}/py ${PYTHON} -m tzml compile ${S}/models/digits/digits.onnx \
-        --target ${TZML_TARGET} --sign-key ${TA_SIGN_KEY} -o ${B}/digits.tzm
+    for network in ${TZML_NETWORKS}; do
+        PYTHONPATH=${S}/py ${PYTHON} -m tzml compile ${S}/models/digits/$network \
+            --target ${TZML_TARGET} --sign-key ${TA_SIGN_KEY} -o ${B}/${network%.*}.tzm
+    done
 }
 
 do_install() {
     install -d ${D}${datadir}/tzml/models
-    install -m 0644 ${B}/digits.tzm ${D}${datadir}/tzml/models/
+    install -m 0644 ${B}/*.tzm ${D}${datadir}/tzml/models/
 }
 
 FILES:${PN} = "${datadir}/tzml/models"

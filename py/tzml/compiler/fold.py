@@ -95,16 +95,19 @@ def fold(call: Any, arguments: Sequence[Any]) -> Array | None:
         if parts and all(part is not None for part in parts):
             return np.concatenate([p for p in parts if p is not None], int(call.attrs.axis))
         return None
-    if name not in _FOLD:
-        return None
     if any(isinstance(argument, relax.Var) for argument in arguments):
         return None
     operands = [value for value in map(constant, arguments) if value is not None]
-    if not operands:
+    return compute(call, operands) if operands else None
+
+
+def compute(call: Any, operands: list[Array]) -> Array | None:
+    """What an operator makes of arrays, perhaps a view of them; None if it cannot be had here."""
+    if op_name(call) not in _FOLD:
         return None
     try:
         with np.errstate(all="ignore"):
-            result = np.asarray(_FOLD[name](call, operands))
+            result = np.asarray(_FOLD[op_name(call)](call, operands))
     except (ValueError, IndexError, TypeError, AttributeError):
         return None
     return result if result.nbytes <= LIMIT else None

@@ -11,19 +11,23 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tvm import relax
 
-from tzml.compiler.fold import fold
-from tzml.compiler.rewrite import Expr, const, constant, dtype_of, free_variables, op_name, shape_of
+from tzml.compiler.fold import compute
+from tzml.compiler.limits import starts_of_parts
+from tzml.compiler.rewrite import Expr, constant, dtype_of, free_variables, op_name, shape_of
 
 Array = NDArray[Any]
 
 DTYPES = ("int8", "uint8")
 _MOVES = ("relax.nn.max_pool2d", "relax.reshape", "relax.permute_dims", "relax.expand_dims", "relax.squeeze")
+_GRAINS = (64, 16)
+"""Parts of a layer are a multiple of so many outputs; 64 of int8 have the alignment of a kernel's arguments."""
 _LONGEST = 1 << 16
 """Products that are summed at most: an int32 holds twice as many."""
 
@@ -63,6 +67,17 @@ class IntegerLayer:
     @property
     def is_depthwise(self) -> bool:
         return self.weights.ndim == 4 and int(self.call.attrs.groups) > 1
+
+    def parts(self, limit: int) -> list[IntegerLayer]:
+        """The layer, or where its constants take more than `limit` bytes, layers with parts of its outputs."""
+        size = self.weights.nbytes + self.bias.nbytes + self.scale.nbytes
+        if size <= limit or self.is_depthwise:
+            return [self]
+        grain = next((g for g in _GRAINS if g * size <= limit * len(self.weights)), _GRAINS[-1])
+        ends = pairwise(starts_of_parts(len(self.weights), size, limit, grain))
+        return [
+            replace(self, weights=self.weights[a:b], bias=self.bias[a:b], scale=self.scale[a:b]) for a, b in ends
+        ]
 
 
 @dataclass(frozen=True)
@@ -212,16 +227,15 @@ class IntegerLayers:
             inner = self._integers(call.args[0]) if op_name(call) in _MOVES[1:] else None
             if inner is None:
                 return None
-            moved = [fold(call, [const(np.ascontiguousarray(array)), *call.args[1:]]) for array in inner]
-            return (moved[0], moved[1]) if moved[0] is not None and moved[1] is not None else None
+            integers, scale = (compute(call, [array]) for array in inner)
+            return None if integers is None or scale is None else (integers, scale)
         array, scale, zero = (constant(argument) for argument in call.args)
         if array is None or scale is None or zero is None or array.dtype.name not in (*DTYPES, "int32"):
             return None
         along = [-1 if axis == int(call.attrs.axis) % array.ndim else 1 for axis in range(array.ndim)]
-        scale, zero = (np.broadcast_to(a.reshape(along) if a.size > 1 else a.reshape(()), array.shape)
-                       for a in (scale, zero))  # fmt: skip
-        integers = array.astype(np.int64) - zero
-        return (integers if array.dtype == np.int32 else integers.astype(np.int16)), scale
+        kind = np.int64 if array.dtype == np.int32 else np.int16  # in which a difference has room
+        factors, zeros = (np.reshape(a, along if a.size > 1 else []) for a in (scale, zero.astype(kind)))
+        return np.subtract(array.astype(kind), zeros), np.broadcast_to(factors, array.shape)
 
     def is_constant(self, expression: Expr) -> bool:
         """Whether a value is known when compiling: integers that are dequantized, and perhaps moved."""

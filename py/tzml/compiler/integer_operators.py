@@ -18,10 +18,22 @@ _MAGIC = 12582912.0
 """1.5 · 2^23: a float32 near it has no fraction, so that adding it rounds, halves to even."""
 
 
-def integer_layer(self: Layouts, found: IntegerLayer | Move) -> Expr | Blocked:
-    """What stands for the result."""
+def integer_layer(self: Layouts, found: IntegerLayer | Move, limit: int | None) -> Expr | Blocked:
+    """What stands for the result; weights above `limit` bytes are split along the outputs."""
     if isinstance(found, Move):
         return _move(self, found)
+    parts = [found] if limit is None else found.parts(limit)
+    results = [_layer(self, part) for part in parts]
+    if len(results) == 1:
+        return results[0]
+    tensors = [result.data if isinstance(result, Blocked) else result for result in results]
+    whole = self.concat(tensors, len(shape_of(tensors[0])) - 1)
+    if isinstance(results[0], Blocked):
+        return Blocked(whole, len(found.weights), results[0].channels_last)
+    return whole
+
+
+def _layer(self: Layouts, found: IntegerLayer) -> Expr | Blocked:
     shift = 128 if found.given.dtype == "uint8" else 0
     zero = found.given.zero - shift
     axes = tuple(range(1, found.weights.ndim))

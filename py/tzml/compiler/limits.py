@@ -1,7 +1,8 @@
-"""How much memory a layer may take."""
+"""How much memory a layer may take, and where it is cut."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -14,3 +15,14 @@ class Limits:
 
 
 NO_LIMITS = Limits()
+
+
+def starts_of_parts(count: int, size: int, limit: int, grain: int) -> list[int]:
+    """Where `count` outputs whose weights take `size` bytes are cut so that each part takes at most `limit`.
+
+    The first index of each part, a multiple of `grain`, and the end of the last.
+    """
+    most = limit * count // size // grain * grain or grain  # outputs a part
+    parts = math.ceil(count / most)
+    each = math.ceil(count / parts / grain) * grain
+    return [*range(0, count, each), count]

@@ -19,7 +19,7 @@ from tzml.compiler.errors import CompileError
 from tzml.compiler.graph import Graph
 from tzml.compiler.indices import check_indices
 from tzml.compiler.kernel_cache import CompiledKernel, KernelCache
-from tzml.compiler.kernel_key import kernel_key
+from tzml.compiler.kernel_key import kernel_key, unnamed
 from tzml.compiler.kernels import Isa, isa_of, schedule
 from tzml.compiler.limits import NO_LIMITS, Limits
 from tzml.compiler.operators import choose_kernels
@@ -74,7 +74,7 @@ def lower(
             module = tile_layers(module, limits.activations)
         if limits.weights is not None:
             module = split_layers(module, limits.weights)
-        module = _graph_passes()(choose_kernels(module, isa.lanes))
+        module = _graph_passes()(choose_kernels(module, isa.lanes, limits.weights))
         kernels = _Kernels(module, tvm_target, isa, tuning, progress)
         walk = Walk(module, kernels.compile)
         inputs, outputs = walk.run(imported.input_names, imported.output_names)
@@ -179,7 +179,8 @@ class _Kernels:
         kernel = self.cache.get(key)
         if kernel is None:
             try:
-                kernel = build_kernel(scheduled.emit(), symbol, scheduled.target(self.target))
+                built = schedule(unnamed(function), self.isa)
+                kernel = build_kernel(built.emit(), symbol, built.target(self.target))
             except CompileError:
                 raise
             except Exception as error:  # TVM raises many kinds

@@ -28,16 +28,20 @@ _UNROLLED = 64
 """Windows of more positions have no kernel, but for those that cover the whole image."""
 
 
-def choose_kernels(module: Any, lanes: int) -> Any:
-    """The module with `main` rewritten for kernels with vectors of that many float32 lanes."""
-    return relax.transform.DeadCodeElimination(["main"])(Operators(module, lanes).run())
+def choose_kernels(module: Any, lanes: int, weights_limit: int | None = None) -> Any:
+    """The module with `main` rewritten for kernels with vectors of that many float32 lanes.
+
+    Layers of integers are split where their weights take more than `weights_limit` bytes.
+    """
+    return relax.transform.DeadCodeElimination(["main"])(Operators(module, lanes, weights_limit).run())
 
 
 class Operators(Layouts):
     """Rebuilds a function of operators with calls of tensor functions that kernels are written for."""
 
-    def __init__(self, module: Any, lanes: int) -> None:
+    def __init__(self, module: Any, lanes: int, weights_limit: int | None) -> None:
         super().__init__(module, lanes)
+        self.weights_limit = weights_limit
         self.integer = IntegerLayers(module["main"])
 
     def call(self, variable: Any, call: Any) -> Expr | None:
@@ -46,7 +50,7 @@ class Operators(Layouts):
         result = self.integer_result(variable, call)
         handler = _HANDLERS.get(op_name(call))
         is_float = hasattr(call.ty, "dtype") and dtype_of(call) == "float32"
-        if result is None and handler and (is_float or handler is _elementwise):
+        if result is None and handler and (is_float or handler in _OF_ANY_TYPE):
             result = handler(self, call)
         if result is None:
             return super().call(variable, call)
@@ -68,7 +72,7 @@ class Operators(Layouts):
     def integer_result(self, variable: Any, call: Any) -> Expr | Blocked | None:
         """The result of a layer of integers."""
         if variable in self.integer.found:
-            return integer_layer(self, self.integer.found[variable])
+            return integer_layer(self, self.integer.found[variable], self.weights_limit)
         if op_name(call) == "relax.nn.max_pool2d" and dtype_of(call) == "int8":
             return integer_max_pool(self, call, call.args[0])
         return None
@@ -168,7 +172,13 @@ def _concat(self: Operators, call: Any) -> Expr | None:
     fields = getattr(call.args[0], "fields", [])
     parts = [self.as_blocked(field) for field in fields]
     first = next((part for part in parts if part), None)
-    if first is None or int(call.attrs.axis) % 4 != (3 if first.channels_last else 1):
+    if first is None:
+        return None
+    along = _letter(first, int(call.attrs.axis))
+    alike = all(p and (p.block, p.channels_last) == (first.block, first.channels_last) for p in parts)
+    if along == "H" and alike:
+        return replace(first, data=self.emit(relax.op.concat([part.data for part in parts if part], 2)))
+    if along != "C" or not (alike or dtype_of(call) == "float32"):
         return None
     blocked = [self.to_blocked(field, first.block, first.channels_last) for field in fields]
     if first.batch != 1 or not all(part.is_full for part in blocked[:-1]):
@@ -176,6 +186,32 @@ def _concat(self: Operators, call: Any) -> Expr | None:
     channels = sum(part.channels for part in blocked)
     data = self.call_te(concat.define, *(part.data for part in blocked), hint="concat", pattern=OPAQUE, **{JOIN: 1})
     return Blocked(data, channels, first.channels_last)
+
+
+def _strided_slice(self: Operators, call: Any) -> Expr | None:
+    """Some rows of an image, or whole blocks of its channels."""
+    image, others = self.as_blocked(call.args[0]), [_numbers(argument) for argument in call.args[1:]]
+    if image is None or len(others) != 3 or [len(numbers) for numbers in others] != [1, 1, 1]:
+        return None
+    [axis], [first], [end] = others
+    along = _letter(image, axis)
+    if along == "H":
+        return replace(image, data=self.emit(relax.op.strided_slice(image.data, [2], [first], [end])))
+    if along != "C" or first % image.block or end % image.block or not 0 <= first < end <= image.channels:
+        return None
+    blocks = [first // image.block], [end // image.block]
+    data = self.emit(relax.op.strided_slice(image.data, [1], *blocks))
+    return replace(image, data=data, channels=end - first)
+
+
+def _letter(image: Blocked, axis: int) -> str:
+    """What an axis of an image, as the model knows it, is: of N, C, H and W."""
+    return ("NHWC" if image.channels_last else "NCHW")[axis]
+
+
+def _numbers(expression: Any) -> list[int]:
+    """Of an argument such as the axes of a slice."""
+    return [int(field.value) for field in expression.fields]
 
 
 def _elementwise(self: Operators, call: Any) -> Expr | None:
@@ -234,6 +270,7 @@ _HANDLERS: dict[str, Handler] = {
     "relax.nn.avg_pool2d": _pool2d("avg"),
     "relax.nn.conv2d": _conv2d,
     "relax.nn.max_pool2d": _pool2d("max"),
+    "relax.strided_slice": _strided_slice,
     **{
         f"relax.{name}": _elementwise
         for name in (
@@ -243,3 +280,4 @@ _HANDLERS: dict[str, Handler] = {
         )
     },
 }  # fmt: skip
+_OF_ANY_TYPE = (_concat, _elementwise, _strided_slice)

@@ -15,6 +15,10 @@ Expr = Any
 """A Relax expression."""
 
 
+_JOINED = 32
+"""Values that one call puts together at most; a power of two keeps what they make up aligned."""
+
+
 class Rewriter:
     """Rebuild `main`, a function without control flow; subclasses say what becomes of each operator.
 
@@ -76,6 +80,13 @@ class Rewriter:
         """Bind an expression, unless it is an atom already."""
         atoms = (relax.Var, tvm.ir.GenericConst, relax.ShapeExpr)
         return expression if isinstance(expression, atoms) else self.bb.emit(expression)
+
+    def concat(self, values: Sequence[Expr], axis: int) -> Expr:
+        """The values along an axis. A kernel has so many arguments at most: more are put together in steps."""
+        while len(values) > _JOINED:
+            groups = [values[i : i + _JOINED] for i in range(0, len(values), _JOINED)]
+            values = [self.emit(relax.op.concat(group, axis)) if len(group) > 1 else group[0] for group in groups]
+        return self.emit(relax.op.concat(values, axis))
 
     def _count_uses(self, main: Any) -> None:
         for block in main.body.blocks:

@@ -1,9 +1,10 @@
 """Layers whose weights are larger than the memory for them, as several layers with parts of the weights.
 
-A convolution or a dense layer is parted along its outputs. What follows number by number (a bias, an
-activation) is parted with it, so that it still fuses with the layer, and the parts are concatenated
-where they meet an operator that wants them whole; memory.py then lets each part write straight into its
-place. Parts have the same shape as far as they can, because layers of one shape share a kernel.
+A convolution or a dense layer is parted along its outputs, and along the groups of its channels where it has
+them. What follows number by number (a bias, an activation) is parted with it, so that it still fuses with the
+layer, and the parts are concatenated where they meet an operator that wants them whole; memory.py then lets
+each part write straight into its place. Parts have the same shape as far as they can, because layers of one
+shape share a kernel. Layers of integers are split where their kernels are chosen: integer_operators.py.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ import numpy as np
 import tvm
 from tvm import relax
 
-from tzml.compiler.rewrite import Expr, Rewriter, const, constant, dtype_of, op_name, shape_of
+from tzml.compiler.integer import IntegerLayers
+from tzml.compiler.limits import starts_of_parts
+from tzml.compiler.rewrite import Expr, Rewriter, const, constant, dtype_of, ints, op_name, shape_of
 
 # Parts are a multiple of so many channels: whole vectors for every kernel, and with float32 and more
 # than 0 pixels a multiple of the alignment of a kernel's arguments.
@@ -26,6 +29,12 @@ GRAIN = 16
 UNARY = {"abs", "clip", "erf", "exp", "negative", "nn.gelu", "nn.leakyrelu", "nn.relu", "nn.silu",
           "sigmoid", "sqrt", "tanh"}  # fmt: skip
 BINARY = {"add", "divide", "maximum", "minimum", "multiply", "subtract"}
+
+
+def is_quantize(call: Any) -> bool:
+    """Whether real numbers become integers, all of the same steps."""
+    steps = [constant(argument) for argument in call.args[1:]]
+    return op_name(call) == "relax.quantize" and all(known is not None and known.size == 1 for known in steps)
 
 
 def split_layers(module: Any, limit: int) -> Any:
@@ -55,44 +64,79 @@ class _Split(Rewriter):
     def __init__(self, module: Any, limit: int) -> None:
         super().__init__(module)
         self.limit = limit
+        self.integer = IntegerLayers(module["main"])
         self.parts: dict[Any, _Parts] = {}  # by variables of the old function
 
     def translate(self, expression: Expr) -> Expr:
         if isinstance(expression, relax.Var) and expression not in self.values:
             parts = self.parts[expression]
-            joined = relax.op.concat([self.emit(value) for value in parts.values], parts.axis)
-            self.values[expression] = self.emit(joined)
+            self.values[expression] = self.concat(parts.values, parts.axis)
         return super().translate(expression)
 
     def call(self, variable: Any, call: Any) -> Expr | None:
-        parts = self.split(call) or self.follow(call)
+        parts = None if variable in self.integer.inside else self.split(call) or self.follow(call)
         if parts is None:
             return super().call(variable, call)
         self.parts[variable] = parts
         return None
 
+    def known(self, expression: Expr) -> Any:
+        """The numbers of a constant, or of integers that stand for them; None for anything else."""
+        if isinstance(expression, relax.Var) and self.integer.is_constant(expression):
+            real = self.integer.real_constant(expression)
+            return None if real is None else real.astype(dtype_of(expression))
+        return constant(expression)
+
     def split(self, call: Any) -> _Parts | None:
         """A convolution or dense layer with large weights, in parts."""
         name = op_name(call)
-        weights = constant(call.args[1]) if name in ("relax.nn.conv2d", "relax.matmul") else None
-        if weights is None or weights.nbytes <= self.limit:
+        if name not in ("relax.nn.conv2d", "relax.matmul"):
             return None
-        if name == "relax.matmul":
-            weights_axis, axis = weights.ndim - 1, len(shape_of(call)) - 1
-            if weights.ndim < 2:
-                return None
-        else:
-            weights_axis = str(call.attrs.kernel_layout).index("O")
-            axis = str(call.attrs.out_layout or call.attrs.data_layout).index("C")
-            if int(call.attrs.groups) != 1:
-                return None
-        starts = _starts(weights.shape[weights_axis], weights.nbytes, self.limit)
+        shape = shape_of(call.args[1])
+        if math.prod(shape) * np.dtype(dtype_of(call)).itemsize <= self.limit:
+            return None
+        weights = self.known(call.args[1])
+        if weights is None or weights.ndim < 2:
+            return None
+        if name == "relax.nn.conv2d":
+            return self.split_convolution(call, weights)
+        starts = starts_of_parts(shape[-1], weights.nbytes, self.limit, GRAIN)
         data = self.translate(call.args[0])
         values = [
-            self.emit(relax.Call(call.op, [data, const(part)], call.attrs, call.ty_args))
-            for part in (_cut(weights, weights_axis, *ends) for ends in pairwise(starts))
+            self.emit(relax.Call(call.op, [data, const(_cut(weights, -1, *ends))], call.attrs, call.ty_args))
+            for ends in pairwise(starts)
         ]
-        return _Parts(values, axis, starts) if len(values) > 1 else None
+        return _Parts(values, len(shape_of(call)) - 1, starts) if len(values) > 1 else None
+
+    def split_convolution(self, call: Any, weights: Any) -> _Parts | None:
+        """Parts are some outputs of a group, or some groups; a part has the channels of its groups only."""
+        a, groups = call.attrs, int(call.attrs.groups)
+        layout = str(a.data_layout)
+        if str(a.out_layout) not in ("", layout):
+            return None
+        along, axis = str(a.kernel_layout).index("O"), layout.index("C")
+        outputs, size = weights.shape[along] // groups, weights.nbytes // groups  # of a group
+        if groups > 1 and size <= self.limit:
+            starts = [outputs * group for group in starts_of_parts(groups, weights.nbytes, self.limit, 1)]
+        else:
+            inside = starts_of_parts(outputs, size, self.limit, GRAIN)[:-1]
+            starts = [outputs * group + start for group in range(groups) for start in inside] + [outputs * groups]
+        if len(starts) == 2:
+            return None
+        data, values = self.translate(call.args[0]), []
+        channels = shape_of(data)[axis] // groups
+        for start, end in pairwise(starts):
+            first, last = start // outputs, (end - 1) // outputs
+            few = data
+            if groups > 1:
+                ends = [first * channels], [(last + 1) * channels]
+                few = self.emit(relax.op.strided_slice(data, [axis], *ends))
+            part = relax.op.nn.conv2d(
+                few, const(_cut(weights, along, start, end)), ints(a.strides), ints(a.padding), ints(a.dilation),
+                groups=last + 1 - first, data_layout=layout, kernel_layout=str(a.kernel_layout),
+            )  # fmt: skip
+            values.append(self.emit(part))
+        return _Parts(values, axis, starts)
 
     def follow(self, call: Any) -> _Parts | None:
         """An operator of single numbers on a value that is in parts and used nowhere else, in parts too."""
@@ -102,10 +146,12 @@ class _Split(Rewriter):
         if source is None or source in self.values or shape_of(source) != shape_of(call):
             return None
         parts = self.parts[source]
-        if name in UNARY:
+        if name in UNARY or is_quantize(call):
             operands = [[value, *call.args[1:]] for value in parts.values]
-        elif name in BINARY and constant(other := call.args[1 - list(call.args).index(source)]) is not None:
-            cut = parts.of(constant(other), len(shape_of(call)))
+        elif name in BINARY:
+            other = call.args[1 - list(call.args).index(source)]
+            known = self.known(other)
+            cut = None if known is None else parts.of(known, len(shape_of(call)))
             if cut is None or dtype_of(other) != dtype_of(source):
                 return None
             pairs = zip(parts.values, map(const, cut), strict=True)
@@ -118,11 +164,3 @@ class _Split(Rewriter):
 
 def _cut(array: Any, axis: int, start: int, end: int) -> Any:
     return np.take(array, range(start, end), axis)
-
-
-def _starts(count: int, size: int, limit: int) -> list[int]:
-    """Where `count` outputs whose weights take `size` bytes are cut, so that each part takes at most `limit`."""
-    most = limit * count // size // GRAIN * GRAIN or GRAIN  # outputs a part
-    parts = math.ceil(count / most)
-    each = math.ceil(count / parts / GRAIN) * GRAIN
-    return [*range(0, count, each), count]

@@ -37,14 +37,21 @@ def _inference(results: RunResults, model: str) -> list[tuple[str, str]]:
     peak = series[f"{model}/secure-peak"].median
     accuracy = results.property(model, "tee", "accuracy")
     difference = results.property(model, "tee", "largest_difference")
+    runtime = results.property(model, "tee", "compared_with") or "another runtime"
     return [
         ("accuracy on held-out samples, in the TEE", f"{float(accuracy):.1%}" if accuracy else "not measured"),
-        ("largest difference from ONNX Runtime", f"{float(difference):.1e}" if difference else "not measured"),
+        (f"largest difference from {runtime}", _difference(difference)),
         ("an inference in the normal world", _milliseconds(series[f"{model}/ree/inference"])),
         ("an inference in the TEE", _milliseconds(series[f"{model}/tee/inference"])),
         ("TEE / normal world", f"{ratio:.2f}"),
         ("peak secure memory", f"{peak / 1024:.0f} KiB"),
     ]
+
+
+def _difference(measured: str) -> str:
+    if not measured:
+        return "not measured"
+    return f"{float(measured):.1e}" if float(measured) else "none"
 
 
 def _milliseconds(series: Series) -> str:

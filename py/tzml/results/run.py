@@ -90,6 +90,11 @@ class Case(BaseModel):
         """Whether it is a case of OP-TEE's test suite."""
         return "::test_case[" in self.name
 
+    @property
+    def parameters(self) -> set[str]:
+        """What is in brackets: those of the test's parameters."""
+        return set(self.name.partition("[")[2].removesuffix("]").split("-"))
+
 
 class Tally(BaseModel):
     """Numbers of tests."""
@@ -148,7 +153,7 @@ class RunResults:
     def property(self, model: str, world: str, name: str) -> str:
         """What a test of that model in that world recorded; "" when none did."""
         for case in self.cases:
-            if name in case.properties and model in case.name and world in case.name:
+            if name in case.properties and {model, world} <= case.parameters:
                 return case.properties[name]
         return ""
 
