@@ -6,9 +6,9 @@ convolution before it where there is one, and so are activations.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+import litert_torch
 import onnx
 import torch
 from torch import Tensor
@@ -16,8 +16,7 @@ from torch.nn import functional as F  # noqa: N812 (its name in every PyTorch pr
 
 from .torch_twin import OPERATORS, Attributes, TorchTwin
 
-os.environ.setdefault("LITERT_TORCH_SHOW_PROGRESS", "n")
-import litert_torch  # noqa: E402
+litert_torch.config.show_progress = False
 
 
 def _conv(a: Attributes, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -30,7 +29,7 @@ def _conv(a: Attributes, x: Tensor, weight: Tensor, bias: Tensor | None = None) 
 
 
 def _batch_norm(a: Attributes, x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, var: Tensor) -> Tensor:
-    """y = scale x + shift: the converter would leave four operators where no convolution is before it."""
+    """As scale x + shift: the converter would leave four operators where no convolution is before it."""
     scale = weight / torch.sqrt(var + a["epsilon"])
     shift = bias - mean * scale
     return x * scale.reshape(1, -1, 1, 1) + shift.reshape(1, -1, 1, 1)

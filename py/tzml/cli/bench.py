@@ -24,10 +24,12 @@ def command(models_or_names: tuple[str, ...], target: str, repeat: int, as_json:
     """Measure networks beside ONNX Runtime, PyTorch and LiteRT, each with one thread.
 
     MODEL is a file or the name of a network of the zoo; without any, the whole zoo is measured. PyTorch, for
-    this machine only, and LiteRT are measured where they are installed; LiteRT for AArch64 is downloaded.
+    this machine only, and LiteRT are measured where they are installed; LiteRT for AArch64 is downloaded. It
+    takes the TFLite files of the zoo that `tzml zoo convert` has made.
     """
     results = []
-    for name in models_or_names or tuple(models()):
+    names = models_or_names or tuple(models())
+    for name in names:
         result = _measure(name, target, repeat)
         results.append(result)
         if not as_json:
@@ -39,6 +41,9 @@ def command(models_or_names: tuple[str, ...], target: str, repeat: int, as_json:
     if len(ratios) > 1:
         mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
         click.echo(f"geometric mean of the ratios to ONNX Runtime: {mean:.2f}, largest: {max(ratios):.2f}")
+    missing = [name for name in names if name in models() and not models()[name].tflite(make=False)]
+    if missing:
+        click.echo(f"LiteRT has no files of these: tzml zoo convert {' '.join(missing)}", err=True)
 
 
 def _measure(name: str, target: str, repeat: int) -> Result:
@@ -46,7 +51,7 @@ def _measure(name: str, target: str, repeat: int) -> Result:
     compiler_target = {"aarch64": "rpi3"}.get(target, target)
     zoo = models().get(name)
     if zoo:
-        return measure(zoo.onnx(), name, compiler_target, repeat, zoo.macs, zoo.tflite)
+        return measure(zoo.onnx(), name, compiler_target, repeat, zoo.macs, zoo.tflite(make=False))
     path = Path(name)
     if not path.exists():
         raise TzmlError(f"{name} is neither a file nor a network of the zoo", f"the zoo has {', '.join(models())}")
@@ -67,7 +72,8 @@ def _print(result: Result, target: str, header: bool) -> None:
         "litert": _cell(result.litert, scale, "10.3f"),
         "instr/MAC": f"{result.ours / result.macs:9.3f}" if target != "host" and result.macs else f"{'-':>9}",
         "compile s": f"{result.compile_seconds:9.1f}",
-        "difference": f"{result.difference:10.1e}" if result.difference is not None else f"{'-':>10}",
+        "difference": _cell(result.difference, 1, "10.1e"),
+        "litert's": _cell(result.litert_difference, 1, "8.1e"),
         "of": f"{result.magnitude:8.1e}",
     }
     if header:

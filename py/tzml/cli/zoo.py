@@ -111,13 +111,12 @@ def _find(name: str) -> ZooModel:
 
 def _tflite(model: ZooModel) -> Path:
     try:
-        path = model.tflite(make=True)
+        path: Path = model.tflite(make=True)
     except ModuleNotFoundError as error:
         raise TzmlError(
             f"a .tflite file is made by PyTorch and litert-torch; {error.name} is not installed",
             "pip install 'tzml[litert]'",
         ) from error
-    assert path
     return path
 
 
