@@ -55,6 +55,7 @@ def test_litert_answers_as_onnx_runtime(tmp_path: Path) -> None:
 def test_without_the_converter_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TZML_CACHE", str(tmp_path))
     monkeypatch.setitem(sys.modules, "litert_torch", None)
+    monkeypatch.delitem(sys.modules, "tzml_zoo.tflite_twin", raising=False)
     done = CliRunner().invoke(command, ["convert", "lstm_keywords"])
     assert isinstance(done.exception, TzmlError)
     assert "litert-torch" in str(done.exception)
