@@ -5,7 +5,7 @@ A second opinion on what the graph means, and the way to a `.pt2` file. Needs Py
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (its name in every PyTorch program)
 
 Attributes = dict[str, Any]
+Operators = Mapping[str, Callable[..., Tensor]]
+"""By kind of node: the output, from the node's attributes and its inputs."""
 
 
 class TorchTwin(nn.Module):
-    """Runs the graph node by node; its buffers are the graph's constants."""
+    """Runs the graph node by node; its buffers are the graph's constants.
 
-    def __init__(self, model: onnx.ModelProto) -> None:
+    `instead` has operators that replace those of OPERATORS.
+    """
+
+    def __init__(self, model: onnx.ModelProto, instead: Operators | None = None) -> None:
         super().__init__()
+        self.operators = {**OPERATORS, **(instead or {})}
         graph = model.graph
         self.input = graph.input[0].name
         self.output = graph.output[0].name
@@ -30,11 +36,11 @@ class TorchTwin(nn.Module):
         for i, tensor in enumerate(graph.initializer):
             self.buffer_names[tensor.name] = f"constant{i}"
             self.register_buffer(f"constant{i}", torch.from_numpy(numpy_helper.to_array(tensor).copy()))
-        # shapes and indices are Python numbers in PyTorch
-        self.integers = {
+        # shapes, indices and limits are Python numbers in PyTorch
+        self.numbers = {
             t.name: numpy_helper.to_array(t).tolist()
             for t in graph.initializer
-            if t.data_type == onnx.TensorProto.INT64
+            if t.data_type == onnx.TensorProto.INT64 or not t.dims
         }
         self.nodes = [
             (
@@ -49,17 +55,19 @@ class TorchTwin(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """One inference."""
         values: dict[str, Any] = {name: getattr(self, buffer) for name, buffer in self.buffer_names.items()}
-        values |= self.integers
+        values |= self.numbers
         values[self.input] = x
         for kind, inputs, outputs, attributes in self.nodes:
             # the output that counts is the last one: y of most nodes, h of recurrent ones
-            values[outputs[-1]] = OPERATORS[kind](attributes, *(values[name] for name in inputs))
+            values[outputs[-1]] = self.operators[kind](attributes, *(values[name] for name in inputs))
         result: Tensor = values[self.output]
         return result
 
 
 def _conv(a: Attributes, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     top, left, bottom, right = a["pads"]
+    if (top, left) == (bottom, right):
+        return F.conv2d(x, weight, bias, a["strides"], (top, left), groups=a["group"])
     return F.conv2d(F.pad(x, (left, right, top, bottom)), weight, bias, a["strides"], groups=a["group"])
 
 
@@ -99,7 +107,7 @@ def _recurrent(layer: type[nn.LSTM] | type[nn.GRU], order: list[int], a: Attribu
     return net(x)[0][-1:]
 
 
-OPERATORS: dict[str, Callable[..., Tensor]] = {
+OPERATORS: Operators = {
     "Add": lambda a, x, y: x + y,
     "AveragePool": _avg_pool,
     "BatchNormalization": _batch_norm,

@@ -44,8 +44,8 @@ class ZooModel:
     """A network of the zoo.
 
     `network` builds it, from the input to the output, on a `Net` whose weights are `state()`, or drawn
-    from a seed that is the name's; a network that was trained here has its ONNX file instead. `tflite` is the
-    same network as a TFLite file, where there is one. `parameters`
+    from a seed that is the name's; a network that was trained here has its ONNX file instead, and a TFLite file
+    of the same network, `tflite_file`. `parameters`
     and `macs` (multiply-accumulates of one inference) are the literature's where it gives them; tests
     compare them with what is built. `preprocess` and `labels` are what `tzml compile` takes under these
     names.
@@ -63,7 +63,7 @@ class ZooModel:
     output: str = "logits"
     state: Callable[[], Mapping[str, Floats]] | None = None
     file: Path | None = None
-    tflite: Path | None = None
+    tflite_file: Path | None = None
     preprocess: Mapping[str, Any] | None = None
     labels: Callable[[], list[str]] | None = None
 
@@ -78,19 +78,35 @@ class ZooModel:
         """The network's ONNX file; made on the first call, and then kept in the cache."""
         if self.file:
             return self.file
-        path = cache_folder("zoo") / f"{self.name}-{self._version()}.onnx"
+        path = self._cached("onnx", "builder", "zoo", self.name)
         if not path.exists():
             part = path.with_suffix(".part")
             onnx.save(self.build()[0], part)
             part.replace(path)
         return path
 
-    def _version(self) -> str:
-        """Changes with whatever decides the file's bytes."""
+    def tflite(self, *, make: bool) -> Path | None:
+        """The network's TFLite file; None where it has not been made. With `make` it is, and kept in the cache.
+
+        Raises ModuleNotFoundError where PyTorch or the converter is not installed.
+        """
+        if self.tflite_file:
+            return self.tflite_file
+        path = self._cached("tflite", "builder", "zoo", self.name, "torch_twin", "tflite_twin")
+        if make and not path.exists():
+            from .tflite_twin import save_tflite
+
+            part = path.with_suffix(".part")
+            save_tflite(self.onnx(), self.input_shape, part)
+            part.replace(path)
+        return path if path.exists() else None
+
+    def _cached(self, suffix: str, *modules: str) -> Path:
+        """The file's place; its name changes with whatever decides its bytes: these modules among them."""
         digest = hashlib.sha256(" ".join(map(metadata.version, ("numpy", "onnx"))).encode())
-        for module in ("builder", "zoo", self.name):
+        for module in modules:
             digest.update((Path(__file__).parent / f"{module}.py").read_bytes())
-        return digest.hexdigest()[:12]
+        return cache_folder("zoo") / f"{self.name}-{digest.hexdigest()[:12]}.{suffix}"
 
     def main(self) -> None:
         """Write the file and say where: what `python -m tzml_zoo.NAME` does."""

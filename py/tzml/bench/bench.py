@@ -30,8 +30,8 @@ class Result:
 
     `ours` and those of other runtimes are seconds of CPU time of one inference with one thread, or AArch64
     instructions; None where a runtime is not installed or cannot read the network. `difference` is the
-    largest between our output and that of the runtime that reads the same file, `magnitude` the largest
-    absolute output.
+    largest between our output and that of the runtime that reads the same file, `litert_difference` that to
+    LiteRT's on the TFLite file of the same network, `magnitude` the largest absolute output.
     """
 
     name: str
@@ -44,6 +44,7 @@ class Result:
     litert: float | None
     compile_seconds: float
     difference: float | None
+    litert_difference: float | None
     magnitude: float
 
     @property
@@ -81,10 +82,8 @@ def measure(model: Path, name: str, target: str, repeat: int, macs: int = 0, tfl
             if tflite:
                 costs["litert"].append(runtimes.litert(tflite, folder, emulated, repeat))
         result = kernels.result()
-        theirs = folder / ("litert.npy" if model.suffix == ".tflite" else "output.npy")
-        difference = None
-        if theirs.exists():
-            difference = float(np.abs(result.astype(np.float64) - np.load(theirs)).max())
+        litert_difference = _difference(result, folder / "litert.npy")
+        difference = litert_difference if model.suffix == ".tflite" else _difference(result, folder / "output.npy")
     least = {who: min((c.value for c in found if c), default=None) for who, found in costs.items()}
     return Result(
         name=name,
@@ -97,8 +96,16 @@ def measure(model: Path, name: str, target: str, repeat: int, macs: int = 0, tfl
         litert=least["litert"],
         compile_seconds=compile_seconds,
         difference=difference,
+        litert_difference=litert_difference,
         magnitude=float(np.abs(result.astype(np.float64)).max()),
     )
+
+
+def _difference(ours: NDArray[Any], theirs: Path) -> float | None:
+    """The largest between two outputs; the file may have another shape of as many numbers, or be missing."""
+    if not theirs.exists():
+        return None
+    return float(np.abs(ours.astype(np.float64).ravel() - np.load(theirs).ravel()).max())
 
 
 def _input(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:

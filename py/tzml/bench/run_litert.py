@@ -1,7 +1,8 @@
 """Measure LiteRT with one thread: `run_litert.py MODEL INPUT.npy OUTPUT.npy REPEAT`.
 
-A program of its own, since on AArch64 it runs in another Python, under emulation. If INPUT does not fit the
-model, as where it is for another file of the same network, numbers in the same order do.
+A program of its own, since on AArch64 it runs in another Python, under emulation. INPUT may be for another file of
+the same network: [N, C, H, W] is transposed where the model takes [N, H, W, C]. Where it takes integers instead,
+any will do, and no OUTPUT is written.
 """
 
 import sys
@@ -15,9 +16,13 @@ interpreter = Interpreter(model, num_threads=1)
 interpreter.allocate_tensors()
 source, output = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
 data = np.load(given)
-if data.dtype != source["dtype"]:
-    data = np.random.default_rng(0).integers(-128, 128, data.shape)
-interpreter.set_tensor(source["index"], data.astype(source["dtype"]).reshape(source["shape"]))
+if data.ndim == 4 and data.shape != tuple(source["shape"]):
+    data = data.transpose(0, 2, 3, 1)
+same = data.dtype == source["dtype"]
+if not same:
+    data = np.random.default_rng(0).integers(-128, 128, data.shape).astype(source["dtype"])
+interpreter.set_tensor(source["index"], data)
 interpreter.invoke()
-np.save(result, interpreter.get_tensor(output["index"]))
+if same:
+    np.save(result, interpreter.get_tensor(output["index"]))
 print_least_time(interpreter.invoke, int(repeat))

@@ -20,7 +20,7 @@ def onnxruntime(model: Path, folder: Path, emulated: bool, repeat: int) -> Cost:
 
 
 def litert(model: Path, folder: Path, emulated: bool, repeat: int) -> Cost | None:
-    """LiteRT on a TFLite file; it writes litert.npy. None where it is not installed."""
+    """LiteRT on a TFLite file; it writes litert.npy if that takes input.npy. None where it is not installed."""
     if not emulated and importlib.util.find_spec("ai_edge_litert") is None:
         return None
     return _run("run_litert.py", model, folder, emulated, repeat, "litert.npy")

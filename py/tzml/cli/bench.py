@@ -20,25 +20,33 @@ from tzml_zoo import models
               help="This machine's CPU time, or AArch64 instructions under QEMU.")  # fmt: skip
 @click.option("--repeat", default=10, show_default=True, type=click.IntRange(1), help="Inferences a round.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(models_or_names: tuple[str, ...], target: str, repeat: int, as_json: bool) -> None:
+@click.option("--markdown", is_flag=True, help="Print a table as in docs/bench.md.")
+def command(models_or_names: tuple[str, ...], target: str, repeat: int, as_json: bool, markdown: bool) -> None:
     """Measure networks beside ONNX Runtime, PyTorch and LiteRT, each with one thread.
 
     MODEL is a file or the name of a network of the zoo; without any, the whole zoo is measured. PyTorch, for
-    this machine only, and LiteRT are measured where they are installed; LiteRT for AArch64 is downloaded.
+    this machine only, and LiteRT are measured where they are installed; LiteRT for AArch64 is downloaded. It
+    takes the TFLite files of the zoo that `tzml zoo convert` has made.
     """
     results = []
-    for name in models_or_names or tuple(models()):
+    names = models_or_names or tuple(models())
+    for name in names:
         result = _measure(name, target, repeat)
         results.append(result)
         if not as_json:
-            _print(result, target, header=len(results) == 1)
+            _print(_columns(result, target), header=len(results) == 1, markdown=markdown)
     if as_json:
         click.echo(json.dumps([{**asdict(r), "target": target, "ratio": r.ratio} for r in results], indent=1))
         return
     ratios = [result.ratio for result in results if result.ratio]
     if len(ratios) > 1:
+        if markdown:
+            click.echo()
         mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
         click.echo(f"geometric mean of the ratios to ONNX Runtime: {mean:.2f}, largest: {max(ratios):.2f}")
+    missing = [name for name in names if name in models() and not models()[name].tflite(make=False)]
+    if missing:
+        click.echo(f"LiteRT has no files of these: tzml zoo convert {' '.join(missing)}", err=True)
 
 
 def _measure(name: str, target: str, repeat: int) -> Result:
@@ -46,16 +54,17 @@ def _measure(name: str, target: str, repeat: int) -> Result:
     compiler_target = {"aarch64": "rpi3"}.get(target, target)
     zoo = models().get(name)
     if zoo:
-        return measure(zoo.onnx(), name, compiler_target, repeat, zoo.macs, zoo.tflite)
+        return measure(zoo.onnx(), name, compiler_target, repeat, zoo.macs, zoo.tflite(make=False))
     path = Path(name)
     if not path.exists():
         raise TzmlError(f"{name} is neither a file nor a network of the zoo", f"the zoo has {', '.join(models())}")
     return measure(path, path.stem, compiler_target, repeat)
 
 
-def _print(result: Result, target: str, header: bool) -> None:
+def _columns(result: Result, target: str) -> dict[str, str]:
+    """The table's row, by the columns' names."""
     unit, scale = ("ms", 1e3) if target == "host" else ("Minstr", 1e-6)
-    columns = {
+    return {
         "model": f"{result.name:20}",
         "MMACs": f"{result.macs / 1e6:9.1f}",
         "weights": f"{result.weights:12,}",
@@ -67,16 +76,17 @@ def _print(result: Result, target: str, header: bool) -> None:
         "litert": _cell(result.litert, scale, "10.3f"),
         "instr/MAC": f"{result.ours / result.macs:9.3f}" if target != "host" and result.macs else f"{'-':>9}",
         "compile s": f"{result.compile_seconds:9.1f}",
-        "difference": f"{result.difference:10.1e}" if result.difference is not None else f"{'-':>10}",
+        "difference": _cell(result.difference, 1, "10.1e"),
+        "to litert": _cell(result.litert_difference, 1, "9.1e"),
         "of": f"{result.magnitude:8.1e}",
     }
-    if header:
-        click.echo(
-            "  ".join(
-                f"{name:>{len(value)}}" if name != "model" else f"{name:20}" for name, value in columns.items()
-            )
-        )
-    click.echo("  ".join(columns.values()))
+
+
+def _print(columns: dict[str, str], *, header: bool, markdown: bool) -> None:
+    names = [f"{name:20}" if name == "model" else f"{name:>{len(cell)}}" for name, cell in columns.items()]
+    rows = [names, ["---" for _ in names]] if markdown else [names]
+    for cells in [*(rows if header else []), list(columns.values())]:
+        click.echo(f"| {' | '.join(map(str.strip, cells))} |" if markdown else "  ".join(cells))
 
 
 def _cell(value: float | None, scale: float, form: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from pathlib import Path
 
 import click
@@ -34,18 +35,18 @@ def list_models() -> None:
 @command.command("export")
 @click.argument("name")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Default: NAME.FORMAT.")
-@click.option("--format", "kind", type=click.Choice(["onnx", "pt2"]), default="onnx", show_default=True,
-              help="pt2 needs PyTorch.")  # fmt: skip
+@click.option("--format", "kind", type=click.Choice(["onnx", "pt2", "tflite"]), default="onnx",
+              show_default=True, help="pt2 needs PyTorch, tflite its converter for LiteRT too.")  # fmt: skip
 def export(name: str, output: Path | None, kind: str) -> None:
     """Write the network NAME to a file, and its preprocessing and labels beside it, for `tzml compile`."""
     model = _find(name)
     path = output or Path(f"{name}.{kind}")
     options = ""
     try:
-        if kind == "onnx":
-            shutil.copyfile(model.onnx(), path)
-        else:
+        if kind == "pt2":
             _save_pt2(model, path)
+        else:
+            shutil.copyfile(model.onnx() if kind == "onnx" else _tflite(model), path)
         if model.preprocess:
             path.with_suffix(".json").write_text(json.dumps(model.preprocess, indent=1) + "\n")
             options += f" --preprocess {path.with_suffix('.json')}"
@@ -55,6 +56,19 @@ def export(name: str, output: Path | None, kind: str) -> None:
     except OSError as error:
         raise TzmlError(f"cannot write {path}: {error.strerror}", "check the folder and its room") from error
     click.echo(f"{path}: {model.title}, {path.stat().st_size:,} bytes\ntzml compile {path}{options} --target host")
+
+
+@command.command("convert")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+def convert(names: tuple[str, ...]) -> None:
+    """Make the TFLite files, of all networks or by NAME, that `tzml bench` measures LiteRT with.
+
+    They are kept in the cache. PyTorch and litert-torch are needed: pip install 'tzml[litert]'.
+    """
+    for model in [_find(name) for name in names] or models().values():
+        begin = time.monotonic()
+        path = _tflite(model)
+        click.echo(f"{path}: {path.stat().st_size:,} bytes, {time.monotonic() - begin:.1f} s")
 
 
 @command.command("check")
@@ -93,6 +107,17 @@ def _find(name: str) -> ZooModel:
     if name not in found:
         raise TzmlError(f"the zoo has no {name}", f"it has {', '.join(found)}")
     return found[name]
+
+
+def _tflite(model: ZooModel) -> Path:
+    try:
+        path: Path = model.tflite(make=True)
+    except ModuleNotFoundError as error:
+        raise TzmlError(
+            f"a .tflite file is made by PyTorch and litert-torch; {error.name} is not installed",
+            "pip install 'tzml[litert]'",
+        ) from error
+    return path
 
 
 def _save_pt2(model: ZooModel, path: Path) -> None:
