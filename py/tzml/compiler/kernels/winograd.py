@@ -8,7 +8,7 @@ Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2016.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -33,8 +33,12 @@ _ELEMENTS = 16
 """Of a transformed tile."""
 _DEPTH = 4
 """Input channels that are taken at once."""
-_BAND = 24
-"""Tiles of a band, at least: how often the weights are read against the memory that a band takes."""
+_TAPS = 9
+_LINE = 16
+"""Numbers in a line of the cache."""
+import os
+_BAND = int(os.environ.get("WB", 1 << 16))
+_LEAST_TILES = int(os.environ.get("WT", 28))
 
 
 def wins(conv: Conv2d, isa: Isa) -> bool:
@@ -45,15 +49,46 @@ def wins(conv: Conv2d, isa: Isa) -> bool:
 
 
 def _inputs(d: Sequence[Expr]) -> list[Expr]:
-    return [d[0] - d[2], d[1] + d[2], d[2] - d[1], d[1] - d[3]]
+    return [d[0] - d[2], d[1] + d[2], d[2] - d[1], d[3] - d[1]]
 
 
-def _weights(g: Sequence[Array]) -> list[Array]:
-    return [g[0], (g[0] + g[1] + g[2]) / 2, (g[0] - g[1] + g[2]) / 2, g[2]]
+def _weights(g: Sequence[Expr]) -> list[Expr]:
+    """Twice the second and third; `_outputs` has the halves, where they cost nothing."""
+    ends = T.Bind(g[0] + g[2])
+    return [g[0], ends + g[1], ends - g[1], g[2]]
 
 
-def _outputs(m: Sequence[Expr]) -> list[Expr]:
-    return [m[0] + m[1] + m[2], m[1] - m[2] - m[3]]
+def _outputs(m: Sequence[Expr], half: Expr) -> list[Expr]:
+    return [m[0] + (m[1] + m[2]) * half, m[3] + (m[1] - m[2]) * half]
+
+
+def _transform(tile: Sequence[Sequence[Expr]], one: Callable[[Sequence[Expr]], list[Expr]]) -> list[list[Expr]]:
+    """`one` applied to the columns of a tile, and then to the rows of what comes out."""
+    columns = [[T.Bind(value) for value in one(column)] for column in zip(*tile, strict=True)]
+    return [one(row) for row in zip(*columns, strict=True)]
+
+
+class _Elements:
+    """Scratch memory for 16 matrices of `rows` rows of `length` numbers, one for each element of a tile.
+
+    What lies between them keeps their equal places from being in one set of a cache.
+    """
+
+    def __init__(self, rows: int, length: int) -> None:
+        self.length = length
+        self.size = rows * length + _LINE
+        self.buffer = T.alloc_buffer((_ELEMENTS * self.size,), "float32")
+
+    def place(self, element: Expr, row: Expr, column: Expr) -> Expr:
+        return element * self.size + row * self.length + column
+
+    def store(self, row: Expr, column: Expr, tile: list[list[Expr]], lanes: int) -> None:
+        for element, value in enumerate(value for values in tile for value in values):
+            store(self.buffer, self.place(element, row, column), value, lanes)
+
+    def load(self, row: Expr, column: Expr, lanes: int) -> list[list[Expr]]:
+        values = [T.Bind(load(self.buffer, self.place(e, row, column), lanes)) for e in range(_ELEMENTS)]
+        return [values[first : first + 4] for first in range(0, _ELEMENTS, 4)]
 
 
 class Winograd:
@@ -64,54 +99,51 @@ class Winograd:
         self.lanes = conv.out_block
         self.blocks = -(-conv.channels // self.lanes)
         self.rows, self.columns = (-(-n // 2) for n in conv.out_size)  # of tiles
-        bands = max(1, self.rows * self.columns // _BAND)
-        self.band = -(-self.rows // bands)  # rows of tiles
+        most = max(_LEAST_TILES, _BAND // (_ELEMENTS * self.blocks * self.lanes))
+        fits = [rows for rows in range(1, self.rows + 1) if rows == 1 or rows * self.columns <= most]
+        self.band = min(fits, key=lambda rows: -(-self.rows // rows) * (rows * self.columns + 2))
         self.tiles = self.band * self.columns  # of a band
         row = (isa, self.tiles, -(-conv.out_channels // self.lanes), Window())
         self.sections = sections(*row, fused.tile)
         self.candidates = partial(candidates, *row)
 
     def pack(self, weights: Array) -> Array:
-        """(O, C, 3, 3) to [section][tile][element][input channel][vector][lane], transformed."""
+        """(O, C, 3, 3) to [section][tile][input channel][row][column][vector][lane]."""
         blocks = sum(section.count * section.vectors for section in self.sections)
-        padded = np.zeros((blocks * self.lanes, self.conv.channels, 3, 3), np.float64)
-        padded[: len(weights)] = weights
-        rows = np.stack(_weights([padded[:, :, r] for r in range(3)]), axis=2)
-        elements = np.stack(_weights([rows[..., c] for c in range(3)]), axis=3).astype(weights.dtype)
+        padded = np.zeros((blocks * self.lanes, self.conv.channels * _TAPS), weights.dtype)
+        padded[: len(weights)] = weights.reshape(len(weights), -1)
         parts = []
         for section in self.sections:
             first, count = section.first, section.count * section.vectors
-            tiles = elements[first * self.lanes : (first + count) * self.lanes]
-            tiles = tiles.reshape(section.count, section.vectors * self.lanes, self.conv.channels, _ELEMENTS)
-            parts.append(tiles.transpose(0, 3, 2, 1).ravel())
+            tiles = padded[first * self.lanes : (first + count) * self.lanes]
+            parts.append(tiles.reshape(section.count, section.vectors * self.lanes, -1).transpose(0, 2, 1).ravel())
         return np.concatenate(parts)
 
     def emit(self) -> Scheduled:
         data, weights = self.fused.operands
         blocks = sum(section.count * section.vectors for section in self.sections)
-        size = _ELEMENTS * self.conv.channels * blocks * self.lanes
-        packed = tirx.decl_buffer((size,), "float32", "packed")
+        packed = tirx.decl_buffer((blocks * self.lanes * self.conv.channels * _TAPS,), "float32", "packed")
         position = self.fused.replace(weights, packed)
 
         def body() -> None:
-            self.data, self.weights = flat(data), packed
-            widest = max(section.vectors for section in self.sections)
-            self.inputs = T.alloc_buffer((_ELEMENTS * self.tiles * self.blocks * self.lanes,), "float32")
-            self.products = T.alloc_buffer((_ELEMENTS * self.tiles * widest * self.lanes,), "float32")
+            self.data, self.packed = flat(data), packed
+            widest = max(section.vectors for section in self.sections) * self.lanes
+            self.inputs = _Elements(self.tiles, self.blocks * self.lanes)
+            self.weights = _Elements(self.conv.channels, widest)
+            self.products = _Elements(self.tiles, widest)
             with T.serial(self.conv.batch) as n, T.serial(-(-self.rows // self.band)) as band:
                 first = T.Bind(T.min(band * self.band, self.rows - self.band))
                 self._transform_inputs(n, first)
                 for section in self.sections:
                     with T.serial(section.count) as tile:
-                        self._multiply(section, tile)
+                        self._transform_weights(section, tile)
+                        self._multiply(section)
                         self._transform_outputs(section, n, section.first + tile * section.vectors, first)
 
         return Scheduled(lambda: self.fused.emit(body), {position: self.pack}, self.candidates)
 
     def _transform_inputs(self, n: Expr, first: Expr) -> None:
-        """Fill `inputs`, [element][tile][channel]."""
-        (height, width), (top, left, *_) = self.conv.size, self.conv.padding
-        pitch = self.blocks * self.lanes
+        (_, width), (top, left, *_) = self.conv.size, self.conv.padding
 
         def is_inside(column: int) -> bool:
             return column * 2 >= left and column * 2 - left + 3 < width
@@ -120,78 +152,67 @@ class Winograd:
             for span in cover(self.columns, 1, is_inside):
                 for column in span.starts():
                     with T.serial(self.blocks) as block:
-                        image = n * self.blocks + block
-                        tile = [
-                            [self._input(image, (first + row) * 2 - top + r, column * 2 - left + c) for r in range(4)]
-                            for c in range(4)
-                        ]
-                        columns = [[T.Bind(v) for v in _inputs(values)] for values in tile]
-                        for r in range(4):
-                            for c, value in enumerate(_inputs([values[r] for values in columns])):
-                                place = (r * 4 + c) * self.tiles + row * self.columns + column
-                                store(self.inputs, place * pitch + block * self.lanes, value, self.lanes)
+                        y, x = (first + row) * 2 - top, column * 2 - left
+                        tile = [[self._input(n, block, y + r, x + c) for c in range(4)] for r in range(4)]
+                        place = row * self.columns + column
+                        self.inputs.store(place, block * self.lanes, _transform(tile, _inputs), self.lanes)
 
-    def _input(self, image: Expr, y: Expr, x: Expr) -> Expr:
+    def _input(self, n: Expr, block: Expr, y: Expr, x: Expr) -> Expr:
         """The channels of a pixel; zeros outside of the image."""
         height, width = self.conv.size
         zeros = splat(f32(0), self.lanes)
         if isinstance(x, int) and not 0 <= x < width:
             return zeros
-        pixel = load(self.data, ((image * height + y) * width + x) * self.lanes, self.lanes)
+        offset = ((n * self.blocks + block) * height + y) * width + x
+        pixel = load(self.data, offset * self.lanes, self.lanes)
         return T.Bind(tirx.if_then_else(tirx.all(y >= 0, y < height), pixel, zeros))
 
-    def _multiply(self, section: Section, tile: Expr) -> None:
-        """Fill `products`, [tile][element][vector][lane]."""
-        channels, pitch = self.conv.channels, self.blocks * self.lanes
-        width = section.vectors * self.lanes
-        packed = section.first * self.lanes * _ELEMENTS * channels + tile * (width * _ELEMENTS * channels)
-        places = [v * self.lanes for v in range(section.vectors)]
+    def _transform_weights(self, section: Section, tile: Expr) -> None:
+        width, channels = section.vectors * self.lanes, self.conv.channels
+        packed = (section.first * self.lanes + tile * width) * channels * _TAPS
+        with T.serial(channels) as channel, T.serial(section.vectors) as vector:
+            start = packed + channel * _TAPS * width + vector * self.lanes
+            taps = [[T.Bind(load(self.packed, start + (r * 3 + c) * width, self.lanes)) for c in range(3)] for r in range(3)]
+            self.weights.store(channel, vector * self.lanes, _transform(taps, _weights), self.lanes)
+
+    def _multiply(self, section: Section) -> None:
+        channels, pitch = self.conv.channels, self.inputs.length
         with T.serial(_ELEMENTS) as element:
             for span in cover(self.tiles, section.pixels):
                 for first in span.starts():
                     sums = Accumulators(section.pixels, section.vectors, self.lanes)
                     sums.clear()
-                    here = (element * self.tiles + first) * pitch
-
-                    def add(channel: Expr, depth: int) -> None:
-                        taps = [[p * pitch + c for p in range(section.pixels)] for c in range(depth)]
-                        weights = packed + (element * channels + channel) * width
-                        outer_product(
-                            self.isa, sums, Operand(self.inputs, here + channel), taps,
-                            Weights(self.weights, weights, width, places),
-                        )  # fmt: skip
-
                     with T.serial(channels // _DEPTH) as step:
-                        add(step * _DEPTH, _DEPTH)
+                        self._add(sums, element, first, step * _DEPTH, _DEPTH)
                     if channels % _DEPTH:
-                        add(channels - channels % _DEPTH, channels % _DEPTH)
+                        self._add(sums, element, first, channels - channels % _DEPTH, channels % _DEPTH)
                     for p in range(section.pixels):
                         for v in range(section.vectors):
-                            place = ((first + p) * _ELEMENTS + element) * width + v * self.lanes
-                            store(self.products, place, sums[p, v].get(), self.lanes)
+                            place = self.products.place(element, first + p, v * self.lanes)
+                            store(self.products.buffer, place, sums[p, v].get(), self.lanes)
+
+    def _add(self, sums: Accumulators, element: Expr, first: Expr, channel: Expr, depth: int) -> None:
+        """Add some input channels to the products of one element of some tiles."""
+        taps = [[p * self.inputs.length + c for p in range(sums.pixels)] for c in range(depth)]
+        data = Operand(self.inputs.buffer, self.inputs.place(element, first, channel))
+        start, step = self.weights.place(element, channel, 0), self.weights.length
+        places = [v * self.lanes for v in range(sums.vectors)]
+        outer_product(self.isa, sums, data, taps, Weights(self.weights.buffer, start, step, places))
 
     def _transform_outputs(self, section: Section, n: Expr, block: Expr, first: Expr) -> None:
-        width = self.conv.out_size[1]
+        height, width = self.conv.out_size
+        half = splat(f32(0.5), self.lanes)
         with T.serial(self.band) as row:
             for span in cover(self.columns, 1, lambda column: column * 2 + 1 < width):
                 for column in span.starts():
                     with T.serial(section.vectors) as v:
-                        at = (row * self.columns + column) * _ELEMENTS * section.vectors + v
-                        tile = [
-                            [
-                                T.Bind(load(self.products, (at + (r * 4 + c) * section.vectors) * self.lanes, self.lanes))
-                                for r in range(4)
-                            ]
-                            for c in range(4)
-                        ]
-                        columns = [[T.Bind(value) for value in _outputs(values)] for values in tile]
-                        for r in range(2):
+                        tile = self.products.load(row * self.columns + column, v * self.lanes, self.lanes)
+                        for r, values in enumerate(_transform(tile, lambda m: _outputs(m, half))):
                             y = (first + row) * 2 + r
-                            for c, value in enumerate(_outputs([values[r] for values in columns])):
+                            for c, value in enumerate(values):
                                 x = column * 2 + c
-                                if isinstance(x, int) and x >= width:
-                                    continue
-                                self._store(value, (n, block + v, y, x, 0), r == 1)
+                                if not (isinstance(x, int) and x >= width):
+                                    self._store(value, (n, block + v, y, x, 0), r == 1)
 
     def _store(self, value: Expr, index: tuple[Expr, ...], odd: bool) -> None:
         """Hand a vector to the epilogue; the second row of a tile may be below the image."""
