@@ -139,7 +139,7 @@ class Winograd:
         parts = weights.reshape(*weights.shape[:2], _TAPS).transpose(2, 0, 1)
         order = (0, 2, 3, 1)
         if self.in_bundle:
-            parts = np.concatenate(_transform(_rows(parts, 3), _weights, lambda array: array))
+            parts = np.concatenate(_transform(_rows(list(parts), 3), _weights, lambda array: array))
             order = (0, 3, 2, 1)
         blocks = sum(section.count * section.vectors for section in self.sections)
         padded = np.zeros((blocks * self.lanes, self.conv.channels, len(parts)), weights.dtype)
