@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,17 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from small_models import run_kernels
 
+from tzml.bundle import Bundle, Region
+from tzml.compiler.kernels.conv import Conv2d
+from tzml.compiler.kernels.isa import AVX512, NEON
+from tzml.compiler.kernels.winograd import wins
+
 Array = NDArray[Any]
 
 
-def compare(nodes: Sequence[onnx.NodeProto], shape: Sequence[int], *constants: Array) -> None:
+def compare(
+    nodes: Sequence[onnx.NodeProto], shape: Sequence[int], *constants: Array, target: str = "host"
+) -> Bundle:
     """Run operators from x to y on a random input, with constants named c0, c1, …"""
     weights = [numpy_helper.from_array(array, f"c{i}") for i, array in enumerate(constants)]
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)
@@ -28,8 +36,9 @@ def compare(nodes: Sequence[onnx.NodeProto], shape: Sequence[int], *constants: A
     model = onnx.shape_inference.infer_shapes(model)
     data = random(*shape)
     expected = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": data})[0]
-    _, result = run_kernels(model, data)
+    bundle, result = run_kernels(model, data, target)
     assert np.abs(result - expected).max() <= 1e-5 * max(1.0, np.abs(expected).max())
+    return bundle
 
 
 def random(*shape: int) -> Array:
@@ -59,6 +68,45 @@ def test_convolution(
     if (kernel - 1) * dilation >= min(height, width):
         dilation = 1
     compare([conv(stride, dilation, pads)], (1, inputs, height, width), random(outputs, inputs, kernel, kernel))
+
+
+@pytest.mark.parametrize("target", ["host", "rpi3"])
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "height", "width", "pads"),
+    [(16, 16, 12, 14, [1, 1, 1, 1]), (17, 40, 15, 17, [0, 2, 1, 0]), (136, 20, 31, 13, [2, 0, 0, 2])],
+    ids=["even", "odd", "weights in parts"],
+)
+def test_convolution_by_winograd(
+    target: str, inputs: int, outputs: int, height: int, width: int, pads: list[int]
+) -> None:
+    bundle = compare([conv(pads=pads)], (1, inputs, height, width), random(outputs, inputs, 3, 3), target=target)
+    if target == "rpi3":  # for x86 the definition takes scratch memory, too
+        assert max(sum(a.region == Region.arena for a in call.arguments) for call in bundle.plan.calls) > 2
+
+
+@pytest.mark.parametrize("target", ["host", "rpi3"])
+def test_what_follows_a_convolution_by_winograd(target: str) -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "c0", "c1"], ["a"], pads=[1, 1, 1, 1]),
+        helper.make_node("Add", ["a", "x"], ["b"]),
+        helper.make_node("Relu", ["b"], ["y"]),
+    ]
+    compare(nodes, (2, 24, 15, 17), random(24, 24, 3, 3), random(24), target=target)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"kernel": (3, 1)}, {"kernel": (5, 5)}, {"strides": (2, 2)}, {"dilation": (2, 2)}, {"groups": 2},
+        {"size": (7, 7)}, {"channels": 8}, {"out_channels": 8}, {"in_block": 1},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_winograd_is_for_large_convolutions_of_3_by_3(other: dict[str, Any]) -> None:
+    for isa in (NEON, AVX512):
+        usual = Conv2d(1, 64, isa.lanes, (28, 28), 64, isa.lanes, (3, 3), padding=(1, 1, 1, 1))
+        assert wins(usual, isa)
+        assert not wins(replace(usual, **other), isa)
 
 
 @settings(max_examples=5, deadline=None, derandomize=True)

@@ -65,9 +65,15 @@ def test_a_network_answers_as_onnx_runtime_does(
     else:
         event("does not fit")
         return
-    event("streamed" if len(streamed.plan.calls) == len(plan.calls) else "split or tiled")
     assert streamed.secure_memory <= budget
-    np.testing.assert_allclose(answer(streamed, folder / "s.tzm", x) / scale, ours / scale, rtol=1e-5, atol=1e-6)
+    again = answer(streamed, folder / "s.tzm", x)
+    if len(streamed.plan.calls) == len(plan.calls):
+        event("streamed")
+        np.testing.assert_array_equal(again, ours)
+    else:
+        event("split or tiled")
+        # strips may round otherwise: docs/memory.md
+        np.testing.assert_allclose(again / scale, ours / scale, rtol=1e-4, atol=1e-5)
 
 
 def compile_within(path: Path, budget: int) -> Bundle | None:

@@ -25,6 +25,8 @@ from tzml.compiler.kernels.isa import Isa
 from tzml.compiler.kernels.scheduled import Scheduled
 from tzml.compiler.kernels.tiles import Section, Window, candidates, sections
 from tzml.compiler.kernels.tir import Expr, T, flat
+from tzml.compiler.kernels.winograd import Winograd
+from tzml.compiler.kernels.winograd import wins as winograd_wins
 
 Array = NDArray[Any]
 
@@ -324,4 +326,5 @@ def _depth(lanes: int) -> int:
 
 def schedule(fused: Fused, isa: Isa) -> Scheduled:
     """A kernel for a convolution."""
-    return _Direct(fused, isa).emit()
+    conv = Conv2d(**fused.geometry)
+    return Winograd(fused, conv, isa).emit() if winograd_wins(conv, isa) else _Direct(fused, isa).emit()
