@@ -12,11 +12,12 @@ from tzml_lab import badbundles
 from tzml_lab.answers import promised
 from tzml_lab.badbundles import WORLDS
 from tzml_lab.environment import image_of
+from tzml_lab.fulldisk import full_disk
 from tzml_lab.signingkey import signing_key
 from tzml_lab.timescale import scaled
 from tzml_lab.zoo import KNOWN, TARGET_FOLDER
 
-FOLDER = "/tmp/bad-input"
+FOLDER = "/tmp/bad-input"  # on the target, as all absolute paths here
 SOUND = f"{TARGET_FOLDER}/digits.tzm"
 CASES = [
     (name, world)
@@ -146,6 +147,7 @@ def test_hostile_normal_world(files, command, target, record_property):
 
 
 STORAGE = "/var/lib/optee-client/data/tee"
+SAVED = f"{FOLDER}/storage"
 
 
 @pytest.mark.parametrize(
@@ -161,9 +163,9 @@ STORAGE = "/var/lib/optee-client/data/tee"
 def test_damaged_storage_is_made_anew_or_has_a_status_of_its_own(files, command, damage, says):
     run = f"tzml run {SOUND} --input {FOLDER}/sample.npy --world tee --json"
     command.run_check(run, timeout=scaled(60))
-    command.run_check(f"rm -rf /tmp/storage && cp -a {STORAGE} /tmp/storage && ({damage})")
+    command.run_check(f"rm -rf {SAVED} && cp -a {STORAGE} {SAVED} && ({damage})")
     out, error, status = command.run(run, timeout=scaled(60))
-    command.run_check(f"rm -rf {STORAGE}/* && cp -a /tmp/storage/* {STORAGE}")
+    command.run_check(f"rm -rf {STORAGE}/* && cp -a {SAVED}/* {STORAGE}")
     if says:
         (line,) = [*out, *error]
         assert (status, says in line) == (2, True), line
@@ -178,10 +180,8 @@ def test_damaged_storage_is_made_anew_or_has_a_status_of_its_own(files, command,
 def test_a_first_run_on_a_full_disk_says_so(files, command):
     run = f"tzml run {SOUND} --input {FOLDER}/sample.npy --world tee"
     command.run_check(f"rm -rf {STORAGE}/*")
-    # takes all there is before it fails, and writes none of it
-    command.run("fallocate -l 1T /root/fill; dd if=/dev/zero of=/root/rest bs=4k; sync", timeout=scaled(120))
-    out, error, status = command.run(run, timeout=scaled(60))
-    command.run_check("rm -f /root/fill /root/rest")
+    with full_disk(command):
+        out, error, status = command.run(run, timeout=scaled(60))
     (line,) = [*out, *error]
     assert (status, "cannot write its secure storage" in line) == (2, True), line
     command.run_check(run, timeout=scaled(60))

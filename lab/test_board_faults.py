@@ -12,6 +12,7 @@ import pytest
 
 from tzml_lab.failures import FailureClass
 from tzml_lab.faults import Verdict, in_background
+from tzml_lab.fulldisk import full_disk
 from tzml_lab.lines import World
 from tzml_lab.timescale import scaled
 from tzml_lab.xtestrun import XtestRun
@@ -91,10 +92,9 @@ def test_full_disk(board):
     """It is said, and nothing stays behind."""
     board.run_check(INPUT, timeout=scaled(60))
     board.run_check(RUN, timeout=scaled(60))  # the first run of a model needs room in OP-TEE's storage
-    # takes all there is before it fails, and writes none of it
-    board.run("fallocate -l 1T /root/fill; dd if=/dev/zero of=/root/rest bs=4k; sync", timeout=scaled(120))
-    out, error, status = board.run(f"{RUN} --output /root/out.npy", timeout=scaled(60))
-    board.run_check("rm -f /root/fill /root/rest /root/out.npy")
+    with full_disk(board):
+        out, error, status = board.run(f"{RUN} --output /root/out.npy", timeout=scaled(60))
+        board.run_check("rm -f /root/out.npy")
     assert status == 2
     (line,) = [*out, *error]
     assert "No space left on device" in line

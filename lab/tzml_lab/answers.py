@@ -13,12 +13,9 @@ from numpy.typing import NDArray
 from tzml_lab.timescale import scaled
 
 WORLDS = ("tee", "ree")
-# of the report, what does not come back as a file: a serial line would take half a minute for it
-_WITHOUT_OUTPUTS = "import json, sys; found = json.load(sys.stdin); del found['outputs']; print(json.dumps(found))"
-_MEMORY_ONLY = (
-    "import json, sys; found = json.load(sys.stdin); "
-    "print(json.dumps({name: found[name] for name in found if name.endswith('_memory')}))"
-)
+# a serial line would take half a minute for what comes back as a file
+_WITHOUT_OUTPUTS = "{name: told[name] for name in told if name != 'outputs'}"
+_MEMORY_ONLY = "{name: told[name] for name in told if name.endswith('_memory')}"
 
 
 @dataclass(frozen=True)
@@ -56,15 +53,20 @@ def ask(target: Any, bundle: str, inputs: str, world: str, folder: Path, *option
     """
     command, files = target.get_driver("CommandProtocol"), target.get_driver("FileTransferProtocol")
     output = Path(inputs).parent / f"outputs-{world}.npy"
-    run = f"tzml run {bundle} --input {inputs} --world {world} --json {' '.join(options)}"
-    run += f' --output {output} | python3 -c "{_WITHOUT_OUTPUTS}"'
-    report = command.run_check(run, timeout=scaled(timeout))
+    run = f"tzml run {bundle} --input {inputs} --world {world} --output {output} {' '.join(options)}"
+    report = _told(command, run, _WITHOUT_OUTPUTS, timeout)
     files.get(str(output), str(folder))
-    return Answer(json.loads("".join(report)), np.load(folder / output.name))
+    return Answer(report, np.load(folder / output.name))
 
 
 def promised(command: Any, bundle: str) -> dict[str, int]:
     """What a bundle on the target says of its memory: secure_memory, mapped_memory, code_memory, in bytes."""
-    report = command.run_check(f'tzml inspect {bundle} --json | python3 -c "{_MEMORY_ONLY}"', timeout=scaled(60))
-    about: dict[str, int] = json.loads("".join(report))
-    return about
+    return _told(command, f"tzml inspect {bundle}", _MEMORY_ONLY, 60)
+
+
+def _told(command: Any, run: str, wanted: str, timeout: float) -> dict[str, Any]:
+    """What a command tells in JSON, or what is wanted of it: a Python expression of `told`."""
+    program = f"import json, sys; told = json.load(sys.stdin); print(json.dumps({wanted}))"
+    lines = command.run_check(f'{run} --json | python3 -c "{program}"', timeout=scaled(timeout))
+    told: dict[str, Any] = json.loads("".join(lines))
+    return told

@@ -127,10 +127,8 @@ class _Channels:
 class _Direct:
     """Emits one convolution."""
 
-    def __init__(self, fused: Fused, isa: Isa) -> None:
-        conv = Conv2d(**fused.geometry)
-        self.fused, self.isa = fused, isa
-        self.conv = conv
+    def __init__(self, fused: Fused, conv: Conv2d, isa: Isa) -> None:
+        self.fused, self.conv, self.isa = fused, conv, isa
         self.lanes = conv.out_block
         pixels = conv.size[0] * conv.size[1]
         # a pointwise convolution is a matrix product: its rows of pixels are one long row
@@ -327,4 +325,5 @@ def _depth(lanes: int) -> int:
 def schedule(fused: Fused, isa: Isa) -> Scheduled:
     """A kernel for a convolution."""
     conv = Conv2d(**fused.geometry)
-    return Winograd(fused, conv, isa).emit() if winograd_wins(conv, isa) else _Direct(fused, isa).emit()
+    emitter = Winograd if winograd_wins(conv, isa) else _Direct
+    return emitter(fused, conv, isa).emit()
