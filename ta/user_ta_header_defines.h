@@ -11,7 +11,8 @@
 
 /*
  * A kernel's buffers take less than 1 KiB of it and its registers as much
- * again (STACK_LIMIT in py/tzml/compiler/lower.py); the runtime takes 2 KiB.
+ * again (STACK_LIMIT in py/tzml/compiler/codegen/scratch.py); the runtime
+ * takes 2 KiB.
  * Signature checks are the core's.
  */
 #define TA_STACK_SIZE (16 * 1024)

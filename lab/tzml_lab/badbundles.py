@@ -109,7 +109,7 @@ def _signed(bundle: Bundle, new: bytes, key: SigningKey, version: int = 0) -> Bu
 
     A library that was installed before is not installed again: so this one gets another digest, and name.
     """
-    from tzml.compiler.library import library_uuid  # brings TVM along, which takes seconds
+    from tzml.compiler.codegen.link import library_uuid  # brings TVM along, which takes seconds
 
     old = bundle.plan.kernels_digest
     signed = bundle.kernels_tee

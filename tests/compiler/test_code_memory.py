@@ -10,8 +10,8 @@ import pytest
 
 from tzml.bundle import Bundle, decode
 from tzml.compiler import CompileOptions, compile_model
-from tzml.compiler.code_memory import TA_MEMORY
-from tzml.compiler.lower import STACK_LIMIT
+from tzml.compiler.codegen.scratch import STACK_LIMIT
+from tzml.compiler.planning.code_memory import TA_MEMORY
 from tzml.signing import load_signing_key
 from tzml_zoo import models
 from tzml_zoo.digits import ONNX

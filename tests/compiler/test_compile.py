@@ -20,8 +20,8 @@ from tzml.bundle import Bundle, Target
 from tzml.bundle.streaming import bytes_loaded
 from tzml.client import World, open_model
 from tzml.compiler import CompileOptions, InputSpec, compile_model
-from tzml.compiler.errors import CompileError
-from tzml.compiler.library import library_uuid
+from tzml.compiler.codegen.link import library_uuid
+from tzml.compiler.ir.errors import CompileError
 from tzml.errors import TzmlError
 from tzml.signing import load_signing_key
 from tzml_zoo.digits import ONNX, held_out_digits

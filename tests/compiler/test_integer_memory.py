@@ -19,7 +19,7 @@ from small_networks import build, notes
 from tzml.bundle import Bundle
 from tzml.client import World, open_model
 from tzml.compiler import CompileOptions, compile_model
-from tzml.compiler.errors import CompileError
+from tzml.compiler.ir.errors import CompileError
 from tzml_zoo.digits import LITERT_ANSWERS, TFLITE
 
 COUNT = int(os.environ.get("TZML_RANDOM_NETWORKS", "0"))  # as in test_random_networks.py

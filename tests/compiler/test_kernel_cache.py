@@ -11,7 +11,7 @@ from small_networks import build, network, weights
 
 from tzml.bundle import decode
 from tzml.compiler import CompileOptions, compile_model
-from tzml.compiler.kernel_cache import CompiledKernel, KernelCache
+from tzml.compiler.codegen.kernel_cache import CompiledKernel, KernelCache
 from tzml_zoo.digits import ONNX
 
 
@@ -34,7 +34,7 @@ def test_a_second_compile_takes_its_kernels_from_the_cache(folder: Path, monkeyp
     first = digits()
     entries = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     assert len(entries) == kernels(first)
-    monkeypatch.setattr("tzml.compiler.lower.build_kernel", None)
+    monkeypatch.setattr("tzml.compiler.codegen.build_kernel.build_kernel", None)
     assert digits() == first
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == entries
 

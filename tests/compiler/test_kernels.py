@@ -17,9 +17,9 @@ from onnx import TensorProto, helper, numpy_helper
 from small_models import run_kernels
 
 from tzml.bundle import Bundle, Region
-from tzml.compiler.kernels.conv import Conv2d
-from tzml.compiler.kernels.isa import AVX512, NEON
-from tzml.compiler.kernels.winograd import wins
+from tzml.compiler.codegen.kernels.conv import Conv2d
+from tzml.compiler.codegen.kernels.isa import AVX512, NEON
+from tzml.compiler.codegen.kernels.winograd import wins
 
 Array = NDArray[Any]
 

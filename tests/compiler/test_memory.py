@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from tzml.bundle import Access, Chunk, DType, Region
 from tzml.bundle.format import ALIGNMENT, align
-from tzml.compiler.chunks import CHUNK_SIZE
-from tzml.compiler.graph import Buffer, Call, Graph, Kernel, Port
-from tzml.compiler.memory import lay_out
+from tzml.compiler.ir.graph import Buffer, Call, Graph, Kernel, Port
+from tzml.compiler.planning.chunks import CHUNK_SIZE
+from tzml.compiler.planning.memory import lay_out
 
 
 @st.composite

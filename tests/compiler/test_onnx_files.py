@@ -14,8 +14,8 @@ from onnx import TensorProto, helper
 from small_models import Array, CompileAndRun, floats, onnx_model
 
 from tzml.compiler import CompileOptions, InputSpec, compile_model
-from tzml.compiler.errors import CompileError
 from tzml.compiler.frontends import import_file
+from tzml.compiler.ir.errors import CompileError
 
 
 def add_weights(weights: Array) -> onnx.ModelProto:

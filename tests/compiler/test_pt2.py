@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from small_models import DATA
 
-from tzml.compiler.errors import CompileError
 from tzml.compiler.frontends import import_file
-from tzml.compiler.frontends.pt2 import safe_copy
+from tzml.compiler.frontends.pytorch.pt2 import safe_copy
+from tzml.compiler.ir.errors import CompileError
 
 FIXED = DATA / "fixed.pt2"
 PROGRAM = "fixed/models/model.json"

@@ -18,7 +18,7 @@ from random_networks import networks
 from tzml.bundle import Bundle
 from tzml.client import World, open_model
 from tzml.compiler import CompileOptions, compile_model
-from tzml.compiler.errors import CompileError
+from tzml.compiler.ir.errors import CompileError
 
 COUNT = int(os.environ.get("TZML_RANDOM_NETWORKS", "0"))
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from small_models import DATA
 
-from tzml.compiler.errors import CompileError
 from tzml.compiler.frontends import Format, recognise
+from tzml.compiler.ir.errors import CompileError
 from tzml_zoo.digits import ONNX
 
 

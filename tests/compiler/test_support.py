@@ -18,7 +18,7 @@ Floats = NDArray[np.float32]
 @pytest.fixture(scope="module")
 def support(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     library = tmp_path_factory.mktemp("support") / "support.so"
-    source = resources.files("tzml.compiler") / "support" / "math.c"
+    source = resources.files("tzml.compiler.codegen") / "support" / "math.c"
     with resources.as_file(source) as path:
         flags = ["-O2", "-shared", "-fPIC", "-ffreestanding", "-Wl,-Bsymbolic"]
         subprocess.run(["gcc", *flags, path, "-o", library], check=True)

@@ -10,10 +10,10 @@ import pytest
 from small_models import DATA, Array, CompileAndRun
 
 from tzml.compiler import CompileOptions, InputSpec, compile_model
-from tzml.compiler.errors import CompileError
 from tzml.compiler.frontends import import_file
-from tzml.compiler.frontends.flatbuffer import FlatbufferError, Table
-from tzml.compiler.frontends.tflite_check import check_tflite
+from tzml.compiler.frontends.tflite.check import check_tflite
+from tzml.compiler.frontends.tflite.flatbuffer import FlatbufferError, Table
+from tzml.compiler.ir.errors import CompileError
 from tzml.metadata import read_metadata
 from tzml.preprocess import Quantization
 

@@ -17,8 +17,8 @@ from small_models import floats, onnx_model
 from tzml.bench.candidates import count_instructions, measure_with
 from tzml.bench.kernels import Kernels
 from tzml.compiler import TARGETS, CompileOptions, compile_model
-from tzml.compiler.errors import CompileError
-from tzml.compiler.tuning.records import Tuning
+from tzml.compiler.codegen.tuning_records import Tuning
+from tzml.compiler.ir.errors import CompileError
 from tzml.compiler.tuning.search import Candidate, Tuned, tune_model
 from tzml.errors import TzmlError
 

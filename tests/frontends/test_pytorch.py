@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from small_models import DATA, Array, CompileAndRun, floats
 
-from tzml.compiler.errors import CompileError
 from tzml.compiler.frontends import import_file
+from tzml.compiler.ir.errors import CompileError
 
 torch = pytest.importorskip("torch", reason="needs PyTorch: make test-frontends")
 

@@ -10,8 +10,8 @@ import pytest
 from small_models import CompileAndRun, floats
 
 from tzml.compiler import InputSpec
-from tzml.compiler.errors import CompileError
 from tzml.compiler.frontends import import_file
+from tzml.compiler.ir.errors import CompileError
 
 tf = pytest.importorskip("tensorflow", reason="needs TensorFlow: make test-frontends")
 pytest.importorskip("tf2onnx", reason="needs tf2onnx: make test-frontends")

@@ -58,7 +58,7 @@ def _compile(candidates: Sequence[Candidate], cc: str, folder: Path) -> None:
     for candidate in candidates:
         (folder / f"{candidate.symbol}.o").write_bytes(candidate.object_file)
         objects.append(f"{candidate.symbol}.o")
-    support = resources.files("tzml.compiler") / "support"
+    support = resources.files("tzml.compiler.codegen") / "support"
     arguments: list[str | Path] = [source("run_candidates.c"), "table.c", *objects]
     arguments += [str(support / name) for name in ("math.c", "memory.c")]
     arguments += ["-ffreestanding", "-fno-tree-loop-distribute-patterns", f"-I{source('.')}", "-o", PROGRAM]

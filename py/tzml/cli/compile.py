@@ -10,8 +10,8 @@ import click
 from tzml.cli.options import parse_size
 from tzml.cli.progress import progress_bar
 from tzml.compiler import TARGETS, CompileOptions, InputSpec, compile_model
-from tzml.compiler.describe import read_labels_file, read_preprocess_file
-from tzml.compiler.tuning.records import Tuning
+from tzml.compiler.codegen.tuning_records import Tuning
+from tzml.compiler.metadata import read_labels_file, read_preprocess_file
 from tzml.signing import load_signing_key
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from tzml.compiler import progress as compiler
+from tzml.compiler.ir import progress as compiler
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from tzml.cli.compile import parse_inputs
 from tzml.cli.options import parse_size
 from tzml.cli.progress import progress_bar
 from tzml.compiler import TARGETS, CompileOptions, InputSpec
-from tzml.compiler.tuning.records import Tuning, Unit
+from tzml.compiler.codegen.tuning_records import Tuning, Unit
 from tzml.compiler.tuning.search import Measure, Tuned, tune_model
 from tzml.errors import TzmlError
 

@@ -2,6 +2,6 @@
 
 from tzml.compiler.compile import CompileOptions, compile_model
 from tzml.compiler.frontends import InputSpec
-from tzml.compiler.targets import TARGETS
+from tzml.compiler.ir.targets import TARGETS
 
 __all__ = ["TARGETS", "CompileOptions", "InputSpec", "compile_model"]

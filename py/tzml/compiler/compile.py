@@ -12,19 +12,21 @@ from pathlib import Path
 from typing import Any
 
 from tzml.bundle import Bundle
-from tzml.compiler.code_memory import code_memory
-from tzml.compiler.describe import match_labels, match_preprocessing, source_digest
-from tzml.compiler.errors import CompileError
-from tzml.compiler.fit import fit, make_plan
+from tzml.compiler.codegen.link import build_libraries
+from tzml.compiler.codegen.tuning_records import Tuning
+from tzml.compiler.fit import fit
 from tzml.compiler.frontends import InputSpec, import_file, reason
-from tzml.compiler.graph import Graph
-from tzml.compiler.library import build_libraries
-from tzml.compiler.limits import Limits
-from tzml.compiler.lower import Imported, lower, prepare
-from tzml.compiler.memory import Layout, lay_out
-from tzml.compiler.progress import Progress, no_progress
-from tzml.compiler.targets import TARGETS
-from tzml.compiler.tuning.records import Tuning
+from tzml.compiler.ir.errors import CompileError
+from tzml.compiler.ir.graph import Graph
+from tzml.compiler.ir.imported import Imported
+from tzml.compiler.ir.limits import Limits
+from tzml.compiler.ir.progress import Progress, no_progress
+from tzml.compiler.ir.targets import TARGETS
+from tzml.compiler.lower import lower, prepare
+from tzml.compiler.metadata import match_labels, match_preprocessing, source_digest
+from tzml.compiler.planning.code_memory import code_memory
+from tzml.compiler.planning.memory import Layout, lay_out
+from tzml.compiler.planning.plan import make_plan
 from tzml.metadata import Metadata
 from tzml.signing import SigningKey, sign_library
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from tzml.bundle import Bundle, Plan, Region, Tensor
-from tzml.bundle import Call as PlanCall
+from tzml.bundle import Bundle, Region
 from tzml.bundle.format import PAGE, align
-from tzml.compiler.chunks import CHUNK_SIZE
-from tzml.compiler.errors import CompileError
-from tzml.compiler.graph import Call, Graph, Port
-from tzml.compiler.limits import NO_LIMITS, Limits
-from tzml.compiler.memory import Layout, lay_out
+from tzml.compiler.ir.errors import CompileError
+from tzml.compiler.ir.graph import Call, Graph
+from tzml.compiler.ir.limits import NO_LIMITS, Limits
+from tzml.compiler.planning.chunks import CHUNK_SIZE
+from tzml.compiler.planning.memory import lay_out
+from tzml.compiler.planning.plan import make_plan
 
 _CHUNK_SIZES = (CHUNK_SIZE, CHUNK_SIZE // 4, CHUNK_SIZE // 16, 1)
 
@@ -94,25 +94,4 @@ def _what_takes_the_room(graph: Graph, bundle: Bundle) -> str:
         f"{bundle.plan.arena_size:,} for activations, {sum(places[widest].values()):,} of them in call {widest}, "
         f"{graph.calls[widest].note}; {_weights(graph.calls[heaviest]):,} for the weights of call {heaviest}, "
         f"{graph.calls[heaviest].note}"
-    )
-
-
-def make_plan(graph: Graph, layout: Layout, kernels_digest: bytes) -> Plan:
-    """The plan of a graph whose buffers have their places."""
-    indices = {kernel: index for index, kernel in enumerate(graph.kernels)}
-
-    def tensor(port: Port) -> Tensor:
-        return Tensor(port.name, port.dtype, port.shape, layout.places[port.buffer].offset)
-
-    return Plan(
-        kernels_digest=kernels_digest,
-        arena_size=layout.arena_size,
-        inputs=tuple(map(tensor, graph.inputs)),
-        outputs=tuple(map(tensor, graph.outputs)),
-        weights_size=layout.weights_size,
-        chunks=layout.chunks,
-        calls=tuple(
-            PlanCall(indices[call.kernel], arguments)
-            for call, arguments in zip(graph.calls, layout.arguments, strict=True)
-        ),
     )

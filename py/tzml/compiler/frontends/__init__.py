@@ -1,26 +1,28 @@
-"""One module and function for each model format: file in, Relax module out."""
+"""One package for each model format: file in, Relax module out."""
 
 from __future__ import annotations
 
 import importlib
 from pathlib import Path
 
-from tzml.compiler.errors import CompileError
 from tzml.compiler.frontends.checks import Warn
 from tzml.compiler.frontends.errors import reason, release, silence
 from tzml.compiler.frontends.inputs import Inputs, InputSpec
 from tzml.compiler.frontends.recognise import Format, recognise
-from tzml.compiler.lower import Imported
+from tzml.compiler.ir.errors import CompileError
+from tzml.compiler.ir.imported import Imported
 from tzml.errors import TzmlError
 
 __all__ = ["Format", "InputSpec", "Inputs", "import_file", "reason", "recognise"]
 
 # format: module and function. Each is imported only when it is used: PyTorch alone takes seconds.
 _FRONTENDS = {
-    Format.onnx: ("onnx", "import_onnx"),
-    Format.pytorch: ("pytorch", "import_pytorch"),
-    Format.tflite: ("tflite", "import_tflite"),
-    **dict.fromkeys((Format.keras, Format.saved_model, Format.frozen_graph), ("tensorflow", "import_tensorflow")),
+    Format.onnx: ("onnx.importer", "import_onnx"),
+    Format.pytorch: ("pytorch.importer", "import_pytorch"),
+    Format.tflite: ("tflite.importer", "import_tflite"),
+    **dict.fromkeys(
+        (Format.keras, Format.saved_model, Format.frozen_graph), ("tensorflow.importer", "import_tensorflow")
+    ),
 }
 
 

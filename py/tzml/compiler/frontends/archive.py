@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from tzml.bundle.format import MAX_MEMORY
-from tzml.compiler.errors import CompileError
 from tzml.compiler.frontends.errors import malformed
+from tzml.compiler.ir.errors import CompileError
 
 # Weights hardly get smaller when they are compressed; a file that grows more than this is made to do so.
 MAX_GROWTH = 200

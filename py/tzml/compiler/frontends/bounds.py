@@ -1,6 +1,6 @@
 """Keep gathers' indices inside what they index.
 
-TVM's gather trusts its indices; a kernel that does is refused (indices.py). Here its indices are limited to
+TVM's gather trusts its indices; a kernel that does is refused (refuse_indirect.py). Here its indices are limited to
 their axis instead, in the kernel itself; one that is right stays as it is. Other operators that index by
 data stay refused.
 """

@@ -11,9 +11,9 @@ import tvm
 from tvm import relax
 
 from tzml.bundle.format import MAX_MEMORY
-from tzml.compiler.errors import CompileError
 from tzml.compiler.frontends.bounds import limit_indices
 from tzml.compiler.frontends.errors import unsupported
+from tzml.compiler.ir.errors import CompileError
 
 Warn = Callable[[str], None]
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tzml.compiler.errors import CompileError
+from tzml.compiler.ir.errors import CompileError
 
 # operators that people meet, and what to do about each
 WAYS_AROUND = {

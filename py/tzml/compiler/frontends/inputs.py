@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tzml.compiler.errors import CompileError
+from tzml.compiler.ir.errors import CompileError
 
 
 @dataclass(frozen=True)

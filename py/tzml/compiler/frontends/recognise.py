@@ -6,7 +6,7 @@ import enum
 import zipfile
 from pathlib import Path
 
-from tzml.compiler.errors import CompileError
+from tzml.compiler.ir.errors import CompileError
 
 # How much of a file is looked at. An ONNX file may begin with a long description.
 HEAD = 1 << 16

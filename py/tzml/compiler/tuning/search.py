@@ -19,16 +19,17 @@ import tvm
 from tvm.ir.utils import derived_object
 from tvm.s_tir import meta_schedule as ms
 
+from tzml.compiler.codegen.build_kernel import build_kernel
+from tzml.compiler.codegen.kernel_key import PREFIX
+from tzml.compiler.codegen.kernels import isa_of, mark_tuned, schedule
+from tzml.compiler.codegen.kernels.tir import dtype
+from tzml.compiler.codegen.tuning_records import Record, Tuning, kernel_of
 from tzml.compiler.compile import CompileOptions, compile_model
-from tzml.compiler.errors import CompileError
-from tzml.compiler.kernels import isa_of, mark_tuned, schedule
-from tzml.compiler.kernels.tir import dtype
-from tzml.compiler.lower import PREFIX, build_kernel
-from tzml.compiler.progress import Progress, no_progress
-from tzml.compiler.targets import TARGETS
-from tzml.compiler.tuning.records import Record, Tuning, kernel_of
+from tzml.compiler.ir.errors import CompileError
+from tzml.compiler.ir.progress import Progress, no_progress
+from tzml.compiler.ir.shapes import element_bytes
+from tzml.compiler.ir.targets import TARGETS
 from tzml.compiler.tuning.space import space_of
-from tzml.compiler.walk import element_bytes
 
 _SEED = 1
 _BATCH = 16

@@ -12,7 +12,7 @@ from typing import Any
 from tvm.s_tir import meta_schedule as ms
 from tvm.s_tir.meta_schedule import mutator, postproc, schedule_rule
 
-from tzml.compiler.kernels import ANCHOR, TILE, Isa, schedule
+from tzml.compiler.codegen.kernels import ANCHOR, TILE, Isa, schedule
 
 
 def space_of(function: Any, isa: Isa) -> Any | None:

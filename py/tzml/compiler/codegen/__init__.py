@@ -1,0 +1,1 @@
+"""From tensor functions to machine code and the library that holds it."""

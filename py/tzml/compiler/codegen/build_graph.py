@@ -1,0 +1,167 @@
+"""From a lowered Relax function to buffers and calls of kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import tvm
+from numpy.typing import NDArray
+from tvm import relax
+
+from tzml.bundle import Access, DType
+from tzml.bundle.format import ALIGNMENT
+from tzml.compiler.codegen.kernel_key import readable
+from tzml.compiler.codegen.kernels import Packer
+from tzml.compiler.ir.errors import CompileError
+from tzml.compiler.ir.graph import Buffer, Call, Kernel, Port
+from tzml.compiler.ir.shapes import element_bytes
+
+JOIN = "tzml.join"
+"""Attribute of a tensor function that only copies its arguments but the last, back to back, to the last.
+
+The walk lets those who write the arguments write to the last one, and drops the call where it can.
+"""
+
+
+@dataclass(frozen=True)
+class LoweredKernel:
+    """A compiled kernel's symbol, the bytes of each scratch buffer that it takes, and by the positions of
+    constants among its arguments, how they must be rearranged for it.
+    """
+
+    symbol: str
+    scratch: Sequence[int]
+    packers: Mapping[int, Packer]
+
+
+CompileKernel = Callable[[str], LoweredKernel]
+"""From a tensor function's name to its kernel."""
+
+
+class Walk:
+    """Walk over `main` as CallTIRRewrite leaves it: allocations, kernel calls, aliases."""
+
+    def __init__(self, module: Any, compile_kernel: CompileKernel) -> None:
+        self.module = module
+        self.main = module["main"]
+        self.compile_kernel = compile_kernel
+        self.values: dict[Any, Any] = {}  # Relax variable to Buffer, or to a list for a tuple
+        self.constants: dict[bytes, Buffer] = {}
+        self.written: set[Buffer] = set()
+        self.joined: dict[tuple[Buffer, ...], Buffer] = {}
+        self.inside: set[Buffer] = set()  # buffers that are parts of others
+        self.kernels: dict[str, Kernel] = {}
+        self.calls: list[Call] = []
+
+    def run(self, input_names: Sequence[str], output_names: Sequence[str]) -> tuple[list[Port], list[Port]]:
+        """Fill `calls`; inputs and outputs of the network."""
+        inputs = []
+        for name, parameter in zip(input_names, self.main.params, strict=True):
+            buffer = Buffer(_tensor_bytes(parameter.ty))
+            self.values[parameter] = buffer
+            self.written.add(buffer)
+            inputs.append(_port(name, parameter.ty, buffer))
+        for block in self.main.body.blocks:
+            for binding in block.bindings:
+                self.values[binding.var] = self.value(binding.value)
+        return inputs, self.outputs(output_names)
+
+    def outputs(self, names: Sequence[str]) -> list[Port]:
+        body = self.main.body.body
+        value, kind = self.value(body), body.ty
+        values = value if isinstance(value, list) else [value]
+        kinds = list(kind.fields) if isinstance(value, list) else [kind]
+        for name, buffer in zip(names, values, strict=True):
+            if buffer not in self.written:
+                raise CompileError(f"output {name} does not depend on the network's inputs")
+        return [_port(n, k, b) for n, k, b in zip(names, kinds, values, strict=True)]
+
+    def value(self, expression: Any) -> Any:
+        """The buffer, or list of buffers, that an expression stands for; None for a kernel call."""
+        if isinstance(expression, tvm.ir.GenericConst):
+            return self.constant(expression)
+        if isinstance(expression, relax.Tuple):
+            return [self.value(field) for field in expression.fields]
+        if isinstance(expression, relax.TupleGetItem):
+            return self.value(expression.tuple_value)[expression.index]
+        if isinstance(expression, relax.Call):
+            return self.call(expression)
+        return self.values[expression]
+
+    def constant(self, expression: Any) -> Buffer:
+        return self.constant_buffer(expression.value.numpy())
+
+    def constant_buffer(self, array: NDArray[Any]) -> Buffer:
+        data = array.tobytes()
+        return self.constants.setdefault(data, Buffer(len(data), data))
+
+    def call(self, call: Any) -> Any:
+        if isinstance(call.op, tvm.ir.GlobalVar):
+            arguments = [a for a in call.args if not isinstance(a, relax.Tuple)]
+            buffers = [self.value(a) for a in arguments]
+            if not ((self.module[call.op].attrs or {}).get(JOIN) and self.join(arguments[-1], buffers)):
+                kernel = self.compile_kernel(call.op.name_hint)
+                for position, pack in kernel.packers.items():
+                    buffers[position] = self.constant_buffer(pack(arguments[position].value.numpy()))
+                self.kernel_call(call.op.name_hint, kernel, buffers, _shape(arguments[-1].ty))
+            return None
+        if call.op.name == "relax.builtin.alloc_tensor":
+            return Buffer(element_bytes(call.args[0].values, call.args[1].value))
+        if call.op.name == "relax.reshape":
+            return self.value(call.args[0])
+        raise CompileError(
+            f"operator {call.op.name} was not turned into a kernel",
+            "it has no implementation in TVM for processors; rewrite the layer with other operators",
+        )
+
+    def join(self, variable: Any, buffers: list[Buffer]) -> bool:
+        """Let `variable` consist of all buffers but the last, which was allocated for it, if that can be."""
+        *parts, whole = buffers
+        for count in range(len(parts), 1, -1):  # what was joined before can be a part as it is
+            if tuple(parts[:count]) in self.joined:
+                parts[:count] = [self.joined[tuple(parts[:count])]]
+        if len(parts) == 1:
+            self.values[variable] = parts[0]
+            return True
+        free = all(part.data is None and part not in self.inside for part in parts)
+        aligned = all(part.size % ALIGNMENT == 0 for part in parts[:-1])
+        if not (free and aligned and len(set(parts)) == len(parts) and sum(p.size for p in parts) == whole.size):
+            return False
+        whole.parts = tuple(parts)
+        self.inside.update(parts)
+        self.written.add(whole)
+        self.joined[whole.parts] = whole
+        return True
+
+    def kernel_call(self, name: str, lowered: LoweredKernel, buffers: list[Buffer], shape: tuple[int, ...]) -> None:
+        scratch = [Buffer(size) for size in lowered.scratch]
+        # what a kernel writes was allocated for it and holds nothing yet
+        outputs = {b for b in buffers if b.data is None} - self.written
+        access = [Access.write if b in outputs else Access.read for b in buffers]
+        access += [Access.read | Access.write] * len(scratch)
+        arguments = tuple((b.size, a) for b, a in zip([*buffers, *scratch], access, strict=True))
+        kernel = self.kernels.setdefault(lowered.symbol, Kernel(lowered.symbol, arguments))
+        if kernel.arguments != arguments:
+            raise CompileError(f"kernel {name} is called in two ways; this is an error in tzml")
+        self.written |= outputs
+        note = f"{readable(name).removeprefix('fused_')} {'x'.join(map(str, shape))}"
+        self.calls.append(Call(kernel, (*buffers, *scratch), note))
+
+
+def _shape(kind: Any) -> tuple[int, ...]:
+    return tuple(map(int, kind.shape.values if hasattr(kind.shape, "values") else kind.shape))
+
+
+def _tensor_bytes(kind: Any) -> int:
+    return element_bytes(_shape(kind), kind.dtype)
+
+
+def _port(name: str, kind: Any, buffer: Buffer) -> Port:
+    dtype = str(kind.dtype)
+    if dtype not in DType.__members__:
+        raise CompileError(
+            f"{name} has elements of type {dtype}", f"a bundle can have {', '.join(DType.__members__)}"
+        )
+    return Port(name, DType[dtype], _shape(kind), buffer)

@@ -1,0 +1,125 @@
+"""From a tensor function to machine code.
+
+TVM 0.27 has no plain-C target. Its own packing of arguments needs TVM's runtime, so the pass list
+here stops before it and hands out raw pointers instead: see `_unpack`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import tvm
+from tvm import s_tir, tirx
+
+from tzml.compiler.codegen.build_graph import LoweredKernel
+from tzml.compiler.codegen.kernel_cache import CompiledKernel, KernelCache
+from tzml.compiler.codegen.kernel_key import PREFIX, kernel_key, readable, unnamed
+from tzml.compiler.codegen.kernels import Isa, schedule
+from tzml.compiler.codegen.refuse_indirect import check_indices
+from tzml.compiler.codegen.scratch import Scratch, pointer_to
+from tzml.compiler.codegen.tuning_records import Tuning
+from tzml.compiler.ir.errors import CompileError
+from tzml.compiler.ir.progress import Progress
+
+
+class KernelBuilder:
+    """Compiles the tensor functions of a module, each once, or finds them compiled."""
+
+    def __init__(self, module: Any, target: Any, isa: Isa, tuning: Tuning | None, progress: Progress) -> None:
+        self.module = module
+        self.tuning = tuning
+        self.target, self.isa = target, isa
+        self.progress = progress
+        self.cache = KernelCache()
+        self.objects: dict[str, bytes] = {}  # by symbol
+        self.found: dict[str, LoweredKernel] = {}  # by the function's name in the module
+        self.total = sum(isinstance(function, tirx.PrimFunc) for function in module.functions.values())
+
+    def compile(self, name: str) -> LoweredKernel:
+        """The kernel for a tensor function."""
+        if name not in self.found:
+            self.progress("compiling kernels", len(self.found), self.total)
+            self.found[name] = self._compile(name)
+        return self.found[name]
+
+    def _compile(self, name: str) -> LoweredKernel:
+        original = self.module[name]
+        function = self.tuning.apply(original) if self.tuning else original
+        scheduled = schedule(function, self.isa)
+        key = kernel_key(function, readable(name), self.target)
+        symbol = f"{PREFIX}{readable(name)}_{key[:16]}"
+        if self.tuning:
+            self.tuning.used[symbol] = original
+        kernel = self.cache.get(key)
+        if kernel is None:
+            try:
+                built = schedule(unnamed(function), self.isa)
+                kernel = build_kernel(built.emit(), symbol, built.target(self.target))
+            except CompileError:
+                raise
+            except Exception as error:  # TVM raises many kinds
+                what = str(error).strip().splitlines() or [repr(error)]
+                raise CompileError(f"TVM cannot compile {readable(name)}: {what[-1]}") from error
+            self.cache.put(key, kernel)
+        self.objects[symbol] = kernel.object_file
+        return LoweredKernel(symbol, kernel.scratch, scheduled.packers)
+
+
+def build_kernel(function: Any, symbol: str, target: Any) -> CompiledKernel:
+    """Machine code of one tensor function."""
+    module = tirx.transform.BindTarget(target)(tvm.IRModule({symbol: function}))
+    module = tvm.transform.Sequential(_kernel_passes())(module)
+    check_indices(symbol, module[symbol])
+    unpacked, scratch = _unpack(module[symbol], symbol, target)
+    module = tvm.IRModule({symbol: unpacked})
+    module = tvm.transform.Sequential([tirx.transform.LowerTVMBuiltin(), tirx.transform.LowerIntrin()])(module)
+    built = tvm.get_global_func("target.build." + target.kind.name)(module, target)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "kernel.o"
+        built.write_to_file(str(path), "o")
+        return CompiledKernel(path.read_bytes(), tuple(scratch))
+
+
+def _unpack(function: Any, symbol: str, target: Any) -> tuple[Any, list[int]]:
+    """`function` as int32_t symbol(pointers…), with a pointer more for each large local buffer."""
+    pointers = [pointer_to(buffer) for buffer in function.params]
+    scratch = Scratch()
+    body = scratch.hoist(function.body)
+    declared = [tirx.DeclBuffer(b, data=p) for b, p in zip(function.params, pointers, strict=True)]
+    body = tirx.SeqStmt([*declared, body, tirx.Return(tirx.IntImm("int32", 0))])
+    parameters = pointers + [pointer for pointer, _ in scratch.found]
+    unpacked = tirx.PrimFunc(parameters, body, tvm.ir.PrimType("int32"))
+    # TVM may assume that buffers do not overlap; the runtime checks that in every plan
+    attributes = {"global_symbol": symbol, "target": target, "tirx.noalias": True}
+    return unpacked.with_attr(attributes), [size for _, size in scratch.found]
+
+
+def _kernel_passes() -> list[Any]:
+    """TVM's own CPU pipeline (tvm/s_tir/pipeline.py) without the packing of arguments."""
+    s, t = s_tir.transform, tirx.transform
+    return [
+        s.CanonicalizeLoop(),
+        s.LowerInitBlock(),
+        s.PlanAndUpdateBufferAllocationLocation(),
+        s.ConvertBlocksToOpaque(),
+        s.CompactBufferAllocation(),
+        s.LowerMatchBuffer(),
+        s.StmtSimplify(),
+        s.AnnotateIrregularLoop(),
+        s.LowerOpaqueBlock(),
+        t.FlattenBuffer(),
+        t.NarrowDataType(32),
+        s.LoopPartition(),
+        t.VectorizeLoop(True),
+        t.StorageRewrite(),
+        s.HoistIfThenElse(),
+        t.UnrollLoop(),
+        s.RenormalizeSplitPattern(),
+        t.StmtSimplify(),
+        t.RemoveNoOp(),
+        s.RewriteUnsafeSelect(),
+        t.CommonSubexprElim(),
+        t.VerifyMemory(),
+    ]

@@ -1,0 +1,62 @@
+"""Refuse kernels that index by what they read, unless the index is limited to its buffer.
+
+A kernel touches nothing but its arguments, for any content of them (docs/bundle.md, "Kernel library").
+Inputs and, in a clear bundle, weights are the caller's: an index that is taken from them and trusted reads
+and writes the TA's other memory. TVM's gathers trust theirs; its mode "clip" does not. The limit must be
+in the kernel itself: a plan may call it with any buffer, also with one that another kernel never limited.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import tvm
+from tvm import sym, tirx
+
+from tzml.compiler.ir.errors import CompileError
+
+
+def check_indices(name: str, function: Any) -> None:
+    """Look at every load and store of a kernel. Raises CompileError for one that may leave its buffer."""
+    analyzer = sym.Analyzer()
+    loaded: set[Any] = set()  # variables that hold what was read
+    for node in _nodes(function.body):
+        if isinstance(node, tirx.For):
+            analyzer.bind(node.loop_var, tvm.ir.Range.from_min_extent(node.min, node.extent))
+        elif isinstance(node, tirx.Bind):
+            if _reads(node.value, loaded):
+                loaded.add(node.var)
+                analyzer.bind(node.var, node.value)
+        elif type(node).__name__ in ("TensorLoad", "BufferStore"):
+            buffer = node.buffer if isinstance(node, tirx.BufferStore) else node.source
+            size = math.prod(map(int, buffer.ty.shape))
+            for index in node.indices:
+                bound = analyzer.const_int_bound(index) if _reads(index, loaded) else None
+                if bound and not 0 <= bound.min_value <= bound.max_value < size:
+                    raise CompileError(
+                        f"{name} indexes by its data: an index of any value would reach other memory of the TEE",
+                        "rewrite the layer without it (Gather, Scatter): as a product with a one-hot matrix",
+                    )
+
+
+def _reads(expression: Any, loaded: set[Any]) -> bool:
+    return any(type(node).__name__ == "TensorLoad" or node in loaded for node in _nodes(expression))
+
+
+def _nodes(node: Any) -> Iterator[Any]:
+    """The node and all below it, what encloses before what is enclosed."""
+    if isinstance(node, (str, int, float)) or node is None:
+        return
+    if type(node).__name__ == "Array":
+        for element in node:
+            yield from _nodes(element)
+        return
+    info = getattr(type(node), "__tvm_ffi_type_info__", None)
+    if info is None:
+        return
+    yield node
+    for field in info.fields:
+        if field.name not in ("op", "span", "ty", "annotations"):
+            yield from _nodes(getattr(node, field.name))

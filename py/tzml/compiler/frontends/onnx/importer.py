@@ -1,0 +1,111 @@
+"""ONNX files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import numpy_helper
+from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter, _get_convert_map
+
+from tzml.compiler.frontends.checks import Warn, checked, warn_of_nan
+from tzml.compiler.frontends.errors import malformed, reason, unsupported
+from tzml.compiler.frontends.inputs import Declared, Inputs, settle_inputs
+from tzml.compiler.frontends.onnx.recurrent import RECURRENT
+from tzml.compiler.frontends.onnx.tensors import check_tensors, load_external_data
+from tzml.compiler.ir.errors import CompileError
+from tzml.compiler.ir.imported import Imported
+
+# the opset of TVM's importer is the default one; others are vendors' own
+DEFAULT_DOMAINS = ("", "ai.onnx")
+CONTROL_FLOW = ("If", "Loop", "Scan")
+
+
+def import_onnx(path: Path, inputs: Inputs, warn: Warn) -> Imported:
+    """Read an ONNX file; its weights may be in other files of its folder.
+
+    Raises CompileError for a file that is no ONNX model, for external data outside the folder, for open
+    dimensions, and for operators that there is no kernel for.
+    """
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except (DecodeError, ValueError) as error:
+        raise malformed(path, "ONNX file", error) from error
+    load_external_data(model, path)
+    return import_model(model, path, inputs, warn)
+
+
+def import_model(model: onnx.ModelProto, path: Path, inputs: Inputs, warn: Warn) -> Imported:
+    """Import a model that is in memory; `path` is the file that messages name. Raises CompileError."""
+    if not model.graph.node:
+        raise CompileError(f"{path}: the graph is empty", "give the file of a trained model")
+    check_tensors(model, path)
+    try:
+        if model.functions:
+            model = onnx.inliner.inline_local_functions(model)
+        _check_operators(model, path)  # the checker would not say which layer an unknown one is in
+        onnx.checker.check_model(model)
+    except (onnx.checker.ValidationError, ValueError, RuntimeError) as error:
+        raise malformed(path, "ONNX file", str(error).strip().splitlines()[0]) from error
+    warn_of_nan(_weights(model), warn)
+    constants = {tensor.name for tensor in model.graph.initializer}
+    declared = {value.name: _declared(value) for value in model.graph.input if value.name not in constants}
+    shapes = settle_inputs(declared, inputs)
+    module = _Importer(path.name).run(model, shapes)
+    return Imported(checked(module, path.name), tuple(shapes), tuple(value.name for value in model.graph.output))
+
+
+class _Importer(ONNXGraphImporter):  # type: ignore[misc]
+    """TVM's importer, with recurrent layers, and with the layer's name in its errors."""
+
+    def __init__(self, file: str) -> None:
+        super().__init__({}, "float32", keep_params_in_input=False, sanitize=True)
+        self.file = file
+
+    def run(self, model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]]) -> Any:
+        self._shape = shapes
+        opsets = [o.version for o in model.opset_import if o.domain in DEFAULT_DOMAINS]
+        return self.from_onnx(model.graph, max(opsets, default=1))
+
+    def _check_for_unsupported_ops(self, graph: onnx.GraphProto) -> None:
+        """_check_operators has done it."""
+
+    def _convert_operator(self, op_name: str, inputs: Any, attrs: dict[str, Any], opset: int) -> Any:
+        layer = attrs["tvm_custom"]["name"]
+        try:
+            if op_name in RECURRENT:
+                return self.bb.normalize(RECURRENT[op_name](self.bb, inputs, attrs))
+            return super()._convert_operator(op_name, inputs, attrs, opset)
+        except Exception as error:
+            raise unsupported(self.file, [(op_name, layer)], f"TVM says: {reason(error)}") from error
+
+
+def _check_operators(model: onnx.ModelProto, path: Path) -> None:
+    known = {"Constant", *_get_convert_map(), *RECURRENT}.difference(CONTROL_FLOW)
+    found = []
+    for node in model.graph.node:
+        default = node.domain in DEFAULT_DOMAINS
+        if not default or node.op_type not in known:
+            operator = node.op_type if default else f"{node.domain}::{node.op_type}"
+            found.append((operator, node.name or next(iter(node.output), "")))
+    if found:
+        vendor = next((operator for operator, _ in found if "::" in operator), "")
+        remedy = "export the model without a runtime's own optimisations" if vendor else ""
+        raise unsupported(path.name, found, remedy)
+
+
+def _weights(model: onnx.ModelProto) -> Iterator[tuple[str, Any]]:
+    floats = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
+    for tensor in model.graph.initializer:
+        if tensor.data_type in floats:
+            yield tensor.name, numpy_helper.to_array(tensor)
+
+
+def _declared(value: onnx.ValueInfoProto) -> Declared:
+    tensor = value.type.tensor_type
+    dimensions = tuple(d.dim_value if d.HasField("dim_value") else d.dim_param or "?" for d in tensor.shape.dim)
+    dtype = str(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)) if tensor.elem_type else "float32"
+    return Declared(dimensions, dtype)

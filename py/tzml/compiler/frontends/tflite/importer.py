@@ -1,0 +1,163 @@
+"""TFLite files: float, and full int8."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tvm.relax.frontend.tflite.tflite_frontend import OperatorConverter, from_tflite, get_tensor_name
+
+from tzml.compiler.frontends.checks import Warn, checked, warn_of_nan
+from tzml.compiler.frontends.errors import malformed, needs, reason, unsupported
+from tzml.compiler.frontends.inputs import Declared, Inputs, settle_inputs
+from tzml.compiler.frontends.tflite.check import check_tflite
+from tzml.compiler.frontends.tflite.flatbuffer import FlatbufferError
+from tzml.compiler.ir.errors import CompileError
+from tzml.compiler.ir.imported import Imported
+from tzml.preprocess import Quantization
+
+# TensorType of schema.fbs
+DTYPES = {0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 6: "bool", 7: "int16", 9: "int8"}
+
+# Operators that only move values: what is right for real numbers is right for the integers that stand for
+# them, as long as the scale stays. TVM's importer knows only some of them for quantized tensors.
+MOVES = {
+    "BATCH_TO_SPACE_ND", "DEPTH_TO_SPACE", "EXPAND_DIMS", "GATHER", "PACK", "PAD", "RESIZE_NEAREST_NEIGHBOR",
+    "SLICE", "SPACE_TO_BATCH_ND", "SPACE_TO_DEPTH", "SPLIT", "SPLIT_V", "SQUEEZE", "STRIDED_SLICE", "TILE",
+    "TRANSPOSE", "UNPACK",
+}  # fmt: skip
+# Operators that answer with positions, for which the scale does not matter.
+POSITIONS = {"ARG_MAX", "ARG_MIN", "SHAPE"}
+STATEFUL = {"ASSIGN_VARIABLE", "CALL", "CALL_ONCE", "IF", "READ_VARIABLE", "VAR_HANDLE", "WHILE"}
+
+
+def import_tflite(path: Path, inputs: Inputs, warn: Warn) -> Imported:
+    """Read a TFLite file.
+
+    Raises CompileError for a damaged file, for dynamic-range quantization, and for operators that there is
+    no kernel for.
+    """
+    schema = needs("tflite", "tflite", "reading TFLite files")
+    data = path.read_bytes()
+    try:
+        check_tflite(data)
+    except FlatbufferError as error:
+        raise malformed(path, "TFLite file", error) from error
+    model = schema.Model.GetRootAsModel(data, 0)
+    graph = model.Subgraphs(0)
+    names = {kind: [get_tensor_name(graph, i) for i in _indices(getattr(graph, f"{kind}sAsNumpy")())]
+             for kind in ("Input", "Output")}  # fmt: skip
+    shapes = settle_inputs(_declared(graph, inputs, path), inputs)
+    module = from_tflite(model, shape_dict=shapes, op_converter=_converter(path.name))
+    warn_of_nan(_weights(model, graph), warn)
+    ports = [*_indices(graph.InputsAsNumpy()), *_indices(graph.OutputsAsNumpy())]
+    quantization = {get_tensor_name(graph, i): q for i in ports if (q := _quantization(graph.Tensors(i)))}
+    return Imported(checked(module, path.name), tuple(names["Input"]), tuple(names["Output"]), quantization)
+
+
+def _converter(file: str) -> Callable[..., OperatorConverter]:
+    class Converter(OperatorConverter):  # type: ignore[misc]
+        """TVM's converter, with the layer's name in its errors, and more quantized operators."""
+
+        def check_unsupported_ops(self) -> None:
+            found, dynamic = [], []
+            for op in _operators(self.subgraph):
+                name, layer = self._name(op), self._layer(op)
+                if name not in self.convert_map or name in STATEFUL:
+                    found.append((name, layer))
+                elif self._is_dynamic_range(op):
+                    dynamic.append((name, layer))
+                elif self.is_quantized(op) and not self._can_be_quantized(op, name):
+                    found.append((f"{name} on quantized tensors", layer))
+            if found:
+                raise unsupported(file, found)
+            if dynamic:
+                raise unsupported(
+                    file,
+                    [(f"{name} with dynamic-range quantization", layer) for name, layer in dynamic],
+                    "convert the model without quantization, or with full integer quantization "
+                    "(a representative_dataset)",
+                )
+
+        def convert_op_to_relax(self) -> None:
+            for name, convert in self.convert_map.items():
+                self.convert_map[name] = self._named(name, convert)
+            super().convert_op_to_relax()
+
+        def _named(self, name: str, convert: Callable[..., Any]) -> Callable[..., Any]:
+            def run(op: Any) -> Any:
+                try:
+                    return convert(op=op)
+                except Exception as error:
+                    raise unsupported(file, [(name, self._layer(op))], f"TVM says: {reason(error)}") from error
+
+            return run
+
+        def _name(self, op: Any) -> str:
+            try:
+                name: str = self.get_op_code_str(op)
+            except NotImplementedError:
+                custom = self.model.OperatorCodes(op.OpcodeIndex()).CustomCode()
+                return f"CUSTOM {custom.decode(errors='replace')}" if custom else "of a newer TFLite"
+            return name
+
+        def _layer(self, op: Any) -> str:
+            outputs = _indices(op.OutputsAsNumpy())
+            return get_tensor_name(self.subgraph, outputs[0]) if outputs else ""
+
+        def _is_dynamic_range(self, op: Any) -> bool:
+            """Integer weights between real inputs and outputs."""
+            first, *weights = self.get_input_tensors(op) or [None]
+            outputs = self.get_output_tensors(op)
+            quantized = [bool(t.qnn_params) for t in weights]
+            return any(quantized) and not first.qnn_params and not any(t.qnn_params for t in outputs)
+
+        def _can_be_quantized(self, op: Any, name: str) -> bool:
+            if name in self._SUPPORTED_QUANTIZED_OPS or name in POSITIONS:
+                return True
+            scales = [t for t in (*self.get_input_tensors(op), *self.get_output_tensors(op)) if t.qnn_params]
+            return name in MOVES and all(self.has_same_qnn_params(scales[0], t) for t in scales[1:])
+
+    return Converter
+
+
+def _declared(graph: Any, inputs: Inputs, path: Path) -> dict[str, Declared]:
+    """The inputs. Where a shape is open, the file has one all the same, which counts unless another is given."""
+    found = {}
+    for i in _indices(graph.InputsAsNumpy()):
+        tensor = graph.Tensors(i)
+        name = get_tensor_name(graph, i)
+        if tensor.Type() not in DTYPES:
+            raise CompileError(f"{path}: input {name} has elements of a type that tzml does not know")
+        shape = _indices(tensor.ShapeAsNumpy())
+        signature = _indices(tensor.ShapeSignatureAsNumpy()) or shape
+        if name in inputs:
+            shape = ["?" if d < 0 else d for d in signature]
+        found[name] = Declared(tuple(shape), DTYPES[tensor.Type()])
+    return found
+
+
+def _quantization(tensor: Any) -> Quantization | None:
+    about = tensor.Quantization()
+    if about is None or about.ScaleLength() != 1 or tensor.Type() == 0:
+        return None
+    return Quantization(float(about.Scale(0)), int(about.ZeroPoint(0)) if about.ZeroPointLength() else 0)
+
+
+def _operators(graph: Any) -> Iterator[Any]:
+    return (graph.Operators(i) for i in range(graph.OperatorsLength()))
+
+
+def _weights(model: Any, graph: Any) -> Iterator[tuple[str, Any]]:
+    for i in range(graph.TensorsLength()):
+        tensor = graph.Tensors(i)
+        buffer = model.Buffers(tensor.Buffer())
+        if tensor.Type() in (0, 1) and buffer.DataLength():
+            yield get_tensor_name(graph, i), np.frombuffer(buffer.DataAsNumpy(), DTYPES[tensor.Type()])
+
+
+def _indices(numbers: Any) -> list[Any]:
+    """A list of the schema as Python's; the reader gives 0 for one that is not there."""
+    return [int(n) for n in numbers] if isinstance(numbers, np.ndarray) else []

@@ -1,0 +1,15 @@
+"""Shapes, and how many bytes they take."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import tvm
+
+
+def element_bytes(shape: Sequence[Any], dtype: Any) -> int:
+    """Bytes of so many elements; after StorageRewrite an element may be a vector: bits times lanes."""
+    element = tvm.DataType(str(dtype))
+    return math.prod(map(int, shape)) * int(element.bits) * max(1, int(element.lanes)) // 8

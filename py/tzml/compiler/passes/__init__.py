@@ -1,0 +1,1 @@
+"""From a Relax module to one that computes the same: in fewer operators, less memory, or with chosen kernels."""

@@ -1,0 +1,1 @@
+"""Where values and weights lie while a model runs."""
