@@ -16,13 +16,13 @@ from labgrid.pytestplugin.hooks import LABGRID_ENV_KEY
 from tzml.errors import TzmlError
 from tzml.image import ImageError
 from tzml_lab import environment as environments
-from tzml_lab import place
-from tzml_lab.console import ConsoleRecord
+from tzml_lab.boards import place
+from tzml_lab.consoles.record import ConsoleRecord
+from tzml_lab.drivers.strategy import TrustZoneStrategy
 from tzml_lab.failures import FailureClass, TargetError, last_lines
-from tzml_lab.results import RunFolder, host
+from tzml_lab.results.run_folder import RunFolder, host
+from tzml_lab.results.timings import Timings
 from tzml_lab.standin.process import StandIn, stand_in_for
-from tzml_lab.strategy import TrustZoneStrategy
-from tzml_lab.timings import Timings
 
 RUN_FOLDER = pytest.StashKey[RunFolder]()
 TIMINGS = pytest.StashKey[Timings]()

@@ -8,20 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tzml_lab import badbundles
-from tzml_lab.answers import promised
-from tzml_lab.badbundles import WORLDS
 from tzml_lab.environment import image_of
-from tzml_lab.fulldisk import full_disk
-from tzml_lab.signingkey import signing_key
-from tzml_lab.timescale import scaled
-from tzml_lab.zoo import KNOWN, TARGET_FOLDER
+from tzml_lab.faults import full_disk
+from tzml_lab.inference import bad_bundles
+from tzml_lab.inference.answers import promised
+from tzml_lab.inference.bad_bundles import WORLDS
+from tzml_lab.inference.known_models import KNOWN, TARGET_FOLDER
+from tzml_lab.inference.signing_key import signing_key
+from tzml_lab.time_limits import scaled
 
 FOLDER = "/tmp/bad-input"  # on the target, as all absolute paths here
 SOUND = f"{TARGET_FOLDER}/digits.tzm"
 CASES = [
     (name, world)
-    for statuses in (badbundles.example_statuses(), badbundles.SPOILED)
+    for statuses in (bad_bundles.example_statuses(), bad_bundles.SPOILED)
     for name, status in statuses.items()
     for world in status
 ]
@@ -35,7 +35,7 @@ def command(target, strategy):
 
 
 @pytest.fixture(scope="module")
-def files(command, target, tmp_path_factory) -> dict[str, badbundles.BadBundle]:
+def files(command, target, tmp_path_factory) -> dict[str, bad_bundles.BadBundle]:
     """Bad bundles and inputs, on the target in FOLDER."""
     transfer = target.get_driver("FileTransferProtocol")
     folder = tmp_path_factory.mktemp("bad") / Path(FOLDER).name
@@ -44,9 +44,9 @@ def files(command, target, tmp_path_factory) -> dict[str, badbundles.BadBundle]:
     sound, image = (folder / "sound.tzm").read_bytes(), image_of(target.env.config)
     # the secure memory that image.json reports is what the target really has
     memory = image.description.secure_memory.ta_size
-    bundles = [*badbundles.examples(), *badbundles.spoiled(sound, memory)]
+    bundles = [*bad_bundles.examples(), *bad_bundles.spoiled(sound, memory)]
     if key := signing_key(image):
-        newer, older = badbundles.versions(sound, key)
+        newer, older = bad_bundles.versions(sound, key)
         (folder / "newer.tzm").write_bytes(newer)
         (folder / "older.tzm").write_bytes(older)
     for bundle in bundles:
@@ -85,7 +85,7 @@ def answers(files, command) -> dict[str, dict[str, dict]]:
 def test_bad_bundle(files, answers, name, world):
     answer = answers[world][name]
     assert answer["status"] == files[name].status[world]
-    what, remedy = badbundles.remedies()[answer["status"]]
+    what, remedy = bad_bundles.remedies()[answer["status"]]
     assert answer["message"].startswith(what)
     assert answer["message"].endswith(f"; {remedy}")
     assert "\n" not in answer["message"]

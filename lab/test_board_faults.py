@@ -10,13 +10,12 @@ import time
 
 import pytest
 
+from tzml_lab.consoles.lines import World
 from tzml_lab.failures import FailureClass
-from tzml_lab.faults import Verdict, in_background
-from tzml_lab.fulldisk import full_disk
-from tzml_lab.lines import World
-from tzml_lab.timescale import scaled
-from tzml_lab.xtestrun import XtestRun
-from tzml_lab.zoo import TARGET_FOLDER
+from tzml_lab.faults import Verdict, full_disk, in_background
+from tzml_lab.inference.known_models import TARGET_FOLDER
+from tzml_lab.time_limits import scaled
+from tzml_lab.xtest.run import XtestRun
 
 pytestmark = pytest.mark.lg_feature("standin")
 MODEL = f"{TARGET_FOLDER}/digits.tzm"

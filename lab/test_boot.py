@@ -7,9 +7,9 @@ import random
 
 import pytest
 
+from tzml_lab.consoles.boot_progress import STAGES
 from tzml_lab.environment import image_of
-from tzml_lab.progress import STAGES
-from tzml_lab.timescale import scaled
+from tzml_lab.time_limits import scaled
 
 
 def test_stages_come_in_order(shell, target, record):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from labgrid import Environment
 
+from tzml_lab.consoles.lines import World
+from tzml_lab.drivers.raspberry_pi import EmulatedRaspberryPiDriver
+from tzml_lab.emulation.video_core import CORES
 from tzml_lab.environment import use_folders
-from tzml_lab.lines import World
-from tzml_lab.raspidriver import EmulatedRaspberryPiDriver
-from tzml_lab.timescale import scaled
-from tzml_lab.videocore import CORES
+from tzml_lab.time_limits import scaled
 
 pytestmark = pytest.mark.lg_feature("raspi")
 

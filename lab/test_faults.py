@@ -19,13 +19,12 @@ import pytest
 from labgrid import Environment
 
 from tzml_lab import faults
-from tzml_lab.damage import without_optee_init
+from tzml_lab.drivers.qemu import TrustZoneQEMUDriver
 from tzml_lab.environment import ROOT, image_of, use_folders
 from tzml_lab.failures import FailureClass
-from tzml_lab.faults import in_background
-from tzml_lab.qemudriver import TrustZoneQEMUDriver
-from tzml_lab.timescale import scaled
-from tzml_lab.xtestrun import XtestRun
+from tzml_lab.faults import in_background, without_optee_init
+from tzml_lab.time_limits import scaled
+from tzml_lab.xtest.run import XtestRun
 
 pytestmark = pytest.mark.lg_feature("emulator")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tzml_lab.boards.flashing import MARK
 from tzml_lab.environment import image_of
-from tzml_lab.flashing import MARK
 
 pytestmark = pytest.mark.lg_feature("board")
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from tzml.protection import unprotected
-from tzml_lab.answers import WORLDS, Answer, ask, promised
 from tzml_lab.environment import image_of
-from tzml_lab.timescale import scaled
-from tzml_lab.zoo import KNOWN, TARGET_FOLDER, KnownModel
+from tzml_lab.inference.answers import WORLDS, Answer, ask, promised
+from tzml_lab.inference.known_models import KNOWN, TARGET_FOLDER, KnownModel
+from tzml_lab.time_limits import scaled
 
 
 @pytest.fixture(scope="module")

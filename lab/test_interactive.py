@@ -8,8 +8,8 @@ import sys
 import pexpect
 import pytest
 
-from tzml_lab.qemudriver import TrustZoneQEMUDriver
-from tzml_lab.timescale import scaled
+from tzml_lab.drivers.qemu import TrustZoneQEMUDriver
+from tzml_lab.time_limits import scaled
 
 pytestmark = pytest.mark.lg_feature("emulator")
 

@@ -7,11 +7,11 @@ import pytest
 
 from tzml.bundle import Bundle
 from tzml.bundle.streaming import bytes_loaded
-from tzml_lab.answers import WORLDS, Answer, ask
 from tzml_lab.environment import image_of
-from tzml_lab.networks import FULL, PART, SECURE_MEMORY, networks
-from tzml_lab.signingkey import signing_key
-from tzml_lab.timescale import scaled
+from tzml_lab.inference.answers import WORLDS, Answer, ask
+from tzml_lab.inference.networks import FULL, PART, SECURE_MEMORY, networks
+from tzml_lab.inference.signing_key import signing_key
+from tzml_lab.time_limits import scaled
 
 pytestmark = pytest.mark.lg_feature("network")  # tens of megabytes
 

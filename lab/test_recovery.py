@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tzml_lab.timescale import scaled
-from tzml_lab.zoo import TARGET_FOLDER
+from tzml_lab.inference.known_models import TARGET_FOLDER
+from tzml_lab.time_limits import scaled
 
 RUN = f"tzml run {TARGET_FOLDER}/digits.tzm --input /root/x.npy --world tee"
 

@@ -10,7 +10,7 @@ import pytest
 
 from tzml_lab.environment import ROOT
 from tzml_lab.standin.loopback import LoopbackLab, missing
-from tzml_lab.timescale import scaled
+from tzml_lab.time_limits import scaled
 
 pytestmark = [pytest.mark.lg_feature("standin"), pytest.mark.skipif(bool(missing()), reason=missing())]
 

@@ -17,7 +17,7 @@ import pytest
 from labgrid.util.helper import get_free_port
 
 from tzml_lab.environment import ROOT
-from tzml_lab.timescale import scaled
+from tzml_lab.time_limits import scaled
 
 BIN = Path(sys.executable).parent
 

@@ -10,7 +10,7 @@ from tzml.bench.candidates import measure_with
 from tzml.compiler import TARGETS, CompileOptions
 from tzml.compiler.codegen.tuning_records import Tuning
 from tzml.compiler.tuning.search import tune_model
-from tzml_lab.boardkernels import run_on
+from tzml_lab.inference.board_kernels import run_on
 from tzml_zoo import models
 
 pytestmark = pytest.mark.lg_feature("qemu")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from labgrid.pytestplugin.hooks import LABGRID_ENV_KEY
 
-from tzml_lab import xtestcases
 from tzml_lab.environment import image_of
-from tzml_lab.timescale import scaled
-from tzml_lab.xtest import Outcome, Total
-from tzml_lab.xtestrun import XtestRun
+from tzml_lab.time_limits import scaled
+from tzml_lab.xtest import cases as xtest_cases
+from tzml_lab.xtest.parser import Outcome, Total
+from tzml_lab.xtest.run import XtestRun
 
 # Seconds without a line; the longest that a case is silent under emulation is far below
 SILENCE = 300
@@ -19,14 +19,14 @@ def recorded(config: pytest.Config) -> tuple[str, list[str]]:
     """The version of xtest there is a list of cases for, the image's or the nearest one, and the list."""
     environment = config.stash[LABGRID_ENV_KEY]
     components = image_of(environment.config).components if environment else {}
-    version = xtestcases.nearest_version(components.get("xtest"))
-    return version, xtestcases.recorded_cases(version)
+    version = xtest_cases.nearest_version(components.get("xtest"))
+    return version, xtest_cases.recorded_cases(version)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "case" in metafunc.fixturenames:
-        filters = xtestcases.FILTERS[metafunc.config.option.xtest]
-        metafunc.parametrize("case", xtestcases.matching(recorded(metafunc.config)[1], filters))
+        filters = xtest_cases.FILTERS[metafunc.config.option.xtest]
+        metafunc.parametrize("case", xtest_cases.matching(recorded(metafunc.config)[1], filters))
 
 
 def selected(session: pytest.Session) -> tuple[str, ...]:
@@ -34,8 +34,8 @@ def selected(session: pytest.Session) -> tuple[str, ...]:
     chosen = [
         item.callspec.params["case"] for item in session.items if getattr(item, "originalname", "") == "test_case"
     ]
-    filters = xtestcases.FILTERS[session.config.option.xtest]
-    whole = xtestcases.matching(recorded(session.config)[1], filters)
+    filters = xtest_cases.FILTERS[session.config.option.xtest]
+    whole = xtest_cases.matching(recorded(session.config)[1], filters)
     return filters if not chosen or chosen == whole else tuple(chosen)
 
 
@@ -65,13 +65,13 @@ def test_totals(xtest, request, timings):
     """Xtest's own verdict agrees, and it ran the cases of the list: no fewer and no others."""
     xtest.finish()
     version, cases = recorded(request.config)
-    expected = xtestcases.matching(cases, xtest.filters)
+    expected = xtest_cases.matching(cases, xtest.filters)
     ran = xtest.parser.cases
-    hint = f"lab/data has the cases of xtest {version}; `python -m tzml_lab.xtestcases` makes a list for another"
+    hint = f"lab/data has the cases of xtest {version}; `python -m tzml_lab.xtest.cases` makes a list for another"
     assert list(ran) == expected, hint
     assert xtest.parser.totals["test case"] == Total(len(expected), failed=0)
     assert xtest.parser.totals["subtest"].failed == 0
     assert xtest.exit_status == 0
     part = request.config.option.xtest
-    if xtest.filters == xtestcases.FILTERS[part]:  # of other selections there is nothing to compare with
+    if xtest.filters == xtest_cases.FILTERS[part]:  # of other selections there is nothing to compare with
         timings.add(f"xtest/{part}", [sum(case.seconds for case in ran.values())])

@@ -1,4 +1,4 @@
-"""Runs on the target, in its shell's terminal: the other end of tzml_lab.serialfiles, which tells its arguments.
+"""Runs on the target, in its shell's terminal: the other end of tzml_lab.consoles.file_transfer, which starts it.
 
 files.py receive FOLDER LINES   requests are "<number> <CRC-32> <base64>", the answer is "= <number> ok";
                                 when "end" has come, the archive is unpacked in FOLDER

@@ -17,7 +17,7 @@ from labgrid.util.yaml import load
 
 from tzml.errors import TzmlError
 from tzml.image import Image, load_image
-from tzml_lab.timescale import scaled
+from tzml_lab.time_limits import scaled
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "lab" / "env"

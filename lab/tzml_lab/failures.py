@@ -6,8 +6,8 @@ import enum
 
 from pexpect import TIMEOUT
 
-from tzml_lab.console import ConsoleRecord
-from tzml_lab.lines import World
+from tzml_lab.consoles.lines import World
+from tzml_lab.consoles.record import ConsoleRecord
 
 
 class FailureClass(enum.Enum):

@@ -1,14 +1,25 @@
-"""What tests need that break things on purpose."""
+"""What tests break on purpose: firmware, a target's disk, a board in the middle of its work."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
+from typing import Any
+
+from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
 
 from tzml_lab.failures import TargetError
-from tzml_lab.timescale import scaled
+from tzml_lab.time_limits import scaled
+
+# Runs after OP-TEE has its console, and before it hands over to the normal world
+_LATE_FUNCTION = "boot_init_primary_final"
+# on the target, on the file system that is filled
+_FILL, _REST = "/root/fill", "/root/rest"
 
 
 class Verdict:
@@ -54,3 +65,37 @@ def in_background(action: Callable[[], object], when: Callable[[], object], limi
     thread = threading.Thread(target=wait, daemon=True)
     thread.start()
     return thread
+
+
+def without_optee_init(firmware: bytes, tee_elf: Path) -> bytes:
+    """The firmware with zeros, which are no instructions, in place of OP-TEE's last function of its start.
+
+    Args:
+        firmware: what the machine boots, with OP-TEE in it
+        tee_elf: the same OP-TEE as an ELF file with symbols
+
+    """
+    with tee_elf.open("rb") as stream:
+        elf = ELFFile(stream)
+        symbols = elf.get_section_by_name(".symtab")
+        found = symbols.get_symbol_by_name(_LATE_FUNCTION) if isinstance(symbols, SymbolTableSection) else None
+        if not found:
+            raise ValueError(f"{tee_elf} has no {_LATE_FUNCTION}")
+        symbol = found[0]
+        section = elf.get_section(symbol["st_shndx"])
+        start, size = symbol["st_value"] - section["sh_addr"], symbol["st_size"]
+        code = section.data()[start : start + size]
+    if firmware.count(code) != 1:
+        raise ValueError(f"{tee_elf} is not the OP-TEE in the firmware: {_LATE_FUNCTION} differs")
+    return firmware.replace(code, bytes(size))
+
+
+@contextmanager
+def full_disk(command: Any) -> Iterator[None]:
+    """While this lasts, nothing more can be written on the target; `command` is labgrid's, which runs commands."""
+    # takes all there is before it fails, and writes none of it
+    command.run(f"fallocate -l 1T {_FILL}; dd if=/dev/zero of={_REST} bs=4k; sync", timeout=scaled(120))
+    try:
+        yield
+    finally:
+        command.run_check(f"rm -f {_FILL} {_REST}")

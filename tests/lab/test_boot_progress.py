@@ -6,9 +6,9 @@ import re
 
 import pytest
 
+from tzml_lab.consoles.boot_progress import STAGES, BootProgress
+from tzml_lab.consoles.lines import Line, World
 from tzml_lab.environment import ROOT
-from tzml_lab.lines import Line, World
-from tzml_lab.progress import STAGES, BootProgress
 
 BOOT = "boot-and-linux-panic"
 

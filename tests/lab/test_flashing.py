@@ -12,9 +12,9 @@ import pytest
 
 from tzml.errors import TzmlError
 from tzml.image import load_image
+from tzml_lab.boards.flashing import FastbootFlasher
 from tzml_lab.environment import ROOT
 from tzml_lab.failures import FailureClass, TargetError
-from tzml_lab.flashing import FastbootFlasher
 from tzml_lab.standin import sdmux
 
 BOARDS = ("rpi3-standin", "hikey-standin")

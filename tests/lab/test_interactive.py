@@ -14,8 +14,8 @@ from labgrid import Environment
 
 from tzml.errors import TzmlError
 from tzml_lab import environment as environments
-from tzml_lab.interactive import describe
-from tzml_lab.qemudriver import TrustZoneQEMUDriver
+from tzml_lab.drivers.qemu import TrustZoneQEMUDriver
+from tzml_lab.emulation.interactive import describe
 
 
 def machine_of(command: list[str]) -> list[str]:

@@ -17,7 +17,7 @@ import pytest
 from tzml_lab.environment import ROOT
 from tzml_lab.failures import FailureClass
 from tzml_lab.standin.loopback import LoopbackLab, missing
-from tzml_lab.timescale import scaled
+from tzml_lab.time_limits import scaled
 
 pytestmark = [pytest.mark.bench, pytest.mark.skipif(bool(missing()), reason=missing())]
 KINDS = ("rpi3", "hikey")

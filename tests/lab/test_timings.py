@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tzml_lab.timescale import scaled
-from tzml_lab.timings import Timings, statistics_of
+from tzml_lab.results.timings import Timings, statistics_of
+from tzml_lab.time_limits import scaled
 
 
 def test_statistics() -> None:

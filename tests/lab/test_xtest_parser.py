@@ -7,9 +7,9 @@ from itertools import chain
 
 import pytest
 
-from tzml_lab import xtestcases
 from tzml_lab.environment import ROOT
-from tzml_lab.xtest import Outcome, Parser, Total
+from tzml_lab.xtest import cases as xtest_cases
+from tzml_lab.xtest.parser import Outcome, Parser, Total
 
 LOGS = sorted((ROOT / "tests/lab/data").glob("xtest-*.log.gz"))
 
@@ -34,7 +34,7 @@ def parse(lines: list[str]) -> Parser:
 @pytest.mark.parametrize("version", VERSIONS)
 def test_whole_run(version: str) -> None:
     parser = parse(LINES[version])
-    assert list(parser.cases) == xtestcases.recorded_cases(version)
+    assert list(parser.cases) == xtest_cases.recorded_cases(version)
     assert {case.outcome for case in parser.cases.values()} == {Outcome.ok, Outcome.skipped}
     assert parser.totals["test case"] == Total(len(parser.cases), 0)
     subcases = sum(len(case.subcases) for case in parser.cases.values())
@@ -159,23 +159,23 @@ def test_a_line_that_is_lost_invents_no_success(index: int) -> None:
 
 
 def test_nearest_list_of_cases() -> None:
-    known = xtestcases.recorded_versions()
-    assert xtestcases.nearest_version(None) == known[-1]
-    assert xtestcases.nearest_version("1.0") == known[0]
-    assert xtestcases.nearest_version("99.1-3") == known[-1]
+    known = xtest_cases.recorded_versions()
+    assert xtest_cases.nearest_version(None) == known[-1]
+    assert xtest_cases.nearest_version("1.0") == known[0]
+    assert xtest_cases.nearest_version("99.1-3") == known[-1]
     for version in known:
-        assert xtestcases.nearest_version(f"{version}.0-1") == version
+        assert xtest_cases.nearest_version(f"{version}.0-1") == version
 
 
 def test_filters_match_as_xtest_does() -> None:
     cases = ["regression_1001", "regression_4001", "pkcs11_1001"]
-    assert xtestcases.matching(cases, ()) == cases
-    assert xtestcases.matching(cases, ("1001",)) == ["regression_1001", "pkcs11_1001"]
+    assert xtest_cases.matching(cases, ()) == cases
+    assert xtest_cases.matching(cases, ("1001",)) == ["regression_1001", "pkcs11_1001"]
 
 
 def test_the_default_part_has_some_of_every_family() -> None:
-    for version in xtestcases.recorded_versions():
-        cases = xtestcases.recorded_cases(version)
-        part = xtestcases.matching(cases, xtestcases.FILTERS["part"])
+    for version in xtest_cases.recorded_versions():
+        cases = xtest_cases.recorded_cases(version)
+        part = xtest_cases.matching(cases, xtest_cases.FILTERS["part"])
         assert {case[: len("regression_1")] for case in part} == {case[: len("regression_1")] for case in cases}
         assert len(part) < len(cases)

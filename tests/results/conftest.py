@@ -11,7 +11,7 @@ from xml.sax.saxutils import quoteattr
 import pytest
 
 from tzml.results.run import Run, RunResults, read_run
-from tzml_lab.timings import Timings
+from tzml_lab.results.timings import Timings
 
 FIRST_NIGHT = datetime(2026, 11, 1, 2, 0, tzinfo=UTC)
 SERIES = {

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tzml.errors import TzmlError
 from tzml_lab.standin.process import StandIn
-from tzml_lab.timescale import scaled
+from tzml_lab.time_limits import scaled
 
 _SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 _SER2NET = shutil.which("ser2net", path=f"{os.environ.get('PATH', '')}:/usr/sbin")

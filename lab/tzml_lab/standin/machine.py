@@ -9,7 +9,7 @@ from typing import Protocol
 
 from tzml.errors import TzmlError
 from tzml.image import Emulator, Image
-from tzml_lab.videocore import VideoCore, card_size
+from tzml_lab.emulation.video_core import VideoCore, card_size
 
 # of four, as in rpi3-emulated.yaml
 _PI_CORES = 1

@@ -20,7 +20,7 @@ from tzml.errors import TzmlError
 from tzml.image import Image, load_image
 from tzml_lab.standin.__main__ import READY
 from tzml_lab.standin.switch import PORT
-from tzml_lab.timescale import scaled
+from tzml_lab.time_limits import scaled
 
 _PACKAGES = {"bmaptool": "bmap-tools", "fastboot": "fastboot", "setpriv": "util-linux"}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from tzml_lab.interactive import MACHINES, describe
+from tzml_lab.emulation.interactive import MACHINES, describe
 
 
 @click.command("boot")

@@ -72,7 +72,7 @@ def _measure(target: str, environment: str | None) -> Iterator[Measure]:
     """What measures kernels, while the context is open."""
     cc = TARGETS[target].cc
     if environment:
-        from tzml_lab.boardkernels import on_board
+        from tzml_lab.inference.board_kernels import on_board
 
         with on_board(environment) as run:
             yield measure_with(run, cc)

@@ -1,0 +1,20 @@
+"""What the power switch says about a board that does not answer."""
+# mypy: allow-untyped-calls, disable-error-code="import-untyped"
+
+from __future__ import annotations
+
+from typing import Any
+
+from labgrid.driver import NetworkPowerDriver
+from labgrid.protocol import PowerProtocol
+
+from tzml_lab.time_limits import time_limit
+
+
+def power_was_cut(target: Any) -> bool:
+    """Whether the board is off, though nobody here switched it off. Raises TargetError."""
+    power = target.get_driver(PowerProtocol, activate=False)
+    if not isinstance(power, NetworkPowerDriver):  # people and emulators are not asked
+        return False
+    with time_limit(30, "the power switch"):
+        return not power.get()

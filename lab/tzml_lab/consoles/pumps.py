@@ -1,0 +1,121 @@
+"""The threads that always read: QEMU's consoles, or a board's serial line."""
+# mypy: disable-error-code="import-untyped"
+
+from __future__ import annotations
+
+import selectors
+import signal
+import socket
+import subprocess
+import threading
+from typing import Any
+
+from serial import SerialException
+
+from tzml_lab.consoles.boot_progress import Fault
+from tzml_lab.consoles.lines import World
+from tzml_lab.consoles.record import ConsoleRecord
+from tzml_lab.consoles.shared_uart import Pieces, SharedUart
+
+# seconds without a byte after which a line is taken to have paused
+_PAUSE = 0.1
+
+
+class ConsolePump(threading.Thread):
+    """Moves bytes from QEMU's console sockets into a record until QEMU ends.
+
+    QEMU's UART stops the whole machine, its monitor included, as soon as a few hundred bytes wait in a
+    socket that nobody reads. labgrid reads only while someone calls expect(), and its stack of steps is
+    not made for a second thread: so this one reads always, and calls nothing of labgrid.
+
+    Args:
+        sockets: the connection to each world's console
+        record: where the bytes go
+        process: QEMU, whose end the pump notices and explains
+
+    """
+
+    def __init__(
+        self, sockets: dict[World, socket.socket], record: ConsoleRecord, process: subprocess.Popen[bytes]
+    ) -> None:
+        super().__init__(name="console-pump", daemon=True)
+        self._sockets = sockets
+        self._record = record
+        self._process = process
+        self._stopping = False
+
+    def run(self) -> None:
+        with selectors.DefaultSelector() as selector:
+            for world, connection in self._sockets.items():
+                selector.register(connection, selectors.EVENT_READ, world)
+            while selector.get_map():
+                for key, _ in selector.select():
+                    world = key.data
+                    data = _receive(self._sockets[world])
+                    if data:
+                        self._record.feed(world, data)
+                    else:
+                        selector.unregister(self._sockets[world])
+        if not self._stopping:
+            what = f"QEMU ended ({_explain(self._process)})"
+            self._record.report(Fault("machine-ended", what, self._record.seconds))
+
+    def stop(self) -> None:
+        """The end that comes next is wanted: it is no fault."""
+        self._stopping = True
+
+
+def _receive(connection: socket.socket) -> bytes:
+    try:
+        return connection.recv(65536)
+    except OSError:  # QEMU was killed
+        return b""
+
+
+def _explain(process: subprocess.Popen[bytes]) -> str:
+    try:
+        status = process.wait(timeout=5)
+    except subprocess.TimeoutExpired:
+        return "it closed its consoles but still runs"
+    return f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
+
+
+class SerialPump(threading.Thread):
+    """Moves bytes from a serial port into a record until it is stopped, each world's to its own console.
+
+    A boot says things while nobody waits for any, and the end of a serial line is noticed only by who reads.
+
+    Args:
+        port: an open pyserial port; nobody else reads from it
+        record: where the bytes go
+
+    """
+
+    def __init__(self, port: Any, record: ConsoleRecord) -> None:
+        super().__init__(name="serial-pump", daemon=True)
+        self._port = port
+        self._record = record
+        self._uart = SharedUart()
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        self._port.timeout = _PAUSE
+        while not self._stopping.is_set():
+            try:
+                data = self._port.read(max(1, self._port.in_waiting))
+            except (SerialException, OSError, TypeError, ValueError) as error:  # the last two when it was closed
+                if not self._stopping.is_set():
+                    self._record.report(
+                        Fault("line-lost", f"the serial line is gone: {error}", self._record.seconds)
+                    )
+                return
+            self._feed(self._uart.split(data) if data else self._uart.release())
+
+    def _feed(self, pieces: Pieces) -> None:
+        for world, data in pieces:
+            self._record.feed(world, data)
+
+    def stop(self) -> None:
+        """End; must come before the port is closed."""
+        self._stopping.set()
+        self.join()

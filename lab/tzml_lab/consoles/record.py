@@ -1,0 +1,196 @@
+"""What a machine said on its consoles since power-on, on one clock.
+
+A ConsoleRecord is fed by whoever reads the consoles (a thread of its own, see pumps.py) and read by
+drivers, the strategy and reports. It knows nothing of labgrid.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TextIO
+
+from tzml_lab.consoles.boot_progress import BootProgress, Fault
+from tzml_lab.consoles.lines import Line, World
+
+# Noise in a log that people read: window titles and the like (up to BEL or ST), colours and cursor movements,
+# single escapes, other control characters (ECMA-48)
+_ESCAPES = re.compile(
+    r"\x1b[\]P^_X][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b\[[0-?]*[ -/]*[@-~]|\x1b[ -/]*[0-~]|[\x00-\x08\x0b-\x1f\x7f]"
+)
+# what no firmware, kernel or shell sends
+_NO_TEXT = re.compile(r"[\x01-\x06\x0e-\x1a\x1c-\x1f\x7f-\x9f\ufffd]")
+_KEPT_LINES = 500
+_KEPT_BYTES = 4 << 20
+# A line that does not end is cut: it is looked at again whenever more of it comes
+_LONGEST_LINE = 4096
+# Only prompts are looked at before their line ends: whole files come in pieces of a few bytes, and who reads too
+# slowly stops the machine
+_LONGEST_PROMPT = 256
+# each world's own, and both in the order in which they came
+LOGS = ("console-normal", "console-secure", "consoles")
+# A panic is printed over many lines: seconds from the first of them until it is reported
+_SETTLED = 1.5
+
+
+@dataclass
+class _Console:
+    """One console's bytes: `unread` by expect(), `open` of the line that has not ended."""
+
+    unread: bytearray = field(default_factory=bytearray)
+    open: bytearray = field(default_factory=bytearray)
+    opened: float = 0.0
+    heard: float = field(default_factory=time.monotonic)
+    amount: int = 0
+    noise: int = 0
+    lines: deque[Line] = field(default_factory=lambda: deque(maxlen=_KEPT_LINES))
+
+
+class ConsoleRecord:
+    """Both consoles of one target over all its power cycles. Methods may be called from any thread.
+
+    Args:
+        folder: where the logs are written; None keeps the record in memory only
+
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.progress = BootProgress()
+        self.cycle = 0
+        self._folder = folder
+        self._changed = threading.Condition()
+        self._consoles = {world: _Console() for world in World}
+        self._start = time.monotonic()
+        self._logs: dict[World, list[TextIO]] = {}
+
+    def power_on(self) -> None:
+        """Start the clock: a new power cycle begins."""
+        with self._changed:
+            self._flush()
+            self.cycle += 1
+            self.progress = BootProgress()
+            self._consoles = {world: _Console() for world in World}
+            self._start = time.monotonic()
+            self._open_logs()
+
+    def _open_logs(self) -> None:
+        if not self._folder:
+            return
+        files = {name: (self._folder / f"{name}.log").open("a", encoding="utf-8") for name in LOGS}
+        self._logs = {world: [files[f"console-{world.name}"], files["consoles"]] for world in World}
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        for file in files.values():
+            print(f"# power-on {self.cycle}, {now}", file=file, flush=True)
+
+    def close(self) -> None:
+        """Write what is left and close the logs."""
+        with self._changed:
+            self._flush()
+            for log in {log for logs in self._logs.values() for log in logs}:
+                log.close()
+            self._logs = {}
+
+    def feed(self, world: World, data: bytes) -> None:
+        """Bytes that just came from that console."""
+        with self._changed:
+            console = self._consoles[world]
+            console.heard = now = time.monotonic()
+            console.amount += len(data)
+            console.noise += len(_NO_TEXT.findall(data.decode("utf-8", "replace")))
+            console.unread += data
+            del console.unread[:-_KEPT_BYTES]
+            for piece in data.splitlines(keepends=True):
+                if not console.open:
+                    console.opened = now - self._start
+                console.open += piece
+                if piece.endswith(b"\n") or len(console.open) > _LONGEST_LINE:
+                    self._end_line(world)
+            if 0 < len(console.open) < _LONGEST_PROMPT:
+                self.progress.see(_line(console, world), ended=False)
+            self._changed.notify_all()
+
+    def report(self, fault: Fault) -> None:
+        """A fault that no console shows, such as the end of the machine. The first fault stays."""
+        with self._changed:
+            self.progress.report(fault)
+            self._changed.notify_all()
+
+    def _end_line(self, world: World) -> None:
+        console = self._consoles[world]
+        line = _line(console, world)
+        console.open.clear()
+        console.lines.append(line)
+        self.progress.see(line)
+        for log in self._logs.get(world, ()):
+            print(line, file=log, flush=True)
+
+    def _flush(self) -> None:
+        for world, console in self._consoles.items():
+            if console.open:
+                self._end_line(world)
+
+    @property
+    def seconds(self) -> float:
+        """Since power-on."""
+        return time.monotonic() - self._start
+
+    @property
+    def heard(self) -> int:
+        """Bytes since power-on, on both consoles."""
+        return sum(console.amount for console in self._consoles.values())
+
+    @property
+    def noise(self) -> float:
+        """The share of what was heard that is no text: a serial line at fault, or its baud rate."""
+        return sum(console.noise for console in self._consoles.values()) / max(self.heard, 1)
+
+    def silent_for(self, world: World) -> float:
+        """Seconds since that console said something."""
+        return time.monotonic() - self._consoles[world].heard
+
+    @property
+    def fault(self) -> Fault | None:
+        """What ended this power cycle, once there was time to say everything about it."""
+        found = self.progress.fault
+        return found if found and self.seconds - found.seconds >= _SETTLED else None
+
+    def wait(self, done: Callable[[], bool], seconds: float) -> bool:
+        """Wait until `done` or a fault; says whether it is done."""
+        deadline = time.monotonic() + seconds
+        with self._changed:
+            while not done():
+                remaining = deadline - time.monotonic()
+                if remaining <= 0 or self.fault:
+                    return False
+                self._changed.wait(min(remaining, 0.2))
+        return True
+
+    def take(self, world: World, limit: int, seconds: float) -> bytes:
+        """Bytes nobody has taken yet; none after that time, or once there is a fault."""
+        console = self._consoles[world]
+        self.wait(lambda: bool(console.unread), seconds)
+        with self._changed:
+            data = bytes(console.unread[:limit])
+            del console.unread[:limit]
+        return data
+
+    def lines(self, world: World) -> list[Line]:
+        """The last few hundred lines, with the one that has not ended."""
+        with self._changed:
+            console = self._consoles[world]
+            return [*console.lines, *([_line(console, world)] if console.open else [])]
+
+    def tail(self, world: World, count: int = 12) -> list[str]:
+        """The last lines that are not empty, as in the log."""
+        return [str(line) for line in self.lines(world) if line.text][-count:]
+
+
+def _line(console: _Console, world: World) -> Line:
+    text = console.open.decode("utf-8", "replace").rstrip("\r\n")
+    return Line(console.opened, world, _ESCAPES.sub("", text.expandtabs()).rstrip(" "))

@@ -1,0 +1,314 @@
+"""QEMU with a TrustZone machine: labgrid's driver, plus what two worlds need."""
+# mypy: allow-subclassing-any, allow-untyped-calls, allow-untyped-decorators, disable-error-code="import-untyped"
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import attr
+from labgrid import step, target_factory
+from labgrid.driver import QEMUDriver
+from labgrid.resource import NetworkService
+from labgrid.util.qmp import QMPError, QMPMonitor
+
+from tzml.errors import TzmlError
+from tzml.image import Emulator, Image
+from tzml_lab.consoles.lines import World
+from tzml_lab.consoles.pumps import ConsolePump
+from tzml_lab.consoles.record import ConsoleRecord
+from tzml_lab.emulation.disk_overlay import DiskOverlay
+from tzml_lab.environment import image_of, run_folder
+from tzml_lab.failures import FailureClass, TargetError, fault_of, take_or_fail
+from tzml_lab.time_limits import scaled
+
+# The kernel kills QEMU when the process that started it ends, also by SIGKILL.
+_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL", "--")
+_OPTIONAL_STRING = attr.validators.optional(attr.validators.instance_of(str))
+
+
+@target_factory.reg_driver
+@attr.s(eq=False)
+class TrustZoneQEMUDriver(QEMUDriver):
+    """A QEMU machine with two worlds, booted from the image in the environment's path `deploy`.
+
+    The machine's first serial port is Linux's console, and this driver's; the second is OP-TEE's, and
+    SecureConsoleDriver's. A thread reads both, always, into `record`. QEMU ends with the process that
+    started it, however that ends. The images of the environment are the files of the image, by role, and
+    the kernel's arguments are those of image.json.
+
+    A NetworkService that is bound leads to the guest's SSH port; its port is set on power-on when it is 0.
+
+    Args:
+        qemu_bin (str): optional, reference to the tools key for the QEMU binary
+        machine (str): optional, QEMU machine type
+        cpu (str): optional, QEMU CPU type
+        memory (str): optional, QEMU memory size (ends with M or G); image.json tells what is not given here
+        initrd (str): optional, reference to the images key of the initial RAM disk
+        rootdisk (str): optional, reference to the images key of the raw root disk; the machine writes to an
+            overlay that survives power cycles, never to the disk itself
+
+    See QEMUDriver for the others; `disk`, `nic` and `boot_args` have no place here.
+
+    """
+
+    bindings = {"network": {NetworkService, None}}  # noqa: RUF012 (how labgrid declares them)
+
+    qemu_bin: str | None = attr.ib(default=None, validator=_OPTIONAL_STRING)
+    machine: str | None = attr.ib(default=None, validator=_OPTIONAL_STRING)
+    cpu: str | None = attr.ib(default=None, validator=_OPTIONAL_STRING)
+    memory: str | None = attr.ib(default=None, validator=_OPTIONAL_STRING)
+    initrd: str | None = attr.ib(default=None, validator=_OPTIONAL_STRING)
+    rootdisk: str | None = attr.ib(default=None, validator=_OPTIONAL_STRING)
+
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        self.status: int
+        self._child: subprocess.Popen[bytes] | None
+        if self.disk or self.nic or self.boot_args:
+            raise ValueError("TrustZoneQEMUDriver takes rootdisk, a NetworkService and image.json instead of "
+                             "disk, nic and boot_args")  # fmt: skip
+        self._listeners: dict[World, socket.socket] = {}
+        self._consoles: dict[World, socket.socket] = {}
+        self._pump: ConsolePump | None = None
+        self._chose_port = False
+
+    @cached_property
+    def image(self) -> Image:
+        """The image that is booted. Raises TzmlError."""
+        return image_of(self._config)
+
+    @cached_property
+    def record(self) -> ConsoleRecord:
+        """What the consoles said; written to the option `run_folder`, if there is one."""
+        return ConsoleRecord(run_folder(self._config))
+
+    @cached_property
+    def scratch(self) -> Path:
+        """Where the overlay is: the option `scratch_folder`, or a folder that lives as long as the driver."""
+        folder = self._config.data.get("options", {}).get("scratch_folder")
+        if folder:
+            return Path(folder)
+        self._own_scratch = tempfile.TemporaryDirectory(prefix="tzml-lab-")
+        return Path(self._own_scratch.name)
+
+    @property
+    def _config(self) -> Any:
+        return self.target.env.config
+
+    @property
+    def emulator(self) -> Emulator:
+        """The machine that the image wants. Raises TzmlError."""
+        found = self.image.description.emulator
+        if not found:
+            raise TzmlError(f"the image in {self.image.folder} is for a board, not for QEMU")
+        return found
+
+    @property
+    def qemu(self) -> str:
+        """Path of the QEMU binary. Raises TzmlError."""
+        name: str = self._config.get_tool(self.qemu_bin or self.emulator.program)
+        found = shutil.which(name)
+        if not found:
+            raise TzmlError(f"{name} is not installed", "sudo apt-get install qemu-system-arm qemu-utils")
+        return found
+
+    @property
+    def overlay(self) -> DiskOverlay | None:
+        """The disk that the machine writes to."""
+        if not self.rootdisk:
+            return None
+        disk = self.image.path(self.rootdisk)
+        return DiskOverlay(self.scratch / f"{self.rootdisk}.qcow2", disk, self.image.sha256(self.rootdisk))
+
+    @property
+    def pid(self) -> int:
+        """QEMU's process."""
+        self._require_power()
+        assert self._child
+        return self._child.pid
+
+    def check(self) -> None:
+        """Whether QEMU and the image are there, and the image is what was built. Raises TzmlError."""
+        assert self.qemu
+        self.image.verify()
+
+    def context(self) -> dict[str, str]:
+        """What times on this machine depend on."""
+        return {"qemu": ".".join(map(str, self.get_qemu_version(self.qemu)))}
+
+    def get_qemu_base_args(self) -> list[str]:
+        """QEMU's command line but for consoles and monitor: here and in `tzml boot`. Raises TzmlError."""
+        emulator = self.emulator
+        self.qemu_bin = self.qemu
+        self.machine = self.machine or emulator.machine
+        self.cpu = self.cpu or emulator.cpu
+        self.memory = self.memory or f"{emulator.memory_mib}M"
+        self.boot_args = self.image.description.kernel_arguments
+        command: list[str] = super().get_qemu_base_args()
+        command += ["-smp", str(emulator.cpus)]
+        if self.initrd:
+            command += ["-initrd", self._config.get_image_path(self.initrd)]
+        if self.overlay:
+            command += ["-drive", f"if={emulator.disk_interface},format=qcow2,file={self.overlay.path}"]
+        if self.network:
+            forward = f"hostfwd=tcp:{self.network.address}:{self.network.port}-:22"
+            device = f"{emulator.network_device},netdev=net"
+            if emulator.network_device.endswith("-pci"):
+                device += ",romfile="  # else QEMU wants the ROM of a package that nothing else needs
+            command += ["-netdev", f"user,id=net,{forward}", "-device", device]
+        else:
+            command += ["-nic", "none"]
+        return command
+
+    def terminal_args(self, secure_log: Path, *, both: bool) -> list[str]:
+        """QEMU's arguments for consoles and monitor on a person's terminal, OP-TEE's if `both`."""
+        secure = f"file,id=secure,path={secure_log}"
+        if both:  # it is output only: the keyboard stays with Linux
+            secure = f"file,id=secure,path=/dev/stderr,append=on,logfile={secure_log}"
+        return ["-serial", "mon:stdio", "-chardev", secure, "-serial", "chardev:secure"]
+
+    def on_activate(self) -> None:
+        super().on_activate()  # its command line ends with the first serial port
+        self._add_consoles()
+
+    def _add_consoles(self) -> None:
+        """The second serial port."""
+        self._listeners = {World.normal: self._socket, World.secure: socket.socket(socket.AF_UNIX)}
+        path = f"{self._tempdir}/secure"
+        self._listeners[World.secure].bind(path)
+        self._listeners[World.secure].listen(0)
+        self._cmd += ["-chardev", f"socket,id=secure,path={path}", "-serial", "chardev:secure"]
+
+    def on_deactivate(self) -> None:
+        super().on_deactivate()
+        for listener in self._listeners.values():
+            listener.close()
+
+    @step()
+    def on(self) -> None:
+        """Start QEMU with the machine halted, connect its consoles, then let the machine run."""
+        if self.status:
+            return
+        if self.overlay:
+            self.overlay.prepare()
+        with Path(self._tempdir, "stderr").open("wb") as stderr:
+            self._child = subprocess.Popen(
+                [*_WITH_PARENT, *self._cmd], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr
+            )
+        self.status = 1
+        try:
+            self._consoles = {world: self._accept(listener) for world, listener in self._listeners.items()}
+            self._clientsocket = self._consoles[World.normal]
+            self.qmp = QMPMonitor(self._child.stdout, self._child.stdin)
+            self._find_ssh_port()
+            self.record.power_on()
+            self._pump = ConsolePump(self._consoles, self.record, self._child)
+            self._pump.start()
+            self.monitor_command("cont")
+        except BaseException:
+            self.off()
+            raise
+
+    def _accept(self, listener: socket.socket) -> socket.socket:
+        """QEMU's connection; unlike labgrid's accept() this one ends when QEMU does."""
+        assert self._child
+        deadline = time.monotonic() + scaled(30)
+        listener.settimeout(0.1)
+        while self._child.poll() is None and time.monotonic() < deadline:
+            try:
+                connection, _ = listener.accept()
+            except TimeoutError:
+                continue
+            connection.settimeout(scaled(30))
+            return connection
+        said = Path(self._tempdir, "stderr").read_text(errors="replace").strip().splitlines()
+        raise TargetError(FailureClass.infrastructure, f"QEMU did not start: {said[-1] if said else 'no message'}")
+
+    def _find_ssh_port(self) -> None:
+        """Tell the NetworkService which port the system chose."""
+        if not self.network or self.network.port:
+            return
+        answer = self.monitor_command("human-monitor-command", {"command-line": "info usernet"})
+        found = re.search(r"TCP\[HOST_FORWARD\]\s+\d+\s+\S+\s+(\d+)", answer)
+        if not found:
+            raise TargetError(FailureClass.infrastructure, f"QEMU forwards no port: {answer}")
+        self.network.port = int(found[1])
+        self._chose_port = True
+
+    @step()
+    def off(self) -> None:
+        """End QEMU, as a power switch would; also one that hangs or is gone."""
+        if not self.status:
+            return
+        if self._pump:
+            self._pump.stop()
+        self._end_process()
+        self.status = 0
+        if self._pump:
+            self._pump.join()
+            self._pump = None
+        for connection in self._consoles.values():
+            connection.close()
+        self._consoles = {}
+        self.record.close()
+        if self._chose_port:
+            self.network.port, self._chose_port = 0, False
+
+    def _end_process(self) -> None:
+        assert self._child
+        self._child.terminate()
+        try:
+            self._child.wait(timeout=scaled(5))
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.wait()
+        for pipe in (self._child.stdin, self._child.stdout):
+            assert pipe
+            pipe.close()
+        self._child = None
+
+    @step(result=True, args=["command", "arguments"])
+    def monitor_command(self, command: str, arguments: dict[str, Any] | None = None) -> Any:
+        """Run a QMP command."""
+        try:
+            return super().monitor_command(command, arguments or {})
+        except (QMPError, OSError) as error:
+            failure = TargetError(FailureClass.infrastructure, f"QEMU's monitor: {error}", record=self.record)
+            raise fault_of(self.record) or failure from error
+
+    def read_console(self, world: World, limit: int, timeout: float) -> bytes:
+        """Bytes of that console. Raises pexpect's TIMEOUT, or TargetError when the machine cannot go on."""
+        self._require_power()
+        return take_or_fail(self.record, world, limit, timeout)
+
+    def resolve_conflicts(self, client: Any) -> None:
+        """One client at a time talks to Linux; one that only listens to OP-TEE is in nobody's way."""
+        if not getattr(client, "listens_only", False):
+            for other in self.clients:
+                if other is not client and not getattr(other, "listens_only", False):
+                    self.target.deactivate(other)
+
+    def _require_power(self) -> None:
+        if not self.status:
+            raise TargetError(FailureClass.infrastructure, "QEMU does not run: power it on first")
+
+    def _read(self, size: int = 1, timeout: float = 10, max_size: int | None = None) -> bytes:
+        return self.read_console(World.normal, max_size or 4096, timeout)
+
+    def _write(self, data: bytes) -> int:
+        self._require_power()
+        try:
+            self._clientsocket.sendall(data)
+        except OSError as error:
+            what = f"QEMU takes no input: {error}"
+            failure = TargetError(FailureClass.infrastructure, what, record=self.record)
+            raise fault_of(self.record) or failure from error
+        return len(data)

@@ -1,0 +1,71 @@
+"""QEMU's Raspberry Pi 3, booted from the very image that goes to the board's SD card."""
+# mypy: allow-subclassing-any, allow-untyped-calls, allow-untyped-decorators, disable-error-code="import-untyped"
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+import attr
+from labgrid import target_factory
+
+from tzml.errors import TzmlError
+from tzml.image import rebuild
+from tzml_lab.consoles.lines import World
+from tzml_lab.consoles.shared_uart import SharedConsoleRecord
+from tzml_lab.drivers.qemu import TrustZoneQEMUDriver
+from tzml_lab.emulation.disk_overlay import DiskOverlay
+from tzml_lab.emulation.video_core import CORES, VideoCore, card_size
+from tzml_lab.environment import run_folder
+
+
+@target_factory.reg_driver
+@attr.s(eq=False)
+class EmulatedRaspberryPiDriver(TrustZoneQEMUDriver):
+    """A Raspberry Pi 3 with the card `rootdisk` (default: sdcard), whose FAT partition says what starts and how.
+
+    Both worlds share the mini UART, as on the board: what OP-TEE says is told from the rest by how its lines
+    begin. The other UART leads to Bluetooth, which is not emulated. The board's Ethernet is not, either: the
+    network is a USB adapter.
+
+    Args:
+        cores (int): optional, how many of the four cores start (default 4): more than the host has make it slower
+
+    See TrustZoneQEMUDriver for the others.
+
+    """
+
+    rootdisk: str = attr.ib(default="sdcard", validator=attr.validators.instance_of(str))
+    cores: int = attr.ib(default=CORES, validator=attr.validators.in_(range(1, CORES + 1)))
+
+    @cached_property
+    def record(self) -> SharedConsoleRecord:
+        """What the consoles said; written to the option `run_folder`, if there is one."""
+        return SharedConsoleRecord(run_folder(self._config))
+
+    @property
+    def overlay(self) -> DiskOverlay:
+        """The card that the machine writes to: QEMU takes only powers of two. Raises TzmlError."""
+        found = super().overlay
+        assert found
+        if not found.base.is_file():
+            raise TzmlError(f"{found.base} is missing", rebuild(self.image.folder))
+        return replace(found, size=card_size(found.base.stat().st_size))
+
+    def get_qemu_base_args(self) -> list[str]:
+        """QEMU's command line but for consoles and monitor. Raises TzmlError."""
+        command = super().get_qemu_base_args()
+        core = VideoCore(self.overlay.base, self.scratch / "videocore", self.emulator.memory_mib, self.cores)
+        return [*command, *core.arguments(self.emulator.cpu)]
+
+    def terminal_args(self, secure_log: Path, *, both: bool) -> list[str]:
+        """QEMU's arguments for a person's terminal, on which both worlds speak whether asked to or not."""
+        return ["-serial", "null", "-chardev", f"stdio,id=shared,mux=on,logfile={secure_log},signal=off",
+                "-serial", "chardev:shared", "-mon", "chardev=shared"]  # fmt: skip
+
+    def _add_consoles(self) -> None:
+        """The first UART is nobody's; the second is the only console, and labgrid's."""
+        self._listeners = {World.normal: self._socket}
+        place = self._cmd.index("-serial")
+        self._cmd[place:place] = ["-serial", "null"]

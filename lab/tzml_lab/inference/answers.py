@@ -1,0 +1,72 @@
+"""What a model on the target answers, in one of the worlds."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tzml_lab.time_limits import scaled
+
+WORLDS = ("tee", "ree")
+# a serial line would take half a minute for what comes back as a file
+_WITHOUT_OUTPUTS = "{name: told[name] for name in told if name != 'outputs'}"
+_MEMORY_ONLY = "{name: told[name] for name in told if name.endswith('_memory')}"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What `tzml run` reported, but for its outputs, and the first output for each sample."""
+
+    report: dict[str, Any]
+    outputs: NDArray[Any]
+
+    @property
+    def seconds(self) -> list[float]:
+        """What each run took."""
+        samples: list[float] = self.report["seconds"]["samples"]
+        return samples
+
+    @property
+    def memory(self) -> dict[str, int]:
+        """Bytes of it."""
+        memory: dict[str, int] = self.report["memory"]
+        return memory
+
+
+def ask(target: Any, bundle: str, inputs: str, world: str, folder: Path, *options: str, timeout: float) -> Answer:
+    """Run a bundle on the target.
+
+    Args:
+        target: labgrid's target, which has booted
+        bundle: its path there
+        inputs: the path there of the input as .npy; what is written lies beside it
+        world: one of WORLDS
+        folder: on this host, for the output
+        options: more of `tzml run`'s
+        timeout: seconds on a quiet machine
+
+    """
+    command, files = target.get_driver("CommandProtocol"), target.get_driver("FileTransferProtocol")
+    output = Path(inputs).parent / f"outputs-{world}.npy"
+    run = f"tzml run {bundle} --input {inputs} --world {world} --output {output} {' '.join(options)}"
+    report = _told(command, run, _WITHOUT_OUTPUTS, timeout)
+    files.get(str(output), str(folder))
+    return Answer(report, np.load(folder / output.name))
+
+
+def promised(command: Any, bundle: str) -> dict[str, int]:
+    """What a bundle on the target says of its memory: secure_memory, mapped_memory, code_memory, in bytes."""
+    return _told(command, f"tzml inspect {bundle}", _MEMORY_ONLY, 60)
+
+
+def _told(command: Any, run: str, wanted: str, timeout: float) -> dict[str, Any]:
+    """What a command tells in JSON, or what is wanted of it: a Python expression of `told`."""
+    program = f"import json, sys; told = json.load(sys.stdin); print(json.dumps({wanted}))"
+    lines = command.run_check(f'{run} --json | python3 -c "{program}"', timeout=scaled(timeout))
+    told: dict[str, Any] = json.loads("".join(lines))
+    return told

@@ -1,0 +1,76 @@
+"""Kernels timed on a board: what `tzml tune --lg-env` asks for."""
+# mypy: allow-untyped-calls, disable-error-code="import-untyped"
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from labgrid import Environment
+
+from tzml.bench.candidates import PROGRAM, Run
+from tzml.bench.programs import ProgramError
+from tzml.errors import TzmlError
+from tzml_lab import environment as environments
+from tzml_lab.boards import place
+from tzml_lab.failures import TargetError
+from tzml_lab.standin.process import stand_in_for
+from tzml_lab.time_limits import scaled
+
+_REPEAT = 10
+_WAIT = 600.0  # seconds for a place that somebody has
+_LIMIT = 600.0  # seconds for the kernels of one measurement
+
+
+@contextmanager
+def on_board(name: str) -> Iterator[Run]:
+    """Boot the board of an environment; off, and given back, at the end. Raises TzmlError."""
+    with ExitStack() as stack, _explained():
+        environments.set_variables()
+        path = environments.find(name)
+        standin = stand_in_for(path)
+        if standin:
+            stack.callback(standin.stop)
+        environments.set_own_variables(path)
+        tags = environments.wanted_place(path)
+        held = place.hold(tags, _WAIT) if tags else None
+        if held:
+            stack.callback(held.give_back)
+        environments.check_syntax(path)
+        environment = Environment(str(path))
+        stack.callback(environment.cleanup)
+        environments.check_host(environment)
+        scratch = stack.enter_context(tempfile.TemporaryDirectory())
+        environments.use_folders(environment, run_folder=None, scratch=Path(scratch))
+        target = environment.get_target()
+        strategy = target.get_driver("TrustZoneStrategy")
+        stack.callback(strategy.finish)
+        strategy.transition("shell")
+        yield run_on(target)
+
+
+def run_on(target: Any) -> Run:
+    """Starts the program on a target that has booted."""
+    command, transfer = target.get_driver("CommandProtocol"), target.get_driver("FileTransferProtocol")
+
+    def run(folder: Path) -> str:
+        with _explained():
+            transfer.put(str(folder / PROGRAM), f"/tmp/{PROGRAM}")
+            said, errors, status = command.run(f"/tmp/{PROGRAM} {_REPEAT}", timeout=scaled(_LIMIT))
+        if status:
+            raise ProgramError(f"{PROGRAM} ended with {status} on the board: {' '.join(errors)}")
+        return "\n".join(said)
+
+    return run
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """What went wrong with the board, in one error."""
+    try:
+        yield
+    except TargetError as error:
+        raise TzmlError(str(error)) from error
