@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +37,8 @@ class Kernels:
                 weights = argument.region == Region.weights
                 words += [argument.offset + (starts[argument.chunk] if weights else 0), int(weights)]
         np.array(words, np.uint64).tofile(folder / "plan.bin")
-        arguments: list[str | Path] = [
-            source("run_plan.c"),
-            f"-I{source('.')}",
-            f"./{_LIBRARY}",
-            "-Wl,-rpath,.",
-            "-o",
-            "run_plan",
-        ]
-        compile_c(cc, arguments, folder)
+        (folder / "run_plan.o").write_bytes(_program(cc))
+        compile_c(cc, ["run_plan.o", f"./{_LIBRARY}", "-Wl,-rpath,.", "-o", "run_plan"], folder)
 
     def _write_weights(self) -> list[int]:
         """All chunks side by side, as if there was room; where each begins."""
@@ -68,3 +63,11 @@ class Kernels:
         kind = np.dtype(output.dtype.name)
         size = int(np.prod(output.shape)) * kind.itemsize
         return arena[output.offset : output.offset + size].view(kind).reshape(output.shape)
+
+
+@functools.cache
+def _program(cc: str) -> bytes:
+    """run_plan.c as an object file; it only remains to link it with a library."""
+    with tempfile.TemporaryDirectory() as folder:
+        compile_c(cc, ["-c", source("run_plan.c"), f"-I{source('.')}", "-o", "run_plan.o"], Path(folder))
+        return (Path(folder) / "run_plan.o").read_bytes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 import subprocess
@@ -60,10 +61,10 @@ def build_libraries(graph: Graph, target: CompilerTarget) -> Libraries:
             # not by its symbol: one that many operators were fused into has too long a name for a file
             linker.add_object(f"kernel{index}.o", graph.objects[kernel.symbol])
         for name in _SUPPORT:
-            linker.add_source(name, (resources.files("tzml.compiler.codegen") / "support" / name).read_text())
+            linker.add_object(f"{name}.o", _support_object(target.cc, name))
         # the digest covers all that decides what the library does, but for itself
         digest = linker.digest(_table_source(graph.kernels, bytes(DIGEST_SIZE)))
-        linker.add_source("table.c", _table_source(graph.kernels, digest))
+        linker.add_object("table.o", _compile(target.cc, "table.c", _table_source(graph.kernels, digest)))
         tee = linker.link(f"-Wl,-soname,{library_uuid(digest)}") if target.has_tee else b""
         return Libraries(digest, tee, linker.link("-Wl,-soname,tzml-kernels"))
 
@@ -109,6 +110,20 @@ def _table_source(kernels: tuple[Kernel, ...], digest: bytes) -> str:
     return "\n".join(lines)
 
 
+@functools.cache  # the same for every model; a model's table is not
+def _support_object(cc: str, name: str) -> bytes:
+    return _compile(cc, name, (resources.files("tzml.compiler.codegen") / "support" / name).read_text())
+
+
+def _compile(cc: str, name: str, source: str) -> bytes:
+    """The object file of a C source that needs no other file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / name
+        path.write_text(source)
+        _run(cc, path.parent, *_CFLAGS, "-c", name, "-o", "object.o")
+        return (path.parent / "object.o").read_bytes()
+
+
 class _Linker:
     """Objects in a folder, and the C compiler that links them."""
 
@@ -123,12 +138,6 @@ class _Linker:
         path.write_bytes(data)
         self.objects.append(path)
 
-    def add_source(self, name: str, source: str) -> None:
-        path = self.folder / name
-        path.write_text(source)
-        self.run(*_CFLAGS, "-c", name, "-o", path.with_suffix(".o").name)
-        self.objects.append(path.with_suffix(".o"))
-
     def digest(self, table: str) -> bytes:
         """SHA-256 of the objects so far, the table and how they are linked."""
         digest = hashlib.sha256(repr((KERNEL_ABI, _CFLAGS, _LDFLAGS, _VERSION_SCRIPT, table)).encode())
@@ -138,18 +147,19 @@ class _Linker:
 
     def link(self, soname: str) -> bytes:
         names = [path.name for path in self.objects]
-        self.run(*_LDFLAGS, "-Wl,--version-script,symbols.map", soname, *names, "-o", "library.so")
+        _run(
+            self.cc, self.folder, *_LDFLAGS, "-Wl,--version-script,symbols.map", soname, *names, "-o", "library.so"
+        )
         return (self.folder / "library.so").read_bytes()
 
-    def run(self, *arguments: str) -> None:
-        try:
-            result = subprocess.run(
-                [self.cc, *arguments], cwd=self.folder, capture_output=True, text=True, check=False
-            )
-        except FileNotFoundError as error:
-            raise CompileError(f"{self.cc} is not installed", f"apt-get install {_package(self.cc)}") from error
-        if result.returncode:
-            raise _link_error(self.cc, result.stderr)
+
+def _run(cc: str, folder: Path, *arguments: str) -> None:
+    try:
+        result = subprocess.run([cc, *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        raise CompileError(f"{cc} is not installed", f"apt-get install {_package(cc)}") from error
+    if result.returncode:
+        raise _link_error(cc, result.stderr)
 
 
 def _package(cc: str) -> str:
