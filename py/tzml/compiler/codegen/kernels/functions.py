@@ -13,6 +13,9 @@ from tvm import ir, tirx
 
 from tzml.compiler.codegen.kernels.tir import Expr, f32
 
+_IF_THEN_ELSE = ir.Op.get("prim.if_then_else")
+"""Computes one of two expressions, and not the other."""
+
 Bind = Callable[[Expr], Expr]
 """Computes an expression once, and gives the variable with its value."""
 
@@ -24,7 +27,7 @@ def expand(value: Expr, bind: Bind) -> Expr:
     one of two is left as it is.
     """
     branches: list[Any] = []
-    tvm_ffi.structural_walk(value, (ir.Call, lambda call: branches.append(_name(call) == "tirx.if_then_else")))
+    tvm_ffi.structural_walk(value, (ir.Call, lambda call: branches.append(call.op.same_as(_IF_THEN_ELSE))))
     if any(branches):
         return value
 

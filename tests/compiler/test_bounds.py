@@ -1,0 +1,42 @@
+"""A kernel touches nothing but its arguments: their neighbours in memory are somebody else's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from guarded import exit_codes
+from onnx import helper
+from small_networks import build, network, weights
+
+from tzml.compiler import CompileOptions, compile_model
+from tzml_zoo.digits import INT8_ONNX, ONNX
+
+
+@pytest.mark.parametrize("function", ["Exp", "Tanh", "Erf", "Sigmoid", "Relu"])
+def test_what_is_padded_is_not_read_where_it_is_not(tmp_path: Path, function: str) -> None:
+    data = network(
+        (1, 16, 8, 8),  # a page of float32
+        helper.make_node(function, ["x"], ["a"]),
+        helper.make_node("Pad", ["a", "p"], ["y"]),
+        p=np.array([0, 0, 1, 4, 0, 0, 2, 4]),
+    )
+    assert exit_codes(build(tmp_path, data)) == {"before": 0, "behind": 0}
+
+
+def test_convolutions_stay_inside_their_images(tmp_path: Path) -> None:
+    data = network(
+        (1, 16, 16, 16),
+        helper.make_node("Conv", ["x", "w"], ["a"], pads=[1, 1, 1, 1]),
+        helper.make_node("Conv", ["a", "d"], ["b"], pads=[2, 2, 2, 2], group=16, strides=[2, 2]),
+        helper.make_node("Conv", ["b", "v"], ["c"], pads=[1, 0, 0, 1]),
+        helper.make_node("MaxPool", ["c"], ["y"], kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+        w=weights(16, 16, 3, 3), d=weights(16, 1, 5, 5), v=weights(17, 16, 2, 2),
+    )  # fmt: skip
+    assert exit_codes(build(tmp_path, data)) == {"before": 0, "behind": 0}
+
+
+@pytest.mark.parametrize("path", [ONNX, INT8_ONNX], ids=["float32", "int8"])
+def test_a_whole_network_stays_inside(path: Path) -> None:
+    assert exit_codes(compile_model(path, CompileOptions("host"))) == {"before": 0, "behind": 0}
