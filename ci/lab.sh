@@ -20,9 +20,8 @@ tzml=.venv/bin/tzml
 
 tools/bootstrap
 if [ -z "${LG_DEPLOY:-}" ]; then
-	# a board that stands in boots another machine's image
-	other=$(sed -n 's/^  standin: .*image: \([a-z0-9]*\).*/\1/p' "lab/env/$environment.yaml" 2>/dev/null || true)
-	for machine in "${environment%%-*}" $other; do
+	machines=$($tzml lab images "$environment")
+	for machine in $machines; do
 		.venv/bin/kas build "kas/$machine.yml" || exit 10
 	done
 fi

@@ -7,14 +7,20 @@
 # Exit code: that of the first environment that failed; the others run all the same.
 set -eu
 cd "$(dirname "$0")/.."
-[ $# -gt 0 ] || set -- qemu rpi3-emulated rpi3-standin hikey-standin
+tzml=.venv/bin/tzml
+tools/bootstrap
+if [ $# = 0 ]; then
+	environments=$($tzml lab environments --nightly)
+	# shellcheck disable=SC2086 # one word a name
+	set -- $environments
+fi
 status=0
 for environment in "$@"; do
 	echo "== $environment"
 	code=0
 	ci/lab.sh "$environment" --xtest full || code=$?
-	if [ "$environment" = hikey-standin ]; then
-		# nothing here boots the HiKey's own image: its files are read back, and written with fastboot
+	if [ "$($tzml lab images "$environment" | wc -l)" -gt 1 ]; then
+		# nothing here boots the board's own image: its files are read back, and written to a stand-in
 		.venv/bin/pytest tests/build tests/lab --bench -m boards || code=$?
 	fi
 	[ $code = 0 ] || echo "== $environment failed with exit code $code"

@@ -1,5 +1,4 @@
 """pytest in the lab: environments by name, a folder for each run, failures that say where."""
-# mypy: disable-error-code="import-untyped"
 
 from __future__ import annotations
 
@@ -11,7 +10,6 @@ from typing import Any
 
 import pytest
 from labgrid import Environment
-from labgrid.pytestplugin.hooks import LABGRID_ENV_KEY
 
 from tzml.errors import TzmlError
 from tzml.image import ImageError
@@ -19,7 +17,9 @@ from tzml_lab import environment as environments
 from tzml_lab.boards import place
 from tzml_lab.consoles.record import ConsoleRecord
 from tzml_lab.drivers.strategy import TrustZoneStrategy
+from tzml_lab.environment import EnvironmentFile
 from tzml_lab.failures import FailureClass, TargetError, last_lines
+from tzml_lab.labgrid_internals import environment_of
 from tzml_lab.results.run_folder import RunFolder, host
 from tzml_lab.results.timings import Timings
 from tzml_lab.standin.process import StandIn, stand_in_for
@@ -52,25 +52,24 @@ def pytest_configure(config: pytest.Config) -> None:
         name = config.option.lg_env or os.environ.get("LG_ENV")
         if not name:
             return
-        path = environments.find(name)
-        standin = stand_in_for(path)
+        file = EnvironmentFile.read(environments.find(name))
+        standin = stand_in_for(file)
         if standin:
             config.stash[STANDIN] = standin
             config.add_cleanup(standin.stop)
-        environments.set_own_variables(path)
-        _take_place(config, path)
-        environments.check_syntax(path)
+        file.set_variables()
+        _take_place(config, file.options.place)
+        file.check_syntax()
     except TzmlError as error:
         raise _end(error) from error
-    config.option.lg_env = str(path)
-    run = config.stash[RUN_FOLDER] = RunFolder.named(config.option.results, path.stem)
+    config.option.lg_env = str(file.path)
+    run = config.stash[RUN_FOLDER] = RunFolder.named(config.option.results, file.path.stem)
     if not config.option.collectonly:
         config.option.xmlpath = config.option.xmlpath or str(run.junit)
 
 
-def _take_place(config: pytest.Config, path: Path) -> None:
-    """Reserve and lock the board, if it is one of a shared lab; it is given back after everything else."""
-    tags = environments.wanted_place(path)
+def _take_place(config: pytest.Config, tags: dict[str, str] | None) -> None:
+    """Reserve and lock a board with these tags, if it is one of a shared lab; it is given back after all else."""
     if not tags:
         return
     if config.option.lg_coordinator:
@@ -105,7 +104,7 @@ def _ask_person(config: pytest.Config) -> Callable[[str], str]:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    environment = session.config.stash[LABGRID_ENV_KEY]
+    environment = environment_of(session.config)
     if not environment or session.config.option.collectonly:
         return
     run = session.config.stash[RUN_FOLDER]
@@ -149,7 +148,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what needs a target when there is none; labgrid would fail on a `strategy` without environment."""
-    if not item.config.stash[LABGRID_ENV_KEY] and "env" in getattr(item, "fixturenames", ()):
+    if not environment_of(item.config) and "env" in getattr(item, "fixturenames", ()):
         pytest.skip("needs a target: give --lg-env")
 
 
@@ -172,7 +171,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> 
 
 def _strategies(config: pytest.Config) -> list[TrustZoneStrategy]:
     """The strategies of the targets in use."""
-    environment: Environment | None = config.stash[LABGRID_ENV_KEY]
+    environment: Environment | None = environment_of(config)
     targets = environment.targets.values() if environment else []
     return [d for target in targets for d in target.drivers if isinstance(d, TrustZoneStrategy)]
 
@@ -180,7 +179,7 @@ def _strategies(config: pytest.Config) -> list[TrustZoneStrategy]:
 @pytest.fixture(scope="session", autouse=True)
 def _always_off_at_the_end(request: pytest.FixtureRequest) -> Iterator[None]:
     """Boards have no process that ends with ours."""
-    if request.config.stash[LABGRID_ENV_KEY]:
+    if environment_of(request.config):
         request.getfixturevalue("env")  # which is closed after this
     yield
     for strategy in _strategies(request.config):

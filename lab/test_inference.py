@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pytest
 
-from tzml.protection import unprotected
+from tzml.boards import memory_warning
 from tzml_lab.environment import image_of
 from tzml_lab.inference.answers import WORLDS, Answer, ask, promised
 from tzml_lab.inference.known_models import KNOWN, TARGET_FOLDER, KnownModel
@@ -100,8 +100,8 @@ def test_secure_memory(model, answers, command, timings, record_property):
 
 def test_where_nothing_is_secret_it_is_said(model, answers, command, target):
     """A person is told on standard error, a program in the report; only about the secure world."""
-    standin = target.env.config.data.get("options", {}).get("standin", {})  # may be another machine than it is for
-    expected = unprotected(standin.get("image", image_of(target.env.config).description.machine))
+    image = image_of(target.env.config).description
+    expected = memory_warning(image.machine, image.secure_memory.protected)
     assert answers["tee"].report["warning"] == expected
     assert answers["ree"].report["warning"] == ""
     for world, warning in (("tee", expected), ("ree", "")):

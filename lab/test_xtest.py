@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from labgrid.pytestplugin.hooks import LABGRID_ENV_KEY
 
 from tzml_lab.environment import image_of
+from tzml_lab.labgrid_internals import environment_of
 from tzml_lab.time_limits import scaled
 from tzml_lab.xtest import cases as xtest_cases
 from tzml_lab.xtest.parser import Outcome, Total
@@ -17,7 +17,7 @@ SILENCE = 300
 
 def recorded(config: pytest.Config) -> tuple[str, list[str]]:
     """The version of xtest there is a list of cases for, the image's or the nearest one, and the list."""
-    environment = config.stash[LABGRID_ENV_KEY]
+    environment = environment_of(config)
     components = image_of(environment.config).components if environment else {}
     version = xtest_cases.nearest_version(components.get("xtest"))
     return version, xtest_cases.recorded_cases(version)

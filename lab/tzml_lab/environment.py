@@ -1,31 +1,155 @@
-"""Environment files by name, and what this host must have for them."""
-# mypy: disable-error-code="import-untyped"
+"""Environment files: found by name, read, and what this host must have for them."""
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from string import Template
 from typing import Any
 
 from labgrid import Environment
 from labgrid.config import Config
 from labgrid.exceptions import InvalidConfigError
 from labgrid.resource import RemotePlace
-from labgrid.util.yaml import load
+from pydantic import BaseModel, ConfigDict, ValidationError
+from yaml import YAMLError
 
+from tzml.boards import Board, find_board
 from tzml.errors import TzmlError
 from tzml.image import Image, load_image
+from tzml_lab.labgrid_internals import place_name, read_yaml
 from tzml_lab.time_limits import scaled
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "lab" / "env"
 
+_EXAMPLES = "see lab/env for examples"
+
 # What environment files may refer to; labgrid refuses a file with a variable that is not set.
 _VARIABLES = {"LG_DEPLOY": ROOT / "build" / "deploy"}
 
-_VARIABLE = re.compile(r"^#   (LG_\w+)(?: = (\S+))?: (.+)$", re.MULTILINE)
+
+class _Option(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Variable(_Option):
+    """A variable that an environment file refers to.
+
+    Args:
+        meaning: what it must be set to, in words
+        default: its value when it is not set; None: it must be set
+        optional: the lab can do without
+
+    """
+
+    meaning: str
+    default: str | None = None
+    optional: bool = False
+
+
+class _StandInOption(_Option):
+    board: str
+
+
+class _Options(BaseModel):
+    """The part `options` of an environment file, as far as it is the lab's."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    variables: dict[str, Variable] = {}
+    standin: _StandInOption | None = None
+    place: dict[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class EnvironmentFile:
+    """An environment file before labgrid reads it: labgrid refuses it as long as a variable is not set.
+
+    Args:
+        path: the file
+        data: its content, with a string.Template wherever it refers to variables
+
+    """
+
+    path: Path
+    data: dict[str, Any]
+    options: _Options
+
+    @classmethod
+    def read(cls, path: Path) -> EnvironmentFile:
+        """Read the file. Raises TzmlError."""
+        try:
+            data = read_yaml(path.read_text())
+        except (OSError, UnicodeDecodeError, YAMLError) as error:
+            raise TzmlError(f"{path}: {' '.join(str(error).split())}") from error
+        if not isinstance(data, dict):
+            raise TzmlError(f"{path} is {'empty' if data is None else 'a list or text'}", _EXAMPLES)
+        try:
+            options = _Options.model_validate(data.get("options") or {})
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(["options", *map(str, first["loc"])])
+            raise TzmlError(f"{path}: {place}: {first['msg']}", _EXAMPLES) from error
+        return cls(path, data, options)
+
+    @property
+    def standin(self) -> Board | None:
+        """The board that is to be stood in for. Raises TzmlError for one that nothing stands in for."""
+        if not self.options.standin:
+            return None
+        board = find_board(self.options.standin.board)
+        if not board.standin:
+            raise TzmlError(f"{self.path}: nothing stands in for the board {board.name}")
+        return board
+
+    @property
+    def images(self) -> list[str]:
+        """The machines whose images a run needs: the board's, and what a stand-in boots. Raises TzmlError."""
+        board = self.standin
+        if board and board.standin:
+            return list(dict.fromkeys((board.name, board.standin.image)))
+        deploy = (self.data.get("paths") or {}).get("deploy", "")
+        name = Path(deploy.template if isinstance(deploy, Template) else str(deploy)).name
+        if not name or "$" in name:
+            raise TzmlError(f"{self.path}: paths.deploy does not end with a machine's name", _EXAMPLES)
+        return [name]
+
+    @property
+    def used_variables(self) -> list[str]:
+        """The names of all variables that the file refers to."""
+        return sorted({name for template in _templates(self.data) for name in template.get_identifiers()})
+
+    def set_variables(self) -> None:
+        """Give the file's variables their defaults. Raises TzmlError for those that have none and are not set."""
+        missing = []
+        for name, variable in self.options.variables.items():
+            if name in os.environ or variable.optional:
+                continue
+            if variable.default is not None:
+                os.environ[name] = variable.default
+            else:
+                missing.append(f"{name}, {variable.meaning}")
+        if missing:
+            raise TzmlError(f"{self.path.name} needs {'; and '.join(missing)}", "set it in the environment")
+
+    def check_syntax(self) -> None:
+        """Whether labgrid can read the file, with the variables as they are. Raises TzmlError."""
+        try:
+            Config(str(self.path))
+        except InvalidConfigError as error:
+            raise TzmlError(f"{self.path}: {error.args[0]}") from error
+
+
+def _templates(data: Any) -> Iterator[Template]:
+    if isinstance(data, Template):
+        yield data
+    elif isinstance(data, dict | list):
+        for part in data.values() if isinstance(data, dict) else data:
+            yield from _templates(part)
 
 
 def names() -> list[str]:
@@ -42,52 +166,13 @@ def find(name: str) -> Path:
 
 
 def set_variables() -> None:
-    """Give the variables of environment files their defaults. Raises TzmlError for a bad LG_TIME_SCALE."""
+    """Give the variables of all environment files their defaults. Raises TzmlError for a bad LG_TIME_SCALE."""
     for name, value in _VARIABLES.items():
         os.environ.setdefault(name, str(value))
     try:
         scaled(1)
     except ValueError as error:
         raise TzmlError(str(error)) from error
-
-
-def explained_variables(text: str) -> dict[str, tuple[str, str]]:
-    """Default ("" without one) and meaning of each variable that an environment file explains.
-
-    They are in comments: `#   LG_NAME = default: meaning` or `#   LG_NAME: meaning`.
-    """
-    return {name: (default, meaning) for name, default, meaning in _VARIABLE.findall(text)}
-
-
-def set_own_variables(path: Path) -> None:
-    """Give the variables that an environment file explains its defaults. Raises TzmlError for those without."""
-    missing = []
-    for name, (default, meaning) in explained_variables(path.read_text()).items():
-        if name in os.environ or default == "(any)":
-            continue
-        if default:
-            os.environ[name] = default
-        else:
-            missing.append(f"{name}, {meaning}")
-    if missing:
-        raise TzmlError(f"{path.name} needs {'; and '.join(missing)}", "set it in the environment")
-
-
-def wanted_place(path: Path) -> dict[str, str]:
-    """The tags of the place that an environment file asks for with the option `place`, if it does."""
-    try:
-        found: dict[str, str] = load(path.read_text())["options"]["place"]
-    except Exception:  # check_syntax says what is wrong with the file
-        return {}
-    return found
-
-
-def check_syntax(path: Path) -> None:
-    """Whether labgrid can read the file. Raises TzmlError."""
-    try:
-        Config(str(path))
-    except InvalidConfigError as error:
-        raise TzmlError(f"{path}: {error.args[0]}") from error
 
 
 def use_folders(environment: Environment, *, run_folder: Path | None, scratch: Path | None) -> None:
@@ -135,6 +220,7 @@ def context(environment: Environment, run_folder: Path) -> dict[str, Any]:
             "feed": about.feed,
             "image": about.image,
             "sha256": image.digest,
+            "memory_protected": about.secure_memory.protected,
             "components": image.components,
         }
     }
@@ -142,7 +228,7 @@ def context(environment: Environment, run_folder: Path) -> dict[str, Any]:
         target = environment.get_target(role)
         for resource in target.resources:
             if isinstance(resource, RemotePlace):
-                found["place"] = resource.manager.session.get_place(resource.name).name  # a name may be a pattern
+                found["place"] = place_name(resource)
         for driver in target.drivers:
             found |= getattr(driver, "context", dict)()
     return found

@@ -9,6 +9,7 @@ IMAGE_INSTALL = " \
     optee-test \
     python3-tzml \
     tzml \
+    tzml-board \
     tzml-models \
     tzml-ta \
     tzml-test \

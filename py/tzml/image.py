@@ -45,11 +45,20 @@ class Emulator(BaseModel):
     disk_interface: str
 
 
+class Login(BaseModel):
+    """Who logs in on the console, and the prompts there, as text."""
+
+    user: str
+    login_prompt: str
+    prompt: str
+
+
 class SecureMemory(BaseModel):
-    """Bytes that OP-TEE has, and what of it TAs can have."""
+    """Bytes that OP-TEE has, what of it TAs can have, and whether hardware keeps the normal world out of it."""
 
     tzdram_size: int
     ta_size: int
+    protected: bool
 
 
 class MissingFile(BaseModel):
@@ -69,6 +78,7 @@ class Description(BaseModel):
     components: list[Component]
     kernel_arguments: str
     kernel_release: str
+    login: Login
     emulator: Emulator | None
     secure_memory: SecureMemory
     missing: list[MissingFile] = []

@@ -1,43 +1,35 @@
-"""Machines on which the normal world can reach into the TEE's memory: nothing is secret there."""
+"""What this device says of the memory its TEE works in. Nothing said: nothing is to be kept secret on it."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
-# What a user must know, by the machine's name in image.json
-_UNPROTECTED = {
-    "rpi3": (
-        "On the Raspberry Pi 3 nothing protects OP-TEE's memory from the normal world: Linux can read and change "
-        "models, weights and keys in it. Use it to develop and to measure, not to keep secrets."
-    ),
-    "hikey": (
-        "On the HiKey whoever is root in Linux can lift the protection of OP-TEE's memory, because nothing "
-        "locks the memory controller. Use it to develop and to measure, not to keep secrets."
-    ),
-}
-# and by the chip's name in the device tree
-_CHIPS = {b"brcm,bcm2837": "rpi3", b"hisilicon,hi6220": "hikey"}
+# The image's build installs it (tzml.boards.__main__; package tzml-board).
+BOARD = Path("/usr/share/tzml/board.json")
 
 
-def unprotected(machine: str) -> str:
-    """What a user must know about a machine on which the TEE keeps no secret; "" for all others.
+def memory_warning(board: Path = BOARD) -> str:
+    """What people must know about secrets on this device; "" where hardware protects OP-TEE's memory.
 
     Args:
-        machine: its name in image.json
-
-    """
-    return _UNPROTECTED.get(machine, "")
-
-
-def unprotected_here(compatible: Path = Path("/proc/device-tree/compatible")) -> str:
-    """The same about the machine that this program runs on.
-
-    Args:
-        compatible: the device tree's names for it, each with a zero byte at its end
+        board: the file with the facts about this device
 
     """
     try:
-        names = compatible.read_bytes().split(b"\0")
-    except OSError:  # no device tree
-        return ""
-    return next((unprotected(_CHIPS[name]) for name in names if name in _CHIPS), "")
+        memory = json.loads(board.read_bytes())["secure_memory"]
+        protected, warning = memory["protected"], memory["warning"]
+    except FileNotFoundError:
+        why = "is not there"
+    except (OSError, ValueError, KeyError, TypeError):
+        why = "cannot be read"
+    else:
+        if protected is True:
+            return ""
+        if warning and isinstance(warning, str):
+            return warning
+        why = "does not say so"
+    return (
+        f"Nothing shows that hardware protects OP-TEE's memory on this device: {board} {why}. Do not keep secrets "
+        "on it; install an image with the package tzml-board."
+    )

@@ -12,7 +12,7 @@ import pytest
 from conftest import ROOT
 from tzmldebian import emmc, hikey, vendorfiles
 
-from tzml_lab.standin.__main__ import PARTITIONS
+from tzml.boards import find_board
 
 from .test_emmc import read_back
 from .test_kas import kas
@@ -101,9 +101,10 @@ def test_the_partition_table_has_upstreams_partitions(image: dict[str, Any], tmp
 
 def test_the_stand_in_has_the_partitions_of_the_table(image: dict[str, Any], tmp_path: Path) -> None:
     table = (FOLDER / "prm_ptable.img").read_bytes()
-    assert len(table) == PARTITIONS["ptable"][1]
+    partitions = {partition.name: partition.size for partition in find_board("hikey").partitions}
+    assert len(table) == partitions["ptable"]
     found = {p["name"]: p["size"] * emmc.SECTOR for p in read_back(table, 7471104, tmp_path)}
-    sizes = {name: size for name, (_, size) in PARTITIONS.items() if name not in ("ptable", "loader")}
+    sizes = {name: size for name, size in partitions.items() if name not in ("ptable", "loader")}
     assert sizes == {name: found[name] for name in sizes}
 
 

@@ -14,7 +14,13 @@ from tzmldebian import imagejson, tree
 from .conftest import Says
 
 SCHEMA = json.loads((ROOT / "docs/image.schema.json").read_text())
-MEMORY = {"tzdram_base": 0x0E100000, "tzdram_size": 0xF00000, "core_size": 0xC0000, "ta_size": 0xE40000}
+MEMORY = {
+    "tzdram_base": 0x0E100000,
+    "tzdram_size": 0xF00000,
+    "core_size": 0xC0000,
+    "ta_size": 0xE40000,
+    "protected": True,
+}
 QEMU = {
     "QB_SYSTEM_NAME": "qemu-system-aarch64",
     "QB_MACHINE": "-machine virt,secure=on",

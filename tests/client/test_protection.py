@@ -1,33 +1,78 @@
-"""Where the TEE keeps no secret, users are told."""
+"""Where the TEE keeps no secret, users are told; so they are where nothing is known."""
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tzml.protection import unprotected, unprotected_here
+from tzml.boards import boards
+from tzml.boards import memory_warning as warning_about
+from tzml.protection import BOARD, memory_warning
 
 
-@pytest.mark.parametrize(
-    ("names", "machine"),
-    [
-        (b"raspberrypi,3-model-b\0brcm,bcm2837\0", "rpi3"),
-        (b"raspberrypi,3-model-b-plus\0brcm,bcm2837\0", "rpi3"),
-        (b"hisilicon,hi6220-hikey\0hisilicon,hi6220\0", "hikey"),
-    ],
-)
-def test_a_board_is_known_by_its_device_tree(tmp_path: Path, names: bytes, machine: str) -> None:
-    (tmp_path / "compatible").write_bytes(names)
-    found = unprotected_here(tmp_path / "compatible")
-    assert found == unprotected(machine)
-    assert "OP-TEE's memory" in found
+def installed(folder: Path, machine: str, protected: bool) -> Path:
+    """The file that the image's build installs."""
+    command = [sys.executable, "-m", "tzml.boards", machine, str(int(protected))]
+    path = folder / BOARD.name
+    path.write_text(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    return path
+
+
+@pytest.mark.parametrize("name", boards())
+def test_the_device_says_what_the_lab_says_of_its_board(tmp_path: Path, name: str) -> None:
+    protected = boards()[name].secure_memory.protected
+    found = memory_warning(installed(tmp_path, name, protected))
+    assert found == warning_about(name, protected)
+    assert ("OP-TEE's memory" in found) != protected
     assert "\n" not in found
 
 
-@pytest.mark.parametrize("names", [b"linux,dummy-virt\0", b"brcm,bcm2711\0", b""])
-def test_of_others_nothing_is_said(tmp_path: Path, names: bytes) -> None:
-    (tmp_path / "compatible").write_bytes(names)
-    assert unprotected_here(tmp_path / "compatible") == ""
-    assert unprotected_here(tmp_path / "missing") == ""
-    assert unprotected("qemu") == ""
+def test_of_a_board_that_is_not_known_only_what_its_build_says_counts(tmp_path: Path) -> None:
+    assert memory_warning(installed(tmp_path, "newcomer", True)) == ""
+    found = memory_warning(installed(tmp_path, "newcomer", False))
+    assert found.startswith("On newcomer nothing is known to protect OP-TEE's memory")
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (None, "is not there"),
+        (b"", "cannot be read"),
+        (b"\xff", "cannot be read"),
+        (b"[]", "cannot be read"),
+        (b'{"secure_memory": {"protected": true}}', "cannot be read"),
+        (b'{"secure_memory": {"protected": 1, "warning": ""}}', "does not say so"),
+        (b'{"secure_memory": {"protected": "yes", "warning": ""}}', "does not say so"),
+        (b'{"secure_memory": {"protected": false, "warning": ""}}', "does not say so"),
+        (b'{"secure_memory": {"protected": false, "warning": 7}}', "does not say so"),
+    ],
+)
+def test_a_device_that_does_not_say_so_is_not_taken_for_protected(
+    tmp_path: Path, content: bytes | None, why: str
+) -> None:
+    path = tmp_path / BOARD.name
+    if content is not None:
+        path.write_bytes(content)
+    found = memory_warning(path)
+    assert found.startswith(f"Nothing shows that hardware protects OP-TEE's memory on this device: {path} {why}.")
+    assert "\n" not in found
+
+
+def test_a_build_that_contradicts_the_boards_descriptor_fails() -> None:
+    command = [sys.executable, "-m", "tzml.boards", "rpi3", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert "SECURE_MEMORY_PROTECTED = 1 for rpi3" in line
+    assert "secure_memory.protected = false; correct the one that is wrong" in line
+
+
+def test_a_file_of_the_device_is_json_for_others_too(tmp_path: Path) -> None:
+    facts = json.loads(installed(tmp_path, "hikey", False).read_text())
+    assert facts["machine"] == "hikey"
+    assert facts["secure_memory"]["protected"] is False

@@ -12,7 +12,7 @@ import pytest
 from labgrid import Environment
 
 from tzml_lab import environment as environments
-from tzml_lab.environment import ROOT
+from tzml_lab.environment import ROOT, EnvironmentFile
 from tzml_lab.standin.process import StandIn, stand_in_for
 
 FILES = {
@@ -52,7 +52,13 @@ DESCRIPTION = {
         {"name": "optee-os", "version": "4.10.0-2", "origin": "Debian"},
         {"name": "xtest", "version": "4.10.0-1", "origin": "Debian"},
     ],
-    "secure_memory": {"tzdram_base": 235929600, "tzdram_size": 15728640, "core_size": 2097152, "ta_size": 13631488},
+    "secure_memory": {
+        "tzdram_base": 235929600,
+        "tzdram_size": 15728640,
+        "core_size": 2097152,
+        "ta_size": 13631488,
+        "protected": True,
+    },
 }
 
 
@@ -94,7 +100,7 @@ class Bench:
     def __init__(self, name: str) -> None:
         environments.set_variables()
         path = environments.find(name)
-        standin = stand_in_for(path)
+        standin = stand_in_for(EnvironmentFile.read(path))
         assert standin
         self.standin: StandIn = standin
         self.path = path

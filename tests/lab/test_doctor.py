@@ -19,10 +19,11 @@ from tzml_lab.doctor.environment import check_environment
 from tzml_lab.doctor.host import GIB, check_host
 
 
-def environment(folder: Path, resource: str = "{}", head: str = "") -> Path:
+def environment(folder: Path, resource: str = "{}", variables: str = "{}") -> Path:
     path = folder / "board.yaml"
     path.write_text(
-        f"{head}\ntargets:\n  main:\n    resources: {resource}\n    drivers: {{}}\npaths: {{deploy: image}}\n"
+        f"targets:\n  main:\n    resources: {resource}\n    drivers: {{}}\npaths: {{deploy: image}}\n"
+        f"options:\n  variables: {variables}\n"
     )
     return path
 
@@ -52,8 +53,8 @@ def test_a_full_disk_is_seen_before_the_run(monkeypatch: pytest.MonkeyPatch, tmp
 
 
 def test_a_variable_that_is_not_set_comes_with_its_meaning(tmp_path: Path) -> None:
-    head = "#   LG_TEST_TTY: serial number of the adapter"
-    path = environment(tmp_path, "[RawSerialPort: {port: !template $LG_TEST_TTY}]", head)
+    variables = "{LG_TEST_TTY: {meaning: serial number of the adapter}}"
+    path = environment(tmp_path, "[RawSerialPort: {port: !template $LG_TEST_TTY}]", variables)
     [check] = check_environment(path)
     assert (check.ok, check.found) == (False, "not set")
     assert check.remedy == "export LG_TEST_TTY=…  # serial number of the adapter"
@@ -62,9 +63,8 @@ def test_a_variable_that_is_not_set_comes_with_its_meaning(tmp_path: Path) -> No
 def test_a_variable_with_a_default_need_not_be_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LG_TEST_TTY", "")  # so that it is restored
     monkeypatch.delenv("LG_TEST_TTY")
-    path = environment(
-        tmp_path, "[RawSerialPort: {port: !template $LG_TEST_TTY}]", "#   LG_TEST_TTY = /dev/null: x"
-    )
+    variables = "{LG_TEST_TTY: {meaning: x, default: /dev/null}}"
+    path = environment(tmp_path, "[RawSerialPort: {port: !template $LG_TEST_TTY}]", variables)
     assert by_name(check_environment(path))["serial port /dev/null"].ok
 
 

@@ -10,20 +10,21 @@ from pathlib import Path
 import pytest
 from labgrid import Environment
 
+from tzml.boards import boards
 from tzml.errors import TzmlError
 from tzml_lab import environment as environments
-from tzml_lab.environment import FOLDER, ROOT
+from tzml_lab.environment import FOLDER, ROOT, EnvironmentFile
 from tzml_lab.failures import FailureClass
 
 # a file has what a shared lab tells otherwise; no board is asked
-REMOTE = {"rpi3-remote": "rpi3-standin", "hikey-remote": "hikey-standin"}
+REMOTE = {f"{name}-remote": f"{name}-standin" for name, board in boards().items() if board.standin}
 NAMES = [name for name in environments.names() if name not in REMOTE]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_environment_binds(deploy: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     environments.set_variables()
-    for variable in re.findall(r"\b(LG_\w+)", environments.find(name).read_text()):
+    for variable in EnvironmentFile.read(environments.find(name)).used_variables:
         monkeypatch.setenv(variable, os.environ.get(variable, "1"))
     monkeypatch.setenv("LG_RPI3_POWER_MODEL", "netio")
     monkeypatch.setenv("LG_HIKEY_POWER_MODEL", "shelly_gen2")
@@ -38,8 +39,11 @@ def test_every_environment_binds(deploy: Path, name: str, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(("remote", "standin"), REMOTE.items())
 def test_shared_boards_have_the_drivers_of_those_on_the_desk(remote: str, standin: str) -> None:
     desk = remote.replace("-remote", "")
-    texts = {name: environments.find(name).read_text() for name in (remote, standin, desk)}
-    drivers = {name: set(re.findall(r"^ +- (\w+Driver)\b", text, re.MULTILINE)) for name, text in texts.items()}
+    files = {name: EnvironmentFile.read(environments.find(name)) for name in (remote, standin, desk)}
+    drivers = {
+        name: {driver for entry in file.data["targets"]["main"]["drivers"] for driver in entry}
+        for name, file in files.items()
+    }
     assert drivers[remote] == drivers[standin] == drivers[desk]
 
 
@@ -73,7 +77,47 @@ def test_damaged_file(tmp_path: Path, text: str) -> None:
     path = tmp_path / "damaged.yaml"
     path.write_text(text)
     with pytest.raises(TzmlError, match=r"damaged\.yaml"):
-        environments.check_syntax(path)
+        EnvironmentFile.read(path).check_syntax()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ("{variables: {LG_X: a word}}", r"options\.variables\.LG_X: Input should be a valid dictionary"),
+        ("{variables: {LG_X: {default: '1'}}}", r"options\.variables\.LG_X\.meaning: Field required"),
+        ("{variables: {LG_X: {meaning: x, defualt: '1'}}}", r"options\.variables\.LG_X\.defualt: Extra inputs"),
+        ("{standin: rpi3}", r"options\.standin: Input should be a valid dictionary"),
+        ("{place: [rpi3]}", r"options\.place: Input should be a valid dictionary"),
+    ],
+)
+def test_options_that_the_lab_cannot_read(tmp_path: Path, options: str, says: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"targets: {{}}\noptions: {options}\n")
+    with pytest.raises(TzmlError, match=rf"mine\.yaml: {says}.*; see lab/env for examples"):
+        EnvironmentFile.read(path)
+
+
+def test_a_board_that_nothing_stands_in_for(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("targets: {}\noptions: {standin: {board: qemu}}\n")
+    with pytest.raises(TzmlError, match="nothing stands in for the board qemu"):
+        assert EnvironmentFile.read(path).standin
+
+
+def test_a_file_of_ones_own_says_which_image_it_needs(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("targets: {}\npaths: {deploy: !template '${LG_DEPLOY}/qemu'}\n")
+    assert EnvironmentFile.read(path).images == ["qemu"]
+    path.write_text("targets: {}\npaths: {deploy: !template $LG_DEPLOY}\n")
+    with pytest.raises(TzmlError, match=r"mine\.yaml: paths\.deploy does not end with a machine's name"):
+        assert EnvironmentFile.read(path).images
+
+
+@pytest.mark.parametrize("name", environments.names())
+def test_every_variable_that_a_person_must_set_is_explained(name: str) -> None:
+    file = EnvironmentFile.read(environments.find(name))
+    lab_sets = {"LG_DEPLOY", "LG_STANDIN", "LG_STANDIN_ADDRESS"}
+    assert set(file.used_variables) - lab_sets <= set(file.options.variables)
 
 
 @pytest.mark.parametrize("option", ["disk: rootfs", "nic: user", "boot_args: quiet"])

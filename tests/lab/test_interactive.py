@@ -35,7 +35,7 @@ def of_the_tests(deploy: Path) -> list[str]:
     """What TrustZoneQEMUDriver runs."""
     environment = Environment(str(environments.find("qemu")))
     driver = environment.get_target().get_driver(TrustZoneQEMUDriver)
-    command: list[str] = list(driver._cmd)
+    command: list[str] = list(driver.command)
     environment.cleanup()
     return command
 

@@ -14,13 +14,14 @@ from typing import Any
 
 import pytest
 
+from tzml.boards import boards
 from tzml_lab.environment import ROOT
 from tzml_lab.failures import FailureClass
 from tzml_lab.standin.loopback import LoopbackLab, missing
 from tzml_lab.time_limits import scaled
 
 pytestmark = [pytest.mark.bench, pytest.mark.skipif(bool(missing()), reason=missing())]
-KINDS = ("rpi3", "hikey")
+KINDS = [name for name, board in boards().items() if board.standin]
 
 
 class SharedLab:
@@ -29,7 +30,7 @@ class SharedLab:
     def __init__(self, bench: Any, kind: str, results: Path) -> None:
         self.kind, self.results = kind, results
         self.standin = bench.standin
-        self.lab = LoopbackLab(self.standin, kind)
+        self.lab = LoopbackLab(self.standin)
         self.started: list[subprocess.Popen[str]] = []
 
     def run(self, *options: str) -> subprocess.Popen[str]:

@@ -1,5 +1,4 @@
 """Write the image to a board, once: what was written is noted here, and on the board itself."""
-# mypy: disable-error-code="import-untyped"
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
 """What the power switch says about a board that does not answer."""
-# mypy: allow-untyped-calls, disable-error-code="import-untyped"
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 Files and folders travel as one packed archive, in lines with checksums. Every line is confirmed, and asked for
 or sent again when it was damaged: a UART has no flow control, and the kernel's messages come in between.
 """
-# mypy: allow-untyped-calls, disable-error-code="import-untyped"
 
 from __future__ import annotations
 

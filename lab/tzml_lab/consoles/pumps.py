@@ -1,5 +1,4 @@
 """The threads that always read: QEMU's consoles, or a board's serial line."""
-# mypy: disable-error-code="import-untyped"
 
 from __future__ import annotations
 

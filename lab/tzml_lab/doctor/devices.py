@@ -1,5 +1,4 @@
 """Whether the resources of an environment are there: serial adapters, SD mux, fastboot, power switch, place."""
-# mypy: disable-error-code="import-untyped"
 
 from __future__ import annotations
 

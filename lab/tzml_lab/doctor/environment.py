@@ -1,10 +1,8 @@
 """What an environment needs: its file, variables, image, programs, and the devices of its board."""
-# mypy: disable-error-code="import-untyped"
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
@@ -13,15 +11,19 @@ from typing import Any
 from labgrid.config import Config
 from labgrid.exceptions import InvalidConfigError
 
+from tzml.boards import memory_warning
 from tzml.errors import TzmlError
 from tzml.image import Image, load_image
-from tzml.protection import unprotected
 from tzml_lab.doctor.check import Check, program
 from tzml_lab.doctor.devices import check_resource
-from tzml_lab.environment import explained_variables
+from tzml_lab.environment import EnvironmentFile
 
 # Programs that drivers call, and Debian's packages of them
 PROGRAMS = {
+    "EmulatedRaspberryPiDriver": (
+        *(("mcopy", "mtools"), ("dtc", "device-tree-compiler"), ("fdtput", "device-tree-compiler")),
+        ("fdtoverlay", "device-tree-compiler"),
+    ),
     "AndroidFastbootDriver": (("fastboot", "fastboot"),),
     "SDCardDriver": (("bmaptool", "bmap-tools"),),
     "USBSDMuxDriver": (("usbsdmux", "usbsdmux"),),
@@ -29,12 +31,17 @@ PROGRAMS = {
     "ConsoleTrustSSHDriver": (("ssh", "openssh-client"),),
     "SSHDriver": (("ssh", "openssh-client"),),
 }
+EMULATORS = {"EmulatedRaspberryPiDriver", "TrustZoneQEMUDriver"}
 
 
 def check_environment(path: Path) -> Iterator[Check]:
     """Look at everything an environment file refers to; nothing of it is started."""
-    text = path.read_text()
-    missing = list(_missing_variables(text))
+    try:
+        file = EnvironmentFile.read(path)
+    except TzmlError as error:
+        yield Check(path.name, False, str(error.args[0]), f"mend {path}")
+        return
+    missing = list(_missing_variables(file))
     yield from missing
     if missing:  # labgrid does not read the file without them
         return
@@ -55,16 +62,18 @@ def check_environment(path: Path) -> Iterator[Check]:
             yield from check_resource(name, arguments, config.data.get("options", {}))
 
 
-def _missing_variables(text: str) -> Iterator[Check]:
-    """Variables that must be set and are not; the file's head explains them, and which have a default."""
-    explained = explained_variables(text)
-    used = set(re.findall(r"\$\{?(LG_\w+)", re.sub(r"#.*", "", text)))
-    for name in sorted(used - set(os.environ)):
-        default, meaning = explained.get(name, ("", ""))
-        if default or name.startswith("LG_STANDIN"):  # the lab sets those itself
-            os.environ[name] = default.replace("(any)", "")
+def _missing_variables(file: EnvironmentFile) -> Iterator[Check]:
+    """Variables that must be set and are not; the file's options explain them, and which have a default."""
+    for name in file.used_variables:
+        variable = file.options.variables.get(name)
+        if name in os.environ or name == "BASE":  # which is labgrid's own
             continue
-        yield Check(name, False, "not set", f"export {name}=…{f'  # {meaning}' if meaning else ''}")
+        if name.startswith("LG_STANDIN"):  # the lab sets those itself
+            os.environ[name] = ""
+        elif variable and (variable.optional or variable.default is not None):
+            os.environ[name] = variable.default or ""
+        else:
+            yield Check(name, False, "not set", f"export {name}=…{f'  # {variable.meaning}' if variable else ''}")
 
 
 def _entries(part: Any) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -87,7 +96,7 @@ def _image(config: Config) -> Generator[Check, None, Image | None]:
         yield Check("image", False, str(error.args[0]), remedy)
         return None
     yield Check("image", True, f"{image.folder}, as it was built")
-    warning = unprotected(image.description.machine)
+    warning = memory_warning(image.description.machine, image.description.secure_memory.protected)
     if warning:
         yield Check("secrets", False, warning, needed=False)
     return image
@@ -106,7 +115,7 @@ def _partitions(config: Config, image: Image) -> Iterator[Check]:
 
 def _programs(drivers: Mapping[str, Any], config: Config, image: Image | None) -> Iterator[Check]:
     wanted = {entry for driver in drivers for entry in PROGRAMS.get(driver, ())}
-    if any("QEMU" in driver or "Raspi" in driver for driver in drivers):
+    if not EMULATORS.isdisjoint(drivers):
         emulator = image.description.emulator if image else None
         wanted |= {(emulator.program if emulator else "qemu-system-aarch64", "qemu-system-arm")}
         wanted |= {("qemu-img", "qemu-utils"), ("setpriv", "util-linux")}

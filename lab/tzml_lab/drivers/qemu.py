@@ -1,5 +1,4 @@
 """QEMU with a TrustZone machine: labgrid's driver, plus what two worlds need."""
-# mypy: allow-subclassing-any, allow-untyped-calls, allow-untyped-decorators, disable-error-code="import-untyped"
 
 from __future__ import annotations
 
@@ -15,7 +14,6 @@ from typing import Any
 
 import attr
 from labgrid import step, target_factory
-from labgrid.driver import QEMUDriver
 from labgrid.resource import NetworkService
 from labgrid.util.qmp import QMPError, QMPMonitor
 
@@ -27,6 +25,7 @@ from tzml_lab.consoles.record import ConsoleRecord
 from tzml_lab.emulation.disk_overlay import DiskOverlay
 from tzml_lab.environment import image_of, run_folder
 from tzml_lab.failures import FailureClass, TargetError, fault_of, take_or_fail
+from tzml_lab.labgrid_internals import QEMUBase
 from tzml_lab.time_limits import scaled
 
 # The kernel kills QEMU when the process that started it ends, also by SIGKILL.
@@ -36,7 +35,7 @@ _OPTIONAL_STRING = attr.validators.optional(attr.validators.instance_of(str))
 
 @target_factory.reg_driver
 @attr.s(eq=False)
-class TrustZoneQEMUDriver(QEMUDriver):
+class TrustZoneQEMUDriver(QEMUBase):
     """A QEMU machine with two worlds, booted from the image in the environment's path `deploy`.
 
     The machine's first serial port is Linux's console, and this driver's; the second is OP-TEE's, and
@@ -71,7 +70,6 @@ class TrustZoneQEMUDriver(QEMUDriver):
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
         self.status: int
-        self._child: subprocess.Popen[bytes] | None
         if self.disk or self.nic or self.boot_args:
             raise ValueError("TrustZoneQEMUDriver takes rootdisk, a NetworkService and image.json instead of "
                              "disk, nic and boot_args")  # fmt: skip
@@ -132,8 +130,8 @@ class TrustZoneQEMUDriver(QEMUDriver):
     def pid(self) -> int:
         """QEMU's process."""
         self._require_power()
-        assert self._child
-        return self._child.pid
+        assert self.process
+        return self.process.pid
 
     def check(self) -> None:
         """Whether QEMU and the image are there, and the image is what was built. Raises TzmlError."""
@@ -181,11 +179,11 @@ class TrustZoneQEMUDriver(QEMUDriver):
 
     def _add_consoles(self) -> None:
         """The second serial port."""
-        self._listeners = {World.normal: self._socket, World.secure: socket.socket(socket.AF_UNIX)}
-        path = f"{self._tempdir}/secure"
-        self._listeners[World.secure].bind(path)
+        self._listeners = {World.normal: self.listener, World.secure: socket.socket(socket.AF_UNIX)}
+        path = self.folder / "secure"
+        self._listeners[World.secure].bind(str(path))
         self._listeners[World.secure].listen(0)
-        self._cmd += ["-chardev", f"socket,id=secure,path={path}", "-serial", "chardev:secure"]
+        self.command.extend(("-chardev", f"socket,id=secure,path={path}", "-serial", "chardev:secure"))
 
     def on_deactivate(self) -> None:
         super().on_deactivate()
@@ -199,18 +197,17 @@ class TrustZoneQEMUDriver(QEMUDriver):
             return
         if self.overlay:
             self.overlay.prepare()
-        with Path(self._tempdir, "stderr").open("wb") as stderr:
-            self._child = subprocess.Popen(
-                [*_WITH_PARENT, *self._cmd], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr
+        with (self.folder / "stderr").open("wb") as stderr:
+            self.process = subprocess.Popen(
+                [*_WITH_PARENT, *self.command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr
             )
         self.status = 1
         try:
             self._consoles = {world: self._accept(listener) for world, listener in self._listeners.items()}
-            self._clientsocket = self._consoles[World.normal]
-            self.qmp = QMPMonitor(self._child.stdout, self._child.stdin)
+            self.qmp = QMPMonitor(self.process.stdout, self.process.stdin)
             self._find_ssh_port()
             self.record.power_on()
-            self._pump = ConsolePump(self._consoles, self.record, self._child)
+            self._pump = ConsolePump(self._consoles, self.record, self.process)
             self._pump.start()
             self.monitor_command("cont")
         except BaseException:
@@ -219,17 +216,17 @@ class TrustZoneQEMUDriver(QEMUDriver):
 
     def _accept(self, listener: socket.socket) -> socket.socket:
         """QEMU's connection; unlike labgrid's accept() this one ends when QEMU does."""
-        assert self._child
+        assert self.process
         deadline = time.monotonic() + scaled(30)
         listener.settimeout(0.1)
-        while self._child.poll() is None and time.monotonic() < deadline:
+        while self.process.poll() is None and time.monotonic() < deadline:
             try:
                 connection, _ = listener.accept()
             except TimeoutError:
                 continue
             connection.settimeout(scaled(30))
             return connection
-        said = Path(self._tempdir, "stderr").read_text(errors="replace").strip().splitlines()
+        said = (self.folder / "stderr").read_text(errors="replace").strip().splitlines()
         raise TargetError(FailureClass.infrastructure, f"QEMU did not start: {said[-1] if said else 'no message'}")
 
     def _find_ssh_port(self) -> None:
@@ -263,17 +260,17 @@ class TrustZoneQEMUDriver(QEMUDriver):
             self.network.port, self._chose_port = 0, False
 
     def _end_process(self) -> None:
-        assert self._child
-        self._child.terminate()
+        assert self.process
+        self.process.terminate()
         try:
-            self._child.wait(timeout=scaled(5))
+            self.process.wait(timeout=scaled(5))
         except subprocess.TimeoutExpired:
-            self._child.kill()
-            self._child.wait()
-        for pipe in (self._child.stdin, self._child.stdout):
+            self.process.kill()
+            self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
             assert pipe
             pipe.close()
-        self._child = None
+        self.process = None
 
     @step(result=True, args=["command", "arguments"])
     def monitor_command(self, command: str, arguments: dict[str, Any] | None = None) -> Any:
@@ -300,13 +297,15 @@ class TrustZoneQEMUDriver(QEMUDriver):
         if not self.status:
             raise TargetError(FailureClass.infrastructure, "QEMU does not run: power it on first")
 
-    def _read(self, size: int = 1, timeout: float = 10, max_size: int | None = None) -> bytes:
-        return self.read_console(World.normal, max_size or 4096, timeout)
+    def receive(self, limit: int, timeout: float) -> bytes:
+        """Bytes of Linux's console. Raises pexpect's TIMEOUT, or TargetError when the machine cannot go on."""
+        return self.read_console(World.normal, limit, timeout)
 
-    def _write(self, data: bytes) -> int:
+    def transmit(self, data: bytes) -> int:
+        """Send bytes to Linux's console. Raises TargetError."""
         self._require_power()
         try:
-            self._clientsocket.sendall(data)
+            self._consoles[World.normal].sendall(data)
         except OSError as error:
             what = f"QEMU takes no input: {error}"
             failure = TargetError(FailureClass.infrastructure, what, record=self.record)

@@ -1,5 +1,4 @@
 """QEMU's Raspberry Pi 3, booted from the very image that goes to the board's SD card."""
-# mypy: allow-subclassing-any, allow-untyped-calls, allow-untyped-decorators, disable-error-code="import-untyped"
 
 from __future__ import annotations
 
@@ -16,7 +15,7 @@ from tzml_lab.consoles.lines import World
 from tzml_lab.consoles.shared_uart import SharedConsoleRecord
 from tzml_lab.drivers.qemu import TrustZoneQEMUDriver
 from tzml_lab.emulation.disk_overlay import DiskOverlay
-from tzml_lab.emulation.video_core import CORES, VideoCore, card_size
+from tzml_lab.emulation.video_core import CORES, VideoCore, card_size, emulated_cores
 from tzml_lab.environment import run_folder
 
 
@@ -30,14 +29,16 @@ class EmulatedRaspberryPiDriver(TrustZoneQEMUDriver):
     network is a USB adapter.
 
     Args:
-        cores (int): optional, how many of the four cores start (default 4): more than the host has make it slower
+        cores (int): optional, how many of the four cores start (default: what the board's descriptor says)
 
     See TrustZoneQEMUDriver for the others.
 
     """
 
     rootdisk: str = attr.ib(default="sdcard", validator=attr.validators.instance_of(str))
-    cores: int = attr.ib(default=CORES, validator=attr.validators.in_(range(1, CORES + 1)))
+    cores: int | None = attr.ib(
+        default=None, validator=attr.validators.optional(attr.validators.in_(range(1, CORES + 1)))
+    )
 
     @cached_property
     def record(self) -> SharedConsoleRecord:
@@ -56,7 +57,8 @@ class EmulatedRaspberryPiDriver(TrustZoneQEMUDriver):
     def get_qemu_base_args(self) -> list[str]:
         """QEMU's command line but for consoles and monitor. Raises TzmlError."""
         command = super().get_qemu_base_args()
-        core = VideoCore(self.overlay.base, self.scratch / "videocore", self.emulator.memory_mib, self.cores)
+        cores = self.cores or emulated_cores(self.image.description.machine)
+        core = VideoCore(self.overlay.base, self.scratch / "videocore", self.emulator.memory_mib, cores)
         return [*command, *core.arguments(self.emulator.cpu)]
 
     def terminal_args(self, secure_log: Path, *, both: bool) -> list[str]:
@@ -66,6 +68,6 @@ class EmulatedRaspberryPiDriver(TrustZoneQEMUDriver):
 
     def _add_consoles(self) -> None:
         """The first UART is nobody's; the second is the only console, and labgrid's."""
-        self._listeners = {World.normal: self._socket}
-        place = self._cmd.index("-serial")
-        self._cmd[place:place] = ["-serial", "null"]
+        self._listeners = {World.normal: self.listener}
+        place = self.command.index("-serial")
+        self.command[place:place] = ["-serial", "null"]

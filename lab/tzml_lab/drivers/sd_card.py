@@ -1,5 +1,4 @@
 """Write an SD card through a mux, block by block of the map that comes with the image."""
-# mypy: allow-subclassing-any, allow-untyped-calls, allow-untyped-decorators, disable-error-code="import-untyped"
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
 """A USB-SD-Mux that udev does not know."""
-# mypy: allow-subclassing-any, allow-untyped-calls, allow-untyped-decorators, disable-error-code="import-untyped"
 
 from __future__ import annotations
 

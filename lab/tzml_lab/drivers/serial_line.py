@@ -1,5 +1,4 @@
 """The serial line of a board, recorded like the consoles of QEMU."""
-# mypy: allow-subclassing-any, allow-untyped-calls, allow-untyped-decorators, disable-error-code="import-untyped"
 
 from __future__ import annotations
 
@@ -7,7 +6,6 @@ from functools import cached_property
 
 import attr
 from labgrid import target_factory
-from labgrid.driver import SerialDriver
 from serial import SerialException
 
 from tzml_lab.consoles.lines import World
@@ -15,11 +13,12 @@ from tzml_lab.consoles.pumps import SerialPump
 from tzml_lab.consoles.record import ConsoleRecord
 from tzml_lab.environment import run_folder
 from tzml_lab.failures import FailureClass, TargetError, fault_of, take_or_fail
+from tzml_lab.labgrid_internals import SerialBase
 
 
 @target_factory.reg_driver
 @attr.s(eq=False)
-class RecordedSerialDriver(SerialDriver):
+class RecordedSerialDriver(SerialBase):
     """SerialDriver that reads always, into `record`, and knows which lines are OP-TEE's.
 
     Boards have one UART for both worlds: what Linux says is this console's output, what OP-TEE says is in
@@ -55,15 +54,16 @@ class RecordedSerialDriver(SerialDriver):
         super().close()
         self.record.close()
 
-    def _read(self, size: int = 1, timeout: float = 0.0, max_size: int | None = None) -> bytes:
-        return take_or_fail(self.record, World.normal, max_size or 4096, timeout)
+    def receive(self, limit: int, timeout: float) -> bytes:
+        """What Linux said. Raises pexpect's TIMEOUT, or TargetError when the board cannot go on."""
+        return take_or_fail(self.record, World.normal, limit, timeout)
 
-    def _write(self, data: bytes) -> int:
+    def transmit(self, data: bytes) -> int:
+        """Send bytes to Linux. Raises TargetError."""
         try:
-            written: int = super()._write(data)
+            return super().transmit(data)
         except (SerialException, OSError) as error:
             failure = TargetError(
                 FailureClass.infrastructure, f"the serial line is gone: {error}", record=self.record
             )
             raise fault_of(self.record) or failure from error
-        return written

@@ -1,5 +1,4 @@
 """A shell on a serial line that may be at fault itself."""
-# mypy: allow-subclassing-any, allow-untyped-calls, allow-untyped-decorators, disable-error-code="import-untyped"
 
 from __future__ import annotations
 
@@ -8,53 +7,80 @@ from pathlib import Path, PurePosixPath
 
 import attr
 from labgrid import step, target_factory
-from labgrid.driver import ShellDriver
+from labgrid.driver import Driver
 from pexpect import TIMEOUT
 
 from tzml_lab.boards.power import power_was_cut
 from tzml_lab.consoles.file_transfer import SerialFiles
+from tzml_lab.environment import image_of
 from tzml_lab.failures import FailureClass, TargetError
+from tzml_lab.labgrid_internals import CommandResult, ShellBase, forget_unread, unread
 from tzml_lab.time_limits import scaled
 
 # what is sent when a command gives no answer: if it comes back as it was, the line is sound
 _PATTERN = "0123456789-abcdefghijklmnopqrstuvwxyz-ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _TRIES = 4
+# what bash sends before its prompt to terminals that can mark what was pasted
+_BRACKETED_PASTE = r"(?:\x1b\[\?2004h)?"
 
 
 @target_factory.reg_driver
 @attr.s(eq=False)
-class DiagnosingShellDriver(ShellDriver):
+class ImageShellDriver(ShellBase):
+    """ShellDriver whose prompts and user are those that the image has, unless they are given.
+
+    Args:
+        prompt (regex): optional, the shell's prompt (default: image.json's)
+        login_prompt (regex): optional, what asks for a user (default: image.json's)
+        username (str): optional, who logs in (default: image.json's)
+
+    See ShellDriver for the others.
+
+    """
+
+    prompt: str = attr.ib(default="", validator=attr.validators.instance_of(str))
+    login_prompt: str = attr.ib(default="", validator=attr.validators.instance_of(str))
+    username: str = attr.ib(default="", validator=attr.validators.instance_of(str))
+
+    def on_activate(self) -> None:
+        login = image_of(self.target.env.config).description.login
+        self.prompt = self.prompt or _BRACKETED_PASTE + re.escape(login.prompt)
+        self.login_prompt = self.login_prompt or re.escape(login.login_prompt)
+        self.username = self.username or login.user
+        super().on_activate()
+
+
+@target_factory.reg_driver
+@attr.s(eq=False)
+class DiagnosingShellDriver(ImageShellDriver):
     """ShellDriver that finds out why a command gives no answer: the target, the command, or the line between.
 
     labgrid raises pexpect's TIMEOUT for all of them; this raises TargetError of the right class. Files travel
     over the same line; labgrid's own way needs a program for XMODEM on the target, and has no folders.
     """
 
-    def _run(
-        self, cmd: str, *, timeout: float = 30.0, codec: str = "utf-8", decodeerrors: str = "strict"
-    ) -> tuple[list[str], list[str], int]:
+    def execute(self, command: str, timeout: float, codec: str, errors: str) -> CommandResult:
+        """Run a command. Raises TargetError."""
         try:
-            answer: tuple[list[str], list[str], int]
-            answer = super()._run(cmd, timeout=timeout, codec=codec, decodeerrors=decodeerrors)
+            return super().execute(command, timeout, codec, errors)
         except (TIMEOUT, UnicodeDecodeError) as error:
-            raise self._reason(cmd, timeout) from error
-        return answer
+            raise self._reason(command, timeout) from error
 
-    @ShellDriver.check_active
+    @Driver.check_active
     @step(args=["localfile", "remotefile"])
     def put(self, localfile: str, remotefile: str) -> None:
         """Copy a file or folder to the target. Raises ExecutionError, TargetError."""
-        self._check_prompt()
+        self.check_prompt()
         try:
             SerialFiles(self.console, self.prompt).put(Path(localfile), PurePosixPath(remotefile))
         except TIMEOUT as error:
             raise self._reason(f"copying to {remotefile}", scaled(30)) from error
 
-    @ShellDriver.check_active
+    @Driver.check_active
     @step(args=["remotefile", "localfile"])
     def get(self, remotefile: str, localfile: str) -> None:
         """Copy a file or folder from the target. Raises ExecutionError, TargetError."""
-        self._check_prompt()
+        self.check_prompt()
         try:
             SerialFiles(self.console, self.prompt).get(PurePosixPath(remotefile), Path(localfile))
         except TIMEOUT as error:
@@ -77,7 +103,7 @@ class DiagnosingShellDriver(ShellDriver):
 
     def _probe(self) -> list[str]:
         """What a pattern that the terminal or the shell sends back looks like, a few times."""
-        self._forget()  # what came of the command is no answer to this
+        forget_unread(self.console)  # what came of the command is no answer to this
         self.console.sendcontrol("c")
         answers = []
         for _ in range(_TRIES):
@@ -90,12 +116,7 @@ class DiagnosingShellDriver(ShellDriver):
         try:
             _, heard, _, _ = self.console.expect(self.prompt, timeout=seconds)
         except TIMEOUT:
-            heard = self.console._expect.before
-            self._forget()
+            heard = unread(self.console)
+            forget_unread(self.console)
         words = re.findall(r"\S+", heard.decode("utf-8", "replace"))
         return max((word.strip("'") for word in words), key=len, default="")
-
-    def _forget(self) -> None:
-        """Drop what pexpect keeps when an expect() times out."""
-        expect = self.console._expect
-        expect._before, expect._buffer = expect.buffer_type(), expect.buffer_type()

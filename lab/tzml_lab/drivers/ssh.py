@@ -1,17 +1,18 @@
 """SSH to a machine whose host key nobody has seen before."""
-# mypy: allow-subclassing-any, allow-untyped-calls, allow-untyped-decorators, disable-error-code="import-untyped"
 
 from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import attr
 from labgrid import target_factory
-from labgrid.driver import ShellDriver, SSHDriver
+from labgrid.driver import ShellDriver
 from labgrid.resource import NetworkService
 
+from tzml_lab.labgrid_internals import SSHBase
 from tzml_lab.time_limits import scaled
 
 # The name under which ssh looks up the key: the address says nothing about which machine it is
@@ -20,7 +21,7 @@ _ALIAS = "target"
 
 @target_factory.reg_driver
 @attr.s(eq=False)
-class ConsoleTrustSSHDriver(SSHDriver):
+class ConsoleTrustSSHDriver(SSHBase):
     """SSHDriver that trusts the host key which the target itself shows on its console, and no other.
 
     A fresh image makes its host keys on the first boot, so nobody can know them in advance; labgrid then
@@ -49,14 +50,10 @@ class ConsoleTrustSSHDriver(SSHDriver):
         self.connection_timeout = scaled(60)
         super().on_activate()
 
-    def _start_own_master(self) -> str:
-        # ssh takes the first value of an option, and these come before labgrid's
+    def first_options(self) -> Sequence[str]:
+        """Trust the keys that were read, and nothing else."""
         hosts = f"UserKnownHostsFile={self._secrets / 'known_hosts'}"
-        options = (hosts, "StrictHostKeyChecking=yes", f"HostKeyAlias={_ALIAS}", "IdentitiesOnly=yes")
-        for option in options:
-            self.ssh_prefix += ["-o", option]
-        control: str = super()._start_own_master()
-        return control
+        return (hosts, "StrictHostKeyChecking=yes", f"HostKeyAlias={_ALIAS}", "IdentitiesOnly=yes")
 
     def on_deactivate(self) -> None:
         try:

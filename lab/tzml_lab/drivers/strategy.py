@@ -1,5 +1,4 @@
 """One strategy for every machine with OP-TEE: off, flashed, booted, shell, tee."""
-# mypy: allow-subclassing-any, allow-untyped-calls, allow-untyped-decorators, disable-error-code="import-untyped"
 
 from __future__ import annotations
 

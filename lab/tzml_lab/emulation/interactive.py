@@ -1,5 +1,4 @@
 """The machine of an environment for a person: the lab's QEMU, with its console on a terminal."""
-# mypy: allow-untyped-calls, disable-error-code="import-untyped"
 
 from __future__ import annotations
 
@@ -12,14 +11,15 @@ from labgrid import Environment
 from labgrid.exceptions import NoDriverFoundError
 from labgrid.util.helper import get_free_port
 
+from tzml.boards import boards
 from tzml.errors import TzmlError
 from tzml_lab.drivers.qemu import TrustZoneQEMUDriver
 from tzml_lab.emulation.disk_overlay import DiskOverlay
-from tzml_lab.environment import ROOT, check_syntax, find, set_variables, use_folders
+from tzml_lab.environment import ROOT, EnvironmentFile, find, set_variables, use_folders
 
 FOLDER = ROOT / "build" / "boot"
 # What a person calls a machine, and the environment that has it on QEMU
-MACHINES = {"qemu": "qemu", "rpi3": "rpi3-emulated"}
+MACHINES = {name: board.emulation.environment for name, board in boards().items() if board.emulation}
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def describe(name: str, folder: Path | None = None, *, both_consoles: bool = Fal
     """
     set_variables()
     path = find(MACHINES.get(name, name))
-    check_syntax(path)
+    EnvironmentFile.read(path).check_syntax()
     folder = (folder or FOLDER / path.stem).resolve()
     environment = Environment(str(path))
     use_folders(environment, run_folder=None, scratch=folder)

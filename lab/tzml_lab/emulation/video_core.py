@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from tzml.boards import boards
 from tzml.errors import TzmlError
 from tzml_lab.emulation import config_txt
 
@@ -65,6 +66,12 @@ class Loaded:
     def end(self) -> int:
         """The first byte after it."""
         return self.address + self.path.stat().st_size
+
+
+def emulated_cores(machine: str) -> int:
+    """How many cores are to start, by the descriptor of that board."""
+    board = boards().get(machine)
+    return (board and board.emulation and board.emulation.cores) or CORES
 
 
 def card_size(size: int) -> int:

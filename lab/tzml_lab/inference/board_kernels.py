@@ -1,5 +1,4 @@
 """Kernels timed on a board: what `tzml tune --lg-env` asks for."""
-# mypy: allow-untyped-calls, disable-error-code="import-untyped"
 
 from __future__ import annotations
 
@@ -16,6 +15,7 @@ from tzml.bench.programs import ProgramError
 from tzml.errors import TzmlError
 from tzml_lab import environment as environments
 from tzml_lab.boards import place
+from tzml_lab.environment import EnvironmentFile
 from tzml_lab.failures import TargetError
 from tzml_lab.standin.process import stand_in_for
 from tzml_lab.time_limits import scaled
@@ -30,17 +30,16 @@ def on_board(name: str) -> Iterator[Run]:
     """Boot the board of an environment; off, and given back, at the end. Raises TzmlError."""
     with ExitStack() as stack, _explained():
         environments.set_variables()
-        path = environments.find(name)
-        standin = stand_in_for(path)
+        file = EnvironmentFile.read(environments.find(name))
+        standin = stand_in_for(file)
         if standin:
             stack.callback(standin.stop)
-        environments.set_own_variables(path)
-        tags = environments.wanted_place(path)
-        held = place.hold(tags, _WAIT) if tags else None
+        file.set_variables()
+        held = place.hold(file.options.place, _WAIT) if file.options.place else None
         if held:
             stack.callback(held.give_back)
-        environments.check_syntax(path)
-        environment = Environment(str(path))
+        file.check_syntax()
+        environment = Environment(str(file.path))
         stack.callback(environment.cleanup)
         environments.check_host(environment)
         scratch = stack.enter_context(tempfile.TemporaryDirectory())

@@ -1,5 +1,4 @@
 """The models that the lab has data for: what a bundle on the target must answer, computed elsewhere."""
-# mypy: disable-error-code="import-untyped,import-not-found"
 
 from __future__ import annotations
 

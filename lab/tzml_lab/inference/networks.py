@@ -1,5 +1,4 @@
 """Networks of the zoo that are larger than the secure memory they run in: compiled here, run on the target."""
-# mypy: disable-error-code="import-untyped,import-not-found"
 
 from __future__ import annotations
 

@@ -8,27 +8,18 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from tzml.boards import Board, find_board
 from tzml.image import Image, load_image
 from tzml_lab.standin import sdmux
-from tzml_lab.standin.board import Board
+from tzml_lab.standin.board import StandInBoard
 from tzml_lab.standin.fastboot import FastbootServer, Partition
 from tzml_lab.standin.machine import PiMachine, VirtMachine
 from tzml_lab.standin.switch import PowerSwitch
 
 READY = "ready"
-# the HiKey's partitions (a 4 GB eMMC), with the bytes they have, and what QEMU's machine takes from them
-PARTITIONS = {
-    "ptable": ("", 34 * 512),
-    "loader": ("", (4 << 20) - 2048),
-    "fastboot": ("firmware", 8 << 20),
-    "nvme": ("", 2 << 20),
-    "boot": ("kernel", 64 << 20),
-    "cache": ("", 256 << 20),
-    "system": ("rootfs", 3206528512),
-}
 
 
-async def _board_with_card(image: Image, folder: Path) -> tuple[Board, bool]:
+def _board_with_card(image: Image, folder: Path) -> StandInBoard:
     """A board that boots from the card, as long as the mux gives it the card."""
     mux, card = folder / "sdmux", folder / "card"
     mux.write_bytes(sdmux.POWER_ON)
@@ -41,39 +32,40 @@ async def _board_with_card(image: Image, folder: Path) -> tuple[Board, bool]:
         found = {role: image.path(role) for role in ("firmware", "kernel", "initrd")}
         return found | ({"rootfs": card} if inserted() else {})
 
-    if image.description.machine == "rpi3":
-        return Board(PiMachine(image, inserted, folder), folder), False
-    return Board(VirtMachine(image, storage), folder), False
+    emulator = image.description.emulator
+    if emulator and emulator.machine.startswith("raspi"):
+        return StandInBoard(PiMachine(image, inserted, folder), folder)
+    return StandInBoard(VirtMachine(image, storage), folder)
 
 
-async def _board_with_fastboot(image: Image, folder: Path, address: str) -> tuple[Board, bool]:
+async def _board_with_fastboot(board: Board, image: Image, folder: Path, address: str) -> StandInBoard:
     """A board that waits in fastboot after power-on, and boots from its partitions."""
-    partitions = {name: Partition(folder / f"{name}.img", size) for name, (_, size) in PARTITIONS.items()}
-    storage = {role: partitions[name].path for name, (role, _) in PARTITIONS.items() if role}
+    partitions = {part.name: Partition(folder / f"{part.name}.img", part.size) for part in board.partitions}
+    storage = {part.standin: partitions[part.name].path for part in board.partitions if part.standin}
     storage["initrd"] = image.path("initrd")  # the virt machine's kernel cannot do without
-    board = Board(VirtMachine(image, lambda: storage), folder)
-    await FastbootServer(board, partitions).serve(address)
-    return board, True
+    standin = StandInBoard(VirtMachine(image, lambda: storage), folder)
+    await FastbootServer(standin, partitions).serve(address)
+    return standin
 
 
-async def _run(kind: str, image: Image, folder: Path, address: str) -> None:
-    if kind == "hikey":
-        board, fastboot = await _board_with_fastboot(image, folder, address)
+async def _run(board: Board, image: Image, folder: Path, address: str) -> None:
+    if board.flashing == "fastboot":
+        standin = await _board_with_fastboot(board, image, folder, address)
     else:
-        board, fastboot = await _board_with_card(image, folder)
-    await PowerSwitch(board, fastboot=fastboot).serve(address)
+        standin = _board_with_card(image, folder)
+    await PowerSwitch(standin, fastboot=board.flashing == "fastboot").serve(address)
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
     folder.joinpath(READY).touch()
     await ended.wait()
-    await board.off()
+    await standin.off()
 
 
 def main() -> None:
     """See above."""
-    kind, image, folder, address = sys.argv[1:]
-    asyncio.run(_run(kind, load_image(Path(image)), Path(folder), address))
+    name, image, folder, address = sys.argv[1:]
+    asyncio.run(_run(find_board(name), load_image(Path(image)), Path(folder), address))
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ async def _all(futures: list[asyncio.Future[_Connection]]) -> None:
     await asyncio.gather(*futures)
 
 
-class Board:
+class StandInBoard:
     """QEMU between a power switch and a UART. All methods belong to one event loop.
 
     QEMU ends with this process (which starts it in its main thread, as the kernel wants it for that).

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tzml_lab.standin.board import Board
+from tzml_lab.standin.board import StandInBoard
 from tzml_lab.standin.sparse import is_sparse, write_sparse
 
 PORT = 5554
@@ -38,7 +38,7 @@ class FastbootServer:
 
     """
 
-    def __init__(self, board: Board, partitions: Mapping[str, Partition]) -> None:
+    def __init__(self, board: StandInBoard, partitions: Mapping[str, Partition]) -> None:
         self._board = board
         self._partitions = partitions
         self._data = b""

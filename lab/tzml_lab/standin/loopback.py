@@ -64,18 +64,11 @@ def missing() -> str:
 
 
 class LoopbackLab:
-    """Coordinator and exporter of one board, whose place is `<kind>-1` with the tag `board=<kind>`.
+    """Coordinator and exporter of one board, whose place is `<board>-1` with the tag `board=<board>`."""
 
-    Args:
-        standin: the board
-        kind: "rpi3" or "hikey"
-
-    """
-
-    def __init__(self, standin: StandIn, kind: str) -> None:
+    def __init__(self, standin: StandIn) -> None:
         self.standin = standin
-        self.kind = kind
-        self.place = f"{kind}-1"
+        self.place = f"{standin.board.name}-1"
         self.coordinator_address = f"{standin.address}:20408"
         self._folder = standin.folder
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -93,7 +86,7 @@ class LoopbackLab:
         self.start_exporter()
         if self.place not in self.client("places"):
             self.client("-p", self.place, "create")
-            self.client("-p", self.place, "set-tags", f"board={self.kind}")
+            self.client("-p", self.place, "set-tags", f"board={self.standin.board.name}")
             self.client("-p", self.place, "add-match", "*/board/*")
         self._run("sshd", [str(_SSHD), "-D", "-e", "-f", str(self._folder / "ssh" / "sshd_config")])
 
@@ -104,7 +97,7 @@ class LoopbackLab:
 
     def start_exporter(self) -> None:
         """Export the board."""
-        exported = _EXPORTER + (_FASTBOOT if self.kind == "hikey" else _MUX)
+        exported = _EXPORTER + (_FASTBOOT if self.standin.board.flashing == "fastboot" else _MUX)
         tty = (self._folder / "tty").readlink()
         config = self._folder / "exporter.yaml"
         config.write_text(exported.format(tty=tty, address=self.standin.address, folder=self._folder))

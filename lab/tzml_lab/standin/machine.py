@@ -9,10 +9,7 @@ from typing import Protocol
 
 from tzml.errors import TzmlError
 from tzml.image import Emulator, Image
-from tzml_lab.emulation.video_core import VideoCore, card_size
-
-# of four, as in rpi3-emulated.yaml
-_PI_CORES = 1
+from tzml_lab.emulation.video_core import VideoCore, card_size, emulated_cores
 
 
 class Machine(Protocol):
@@ -87,7 +84,8 @@ class PiMachine:
         emulator = self._image.description.emulator
         assert emulator, "an image that QEMU can boot"
         try:
-            core = VideoCore(card, self._folder / "videocore", emulator.memory_mib, _PI_CORES)
+            cores = emulated_cores(self._image.description.machine)
+            core = VideoCore(card, self._folder / "videocore", emulator.memory_mib, cores)
             started = core.arguments(emulator.cpu)
         except TzmlError as error:  # the real one would not say why
             print(error, flush=True)

@@ -1,5 +1,4 @@
 """Start a stand-in board for an environment that asks for one, and end it with the tests."""
-# mypy: disable-error-code="import-untyped"
 
 from __future__ import annotations
 
@@ -14,10 +13,10 @@ import time
 import urllib.request
 from pathlib import Path
 
-from labgrid.util.yaml import load
-
+from tzml.boards import Board
 from tzml.errors import TzmlError
 from tzml.image import Image, load_image
+from tzml_lab.environment import EnvironmentFile
 from tzml_lab.standin.__main__ import READY
 from tzml_lab.standin.switch import PORT
 from tzml_lab.time_limits import scaled
@@ -32,46 +31,49 @@ class StandIn:
     address of its own in 127.0.0.0/8, and its services have the ports that they always have.
 
     Args:
-        kind: "rpi3" (SD card) or "hikey" (fastboot)
+        board: what it stands in for
         image: what it can boot
 
     """
 
-    def __init__(self, kind: str, image: Image) -> None:
+    def __init__(self, board: Board, image: Image) -> None:
         for program, package in _PACKAGES.items():
             if not shutil.which(program):
                 raise TzmlError(f"{program} is not installed", f"sudo apt-get install {package}")
+        self.board = board
         self.folder = Path(tempfile.mkdtemp(prefix="tzml-standin-"))
         pid = os.getpid()
         self.address = f"127.{1 + (pid >> 16)}.{pid >> 8 & 255}.{pid & 255}"
         try:
-            self._make_deploy_folder(kind, image)
+            self._make_deploy_folder(board, image)
             self._make_usbsdmux()
-            self._start(kind, image)
+            self._start(board, image)
         except BaseException:
             shutil.rmtree(self.folder)
             raise
 
-    def _make_deploy_folder(self, kind: str, image: Image) -> None:
-        """A deploy folder `deploy/<kind>` with the files of `image`, in the roles that the board's image has."""
-        folder = self.folder / "deploy" / kind
+    def _make_deploy_folder(self, board: Board, image: Image) -> None:
+        """A deploy folder `deploy/<board>` with the files of `image`, in the roles that the board's image has."""
+        folder = self.folder / "deploy" / board.name
         folder.mkdir(parents=True)
         description = json.loads((image.folder / "image.json").read_text())
         files = {file["role"]: file for file in description["files"]}
         for file in files.values():
             folder.joinpath(file["path"]).symlink_to(image.folder / file["path"])
-        if kind == "hikey":
+        for partition in board.partitions:
             # in the places of a boot partition and of a sparse image: what QEMU's machine boots from
-            files |= {role: files[of] | {"role": role} for role, of in (("boot", "kernel"), ("system", "rootfs"))}
-            files |= {role: _small_file(folder, role) for role in ("partition-table", "loader")}
-        elif "sdcard" not in files:
+            if partition.standin:
+                files[partition.file] = files[partition.standin] | {"role": partition.file}
+            elif partition.file:
+                files[partition.file] = _small_file(folder, partition.file)
+        if board.flashing == "sd-card" and "sdcard" not in files:
             # a whole disk without partitions is what the virt machine boots from
             files["sdcard"] = files["rootfs"] | {"role": "sdcard", "path": "sdcard.img"}
             disk = folder / "sdcard.img"
             disk.symlink_to(image.path("rootfs"))
             command = ["bmaptool", "--quiet", "create", "--output", f"{disk}.bmap", str(disk.resolve())]
             subprocess.run(command, check=True, capture_output=True)
-        description |= {"machine": kind, "files": list(files.values())}
+        description |= {"machine": board.name, "files": list(files.values())}
         (folder / "image.json").write_text(json.dumps(description))
 
     def _make_usbsdmux(self) -> None:
@@ -80,12 +82,12 @@ class StandIn:
         tool.write_text(f'#!/bin/sh\nexec {sys.executable} -m tzml_lab.standin.sdmux "$@"\n')
         tool.chmod(0o755)
 
-    def _start(self, kind: str, image: Image) -> None:
+    def _start(self, board: Board, image: Image) -> None:
         command = [
             sys.executable,
             "-m",
             "tzml_lab.standin",
-            kind,
+            board.name,
             str(image.folder),
             str(self.folder),
             self.address,
@@ -133,16 +135,15 @@ def _small_file(folder: Path, role: str) -> dict[str, str | int]:
     return {"role": role, "path": role, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
-def stand_in_for(path: Path) -> StandIn | None:
+def stand_in_for(file: EnvironmentFile) -> StandIn | None:
     """The stand-in that the environment file asks for with the option `standin`; its variables are set.
 
     Raises TzmlError.
     """
-    try:
-        wanted = load(path.read_text())["options"]["standin"]
-    except Exception:  # labgrid says what is wrong with the file
+    board = file.standin
+    if not board or not board.standin:
         return None
-    image = load_image(Path(os.environ["LG_DEPLOY"], wanted["image"]).resolve())
-    standin = StandIn(wanted["board"], image)
+    image = load_image(Path(os.environ["LG_DEPLOY"], board.standin.image).resolve())
+    standin = StandIn(board, image)
     os.environ.update(standin.variables)
     return standin

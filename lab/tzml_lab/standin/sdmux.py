@@ -6,7 +6,6 @@ usbsdmux sends SCSI commands that carry I2C messages to a GPIO expander, whose p
 and pins: NXP's PCA9536 data sheet; SCSI commands: Microchip's "I2C over USB", 50002283A). Here the ioctl that
 would send them writes the expander's registers to FILE. This is the only part of the way that is not real.
 """
-# mypy: disable-error-code="import-untyped"
 
 from __future__ import annotations
 

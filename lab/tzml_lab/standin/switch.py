@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-from tzml_lab.standin.board import Board
+from tzml_lab.standin.board import StandInBoard
 
 PORT = 9101
 
@@ -22,7 +22,7 @@ class PowerSwitch:
 
     """
 
-    def __init__(self, board: Board, *, fastboot: bool = False) -> None:
+    def __init__(self, board: StandInBoard, *, fastboot: bool = False) -> None:
         self._board = board
         self._fastboot = fastboot
         self._stuck = False

@@ -1,5 +1,4 @@
 """Run xtest on a target's console and follow it while it runs."""
-# mypy: disable-error-code="import-untyped"
 
 from __future__ import annotations
 

@@ -7,10 +7,23 @@ from pathlib import Path
 
 import click
 
+from tzml.boards import find_board
 from tzml_lab.emulation.interactive import MACHINES, describe
 
 
-@click.command("boot")
+def _described(name: str) -> str:
+    board = find_board(name)
+    return f"{name} is {'an emulated ' if board.flashing else ''}{board.title}"
+
+
+_HELP = f"""Boot an image on QEMU as the tests do, with its console on this terminal.
+
+{", ".join(map(_described, MACHINES))}; the name or file of an environment will do, too. The machine's disk keeps
+what is written to it until the image changes. Log in as root, without a password; Ctrl-A X leaves at once.
+"""
+
+
+@click.command("boot", help=_HELP)
 @click.argument("machine", default="qemu", metavar=f"[{'|'.join(MACHINES)}]")
 @click.option("--fresh", is_flag=True, help="Discard what the machine wrote to its disk before.")
 @click.option("--folder", type=click.Path(file_okay=False, path_type=Path),
@@ -19,12 +32,6 @@ from tzml_lab.emulation.interactive import MACHINES, describe
               help="Show OP-TEE's console on this terminal, too.")  # fmt: skip
 @click.option("--print", "only_print", is_flag=True, help="Print QEMU's command line and do nothing else.")
 def command(machine: str, fresh: bool, folder: Path | None, secure_console: bool, only_print: bool) -> None:
-    """Boot an image on QEMU as the tests do, with its console on this terminal.
-
-    qemu is QEMU's own machine, rpi3 an emulated Raspberry Pi 3 with the SD card of kas/rpi3.yml; the name or file
-    of an environment will do, too. The machine's disk keeps what is written to it until the image changes. Log in
-    as root, without a password; Ctrl-A X leaves at once.
-    """
     found = describe(machine, folder, both_consoles=secure_console)
     if only_print:
         click.echo(shlex.join(found.command))

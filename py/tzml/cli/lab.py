@@ -9,8 +9,9 @@ from pathlib import Path
 
 import click
 
+from tzml.boards import boards
 from tzml_lab.doctor import Check, diagnose
-from tzml_lab.environment import ROOT, find, set_variables
+from tzml_lab.environment import ROOT, EnvironmentFile, find, names, set_variables
 
 
 @click.group("lab")
@@ -41,6 +42,25 @@ def doctor(environment: str, results: Path, as_json: bool) -> None:
             _show(check)
         click.echo(f"\n{environment}: {'ready' if ready else 'not ready'}")
     sys.exit(0 if ready else 1)
+
+
+@command.command("images")
+@click.argument("environment")
+def images(environment: str) -> None:
+    """Print the machines whose images a run of ENVIRONMENT needs, one a line.
+
+    `kas build kas/MACHINE.yml` makes each.
+    """
+    for machine in EnvironmentFile.read(find(environment)).images:
+        click.echo(machine)
+
+
+@command.command("environments")
+@click.option("--nightly", is_flag=True, help="Only those that CI tests every night on hosts without boards.")
+def environments(nightly: bool) -> None:
+    """Print the names of the environments that come with tzml, one a line."""
+    for name in [name for board in boards().values() for name in board.ci.nightly] if nightly else names():
+        click.echo(name)
 
 
 def _show(check: Check) -> None:

@@ -18,7 +18,7 @@ from tzml.client import ChunkLoads, Model, World, open_model
 from tzml.client.image import dequantize, load_image, quantize, top
 from tzml.errors import TzmlError
 from tzml.metadata import Metadata, read_metadata
-from tzml.protection import unprotected_here
+from tzml.protection import memory_warning
 
 Array = NDArray[Any]
 
@@ -127,7 +127,7 @@ def command(
     }
     if output:
         save_array(output, outputs[names[0]])
-    warning = unprotected_here() if world == "tee" else ""
+    warning = memory_warning() if world == "tee" else ""
     if as_json:
         report = {
             "bundle": str(bundle),

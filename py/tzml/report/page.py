@@ -9,7 +9,7 @@ from pathlib import Path
 import matplotlib as mpl
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from tzml.protection import unprotected
+from tzml.boards import memory_warning
 from tzml.report import plots
 from tzml.report.units import NONE, human, percent
 from tzml.results.run import Case, Run, RunResults, Series
@@ -84,7 +84,7 @@ def section_of(results: RunResults, history: Sequence[Run]) -> Section:
     with mpl.rc_context(plots.STYLE):
         return Section(
             results,
-            unprotected(run.context.image.machine),
+            memory_warning(run.context.image.machine, run.context.image.memory_protected),
             baseline,
             found,
             _changed_components(baseline[-1] if baseline else None, run),

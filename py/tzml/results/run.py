@@ -47,6 +47,7 @@ class ImageContext(BaseModel):
     feed: str
     image: str
     sha256: str
+    memory_protected: bool | None = None  # by hardware, from the normal world; None: not recorded then
     components: dict[str, str] = {}
 
 

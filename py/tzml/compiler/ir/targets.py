@@ -6,6 +6,7 @@ import platform
 from dataclasses import dataclass
 from pathlib import Path
 
+from tzml.boards import boards
 from tzml.bundle import Target
 
 
@@ -44,9 +45,4 @@ def _x86_level() -> str:
     return "x86-64-v3" if flags >= {"avx2", "bmi1", "bmi2", "f16c", "fma"} else "x86-64-v2"
 
 
-TARGETS = {
-    "qemu": _aarch64("cortex-a57"),
-    "rpi3": _aarch64("cortex-a53"),
-    "hikey": _aarch64("cortex-a53"),
-    "host": _host(),
-}
+TARGETS = {name: _aarch64(board.processor) for name, board in boards().items()} | {"host": _host()}

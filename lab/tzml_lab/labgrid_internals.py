@@ -1,0 +1,150 @@
+"""The names that labgrid keeps to itself, each behind a name of ours. No other file uses them.
+
+They were read in the release FITS. With another one, tests/lab/test_labgrid_internals.py fails until somebody has
+compared this file with it.
+"""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from labgrid import Environment
+from labgrid.driver import Driver, QEMUDriver, SerialDriver, ShellDriver, SSHDriver
+from labgrid.driver.consoleexpectmixin import ConsoleExpectMixin
+from labgrid.pytestplugin.hooks import LABGRID_ENV_KEY
+from labgrid.resource import RemotePlace
+from labgrid.util.yaml import load
+
+FITS = "26.0.1"
+
+CommandResult = tuple[list[str], list[str], int]  # standard output, standard error, exit status
+
+
+def read_yaml(text: str) -> Any:
+    """The content of an environment file; what refers to variables is a string.Template. Raises yaml.YAMLError."""
+    return load(text)
+
+
+def environment_of(config: pytest.Config) -> Environment | None:
+    """The environment of --lg-env, once labgrid's plugin is configured."""
+    return config.stash[LABGRID_ENV_KEY]
+
+
+def place_name(place: RemotePlace) -> str:
+    """The name of the place that was taken; the environment may have a pattern or a reservation's token."""
+    name: str = place.manager.session.get_place(place.name).name
+    return name
+
+
+class ConsoleBase:
+    """A console whose bytes come from `receive` and go to `transmit`."""
+
+    def receive(self, limit: int, timeout: float) -> bytes:
+        """At least one byte. Raises pexpect's TIMEOUT."""
+        raise NotImplementedError
+
+    def transmit(self, data: bytes) -> int:
+        """How many bytes were sent."""
+        raise NotImplementedError
+
+    def _read(self, size: int = 1, timeout: float = 0.0, max_size: int | None = None) -> bytes:
+        return self.receive(max_size or 4096, timeout)
+
+    def _write(self, data: bytes) -> int:
+        return self.transmit(data)
+
+
+def unread(console: ConsoleExpectMixin) -> bytes:
+    """What came since the last match, after an expect() that timed out."""
+    data: bytes = console._expect.before
+    return data
+
+
+def forget_unread(console: ConsoleExpectMixin) -> None:
+    """Drop what pexpect keeps when an expect() times out: the next one begins with what comes from now on."""
+    expect = console._expect
+    expect._before, expect._buffer = expect.buffer_type(), expect.buffer_type()
+
+
+class ListeningConsoleBase(ConsoleBase, ConsoleExpectMixin, Driver):
+    """expect() on a console that is no ConsoleProtocol."""
+
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        self.txdelay = None
+
+
+class SerialBase(ConsoleBase, SerialDriver):
+    """SerialDriver; `transmit` writes to the port."""
+
+    def transmit(self, data: bytes) -> int:
+        written: int = SerialDriver._write(self, data)
+        return written
+
+
+class ShellBase(ShellDriver):
+    """ShellDriver, whose commands all go through `execute`."""
+
+    def execute(self, command: str, timeout: float, codec: str, errors: str) -> CommandResult:
+        """Run a command. Raises pexpect's TIMEOUT, UnicodeDecodeError."""
+        result: CommandResult = ShellDriver._run(self, command, timeout=timeout, codec=codec, decodeerrors=errors)
+        return result
+
+    def _run(
+        self, cmd: str, *, timeout: float = 30.0, codec: str = "utf-8", decodeerrors: str = "strict"
+    ) -> CommandResult:
+        return self.execute(cmd, timeout, codec, decodeerrors)
+
+    def check_prompt(self) -> None:
+        """Whether the shell is there. Raises pexpect's TIMEOUT."""
+        self._check_prompt()
+
+
+class SSHBase(SSHDriver):
+    """SSHDriver; ssh takes the first value of an option, and `first_options` come before labgrid's."""
+
+    def first_options(self) -> Sequence[str]:
+        """Such as "StrictHostKeyChecking=yes"."""
+        raise NotImplementedError
+
+    def _start_own_master(self) -> str:
+        for option in self.first_options():
+            self.ssh_prefix += ["-o", option]
+        control: str = super()._start_own_master()
+        return control
+
+
+class QEMUBase(ConsoleBase, QEMUDriver):
+    """QEMUDriver while it is active: what it starts, and where."""
+
+    @property
+    def command(self) -> list[str]:
+        """QEMU's command line, which may be changed. It ends with the first serial port's option and device."""
+        command: list[str] = self._cmd
+        return command
+
+    @property
+    def folder(self) -> Path:
+        """A folder as long as the driver is active."""
+        return Path(self._tempdir)
+
+    @property
+    def listener(self) -> socket.socket:
+        """Where QEMU's first serial port connects to; labgrid closes it."""
+        listener: socket.socket = self._socket
+        return listener
+
+    @property
+    def process(self) -> subprocess.Popen[bytes] | None:
+        """QEMU; labgrid ends it with Python."""
+        process: subprocess.Popen[bytes] | None = self._child
+        return process
+
+    @process.setter
+    def process(self, process: subprocess.Popen[bytes] | None) -> None:
+        self._child = process

@@ -1,0 +1,26 @@
+# What the device knows of its own hardware: whether anything keeps the normal world out of OP-TEE's memory.
+# Without this file, tzml says that nothing shows it.
+
+SUMMARY = "Facts about this device for tzml"
+
+require recipes-tzml/tzml-source.inc
+SRC_URI += "file://py/tzml"
+
+DEPENDS = "python3-pydantic-native"
+PACKAGE_ARCH = "${MACHINE_ARCH}"
+
+inherit python3native
+
+SECURE_MEMORY_PROTECTED ?= "0"
+
+do_compile[cleandirs] = "${B}"
+do_compile() {
+    PYTHONPATH=${S}/py ${PYTHON} -m tzml.boards ${MACHINE} ${SECURE_MEMORY_PROTECTED} >${B}/board.json
+}
+
+do_install() {
+    install -d ${D}${datadir}/tzml
+    install -m 0644 ${B}/board.json ${D}${datadir}/tzml/
+}
+
+FILES:${PN} = "${datadir}/tzml/board.json"
