@@ -50,7 +50,7 @@ _LINE = 16
 
 
 def wins(conv: Conv2d, isa: Isa) -> bool:
-    """Whether this is faster than the definition, by what was measured (docs/kernels.md)."""
+    """Whether this is faster than the definition, by what was measured (docs/bench.md)."""
     is_known = (conv.kernel, conv.strides, conv.dilation, conv.groups) == ((3, 3), (1, 1), (1, 1), 1)
     in_vectors = conv.in_block == conv.out_block == isa.lanes
     height, width = conv.out_size
