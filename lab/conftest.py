@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from labgrid import Environment
+from labgrid import Environment, Target
 
 from tzml.errors import TzmlError
 from tzml.image import ImageError
@@ -23,6 +23,7 @@ from tzml_lab.labgrid_internals import environment_of
 from tzml_lab.results.run_folder import RunFolder, host
 from tzml_lab.results.timings import Timings
 from tzml_lab.standin.process import StandIn, stand_in_for
+from tzml_lab.target import Commands, Shell, commands_of, shell_of
 
 RUN_FOLDER = pytest.StashKey[RunFolder]()
 TIMINGS = pytest.StashKey[Timings]()
@@ -153,13 +154,17 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> Iterator[None]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[Any]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     for name, value in item.user_properties if call.when == "call" else ():
-        if name == "seconds":  # on the target, as opposed to those of looking a result up
+        if name == "seconds" and isinstance(
+            value, float
+        ):  # on the target, as opposed to those of looking a result up
             report.duration = value
     error = call.excinfo.value if call.excinfo else None
-    if isinstance(error, TargetError):
+    if call.excinfo and isinstance(error, TargetError):
         # its message says where the target stopped; where our code stood does not matter
         report.longrepr = call.excinfo.getrepr(style="value", chain=False)
         item.user_properties.append(("failure_class", error.kind.name))
@@ -211,14 +216,21 @@ def record(strategy: TrustZoneStrategy) -> ConsoleRecord:
 
 
 @pytest.fixture
-def shell(target: Any, strategy: TrustZoneStrategy) -> Any:
+def shell(target: Target, strategy: TrustZoneStrategy) -> Shell:
     """A shell on the target's console."""
     strategy.transition("shell")
-    return target.get_driver("ShellDriver")
+    return shell_of(target)
 
 
 @pytest.fixture
-def tee(target: Any, strategy: TrustZoneStrategy) -> Any:
+def tee(target: Target, strategy: TrustZoneStrategy) -> Shell:
     """A shell on the target's console, with OP-TEE at work."""
     strategy.transition("tee")
-    return target.get_driver("ShellDriver")
+    return shell_of(target)
+
+
+@pytest.fixture(scope="module")
+def command(target: Target, strategy: TrustZoneStrategy) -> Commands:
+    """Runs commands on the target, by the best way there is, with OP-TEE at work."""
+    strategy.transition("tee")
+    return commands_of(target)

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from labgrid import Target
 
 from tzml_lab.environment import image_of
-from tzml_lab.faults import full_disk
-from tzml_lab.inference import bad_bundles
+from tzml_lab.faults import RecordProperty, full_disk
+from tzml_lab.inference import WORLDS, bad_bundles
 from tzml_lab.inference.answers import promised
-from tzml_lab.inference.bad_bundles import WORLDS
 from tzml_lab.inference.known_models import KNOWN, TARGET_FOLDER
 from tzml_lab.inference.signing_key import signing_key
+from tzml_lab.target import Commands, files_of
 from tzml_lab.time_limits import scaled
+
+Refusal = dict[str, Any]  # what lab/target/probe.py prints of a bundle
 
 FOLDER = "/tmp/bad-input"  # on the target, as all absolute paths here
 SOUND = f"{TARGET_FOLDER}/digits.tzm"
@@ -28,16 +32,11 @@ CASES = [
 
 
 @pytest.fixture(scope="module")
-def command(target, strategy):
-    """Runs commands on the target, by the best way there is."""
-    strategy.transition("tee")
-    return target.get_driver("CommandProtocol")
-
-
-@pytest.fixture(scope="module")
-def files(command, target, tmp_path_factory) -> dict[str, bad_bundles.BadBundle]:
+def files(
+    command: Commands, target: Target, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, bad_bundles.BadBundle]:
     """Bad bundles and inputs, on the target in FOLDER."""
-    transfer = target.get_driver("FileTransferProtocol")
+    transfer = files_of(target)
     folder = tmp_path_factory.mktemp("bad") / Path(FOLDER).name
     folder.mkdir()
     transfer.get(SOUND, str(folder / "sound.tzm"))
@@ -69,9 +68,9 @@ def files(command, target, tmp_path_factory) -> dict[str, bad_bundles.BadBundle]
 
 
 @pytest.fixture(scope="module")
-def answers(files, command) -> dict[str, dict[str, dict]]:
+def answers(files: dict[str, bad_bundles.BadBundle], command: Commands) -> dict[str, dict[str, Refusal]]:
     """What each world says about each bad bundle."""
-    found: dict[str, dict[str, dict]] = {}
+    found: dict[str, dict[str, Refusal]] = {}
     for world in WORLDS:
         names = [name for name, bundle in files.items() if world in bundle.status]
         paths = " ".join(f"{FOLDER}/{name}.tzm" for name in names)
@@ -82,7 +81,9 @@ def answers(files, command) -> dict[str, dict[str, dict]]:
 
 
 @pytest.mark.parametrize(("name", "world"), CASES, ids=["-".join(case) for case in CASES])
-def test_bad_bundle(files, answers, name, world):
+def test_bad_bundle(
+    files: dict[str, bad_bundles.BadBundle], answers: dict[str, dict[str, Refusal]], name: str, world: str
+) -> None:
     answer = answers[world][name]
     assert answer["status"] == files[name].status[world]
     what, remedy = bad_bundles.remedies()[answer["status"]]
@@ -109,7 +110,9 @@ def test_bad_bundle(files, answers, name, world):
     ],
     ids=["shape", "type", "no-array", "no-file", "name", "truncated", "too-large"],
 )
-def test_tzml_run_says_one_line(files, command, arguments, says):
+def test_tzml_run_says_one_line(
+    files: dict[str, bad_bundles.BadBundle], command: Commands, arguments: str, says: str
+) -> None:
     out, error, status = command.run(f"tzml run {arguments}", timeout=scaled(60))
     assert status == 2
     (line,) = [*out, *error]
@@ -126,7 +129,9 @@ def test_tzml_run_says_one_line(files, command, arguments, says):
     ],
     ids=["input", "truncated", "kernel"],
 )
-def test_tzml_run_in_c_says_one_line(files, command, arguments, says):
+def test_tzml_run_in_c_says_one_line(
+    files: dict[str, bad_bundles.BadBundle], command: Commands, arguments: str, says: str
+) -> None:
     out, error, status = command.run(f"tzml-run {arguments}", timeout=scaled(60))
     assert status == 1
     (line,) = [*out, *error]
@@ -134,7 +139,9 @@ def test_tzml_run_in_c_says_one_line(files, command, arguments, says):
     assert says in line
 
 
-def test_hostile_normal_world(files, command, target, record_property):
+def test_hostile_normal_world(
+    files: dict[str, bad_bundles.BadBundle], command: Commands, target: Target, record_property: RecordProperty
+) -> None:
     """Messages to the TA that no library of ours would send."""
     versions = f"{FOLDER}/newer.tzm {FOLDER}/older.tzm" if signing_key(image_of(target.env.config)) else ""
     out, error, status = command.run(f"tzml-ta-test {SOUND} {FOLDER}/sample.bin {versions}", timeout=scaled(120))
@@ -160,7 +167,9 @@ SAVED = f"{FOLDER}/storage"
     ],
     ids=["emptied", "libraries-gone", "libraries-damaged", "objects-gone"],
 )
-def test_damaged_storage_is_made_anew_or_has_a_status_of_its_own(files, command, damage, says):
+def test_damaged_storage_is_made_anew_or_has_a_status_of_its_own(
+    files: dict[str, bad_bundles.BadBundle], command: Commands, damage: str, says: str
+) -> None:
     run = f"tzml run {SOUND} --input {FOLDER}/sample.npy --world tee --json"
     command.run_check(run, timeout=scaled(60))
     command.run_check(f"rm -rf {SAVED} && cp -a {STORAGE} {SAVED} && ({damage})")
@@ -177,7 +186,7 @@ def test_damaged_storage_is_made_anew_or_has_a_status_of_its_own(files, command,
     command.run_check(run, timeout=scaled(60))
 
 
-def test_a_first_run_on_a_full_disk_says_so(files, command):
+def test_a_first_run_on_a_full_disk_says_so(files: dict[str, bad_bundles.BadBundle], command: Commands) -> None:
     run = f"tzml run {SOUND} --input {FOLDER}/sample.npy --world tee"
     command.run_check(f"rm -rf {STORAGE}/*")
     with full_disk(command):
@@ -187,7 +196,7 @@ def test_a_first_run_on_a_full_disk_says_so(files, command):
     command.run_check(run, timeout=scaled(60))
 
 
-def test_storage_that_a_power_cut_left_empty(files, command):
+def test_storage_that_a_power_cut_left_empty(files: dict[str, bad_bundles.BadBundle], command: Commands) -> None:
     """OP-TEE removes the file, but refuses a session first."""
     command.run_check("truncate -s 0 /var/lib/optee-client/data/tee/dirf.db")
     command.run_check(f"tzml run {SOUND} --input {FOLDER}/sample.npy --world tee", timeout=scaled(60))

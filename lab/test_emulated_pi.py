@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 from labgrid import Environment
 
-from tzml_lab.consoles.lines import World
+from tzml_lab.consoles.lines import Speaker
 from tzml_lab.drivers.raspberry_pi import EmulatedRaspberryPiDriver
+from tzml_lab.drivers.strategy import TrustZoneStrategy
 from tzml_lab.emulation.video_core import CORES
 from tzml_lab.environment import use_folders
 from tzml_lab.time_limits import scaled
@@ -15,7 +19,9 @@ pytestmark = pytest.mark.lg_feature("raspi")
 
 
 @pytest.fixture
-def with_all_cores(env, strategy, run_folder, tmp_path):
+def with_all_cores(
+    env: Environment, strategy: TrustZoneStrategy, run_folder: Path, tmp_path: Path
+) -> Iterator[EmulatedRaspberryPiDriver]:
     """A second machine from the same file, which is on; the first is off."""
     strategy.transition("off")
     environment = Environment(env.config_file)
@@ -30,13 +36,13 @@ def with_all_cores(env, strategy, run_folder, tmp_path):
     environment.cleanup()
 
 
-def test_all_cores_start_when_linux_calls_them(with_all_cores):
+def test_all_cores_start_when_linux_calls_them(with_all_cores: EmulatedRaspberryPiDriver) -> None:
     """They wait in TF-A; OP-TEE says which have come."""
     record = with_all_cores.record
     expected = [f"I/TC: Secondary CPU {core} switching to normal world boot" for core in range(1, CORES)]
 
     def there() -> bool:
-        said = [line.text for line in record.lines(World.secure)]
+        said = [line.text for line in record.lines(Speaker.secure)]
         return all(line in said for line in expected)
 
-    assert record.wait(there, scaled(120)), "\n".join(record.tail(World.normal) + record.tail(World.secure))
+    assert record.wait(there, scaled(120)), "\n".join(record.tail(Speaker.normal) + record.tail(Speaker.secure))

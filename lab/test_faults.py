@@ -12,27 +12,33 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import TracebackType
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from labgrid import Environment
+from labgrid import Environment, Target
 
-from tzml_lab import faults
 from tzml_lab.drivers.qemu import TrustZoneQEMUDriver
+from tzml_lab.drivers.strategy import TrustZoneStrategy
 from tzml_lab.environment import ROOT, image_of, use_folders
 from tzml_lab.failures import FailureClass
-from tzml_lab.faults import in_background, without_optee_init
+from tzml_lab.faults import ExpectedFailure, RecordProperty, in_background, without_optee_init
+from tzml_lab.target import shell_of
 from tzml_lab.time_limits import scaled
 from tzml_lab.xtest.run import XtestRun
 
 pytestmark = pytest.mark.lg_feature("emulator")
 
 
-class Verdict(faults.Verdict):
+class ExpectedFailureOnBothConsoles(ExpectedFailure):
     """The error says what both consoles said last."""
 
-    def __exit__(self, kind, error, trace):
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
         expected = super().__exit__(kind, error, trace)
         for world in ("normal", "secure"):
             assert f"last lines of the {world} world's console" in str(error)
@@ -40,57 +46,66 @@ class Verdict(faults.Verdict):
 
 
 @pytest.fixture
-def qemu(target, strategy):
+def qemu(target: Target, strategy: TrustZoneStrategy) -> TrustZoneQEMUDriver:
     """The session's machine, with OP-TEE at work."""
     strategy.transition("tee")
-    return target.get_driver(TrustZoneQEMUDriver)
+    driver: TrustZoneQEMUDriver = target.get_driver(TrustZoneQEMUDriver)
+    return driver
 
 
-def test_hung_xtest_case(qemu, target, strategy, record_property):
+def test_hung_xtest_case(
+    qemu: TrustZoneQEMUDriver, target: Target, strategy: TrustZoneStrategy, record_property: RecordProperty
+) -> None:
     """Xtest stands still in the middle of a case."""
-    shell = target.get_driver("ShellDriver")
+    shell = shell_of(target)
     # OP-TEE makes its storage when the first TA is opened: not while the machine is about to be killed
     shell.run_check("xtest -t regression 1004", timeout=scaled(60))
     run = XtestRun(shell, strategy.record, ["regression_1009"], silence=scaled(5))
     in_background(lambda: os.kill(qemu.pid, signal.SIGSTOP), lambda: run.parser.current)
-    with Verdict(20, record_property) as verdict:
+    with ExpectedFailureOnBothConsoles(20, record_property) as expected:
         run.case("regression_1009")
     os.kill(qemu.pid, signal.SIGCONT)
-    assert verdict.error.kind is FailureClass.test
-    assert "xtest stopped in regression_1009" in verdict.error.summary
+    assert expected.error.kind is FailureClass.test
+    assert "xtest stopped in regression_1009" in expected.error.summary
     # the lab goes on with the same machine
     assert run.stop()
     assert shell.run_check("echo $((6 * 7))") == ["42"]
 
 
-def test_linux_panic(qemu, target, strategy, record_property):
-    shell = target.get_driver("ShellDriver")
+def test_linux_panic(
+    qemu: TrustZoneQEMUDriver, target: Target, strategy: TrustZoneStrategy, record_property: RecordProperty
+) -> None:
+    shell = shell_of(target)
     shell.run_check("echo kept > /root/kept && sync")
-    with Verdict(20, record_property) as verdict:
+    with ExpectedFailureOnBothConsoles(20, record_property) as expected:
         shell.run("echo c > /proc/sysrq-trigger", timeout=scaled(60))
-    assert verdict.error.kind is FailureClass.test
-    assert "Linux panicked: " in verdict.error.summary
-    assert "sysrq triggered crash" in verdict.error.consoles
+    assert expected.error.kind is FailureClass.test
+    assert "Linux panicked: " in expected.error.summary
+    assert "sysrq triggered crash" in expected.error.consoles
     # the next user gets a machine that was started anew, with the same disk
     cycle = strategy.record.cycle
     strategy.transition("tee")
     assert strategy.record.cycle == cycle + 1
-    assert target.get_driver("ShellDriver").run_check("cat /root/kept") == ["kept"]
+    assert shell_of(target).run_check("cat /root/kept") == ["kept"]
     image_of(target.env.config).verify()  # nothing was written to the image itself
 
 
-def test_qemu_killed_from_outside(qemu, target, strategy, record_property):
-    shell = target.get_driver("ShellDriver")
+def test_qemu_killed_from_outside(
+    qemu: TrustZoneQEMUDriver, target: Target, strategy: TrustZoneStrategy, record_property: RecordProperty
+) -> None:
+    shell = shell_of(target)
     in_background(lambda: os.kill(qemu.pid, signal.SIGKILL), lambda: True)
-    with Verdict(20, record_property) as verdict:
+    with ExpectedFailureOnBothConsoles(20, record_property) as expected:
         shell.run("sleep 60", timeout=scaled(60))
-    assert verdict.error.kind is FailureClass.infrastructure
-    assert "QEMU ended (killed by SIGKILL)" in verdict.error.summary
+    assert expected.error.kind is FailureClass.infrastructure
+    assert "QEMU ended (killed by SIGKILL)" in expected.error.summary
     strategy.transition("off")
 
 
 @pytest.fixture
-def another(env, strategy, run_folder, tmp_path, request):
+def another(
+    env: Environment, strategy: TrustZoneStrategy, run_folder: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[Environment]:
     """A second environment from the same file, to be changed by the test; the first machine is off."""
     strategy.transition("off")
     environment = Environment(env.config_file)
@@ -101,36 +116,37 @@ def another(env, strategy, run_folder, tmp_path, request):
     environment.cleanup()
 
 
-def arguments(environment: Environment, driver: str) -> dict:
+def arguments(environment: Environment, driver: str) -> dict[str, Any]:
     """The arguments of a driver in the environment, before it is made."""
+    found: dict[str, Any]
     (found,) = [entry[driver] for entry in environment.config.data["targets"]["main"]["drivers"] if driver in entry]
     return found
 
 
 @pytest.mark.lg_feature("qemu")  # what an emulated board boots is on that disk
-def test_boot_without_root_disk(another, record_property):
+def test_boot_without_root_disk(another: Environment, record_property: RecordProperty) -> None:
     del arguments(another, "TrustZoneQEMUDriver")["rootdisk"]
     target = another.get_target()
     qemu, strategy = target.get_driver(TrustZoneQEMUDriver, activate=False), target.get_driver("TrustZoneStrategy")
     qemu.image.description.kernel_arguments += " rootwait=5"  # the initramfs waits half a minute otherwise
-    with Verdict(60, record_property) as verdict:
+    with ExpectedFailureOnBothConsoles(60, record_property) as expected:
         strategy.transition("shell")
-    assert verdict.error.kind is FailureClass.boot
-    assert verdict.error.state == "booted"
-    assert "the initramfs gave up: initramfs: /dev/vda did not appear within 5 s" in verdict.error.summary
+    assert expected.error.kind is FailureClass.boot
+    assert expected.error.state == "booted"
+    assert "the initramfs gave up: initramfs: /dev/vda did not appear within 5 s" in expected.error.summary
 
 
-def test_boot_that_hangs(another, record_property):
+def test_boot_that_hangs(another: Environment, record_property: RecordProperty) -> None:
     """The machine stands still, and QEMU with it: it answers no monitor command."""
     arguments(another, "TrustZoneStrategy")["silence_timeout"] = 5
     target = another.get_target()
     qemu, strategy = target.get_driver(TrustZoneQEMUDriver), target.get_driver("TrustZoneStrategy")
     in_background(lambda: os.kill(qemu.pid, signal.SIGSTOP), lambda: "kernel" in qemu.record.progress.reached)
-    with Verdict(30, record_property) as verdict:
+    with ExpectedFailureOnBothConsoles(30, record_property) as expected:
         strategy.transition("shell")
-    assert verdict.error.kind is FailureClass.boot
-    assert "on the way to state booted: the boot hangs" in verdict.error.summary
-    assert "the last stage was Linux kernel" in verdict.error.summary
+    assert expected.error.kind is FailureClass.boot
+    assert "on the way to state booted: the boot hangs" in expected.error.summary
+    assert "the last stage was Linux kernel" in expected.error.summary
     # tried once, and once only
     with pytest.raises(Exception, match="not tried again after this: boot failure"):
         strategy.transition("shell")
@@ -150,6 +166,11 @@ class Child:
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
 
+    def said_so_far(self) -> str:
+        """What pytest printed, up to its end if it has come."""
+        assert self.process.stdout
+        return self.process.stdout.read()
+
     def machine_talks(self) -> bool:
         """Whether the machine has said something."""
         log = self.results / "latest" / "console-normal.log"
@@ -167,15 +188,18 @@ class Child:
                 found.append(int(path.parent.name))
         return found
 
-    def wait_until(self, condition, seconds: float) -> bool:
+    def wait_until(self, condition: Callable[[], object], seconds: float) -> bool:
         deadline = time.monotonic() + scaled(seconds)
         while not condition() and time.monotonic() < deadline:
             time.sleep(0.1)
         return bool(condition())
 
 
+StartChild = Callable[..., Child]
+
+
 @pytest.fixture
-def child(env, strategy, tmp_path):
+def child(env: Environment, strategy: TrustZoneStrategy, tmp_path: Path) -> Iterator[StartChild]:
     strategy.transition("off")
     started = []
 
@@ -191,9 +215,9 @@ def child(env, strategy, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGKILL"])
-def test_no_machine_is_left_behind(child, name, record_property):
+def test_no_machine_is_left_behind(child: StartChild, name: str, record_property: RecordProperty) -> None:
     run = child()
-    assert run.wait_until(run.machine_talks, 30), run.process.stdout.read()
+    assert run.wait_until(run.machine_talks, 30), run.said_so_far()
     assert len(run.machines()) == 1
     start = time.monotonic()
     run.process.send_signal(signal.Signals[name])
@@ -211,20 +235,21 @@ def test_no_machine_is_left_behind(child, name, record_property):
 
 
 @pytest.mark.lg_feature("qemu")  # of an emulated board the firmware is a file on its card
-def test_optee_panic(child, env, tmp_path, record_property):
+def test_optee_panic(child: StartChild, env: Environment, tmp_path: Path, record_property: RecordProperty) -> None:
     """The whole of a failed run: one complete error, everything else skipped, the class in the results."""
     folder = tmp_path / "deploy" / "qemu"
     break_optee(image_of(env.config).folder, folder)
     start = time.monotonic()
     run = child(LG_DEPLOY=str(folder.parent))
     output, _ = run.process.communicate(timeout=scaled(60))
-    record_property("seconds_until_verdict", round(time.monotonic() - start, 1))
+    record_property("seconds_until_failure", round(time.monotonic() - start, 1))
 
     assert run.process.returncode == FailureClass.boot.value, output
     assert "boot failure: on the way to state booted: OP-TEE panicked: E/TC:" in output
     assert "last lines of the secure world's console" in output
     suite = ElementTree.parse(run.results / "latest" / "junit.xml").getroot().find("testsuite")
-    tests, errors, skipped = (int(suite.get(name)) for name in ("tests", "errors", "skipped"))
+    assert suite is not None
+    tests, errors, skipped = (int(suite.get(name, -1)) for name in ("tests", "errors", "skipped"))
     assert (errors, skipped) == (1, tests - 1)
     classes = [p.get("value") for p in suite.iter("property") if p.get("name") == "failure_class"]
     assert classes == ["boot"]

@@ -7,35 +7,36 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
+from labgrid import Target
 
 from tzml.boards import memory_warning
 from tzml_lab.environment import image_of
-from tzml_lab.inference.answers import WORLDS, Answer, ask, promised
+from tzml_lab.faults import RecordProperty
+from tzml_lab.inference import WORLDS
+from tzml_lab.inference.answers import TargetRun, ask, promised
 from tzml_lab.inference.known_models import KNOWN, TARGET_FOLDER, KnownModel
+from tzml_lab.results.timings import Timings
+from tzml_lab.target import Commands, files_of
 from tzml_lab.time_limits import scaled
 
 
-@pytest.fixture(scope="module")
-def command(target, strategy):
-    """Runs commands on the target, by the best way there is."""
-    strategy.transition("tee")
-    return target.get_driver("CommandProtocol")
-
-
-def test_the_image_has_the_known_models(command):
+def test_the_image_has_the_known_models(command: Commands) -> None:
     installed = command.run_check(f"ls -1 {TARGET_FOLDER}/*.tzm")
     assert set(KNOWN) <= {PurePosixPath(line).stem for line in installed}
 
 
-@pytest.fixture(scope="module", params=KNOWN.values(), ids=KNOWN)
-def model(request) -> KnownModel:
-    return request.param
+@pytest.fixture(scope="module", params=KNOWN.values(), ids=list(KNOWN))
+def model(request: pytest.FixtureRequest) -> KnownModel:
+    model: KnownModel = request.param
+    return model
 
 
 @pytest.fixture(scope="module")
-def answers(model, command, target, tmp_path_factory) -> dict[str, Answer]:
+def answers(
+    model: KnownModel, command: Commands, target: Target, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, TargetRun]:
     """The model's answers to all samples, in both worlds."""
-    files = target.get_driver("FileTransferProtocol")
+    files = files_of(target)
     folder = tmp_path_factory.mktemp(model.name)
     np.save(folder / "inputs.npy", model.samples[0])
     files.put(str(folder / "inputs.npy"), "/tmp/inputs.npy")
@@ -44,7 +45,9 @@ def answers(model, command, target, tmp_path_factory) -> dict[str, Answer]:
 
 
 @pytest.mark.parametrize("world", WORLDS)
-def test_it_is_as_good_as_it_was_trained_to_be(model, answers, world, record_property):
+def test_it_is_as_good_as_it_was_trained_to_be(
+    model: KnownModel, answers: dict[str, TargetRun], world: str, record_property: RecordProperty
+) -> None:
     _, classes = model.samples
     accuracy = float(np.mean(answers[world].outputs.argmax(axis=1) == classes))
     record_property("accuracy", accuracy)
@@ -52,7 +55,9 @@ def test_it_is_as_good_as_it_was_trained_to_be(model, answers, world, record_pro
 
 
 @pytest.mark.parametrize("world", WORLDS)
-def test_it_answers_as_another_runtime_does(model, answers, world, record_property):
+def test_it_answers_as_another_runtime_does(
+    model: KnownModel, answers: dict[str, TargetRun], world: str, record_property: RecordProperty
+) -> None:
     outputs = answers[world].outputs
     difference = model.difference(outputs)
     record_property("compared_with", model.runtime)
@@ -62,13 +67,15 @@ def test_it_answers_as_another_runtime_does(model, answers, world, record_proper
     assert difference < model.tolerance
 
 
-def test_both_worlds_agree_to_the_bit(answers):
+def test_both_worlds_agree_to_the_bit(answers: dict[str, TargetRun]) -> None:
     assert answers["tee"].outputs.tobytes() == answers["ree"].outputs.tobytes()
 
 
 @pytest.mark.parametrize("world", WORLDS)
-def test_a_tvm_program_gets_the_same_answers(model, answers, command, target, tmp_path, world):
-    files = target.get_driver("FileTransferProtocol")
+def test_a_tvm_program_gets_the_same_answers(
+    model: KnownModel, answers: dict[str, TargetRun], command: Commands, target: Target, tmp_path: Path, world: str
+) -> None:
+    files = files_of(target)
     files.put(str(Path(__file__).parent / "target" / "tvm_program.py"), "/tmp/tvm_program.py")
     bundle, output = f"{TARGET_FOLDER}/{model.name}.tzm", f"/tmp/tvm-{world}.npy"
     program = f"python3 /tmp/tvm_program.py {world} {bundle} /tmp/inputs.npy {output}"
@@ -77,7 +84,9 @@ def test_a_tvm_program_gets_the_same_answers(model, answers, command, target, tm
     assert np.load(tmp_path / f"tvm-{world}.npy").tobytes() == answers[world].outputs.tobytes()
 
 
-def test_times(model, answers, timings, record_property):
+def test_times(
+    model: KnownModel, answers: dict[str, TargetRun], timings: Timings, record_property: RecordProperty
+) -> None:
     """They are recorded, not judged: the machine is an emulator, and others use it."""
     for world in WORLDS:
         seconds = answers[world].seconds
@@ -88,7 +97,13 @@ def test_times(model, answers, timings, record_property):
     timings.add(f"{model.name}/tee-to-ree", [ratio], "ratio")
 
 
-def test_secure_memory(model, answers, command, timings, record_property):
+def test_secure_memory(
+    model: KnownModel,
+    answers: dict[str, TargetRun],
+    command: Commands,
+    timings: Timings,
+    record_property: RecordProperty,
+) -> None:
     """What the TA maps is what the compiler promised, to the byte; the rest is at most what it promised."""
     memory, promise = answers["tee"].memory, promised(command, f"{TARGET_FOLDER}/{model.name}.tzm")
     assert memory["mapped_peak"] == promise["mapped_memory"]
@@ -98,7 +113,9 @@ def test_secure_memory(model, answers, command, timings, record_property):
     timings.add(f"{model.name}/secure-peak", [memory["secure_peak"]], "bytes")
 
 
-def test_where_nothing_is_secret_it_is_said(model, answers, command, target):
+def test_where_nothing_is_secret_it_is_said(
+    model: KnownModel, answers: dict[str, TargetRun], command: Commands, target: Target
+) -> None:
     """A person is told on standard error, a program in the report; only about the secure world."""
     image = image_of(target.env.config).description
     expected = memory_warning(image.machine, image.secure_memory.protected)
@@ -110,7 +127,9 @@ def test_where_nothing_is_secret_it_is_said(model, answers, command, target):
         assert said == ([f"warning: {warning}"] if warning else [])
 
 
-def test_memory_returns_when_the_model_is_closed(model, answers, command):
+def test_memory_returns_when_the_model_is_closed(
+    model: KnownModel, answers: dict[str, TargetRun], command: Commands
+) -> None:
     one = "python3 -c \"import numpy; numpy.save('/tmp/one', numpy.load('/tmp/inputs.npy')[:1])\""
     command.run_check(one, timeout=scaled(60))
     run = f"tzml run {TARGET_FOLDER}/{model.name}.tzm --input /tmp/one.npy --world tee --json"

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pexpect
 import pytest
+from labgrid import Environment, Target
 
 from tzml_lab.drivers.qemu import TrustZoneQEMUDriver
+from tzml_lab.drivers.strategy import TrustZoneStrategy
 from tzml_lab.time_limits import scaled
 
 pytestmark = pytest.mark.lg_feature("emulator")
 
 
 @pytest.fixture
-def folder(strategy, tmp_path):
+def folder(strategy: TrustZoneStrategy, tmp_path: Path) -> Path:
     strategy.transition("off")
     return tmp_path / "machine"
 
 
-def test_a_person_boots_logs_in_and_leaves(folder, env, target):
+def test_a_person_boots_logs_in_and_leaves(folder: Path, env: Environment, target: Target) -> None:
     command = ["-m", "tzml", "boot", env.config_file, "--folder", str(folder)]
     driver = target.get_driver(TrustZoneQEMUDriver, activate=False)
     terminal = pexpect.spawn(sys.executable, command, encoding="utf-8", codec_errors="replace", timeout=scaled(600))

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
+from labgrid import Target
 
 from tzml.bundle import Bundle
 from tzml.bundle.streaming import bytes_loaded
 from tzml_lab.environment import image_of
-from tzml_lab.inference.answers import WORLDS, Answer, ask
-from tzml_lab.inference.networks import FULL, PART, SECURE_MEMORY, networks
+from tzml_lab.faults import RecordProperty
+from tzml_lab.inference import WORLDS
+from tzml_lab.inference.answers import TargetRun, ask
+from tzml_lab.inference.networks import FULL, PART, SECURE_MEMORY, Network, networks
 from tzml_lab.inference.signing_key import signing_key
+from tzml_lab.results.timings import Timings
+from tzml_lab.target import Commands, files_of
 from tzml_lab.time_limits import scaled
 
 pytestmark = pytest.mark.lg_feature("network")  # tens of megabytes
@@ -28,14 +35,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="module")
-def command(target, strategy):
-    """Runs commands on the target, by the best way there is."""
-    strategy.transition("tee")
-    return target.get_driver("CommandProtocol")
-
-
-@pytest.fixture(scope="module")
-def bundle(network, target) -> Bundle:
+def bundle(network: Network, target: Target) -> Bundle:
     image = image_of(target.env.config)
     key = signing_key(image)
     if key is None:
@@ -44,9 +44,11 @@ def bundle(network, target) -> Bundle:
 
 
 @pytest.fixture(scope="module")
-def answers(network, bundle, command, target, tmp_path_factory) -> dict[str, Answer]:
+def answers(
+    network: Network, bundle: Bundle, command: Commands, target: Target, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, TargetRun]]:
     """The answers of both worlds, in one boot."""
-    files = target.get_driver("FileTransferProtocol")
+    files = files_of(target)
     folder = tmp_path_factory.mktemp(network.model.name)
     bundle.write(folder / "model.tzm")
     np.save(folder / "inputs.npy", np.concatenate(network.inputs))
@@ -58,11 +60,13 @@ def answers(network, bundle, command, target, tmp_path_factory) -> dict[str, Ans
     command.run_check(f"rm -rf {FOLDER}")
 
 
-def test_both_worlds_agree_to_the_bit(answers):
+def test_both_worlds_agree_to_the_bit(answers: dict[str, TargetRun]) -> None:
     assert answers["tee"].outputs.tobytes() == answers["ree"].outputs.tobytes()
 
 
-def test_it_answers_as_onnx_runtime_does(network, answers, record_property):
+def test_it_answers_as_onnx_runtime_does(
+    network: Network, answers: dict[str, TargetRun], record_property: RecordProperty
+) -> None:
     outputs, reference = answers["tee"].outputs, network.reference
     difference = float(np.abs(outputs - reference).max() / max(1, np.abs(reference).max()))
     record_property("largest_difference", difference)
@@ -71,7 +75,13 @@ def test_it_answers_as_onnx_runtime_does(network, answers, record_property):
     assert difference < network.difference
 
 
-def test_it_takes_the_secure_memory_that_was_promised(network, bundle, answers, timings, record_property):
+def test_it_takes_the_secure_memory_that_was_promised(
+    network: Network,
+    bundle: Bundle,
+    answers: dict[str, TargetRun],
+    timings: Timings,
+    record_property: RecordProperty,
+) -> None:
     """What the TA maps is exact; what OP-TEE takes for code is at most what was promised, and not much less."""
     memory = answers["tee"].memory
     peak, own = memory["secure_peak"], memory["secure_peak"] - memory["mapped_peak"]
@@ -84,7 +94,9 @@ def test_it_takes_the_secure_memory_that_was_promised(network, bundle, answers, 
 
 
 @pytest.mark.parametrize("world", WORLDS)
-def test_it_loads_what_inspect_says(network, bundle, answers, timings, world):
+def test_it_loads_what_inspect_says(
+    network: Network, bundle: Bundle, answers: dict[str, TargetRun], timings: Timings, world: str
+) -> None:
     """The first inference has some chunks already; the others load as much as `tzml inspect` says."""
     streaming, count = answers[world].report["streaming"], len(answers[world].seconds)
     each = bytes_loaded(bundle.plan)
@@ -95,7 +107,9 @@ def test_it_loads_what_inspect_says(network, bundle, answers, timings, world):
     timings.add(f"{name}/chunk", [chunk["seconds"] / chunk["loads"] for chunk in streaming["chunks"]])
 
 
-def test_times(network, answers, timings, record_property):
+def test_times(
+    network: Network, answers: dict[str, TargetRun], timings: Timings, record_property: RecordProperty
+) -> None:
     """They are recorded, not judged: the machine is an emulator, and others use it."""
     seconds = {world: answers[world].seconds for world in WORLDS}
     for world in WORLDS:
@@ -110,10 +124,12 @@ def test_times(network, answers, timings, record_property):
         timings.add(f"{network.model.name}/{name}", [ratio], "ratio")
 
 
-def test_photographs_are_answered_with_names(network, answers, command, target):
+def test_photographs_are_answered_with_names(
+    network: Network, answers: dict[str, TargetRun], command: Commands, target: Target
+) -> None:
     if not network.model.labels:
         pytest.skip("its weights are random")
-    files = target.get_driver("FileTransferProtocol")
+    files = files_of(target)
     for photograph in network.photographs:
         files.put(str(photograph), f"{FOLDER}/{photograph.name}")
     names = [photograph.name for photograph in network.photographs]

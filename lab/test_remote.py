@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 
+from tzml_lab.drivers.strategy import TrustZoneStrategy
 from tzml_lab.environment import ROOT
 from tzml_lab.standin.loopback import LoopbackLab, missing
+from tzml_lab.standin.process import StandIn
 from tzml_lab.time_limits import scaled
 
 pytestmark = [pytest.mark.lg_feature("standin"), pytest.mark.skipif(bool(missing()), reason=missing())]
 
 
-def test_a_night_in_a_shared_lab(strategy, standin, tmp_path):
+def test_a_night_in_a_shared_lab(strategy: TrustZoneStrategy, standin: StandIn, tmp_path: Path) -> None:
     """What CI does with a board: reserve, lock, flash, test, report, compare, power off and unlock."""
     strategy.transition("off")  # the board is another's now
     board = standin.board.name

@@ -77,7 +77,7 @@ class Lab:
 
     def client(self, *arguments: str) -> str:
         """What labgrid-client prints."""
-        command = [BIN / "labgrid-client", *arguments]
+        command = [str(BIN / "labgrid-client"), *arguments]
         done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -128,7 +128,7 @@ def running(lab: Lab, tmp_path: Path) -> subprocess.Popen[str]:
     return job
 
 
-def test_what_a_job_leaves_behind_is_given_back(lab):
+def test_what_a_job_leaves_behind_is_given_back(lab: Lab) -> None:
     job = lab.job(f"{TAKE}; exit 7")
     printed = job.communicate(timeout=scaled(120))[0]
     assert "ci-rpi3 still holds pi-1" in printed
@@ -136,14 +136,14 @@ def test_what_a_job_leaves_behind_is_given_back(lab):
     assert lab.is_free()
 
 
-def test_a_job_that_is_cancelled_powers_off_and_unlocks(lab, running):
+def test_a_job_that_is_cancelled_powers_off_and_unlocks(lab: Lab, running: subprocess.Popen[str]) -> None:
     running.send_signal(signal.SIGTERM)
     running.communicate(timeout=scaled(60))
     assert running.returncode == 143
     assert lab.is_free()
 
 
-def test_after_a_job_that_was_killed_the_next_one_cleans_up(lab, running):
+def test_after_a_job_that_was_killed_the_next_one_cleans_up(lab: Lab, running: subprocess.Popen[str]) -> None:
     running.kill()
     running.wait(timeout=scaled(60))
     assert not lab.is_free()
@@ -155,7 +155,7 @@ def test_after_a_job_that_was_killed_the_next_one_cleans_up(lab, running):
     assert lab.is_free()
 
 
-def test_places_of_people_are_left_alone(lab):
+def test_places_of_people_are_left_alone(lab: Lab) -> None:
     lab.client("-p", "pi-1", "lock")
     try:
         job = lab.job("true")
@@ -165,7 +165,9 @@ def test_places_of_people_are_left_alone(lab):
         lab.client("-p", "pi-1", "unlock")
 
 
-def test_without_a_coordinator_it_is_a_failure_of_the_infrastructure(lab, monkeypatch):
+def test_without_a_coordinator_it_is_a_failure_of_the_infrastructure(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(lab.environment, "LG_COORDINATOR", f"127.0.0.1:{get_free_port()}")
     assert lab.job("true").wait(timeout=scaled(60)) == 11
 
@@ -185,12 +187,12 @@ paths: {deploy: nowhere}
 def doctor(lab: Lab, board: str) -> dict[str, dict[str, object]]:
     path = lab.folder / "remote.yaml"
     path.write_text(REMOTE.replace("BOARD", board))
-    command = [BIN / "tzml", "lab", "doctor", path, "--json"]
+    command = [str(BIN / "tzml"), "lab", "doctor", str(path), "--json"]
     done = subprocess.run(command, env=lab.environment, capture_output=True, text=True, check=False)
     return {check["what"]: check for check in json.loads(done.stdout)}
 
 
-def test_doctor_finds_a_place_and_who_has_it(lab):
+def test_doctor_finds_a_place_and_who_has_it(lab: Lab) -> None:
     found = doctor(lab, "rpi3")
     assert found["coordinator"]["ok"]
     assert found["place board=rpi3"]["ok"]
@@ -206,7 +208,7 @@ def test_doctor_finds_a_place_and_who_has_it(lab):
     assert str(held["found"]).startswith("held by ")
 
 
-def test_doctor_knows_that_no_place_fits(lab):
+def test_doctor_knows_that_no_place_fits(lab: Lab) -> None:
     found = doctor(lab, "toaster")["place board=toaster"]
     assert not found["ok"]
     assert found["found"] == "the coordinator has: pi-1"

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Iterator
+from pathlib import Path
 
+import pytest
+from labgrid import Target
+
+from tzml_lab.drivers.strategy import TrustZoneStrategy
 from tzml_lab.environment import image_of
 from tzml_lab.labgrid_internals import environment_of
+from tzml_lab.results.timings import Timings
+from tzml_lab.target import shell_of
 from tzml_lab.time_limits import scaled
 from tzml_lab.xtest import cases as xtest_cases
-from tzml_lab.xtest.parser import Outcome, Total
+from tzml_lab.xtest.parser import XtestOutcome, XtestTotal
 from tzml_lab.xtest.run import XtestRun
 
 # Seconds without a line; the longest that a case is silent under emulation is far below
@@ -31,18 +38,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def selected(session: pytest.Session) -> tuple[str, ...]:
     """What to let xtest run: the cases whose tests were selected."""
-    chosen = [
-        item.callspec.params["case"] for item in session.items if getattr(item, "originalname", "") == "test_case"
-    ]
+    items = [item for item in session.items if isinstance(item, pytest.Function)]
+    chosen = [str(item.callspec.params["case"]) for item in items if item.originalname == "test_case"]
     filters = xtest_cases.FILTERS[session.config.option.xtest]
     whole = xtest_cases.matching(recorded(session.config)[1], filters)
     return filters if not chosen or chosen == whole else tuple(chosen)
 
 
 @pytest.fixture(scope="module")
-def xtest(request, target, strategy, run_folder):
+def xtest(
+    request: pytest.FixtureRequest, target: Target, strategy: TrustZoneStrategy, run_folder: Path
+) -> Iterator[XtestRun]:
     strategy.transition("tee")
-    shell = target.get_driver("ShellDriver")
+    shell = shell_of(target)
     filters = selected(request.session)
     run = XtestRun(shell, strategy.record, filters, silence=scaled(SILENCE), log=run_folder / "xtest.log")
     yield run
@@ -50,18 +58,18 @@ def xtest(request, target, strategy, run_folder):
         strategy.suspect("xtest could not be stopped")
 
 
-def test_case(xtest, case, request):
+def test_case(xtest: XtestRun, case: str, request: pytest.FixtureRequest) -> None:
     result = xtest.case(case)
     if xtest.failure:
         pytest.skip(f"not run: {xtest.failure.what}")
     assert result, f"xtest ended with exit status {xtest.exit_status} without {case} having ended"
     request.node.user_properties += [("seconds", round(result.seconds, 3)), ("subcases", len(result.subcases))]
-    if result.outcome is Outcome.skipped:
+    if result.outcome is XtestOutcome.skipped:
         pytest.skip(result.skip_reason)
-    assert result.outcome is Outcome.ok, "\n".join(result.lines[-40:])
+    assert result.outcome is XtestOutcome.ok, "\n".join(result.lines[-40:])
 
 
-def test_totals(xtest, request, timings):
+def test_totals(xtest: XtestRun, request: pytest.FixtureRequest, timings: Timings) -> None:
     """Xtest's own verdict agrees, and it ran the cases of the list: no fewer and no others."""
     xtest.finish()
     version, cases = recorded(request.config)
@@ -69,7 +77,7 @@ def test_totals(xtest, request, timings):
     ran = xtest.parser.cases
     hint = f"lab/data has the cases of xtest {version}; `python -m tzml_lab.xtest.cases` makes a list for another"
     assert list(ran) == expected, hint
-    assert xtest.parser.totals["test case"] == Total(len(expected), failed=0)
+    assert xtest.parser.totals["test case"] == XtestTotal(len(expected), failed=0)
     assert xtest.parser.totals["subtest"].failed == 0
     assert xtest.exit_status == 0
     part = request.config.option.xtest

@@ -19,7 +19,7 @@ from pathlib import Path
 SIZE = 2100
 
 
-def request():
+def request() -> list[str]:
     """The words of the next line; none if it is no text any more."""
     try:
         return input().split()
@@ -27,9 +27,9 @@ def request():
         return []
 
 
-def receive(folder, lines):
+def receive(folder: str, lines: str) -> None:
     """Take an archive, and unpack it."""
-    parts = []
+    parts: list[bytes] = []
     while (words := request()) != ["end"]:
         try:
             number, check, data = int(words[0]), int(words[1], 16), base64.b64decode(words[2])
@@ -46,7 +46,7 @@ def receive(folder, lines):
         archive.extractall(folder, filter="data")
 
 
-def send(path):
+def send(path: str) -> None:
     """Pack a file or folder, and give it away."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:xz") as archive:
@@ -60,11 +60,11 @@ def send(path):
             print(f"= {words[0]} {zlib.crc32(part):08x} {base64.b64encode(part).decode()}", flush=True)
 
 
-def main(action, *arguments):
+def main(action: str, *arguments: str) -> None:
     """See above."""
     print("= ready", flush=True)
     try:
-        {"receive": receive, "send": send}[action](*arguments)
+        receive(*arguments) if action == "receive" else send(*arguments)
     except OSError as error:
         print(f"! {error}", flush=True)
         sys.exit(1)

@@ -12,13 +12,15 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tzml.client import Model, RunError, World, open_model
 
 
-def ask(model: Model, sample: np.ndarray) -> bytes:
+def ask(model: Model, sample: NDArray[Any]) -> bytes:
     """The answer to one sample."""
     return b"".join(array.tobytes() for array in model.run(sample).outputs.values())
 
@@ -29,7 +31,7 @@ def main() -> None:
     with open_model(sound, world) as model:
         expected = ask(model, sample)
     for path in sys.argv[4:]:
-        found = {"bundle": path, "status": "SUCCESS", "message": ""}
+        found: dict[str, object] = {"bundle": path, "status": "SUCCESS", "message": ""}
         try:
             open_model(path, world).close()
         except RunError as error:

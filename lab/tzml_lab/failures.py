@@ -6,7 +6,7 @@ import enum
 
 from pexpect import TIMEOUT
 
-from tzml_lab.consoles.lines import World
+from tzml_lab.consoles.lines import Speaker
 from tzml_lab.consoles.record import ConsoleRecord
 
 
@@ -54,9 +54,9 @@ class TargetError(Exception):
 def last_lines(record: ConsoleRecord, count: int = 12) -> str:
     """The end of both consoles."""
     parts = []
-    for world in World:
-        parts.append(f"last lines of the {world.name} world's console:")
-        parts += [f"  {line}" for line in record.tail(world, count) or ["(nothing)"]]
+    for speaker in Speaker:
+        parts.append(f"last lines of the {speaker.name} world's console:")
+        parts += [f"  {line}" for line in record.tail(speaker, count) or ["(nothing)"]]
     return "\n".join(parts)
 
 
@@ -74,9 +74,9 @@ def fault_of(record: ConsoleRecord) -> TargetError | None:
     return TargetError(kind, f"{fault.what}, {fault.seconds:.1f} s after power-on", record=record)
 
 
-def take_or_fail(record: ConsoleRecord, world: World, limit: int, timeout: float) -> bytes:
+def take_or_fail(record: ConsoleRecord, speaker: Speaker, limit: int, timeout: float) -> bytes:
     """Bytes of that console. Raises pexpect's TIMEOUT, or TargetError when the machine cannot go on."""
-    data = record.take(world, limit, timeout)
+    data = record.take(speaker, limit, timeout)
     if data:
         return data
-    raise fault_of(record) or TIMEOUT(f"no output of the {world.name} world within {timeout:.1f} s")
+    raise fault_of(record) or TIMEOUT(f"no output of the {speaker.name} world within {timeout:.1f} s")

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
 from tzml_lab.failures import TargetError
+from tzml_lab.target import Commands
 from tzml_lab.time_limits import scaled
 
 # Runs after OP-TEE has its console, and before it hands over to the normal world
@@ -22,22 +22,26 @@ _LATE_FUNCTION = "boot_init_primary_final"
 _FILL, _REST = "/root/fill", "/root/rest"
 
 
-class Verdict:
+# pytest's fixture record_property: takes names and values
+RecordProperty = Callable[[str, object], None]
+
+
+class ExpectedFailure:
     """Waits for a TargetError, and notes how long it took and what it said; `error` has it afterwards.
 
     Args:
         budget: seconds on a quiet machine, until then it must come
-        note: takes names and values: pytest's fixture record_property
+        note: pytest's fixture record_property
 
     """
 
     error: TargetError
 
-    def __init__(self, budget: float, note: Callable[[str, object], None]) -> None:
+    def __init__(self, budget: float, note: RecordProperty) -> None:
         self.budget = scaled(budget)
         self.note = note
 
-    def __enter__(self) -> Verdict:
+    def __enter__(self) -> ExpectedFailure:
         self.start = time.monotonic()
         return self
 
@@ -46,8 +50,8 @@ class Verdict:
     ) -> bool:
         seconds = time.monotonic() - self.start
         assert isinstance(error, TargetError), f"{error!r} instead of a TargetError"
-        self.note("seconds_until_verdict", round(seconds, 1))
-        self.note("verdict", error.summary)
+        self.note("seconds_until_failure", round(seconds, 1))
+        self.note("failure", error.summary)
         assert seconds < self.budget
         self.error = error
         return True
@@ -91,8 +95,8 @@ def without_optee_init(firmware: bytes, tee_elf: Path) -> bytes:
 
 
 @contextmanager
-def full_disk(command: Any) -> Iterator[None]:
-    """While this lasts, nothing more can be written on the target; `command` is labgrid's, which runs commands."""
+def full_disk(command: Commands) -> Iterator[None]:
+    """While this lasts, nothing more can be written on the target."""
     # takes all there is before it fails, and writes none of it
     command.run(f"fallocate -l 1T {_FILL}; dd if=/dev/zero of={_REST} bs=4k; sync", timeout=scaled(120))
     try:

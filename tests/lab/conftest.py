@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from labgrid import Environment
+from labgrid import Environment, Target
 
 from tzml_lab import environment as environments
+from tzml_lab.boards.flashing import BoardImage
+from tzml_lab.drivers.strategy import TrustZoneStrategy
 from tzml_lab.environment import ROOT, EnvironmentFile
 from tzml_lab.standin.process import StandIn, stand_in_for
+from tzml_lab.target import Shell
 
 FILES = {
     "firmware": "firmware.bin",
@@ -104,16 +107,22 @@ class Bench:
         assert standin
         self.standin: StandIn = standin
         self.path = path
-        self.environment = self.target = self.strategy = self.shell = None
+        self.environment: Environment | None = None
         self.use()
 
     def use(self) -> None:
         """As a new run would: everything but the board is made anew."""
         self.leave()
         self.environment = Environment(str(self.path))
-        self.target = self.environment.get_target()
-        self.strategy = self.target.get_driver("TrustZoneStrategy", activate=False)
-        self.shell = self.target.get_driver("ShellDriver", activate=False)
+        self.target: Target = self.environment.get_target()
+        self.strategy: TrustZoneStrategy = self.target.get_driver("TrustZoneStrategy", activate=False)
+        self.shell: Shell = self.target.get_driver("ShellDriver", activate=False)
+
+    @property
+    def image(self) -> BoardImage:
+        """What belongs on the board."""
+        assert self.strategy.board_image
+        return self.strategy.board_image
 
     def leave(self) -> None:
         if self.environment:

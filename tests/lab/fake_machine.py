@@ -12,6 +12,7 @@ import shlex
 import socket
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -44,7 +45,7 @@ class Machine:
     def say(self, text: str, port: int = 0) -> None:
         self.ports[port].sendall(text.replace("\n", "\r\n").encode())
 
-    def lines(self):  # type: ignore[no-untyped-def]
+    def lines(self) -> Iterator[str]:
         """What the user types, which is sent back at once as a terminal does."""
         line = bytearray()
         while byte := self.ports[0].recv(1):

@@ -6,19 +6,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import pytest
 from labgrid.strategy import StrategyError
 
 from tzml_lab.failures import FailureClass, TargetError
 
+from .conftest import Bench
+
 pytestmark = pytest.mark.bench
-MakeBench = Callable[[str], Any]
+MakeBench = Callable[[str], Bench]
 
 
 @pytest.fixture
-def board(bench: MakeBench) -> Any:
+def board(bench: MakeBench) -> Bench:
     """A board that can be used, with its image."""
     one = bench("rpi3-standin")
     one.strategy.transition("shell")
@@ -35,32 +36,32 @@ def failure(kind: FailureClass, says: str) -> Iterator[list[TargetError]]:
     assert "last lines of the normal world's console" in str(caught.value)
 
 
-def usable(board: Any) -> None:
+def usable(board: Bench) -> None:
     """The next run finds a lab that works."""
     board.use()
     board.strategy.transition("shell")
-    assert board.shell.run_check("cat /etc/tzml-flashed") == [board.strategy.board_image.digest]
+    assert board.shell.run_check("cat /etc/tzml-flashed") == [board.image.digest]
 
 
-def soon(board: Any, path: str) -> None:
+def soon(board: Bench, path: str) -> None:
     threading.Timer(1, board.standin.ask, [path]).start()
 
 
-def test_power_that_is_cut(board: Any) -> None:
+def test_power_that_is_cut(board: Bench) -> None:
     soon(board, "relay/1/0")
     with failure(FailureClass.infrastructure, "the power was cut, after: hang"):
         board.shell.run("hang", timeout=3)
     usable(board)
 
 
-def test_a_target_that_hangs(board: Any) -> None:
+def test_a_target_that_hangs(board: Bench) -> None:
     soon(board, "fault/paused/1")
     with failure(FailureClass.test, "the target says nothing any more, after: hang"):
         board.shell.run("hang", timeout=3)
     usable(board)
 
 
-def test_optee_panics_on_the_line_that_both_worlds_share(board: Any) -> None:
+def test_optee_panics_on_the_line_that_both_worlds_share(board: Bench) -> None:
     start = time.monotonic()
     with failure(FailureClass.test, "OP-TEE panicked: E/TC:0 0 Panic at core/kernel/thread.c") as caught:
         board.shell.run("panic", timeout=60)
@@ -70,14 +71,14 @@ def test_optee_panics_on_the_line_that_both_worlds_share(board: Any) -> None:
     assert board.shell.run_check("uname -r")
 
 
-def test_a_command_without_end(board: Any) -> None:
+def test_a_command_without_end(board: Bench) -> None:
     with failure(FailureClass.test, "no end after 2 s: slow"):
         board.shell.run("slow", timeout=2)
     assert board.shell.run_check("cat /etc/tzml-flashed")
 
 
 @pytest.mark.parametrize("what", ["lost", "garbled"])
-def test_a_serial_line_with_noise(board: Any, what: str) -> None:
+def test_a_serial_line_with_noise(board: Bench, what: str) -> None:
     board.standin.ask(f"fault/{what}/30")
     with failure(
         FailureClass.infrastructure, "the serial line loses or garbles bytes: '0123456789-abc.*came back as"
@@ -87,7 +88,7 @@ def test_a_serial_line_with_noise(board: Any, what: str) -> None:
     usable(board)
 
 
-def test_a_serial_line_with_noise_during_the_boot(board: Any) -> None:
+def test_a_serial_line_with_noise_during_the_boot(board: Bench) -> None:
     board.strategy.transition("off")
     board.standin.ask("fault/garbled/300")
     board.strategy.silence_timeout = 3
@@ -97,7 +98,7 @@ def test_a_serial_line_with_noise_during_the_boot(board: Any) -> None:
     usable(board)
 
 
-def test_a_serial_adapter_that_is_pulled_out(board: Any) -> None:
+def test_a_serial_adapter_that_is_pulled_out(board: Bench) -> None:
     soon(board, "fault/unplugged/1")
     with failure(FailureClass.infrastructure, "the serial line is gone"):
         board.shell.run("hang", timeout=20)
@@ -107,7 +108,7 @@ def test_a_serial_adapter_that_is_pulled_out(board: Any) -> None:
     usable(board)
 
 
-def test_a_power_switch_that_never_answers(board: Any) -> None:
+def test_a_power_switch_that_never_answers(board: Bench) -> None:
     board.standin.ask("fault/stuck/1")
     board.strategy.power_timeout = 2
     start = time.monotonic()
@@ -120,15 +121,15 @@ def test_a_power_switch_that_never_answers(board: Any) -> None:
     usable(board)
 
 
-def test_a_power_switch_that_is_gone(board: Any) -> None:
+def test_a_power_switch_that_is_gone(board: Bench) -> None:
     board.standin.stop()
     with failure(FailureClass.infrastructure, "on the way to state off: .*onnection"):
         board.strategy.transition("off")
 
 
-def test_a_board_that_says_nothing(board: Any) -> None:
+def test_a_board_that_says_nothing(board: Bench) -> None:
     board.strategy.transition("off")
-    firmware = board.strategy.board_image
+    firmware = board.image
     board.strategy.silence_timeout = 2
     board.standin.ask("fault/lost/1000")
     with failure(FailureClass.boot, "nothing came over the serial line for .* look at power, wiring and SD card"):
@@ -138,7 +139,7 @@ def test_a_board_that_says_nothing(board: Any) -> None:
     usable(board)
 
 
-def test_the_next_try_after_a_boot_that_failed_begins_with_power_off(board: Any) -> None:
+def test_the_next_try_after_a_boot_that_failed_begins_with_power_off(board: Bench) -> None:
     board.strategy.transition("off")
     board.strategy.silence_timeout = 2
     board.standin.ask("fault/lost/1000")
@@ -151,7 +152,7 @@ def test_the_next_try_after_a_boot_that_failed_begins_with_power_off(board: Any)
     assert board.shell.run_check("uname -r")
 
 
-def test_a_board_that_hangs_in_its_boot(board: Any) -> None:
+def test_a_board_that_hangs_in_its_boot(board: Bench) -> None:
     board.strategy.transition("off")
     board.strategy.silence_timeout = 2
     (board.standin.folder / "card").write_bytes(b"no file system")

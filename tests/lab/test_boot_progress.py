@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tzml_lab.consoles.boot_progress import STAGES, BootProgress
-from tzml_lab.consoles.lines import Line, World
+from tzml_lab.consoles.lines import Line, Speaker
 from tzml_lab.environment import ROOT
 
 BOOT = "boot-and-linux-panic"
@@ -17,7 +17,7 @@ def recorded(name: str) -> list[Line]:
     found = []
     for line in (ROOT / f"tests/lab/data/{name}.log").read_text().splitlines():
         if match := re.match(r" *([\d.]+) ([NS])(?: (.*))?$", line):
-            found.append(Line(float(match[1]), World(match[2]), match[3] or ""))
+            found.append(Line(float(match[1]), Speaker(match[2]), match[3] or ""))
     return found
 
 
@@ -70,8 +70,8 @@ def test_cut_off_anywhere_stages_are_in_order(name: str) -> None:
             assert progress.last.name == order[len(progress.reached) - 1]
 
 
-@pytest.mark.parametrize("world", World)
-def test_both_worlds_may_share_a_console(world: World) -> None:
+@pytest.mark.parametrize("world", Speaker)
+def test_both_worlds_may_share_a_console(world: Speaker) -> None:
     """As on a board with one UART."""
     lines = [Line(line.seconds, world, line.text) for line in recorded(BOOT)]
     assert list(progress_of(lines).reached) == [stage.name for stage in STAGES]
@@ -80,7 +80,7 @@ def test_both_worlds_may_share_a_console(world: World) -> None:
 def test_a_reset_behind_our_back() -> None:
     lines = recorded(BOOT)
     boot = lines[: next(i for i, line in enumerate(lines) if "login: root" in line.text) + 1]
-    again = [Line(100 + line.seconds, line.world, line.text) for line in boot]
+    again = [Line(100 + line.seconds, line.speaker, line.text) for line in boot]
     progress = progress_of([*boot, *again])
     assert progress.fault
     assert progress.fault.kind == "reset"
@@ -105,7 +105,7 @@ def test_what_was_seen_first_stays() -> None:
     ],
 )
 def test_signs_of_faults(text: str, kind: str) -> None:
-    progress = progress_of([Line(1.0, World.normal, text)])
+    progress = progress_of([Line(1.0, Speaker.normal, text)])
     assert progress.fault
     assert progress.fault.kind == kind
 
@@ -122,12 +122,12 @@ def test_signs_of_faults(text: str, kind: str) -> None:
     ],
 )
 def test_what_looks_like_a_fault_and_is_none(text: str) -> None:
-    assert progress_of([Line(1.0, World.secure, text)]).fault is None
+    assert progress_of([Line(1.0, Speaker.secure, text)]).fault is None
 
 
 def test_a_prompt_counts_before_its_line_ends() -> None:
     progress = BootProgress()
-    progress.see(Line(5.0, World.normal, "=>"), ended=False)
+    progress.see(Line(5.0, Speaker.normal, "=>"), ended=False)
     assert progress.fault
     assert progress.fault.kind == "no-boot"
     assert "U-Boot found nothing to boot" in progress.fault.what
@@ -135,7 +135,7 @@ def test_a_prompt_counts_before_its_line_ends() -> None:
 
 def test_a_fault_is_read_when_its_line_has_ended() -> None:
     progress = BootProgress()
-    progress.see(Line(5.0, World.normal, "[ 1.0] Kernel panic - not syncing"), ended=False)
+    progress.see(Line(5.0, Speaker.normal, "[ 1.0] Kernel panic - not syncing"), ended=False)
     assert progress.fault is None
 
 

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from tzml_lab.consoles.boot_progress import Fault
-from tzml_lab.consoles.lines import World
+from tzml_lab.consoles.lines import Speaker
 from tzml_lab.consoles.pumps import ConsolePump
 from tzml_lab.consoles.record import ConsoleRecord
 from tzml_lab.failures import FailureClass, fault_of
 
 LONG_AGO = -10.0
 
-Worlds = dict[World, tuple[socket.socket, socket.socket]]
+Worlds = dict[Speaker, tuple[socket.socket, socket.socket]]
 
 
 @pytest.fixture
@@ -26,21 +26,21 @@ def record(tmp_path: Path) -> ConsoleRecord:
     return record
 
 
-def texts(record: ConsoleRecord, world: World = World.normal) -> list[str]:
+def texts(record: ConsoleRecord, world: Speaker = Speaker.normal) -> list[str]:
     return [line.text for line in record.lines(world)]
 
 
 def test_lines_are_joined_from_pieces(record: ConsoleRecord) -> None:
     for piece in (b"one\r", b"\ntw", b"o\nthr", b"ee"):
-        record.feed(World.normal, piece)
+        record.feed(Speaker.normal, piece)
     assert texts(record) == ["one", "two", "three"]
-    assert texts(record, World.secure) == []
+    assert texts(record, Speaker.secure) == []
 
 
 def test_both_worlds_have_one_clock(record: ConsoleRecord, tmp_path: Path) -> None:
-    record.feed(World.normal, b"first\n")
-    record.feed(World.secure, b"second\n")
-    record.feed(World.normal, b"third\n")
+    record.feed(Speaker.normal, b"first\n")
+    record.feed(Speaker.secure, b"second\n")
+    record.feed(Speaker.normal, b"third\n")
     record.close()
     logged = [line.split(maxsplit=2) for line in (tmp_path / "consoles.log").read_text().splitlines()]
     assert [(world, text) for _, world, text in logged[1:]] == [("N", "first"), ("S", "second"), ("N", "third")]
@@ -50,17 +50,17 @@ def test_both_worlds_have_one_clock(record: ConsoleRecord, tmp_path: Path) -> No
 
 
 def test_a_line_has_the_time_of_its_first_byte(record: ConsoleRecord) -> None:
-    record.feed(World.normal, b"slo")
+    record.feed(Speaker.normal, b"slo")
     time.sleep(0.2)
-    record.feed(World.normal, b"w\nnext\n")
-    slow, after = record.lines(World.normal)
+    record.feed(Speaker.normal, b"w\nnext\n")
+    slow, after = record.lines(Speaker.normal)
     assert after.seconds - slow.seconds >= 0.2
 
 
 def test_power_on_starts_anew(record: ConsoleRecord, tmp_path: Path) -> None:
-    record.feed(World.normal, b"NOTICE:  BL1: v2.12\nunfinished")
+    record.feed(Speaker.normal, b"NOTICE:  BL1: v2.12\nunfinished")
     record.power_on()
-    assert record.lines(World.normal) == []
+    assert record.lines(Speaker.normal) == []
     assert record.progress.reached == {}
     record.close()
     log = (tmp_path / "console-normal.log").read_text()
@@ -83,33 +83,33 @@ def test_power_on_starts_anew(record: ConsoleRecord, tmp_path: Path) -> None:
     ],
 )
 def test_control_characters_are_no_text(record: ConsoleRecord, raw: bytes, text: str) -> None:
-    record.feed(World.normal, raw)
+    record.feed(Speaker.normal, raw)
     assert texts(record) == [text]
 
 
 def test_bytes_are_taken_once(record: ConsoleRecord) -> None:
-    record.feed(World.normal, b"abcdef")
-    assert record.take(World.normal, 4, 1) == b"abcd"
-    assert record.take(World.normal, 4, 1) == b"ef"
-    assert record.take(World.normal, 4, 0.01) == b""
+    record.feed(Speaker.normal, b"abcdef")
+    assert record.take(Speaker.normal, 4, 1) == b"abcd"
+    assert record.take(Speaker.normal, 4, 1) == b"ef"
+    assert record.take(Speaker.normal, 4, 0.01) == b""
 
 
 def test_taking_waits_for_bytes(record: ConsoleRecord) -> None:
-    threading.Timer(0.2, record.feed, [World.secure, b"late"]).start()
-    assert record.take(World.secure, 100, 10) == b"late"
+    threading.Timer(0.2, record.feed, [Speaker.secure, b"late"]).start()
+    assert record.take(Speaker.secure, 100, 10) == b"late"
 
 
 def test_a_fault_ends_waiting(record: ConsoleRecord) -> None:
     record.report(Fault("machine-ended", "QEMU ended", LONG_AGO))
     start = time.monotonic()
-    assert record.take(World.normal, 100, 30) == b""
+    assert record.take(Speaker.normal, 100, 30) == b""
     assert time.monotonic() - start < 5
 
 
 def test_a_panic_is_reported_with_all_that_it_says(record: ConsoleRecord) -> None:
-    record.feed(World.normal, b"[ 1.0] Kernel panic - not syncing: test\n")
+    record.feed(Speaker.normal, b"[ 1.0] Kernel panic - not syncing: test\n")
     assert record.fault is None  # more is to come
-    record.feed(World.normal, b"[ 1.1] ---[ end ]---\n")
+    record.feed(Speaker.normal, b"[ 1.1] ---[ end ]---\n")
     assert record.wait(lambda: record.fault is not None, 10)
     error = fault_of(record)
     assert error
@@ -128,7 +128,7 @@ def test_a_panic_is_reported_with_all_that_it_says(record: ConsoleRecord) -> Non
     ],
 )
 def test_class_of_a_fault(record: ConsoleRecord, kind: str, said: bytes, expected: FailureClass) -> None:
-    record.feed(World.normal, said)
+    record.feed(Speaker.normal, said)
     record.report(Fault(kind, "what", LONG_AGO))
     error = fault_of(record)
     assert error
@@ -138,7 +138,7 @@ def test_class_of_a_fault(record: ConsoleRecord, kind: str, said: bytes, expecte
 @pytest.fixture
 def worlds() -> Worlds:
     """For each world, our end of its console and the machine's."""
-    return {world: socket.socketpair() for world in World}
+    return {world: socket.socketpair() for world in Speaker}
 
 
 def start_pump(record: ConsoleRecord, worlds: Worlds, command: str) -> ConsolePump:
@@ -156,7 +156,7 @@ def test_the_pump_reads_more_than_a_socket_holds(record: ConsoleRecord, worlds: 
         machine.close()
     pump.join(10)
     assert texts(record)[0] == "x" * 79
-    assert record.lines(World.secure)[0].text == "x" * 79
+    assert record.lines(Speaker.secure)[0].text == "x" * 79
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ from pathlib import Path
 from string import Template
 
 import pytest
-from conftest import ROOT
 from labgrid import Environment
 from labgrid.driver import QEMUDriver, SerialDriver, ShellDriver, SSHDriver
 from labgrid.driver.consoleexpectmixin import ConsoleExpectMixin
@@ -20,6 +19,7 @@ from pexpect import TIMEOUT
 from tzml_lab import drivers, labgrid_internals
 from tzml_lab import environment as environments
 from tzml_lab.drivers.qemu import TrustZoneQEMUDriver
+from tzml_lab.environment import ROOT
 from tzml_lab.labgrid_internals import FITS, ConsoleBase, forget_unread, read_yaml, unread
 
 OURS = sorted(
@@ -112,7 +112,7 @@ def test_what_is_started_and_where(deploy: Path) -> None:
     assert not folder.exists()
 
 
-class Silent(ConsoleExpectMixin):
+class Silent(ConsoleExpectMixin):  # type: ignore[misc]
     """A console that says what it was given, once."""
 
     def __init__(self, *said: bytes) -> None:

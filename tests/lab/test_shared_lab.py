@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -20,6 +19,8 @@ from tzml_lab.failures import FailureClass
 from tzml_lab.standin.loopback import LoopbackLab, missing
 from tzml_lab.time_limits import scaled
 
+from .conftest import Bench
+
 pytestmark = [pytest.mark.bench, pytest.mark.skipif(bool(missing()), reason=missing())]
 KINDS = [name for name, board in boards().items() if board.standin]
 
@@ -27,7 +28,7 @@ KINDS = [name for name, board in boards().items() if board.standin]
 class SharedLab:
     """A lab with one board, and people who use it."""
 
-    def __init__(self, bench: Any, kind: str, results: Path) -> None:
+    def __init__(self, bench: Bench, kind: str, results: Path) -> None:
         self.kind, self.results = kind, results
         self.standin = bench.standin
         self.lab = LoopbackLab(self.standin)
@@ -69,7 +70,7 @@ class SharedLab:
 
 
 @pytest.fixture
-def shared(bench: Callable[[str], Any], tmp_path: Path) -> Iterator[Callable[[str], SharedLab]]:
+def shared(bench: Callable[[str], Bench], tmp_path: Path) -> Iterator[Callable[[str], SharedLab]]:
     made: list[SharedLab] = []
 
     def make(kind: str) -> SharedLab:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tzml_lab.consoles.lines import World
+from tzml_lab.consoles.lines import Speaker
 from tzml_lab.consoles.shared_uart import SharedConsoleRecord, SharedUart
 
 LINUX = [
@@ -26,9 +26,9 @@ OPTEE = [
 ]
 
 
-def heard(chunks: list[bytes]) -> dict[World, bytes]:
+def heard(chunks: list[bytes]) -> dict[Speaker, bytes]:
     uart = SharedUart()
-    said = dict.fromkeys(World, b"")
+    said = dict.fromkeys(Speaker, b"")
     for chunk in chunks:
         for world, data in uart.split(chunk):
             said[world] += data
@@ -42,13 +42,13 @@ def test_every_byte_goes_to_its_world(data: st.DataObject, said: list[bytes]) ->
     text = b"".join(said)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=8)))
     chunks = [text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)]
-    expected = {World.normal: b"".join(s for s in said if s in LINUX)}
-    expected[World.secure] = b"".join(s for s in said if s in OPTEE)
-    if b"E/TC" not in expected[World.normal] and not any(a in (b"E", b"E/") for a in said):
+    expected = {Speaker.normal: b"".join(s for s in said if s in LINUX)}
+    expected[Speaker.secure] = b"".join(s for s in said if s in OPTEE)
+    if b"E/TC" not in expected[Speaker.normal] and not any(a in (b"E", b"E/") for a in said):
         assert heard(chunks) == expected
     else:  # what Linux says may look like a start: but nothing is lost
         found = heard(chunks)
-        assert sorted(found[World.normal] + found[World.secure]) == sorted(text)
+        assert sorted(found[Speaker.normal] + found[Speaker.secure]) == sorted(text)
 
 
 @pytest.mark.parametrize("letter", [b"E", b"I/", b"login: D/T"])
@@ -61,7 +61,7 @@ def test_what_may_become_optees_is_held_until_nothing_follows(letter: bytes) -> 
 
 def test_optees_line_in_the_middle_of_a_prompt() -> None:
     said = heard([b"root@tzml:~# E/T", b"C:0 0 panic\r\n", b"reboot\r\n"])
-    assert said == {World.normal: b"root@tzml:~# reboot\r\n", World.secure: b"E/TC:0 0 panic\r\n"}
+    assert said == {Speaker.normal: b"root@tzml:~# reboot\r\n", Speaker.secure: b"E/TC:0 0 panic\r\n"}
 
 
 STREAM = (
@@ -87,7 +87,7 @@ NORMAL = [
 ]
 
 
-def lines(pieces: list[tuple[World, bytes]], world: World) -> list[str]:
+def lines(pieces: list[tuple[Speaker, bytes]], world: Speaker) -> list[str]:
     return b"".join(piece for whose, piece in pieces if whose is world).decode().splitlines()
 
 
@@ -95,19 +95,19 @@ def lines(pieces: list[tuple[World, bytes]], world: World) -> list[str]:
 def test_lines_go_to_their_world_however_they_are_cut(size: int) -> None:
     uart = SharedUart()
     pieces = [found for at in range(0, len(STREAM), size) for found in uart.split(STREAM[at : at + size])]
-    assert lines(pieces, World.secure) == SECURE
-    assert lines(pieces, World.normal) == NORMAL
+    assert lines(pieces, Speaker.secure) == SECURE
+    assert lines(pieces, Speaker.normal) == NORMAL
 
 
 def test_a_prompt_is_not_held_back() -> None:
-    assert SharedUart().split(b"root@tzml:~# ") == [(World.normal, b"root@tzml:~# ")]
+    assert SharedUart().split(b"root@tzml:~# ") == [(Speaker.normal, b"root@tzml:~# ")]
 
 
 def test_a_record_of_a_shared_port_knows_both_worlds_stages_and_faults() -> None:
     record = SharedConsoleRecord()
     record.power_on()
-    record.feed(World.normal, STREAM)
+    record.feed(Speaker.normal, STREAM)
     assert {"bl31", "optee", "kernel"} <= set(record.progress.reached)
     assert record.progress.fault
     assert record.progress.fault.kind == "optee-panic"
-    assert [line.text for line in record.lines(World.normal)] == NORMAL
+    assert [line.text for line in record.lines(Speaker.normal)] == NORMAL

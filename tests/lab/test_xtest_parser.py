@@ -9,7 +9,7 @@ import pytest
 
 from tzml_lab.environment import ROOT
 from tzml_lab.xtest import cases as xtest_cases
-from tzml_lab.xtest.parser import Outcome, Parser, Total
+from tzml_lab.xtest.parser import XtestOutcome, XtestParser, XtestTotal
 
 LOGS = sorted((ROOT / "tests/lab/data").glob("xtest-*.log.gz"))
 
@@ -23,9 +23,9 @@ VERSIONS = [path.name.removeprefix("xtest-").removesuffix(".log.gz") for path in
 LINES = {version: lines_of(version) for version in VERSIONS}
 
 
-def parse(lines: list[str]) -> Parser:
+def parse(lines: list[str]) -> XtestParser:
     """Each line comes a second after the one before."""
-    parser = Parser()
+    parser = XtestParser()
     for seconds, line in enumerate(lines):
         parser.feed(line, float(seconds))
     return parser
@@ -35,8 +35,8 @@ def parse(lines: list[str]) -> Parser:
 def test_whole_run(version: str) -> None:
     parser = parse(LINES[version])
     assert list(parser.cases) == xtest_cases.recorded_cases(version)
-    assert {case.outcome for case in parser.cases.values()} == {Outcome.ok, Outcome.skipped}
-    assert parser.totals["test case"] == Total(len(parser.cases), 0)
+    assert {case.outcome for case in parser.cases.values()} == {XtestOutcome.ok, XtestOutcome.skipped}
+    assert parser.totals["test case"] == XtestTotal(len(parser.cases), 0)
     subcases = sum(len(case.subcases) for case in parser.cases.values())
     assert 0 < subcases < parser.totals["subtest"].count
     assert parser.current is None
@@ -47,17 +47,17 @@ def test_details_of_a_case() -> None:
     assert parser.cases["regression_1004"].title == "Test User Crypt TA"
     assert parser.cases["regression_1004"].seconds == 11.0
     assert list(parser.cases["regression_1009"].subcases.items()) == [
-        ("regression_1009.1", Outcome.ok),
-        ("regression_1009.2", Outcome.ok),
-        ("regression_1009.3", Outcome.ok),
-        ("regression_1009.4", Outcome.ok),
+        ("regression_1009.1", XtestOutcome.ok),
+        ("regression_1009.2", XtestOutcome.ok),
+        ("regression_1009.3", XtestOutcome.ok),
+        ("regression_1009.4", XtestOutcome.ok),
     ]
     assert "regression_4007_dh" in parser.cases
 
 
 def test_a_case_that_only_skips_is_skipped() -> None:
     parser = parse(LINES["4.5"])
-    skipped = [case for case in parser.cases.values() if case.outcome is Outcome.skipped]
+    skipped = [case for case in parser.cases.values() if case.outcome is XtestOutcome.skipped]
     names = [f"regression_{number}" for number in (1020, 1029, 1031, 1036, 1037, 1038, 1041)]
     assert [case.name for case in skipped] == names
     assert all("skip" in case.skip_reason for case in skipped)
@@ -76,18 +76,18 @@ o regression_1036.2 another
 """.splitlines()
     )
     case = parser.cases["regression_1036"]
-    assert case.outcome is Outcome.ok
-    assert list(case.subcases.values()) == [Outcome.skipped, Outcome.ok]
+    assert case.outcome is XtestOutcome.ok
+    assert list(case.subcases.values()) == [XtestOutcome.skipped, XtestOutcome.ok]
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_cut_off_anywhere_at_most_one_case_is_unfinished(version: str) -> None:
     lines = LINES[version]
     whole = parse(lines)
-    parser = Parser()
+    parser = XtestParser()
     for seconds, line in enumerate(lines):
         parser.feed(line, float(seconds))
-        unfinished = [case for case in parser.cases.values() if case.outcome is Outcome.unfinished]
+        unfinished = [case for case in parser.cases.values() if case.outcome is XtestOutcome.unfinished]
         assert unfinished == ([parser.current] if parser.current else [])
     assert parser.cases == whole.cases
 
@@ -136,10 +136,10 @@ regression_1004 FAILED
 def test_failure() -> None:
     parser = parse(FAILED)
     case = parser.cases["regression_1004"]
-    assert case.outcome is Outcome.failed
-    assert case.subcases["regression_1004.2"] is Outcome.failed
+    assert case.outcome is XtestOutcome.failed
+    assert case.subcases["regression_1004.2"] is XtestOutcome.failed
     assert any("TEEC_ERROR_SECURITY" in line for line in case.lines)
-    assert parser.totals == {"subtest": Total(2, 1), "test case": Total(1, 1)}
+    assert parser.totals == {"subtest": XtestTotal(2, 1), "test case": XtestTotal(1, 1)}
 
 
 def test_a_failed_case_that_speaks_of_skipping_has_failed() -> None:
@@ -148,14 +148,14 @@ def test_a_failed_case_that_speaks_of_skipping_has_failed() -> None:
         " - 1020 -   skip test, feature not implemented",
         "  regression_1020 FAILED",
     ]
-    assert parse(lines).cases["regression_1020"].outcome is Outcome.failed
+    assert parse(lines).cases["regression_1020"].outcome is XtestOutcome.failed
 
 
 @pytest.mark.parametrize("index", range(len(FAILED)))
 def test_a_line_that_is_lost_invents_no_success(index: int) -> None:
     """Bytes get lost on a serial line; the case may then look unfinished or failed, but never passed."""
     parser = parse(FAILED[:index] + FAILED[index + 1 :])
-    assert all(case.outcome is not Outcome.ok for case in parser.cases.values())
+    assert all(case.outcome is not XtestOutcome.ok for case in parser.cases.values())
 
 
 def test_nearest_list_of_cases() -> None:

@@ -13,6 +13,7 @@ from labgrid.driver import ExecutionError
 from labgrid.resource.remote import RemotePlace
 
 from tzml_lab.failures import FailureClass, TargetError
+from tzml_lab.target import Commands
 from tzml_lab.time_limits import scaled, time_limit
 
 # Where the board says which image it has. It is gone as soon as anybody writes another one.
@@ -124,7 +125,7 @@ class BoardImage:
         self.note.write(self.digest)
         self.writes += 1
 
-    def confirm(self, shell: Any) -> bool:
+    def confirm(self, shell: Commands) -> bool:
         """Whether the board that has booted has this image; marks it when it was just written."""
         if not self._marked and self.writes:
             shell.run_check(f"echo {self.digest} >{MARK}; sync")

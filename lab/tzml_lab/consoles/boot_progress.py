@@ -9,7 +9,7 @@ from tzml_lab.consoles.lines import Line
 
 
 @dataclass(frozen=True)
-class Stage:
+class BootStage:
     """A milestone of a boot.
 
     Args:
@@ -27,7 +27,7 @@ class Stage:
 # In the order of a boot. The kernel's own first line comes late when its console does, or never when it is
 # quiet: what U-Boot says last counts as well.
 STAGES = tuple(
-    Stage(name, title, re.compile(pattern))
+    BootStage(name, title, re.compile(pattern))
     for name, title, pattern in (
         ("bl1", "TF-A BL1", r"^NOTICE:\s+(Booting Trusted Firmware|BL1: v)"),
         ("bl2", "TF-A BL2", r"^NOTICE:\s+BL2: v"),
@@ -104,7 +104,7 @@ class BootProgress:
             if ended != sign.prompt and sign.pattern.search(line.text):
                 self.report(Fault(sign.kind, f"{sign.what}: {line.text}", line.seconds))
 
-    def _reach(self, stage: Stage, line: Line) -> None:
+    def _reach(self, stage: BootStage, line: Line) -> None:
         # TF-A announces itself anew when the machine was reset behind our back
         if stage is _RESET and len(self.reached) > 1:
             self.report(Fault("reset", "the machine was reset", line.seconds))
@@ -115,7 +115,7 @@ class BootProgress:
         self.fault = self.fault or fault
 
     @property
-    def last(self) -> Stage | None:
+    def last(self) -> BootStage | None:
         """The stage that was reached last."""
         if not self.reached:
             return None

@@ -15,12 +15,12 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from labgrid.driver import ExecutionError
 from pexpect import TIMEOUT
 
 from tzml_lab.environment import ROOT
+from tzml_lab.target import RecordedConsole
 from tzml_lab.time_limits import scaled
 
 _HELPER = ROOT / "lab" / "target" / "files.py"
@@ -40,7 +40,7 @@ class SerialFiles:
 
     """
 
-    def __init__(self, console: Any, prompt: str) -> None:
+    def __init__(self, console: RecordedConsole, prompt: str) -> None:
         self._console = console
         self._prompt = prompt
 

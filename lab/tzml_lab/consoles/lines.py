@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass
 
 
-class World(enum.Enum):
+class Speaker(enum.Enum):
     """Whose console it is; the value is the letter in logs."""
 
     normal = "N"
@@ -18,8 +18,8 @@ class Line:
     """One line of a console; `seconds` since power-on, when its first byte came."""
 
     seconds: float
-    world: World
+    speaker: Speaker
     text: str
 
     def __str__(self) -> str:
-        return f"{self.seconds:10.3f} {self.world.value} {self.text}".rstrip()
+        return f"{self.seconds:10.3f} {self.speaker.value} {self.text}".rstrip()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tzml_lab.boards.power import power_was_cut
-from tzml_lab.consoles.lines import World
+from tzml_lab.consoles.lines import Speaker
 from tzml_lab.consoles.record import ConsoleRecord
 from tzml_lab.failures import FailureClass, TargetError, fault_of
 from tzml_lab.time_limits import scaled
@@ -29,7 +29,7 @@ def await_login(target: Any, record: ConsoleRecord, boot_timeout: float, silence
         if failure:
             raise failure
         # OP-TEE's console tells nothing of a hang: it may go on to talk while Linux is dead
-        silence = record.silent_for(World.normal)
+        silence = record.silent_for(Speaker.normal)
         if silence > scaled(silence_timeout) or record.seconds > scaled(boot_timeout):
             raise _no_login(target, record, silence, hangs=silence > scaled(silence_timeout))
 

@@ -12,7 +12,7 @@ from typing import Any
 from serial import SerialException
 
 from tzml_lab.consoles.boot_progress import Fault
-from tzml_lab.consoles.lines import World
+from tzml_lab.consoles.lines import Speaker
 from tzml_lab.consoles.record import ConsoleRecord
 from tzml_lab.consoles.shared_uart import Pieces, SharedUart
 
@@ -35,7 +35,7 @@ class ConsolePump(threading.Thread):
     """
 
     def __init__(
-        self, sockets: dict[World, socket.socket], record: ConsoleRecord, process: subprocess.Popen[bytes]
+        self, sockets: dict[Speaker, socket.socket], record: ConsoleRecord, process: subprocess.Popen[bytes]
     ) -> None:
         super().__init__(name="console-pump", daemon=True)
         self._sockets = sockets
@@ -45,16 +45,16 @@ class ConsolePump(threading.Thread):
 
     def run(self) -> None:
         with selectors.DefaultSelector() as selector:
-            for world, connection in self._sockets.items():
-                selector.register(connection, selectors.EVENT_READ, world)
+            for speaker, connection in self._sockets.items():
+                selector.register(connection, selectors.EVENT_READ, speaker)
             while selector.get_map():
                 for key, _ in selector.select():
-                    world = key.data
-                    data = _receive(self._sockets[world])
+                    speaker = key.data
+                    data = _receive(self._sockets[speaker])
                     if data:
-                        self._record.feed(world, data)
+                        self._record.feed(speaker, data)
                     else:
-                        selector.unregister(self._sockets[world])
+                        selector.unregister(self._sockets[speaker])
         if not self._stopping:
             what = f"QEMU ended ({_explain(self._process)})"
             self._record.report(Fault("machine-ended", what, self._record.seconds))
@@ -111,8 +111,8 @@ class SerialPump(threading.Thread):
             self._feed(self._uart.split(data) if data else self._uart.release())
 
     def _feed(self, pieces: Pieces) -> None:
-        for world, data in pieces:
-            self._record.feed(world, data)
+        for speaker, data in pieces:
+            self._record.feed(speaker, data)
 
     def stop(self) -> None:
         """End; must come before the port is closed."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TextIO
 
 from tzml_lab.consoles.boot_progress import BootProgress, Fault
-from tzml_lab.consoles.lines import Line, World
+from tzml_lab.consoles.lines import Line, Speaker
 
 # Noise in a log that people read: window titles and the like (up to BEL or ST), colours and cursor movements,
 # single escapes, other control characters (ECMA-48)
@@ -65,9 +65,9 @@ class ConsoleRecord:
         self.cycle = 0
         self._folder = folder
         self._changed = threading.Condition()
-        self._consoles = {world: _Console() for world in World}
+        self._consoles = {speaker: _Console() for speaker in Speaker}
         self._start = time.monotonic()
-        self._logs: dict[World, list[TextIO]] = {}
+        self._logs: dict[Speaker, list[TextIO]] = {}
 
     def power_on(self) -> None:
         """Start the clock: a new power cycle begins."""
@@ -75,7 +75,7 @@ class ConsoleRecord:
             self._flush()
             self.cycle += 1
             self.progress = BootProgress()
-            self._consoles = {world: _Console() for world in World}
+            self._consoles = {speaker: _Console() for speaker in Speaker}
             self._start = time.monotonic()
             self._open_logs()
 
@@ -83,7 +83,7 @@ class ConsoleRecord:
         if not self._folder:
             return
         files = {name: (self._folder / f"{name}.log").open("a", encoding="utf-8") for name in LOGS}
-        self._logs = {world: [files[f"console-{world.name}"], files["consoles"]] for world in World}
+        self._logs = {speaker: [files[f"console-{speaker.name}"], files["consoles"]] for speaker in Speaker}
         now = datetime.now(UTC).isoformat(timespec="seconds")
         for file in files.values():
             print(f"# power-on {self.cycle}, {now}", file=file, flush=True)
@@ -96,10 +96,10 @@ class ConsoleRecord:
                 log.close()
             self._logs = {}
 
-    def feed(self, world: World, data: bytes) -> None:
+    def feed(self, speaker: Speaker, data: bytes) -> None:
         """Bytes that just came from that console."""
         with self._changed:
-            console = self._consoles[world]
+            console = self._consoles[speaker]
             console.heard = now = time.monotonic()
             console.amount += len(data)
             console.noise += len(_NO_TEXT.findall(data.decode("utf-8", "replace")))
@@ -110,9 +110,9 @@ class ConsoleRecord:
                     console.opened = now - self._start
                 console.open += piece
                 if piece.endswith(b"\n") or len(console.open) > _LONGEST_LINE:
-                    self._end_line(world)
+                    self._end_line(speaker)
             if 0 < len(console.open) < _LONGEST_PROMPT:
-                self.progress.see(_line(console, world), ended=False)
+                self.progress.see(_line(console, speaker), ended=False)
             self._changed.notify_all()
 
     def report(self, fault: Fault) -> None:
@@ -121,19 +121,19 @@ class ConsoleRecord:
             self.progress.report(fault)
             self._changed.notify_all()
 
-    def _end_line(self, world: World) -> None:
-        console = self._consoles[world]
-        line = _line(console, world)
+    def _end_line(self, speaker: Speaker) -> None:
+        console = self._consoles[speaker]
+        line = _line(console, speaker)
         console.open.clear()
         console.lines.append(line)
         self.progress.see(line)
-        for log in self._logs.get(world, ()):
+        for log in self._logs.get(speaker, ()):
             print(line, file=log, flush=True)
 
     def _flush(self) -> None:
-        for world, console in self._consoles.items():
+        for speaker, console in self._consoles.items():
             if console.open:
-                self._end_line(world)
+                self._end_line(speaker)
 
     @property
     def seconds(self) -> float:
@@ -150,9 +150,9 @@ class ConsoleRecord:
         """The share of what was heard that is no text: a serial line at fault, or its baud rate."""
         return sum(console.noise for console in self._consoles.values()) / max(self.heard, 1)
 
-    def silent_for(self, world: World) -> float:
+    def silent_for(self, speaker: Speaker) -> float:
         """Seconds since that console said something."""
-        return time.monotonic() - self._consoles[world].heard
+        return time.monotonic() - self._consoles[speaker].heard
 
     @property
     def fault(self) -> Fault | None:
@@ -171,26 +171,26 @@ class ConsoleRecord:
                 self._changed.wait(min(remaining, 0.2))
         return True
 
-    def take(self, world: World, limit: int, seconds: float) -> bytes:
+    def take(self, speaker: Speaker, limit: int, seconds: float) -> bytes:
         """Bytes nobody has taken yet; none after that time, or once there is a fault."""
-        console = self._consoles[world]
+        console = self._consoles[speaker]
         self.wait(lambda: bool(console.unread), seconds)
         with self._changed:
             data = bytes(console.unread[:limit])
             del console.unread[:limit]
         return data
 
-    def lines(self, world: World) -> list[Line]:
+    def lines(self, speaker: Speaker) -> list[Line]:
         """The last few hundred lines, with the one that has not ended."""
         with self._changed:
-            console = self._consoles[world]
-            return [*console.lines, *([_line(console, world)] if console.open else [])]
+            console = self._consoles[speaker]
+            return [*console.lines, *([_line(console, speaker)] if console.open else [])]
 
-    def tail(self, world: World, count: int = 12) -> list[str]:
+    def tail(self, speaker: Speaker, count: int = 12) -> list[str]:
         """The last lines that are not empty, as in the log."""
-        return [str(line) for line in self.lines(world) if line.text][-count:]
+        return [str(line) for line in self.lines(speaker) if line.text][-count:]
 
 
-def _line(console: _Console, world: World) -> Line:
+def _line(console: _Console, speaker: Speaker) -> Line:
     text = console.open.decode("utf-8", "replace").rstrip("\r\n")
-    return Line(console.opened, world, _ESCAPES.sub("", text.expandtabs()).rstrip(" "))
+    return Line(console.opened, speaker, _ESCAPES.sub("", text.expandtabs()).rstrip(" "))

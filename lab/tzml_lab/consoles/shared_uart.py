@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from tzml_lab.consoles.lines import World
+from tzml_lab.consoles.lines import Speaker
 from tzml_lab.consoles.record import ConsoleRecord
 
-Pieces = list[tuple[World, bytes]]
+Pieces = list[tuple[Speaker, bytes]]
 
 # How OP-TEE begins its lines: severity, then core, TA or loader of TAs
 _START = re.compile(rb"[EIDFM]/(?:TC|TA|LD):")
@@ -22,7 +22,7 @@ class SharedUart:
     """
 
     def __init__(self) -> None:
-        self._world = World.normal
+        self._speaker = Speaker.normal
         self._held = b""
 
     def split(self, data: bytes) -> Pieces:
@@ -30,22 +30,22 @@ class SharedUart:
         data, self._held = self._held + data, b""
         pieces: Pieces = []
         while data:
-            if self._world is World.normal and _START.match(data):
-                self._world = World.secure
-            size = self._secure(data) if self._world is World.secure else self._normal(data)
+            if self._speaker is Speaker.normal and _START.match(data):
+                self._speaker = Speaker.secure
+            size = self._secure(data) if self._speaker is Speaker.secure else self._normal(data)
             if not size:
                 self._held = data
                 break
-            pieces.append((self._world, data[:size]))
-            if self._world is World.secure and data[:size].endswith(b"\n"):
-                self._world = World.normal
+            pieces.append((self._speaker, data[:size]))
+            if self._speaker is Speaker.secure and data[:size].endswith(b"\n"):
+                self._speaker = Speaker.normal
             data = data[size:]
         return pieces
 
     def release(self) -> Pieces:
         """What was held back, when nothing has come after it for a while: it was only a letter."""
         held, self._held = self._held, b""
-        return [(World.normal, held)] if held else []
+        return [(Speaker.normal, held)] if held else []
 
     @staticmethod
     def _secure(data: bytes) -> int:
@@ -70,7 +70,7 @@ class SharedConsoleRecord(ConsoleRecord):
         self._uart = SharedUart()
         super().power_on()
 
-    def feed(self, world: World, data: bytes) -> None:
+    def feed(self, speaker: Speaker, data: bytes) -> None:
         """Bytes that just came from the port."""
         for whose, piece in self._uart.split(data):
             super().feed(whose, piece)

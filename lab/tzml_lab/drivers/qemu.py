@@ -19,7 +19,7 @@ from labgrid.util.qmp import QMPError, QMPMonitor
 
 from tzml.errors import TzmlError
 from tzml.image import Emulator, Image
-from tzml_lab.consoles.lines import World
+from tzml_lab.consoles.lines import Speaker
 from tzml_lab.consoles.pumps import ConsolePump
 from tzml_lab.consoles.record import ConsoleRecord
 from tzml_lab.emulation.disk_overlay import DiskOverlay
@@ -73,8 +73,8 @@ class TrustZoneQEMUDriver(QEMUBase):
         if self.disk or self.nic or self.boot_args:
             raise ValueError("TrustZoneQEMUDriver takes rootdisk, a NetworkService and image.json instead of "
                              "disk, nic and boot_args")  # fmt: skip
-        self._listeners: dict[World, socket.socket] = {}
-        self._consoles: dict[World, socket.socket] = {}
+        self._listeners: dict[Speaker, socket.socket] = {}
+        self._consoles: dict[Speaker, socket.socket] = {}
         self._pump: ConsolePump | None = None
         self._chose_port = False
 
@@ -179,10 +179,10 @@ class TrustZoneQEMUDriver(QEMUBase):
 
     def _add_consoles(self) -> None:
         """The second serial port."""
-        self._listeners = {World.normal: self.listener, World.secure: socket.socket(socket.AF_UNIX)}
+        self._listeners = {Speaker.normal: self.listener, Speaker.secure: socket.socket(socket.AF_UNIX)}
         path = self.folder / "secure"
-        self._listeners[World.secure].bind(str(path))
-        self._listeners[World.secure].listen(0)
+        self._listeners[Speaker.secure].bind(str(path))
+        self._listeners[Speaker.secure].listen(0)
         self.command.extend(("-chardev", f"socket,id=secure,path={path}", "-serial", "chardev:secure"))
 
     def on_deactivate(self) -> None:
@@ -203,7 +203,7 @@ class TrustZoneQEMUDriver(QEMUBase):
             )
         self.status = 1
         try:
-            self._consoles = {world: self._accept(listener) for world, listener in self._listeners.items()}
+            self._consoles = {speaker: self._accept(listener) for speaker, listener in self._listeners.items()}
             self.qmp = QMPMonitor(self.process.stdout, self.process.stdin)
             self._find_ssh_port()
             self.record.power_on()
@@ -281,10 +281,10 @@ class TrustZoneQEMUDriver(QEMUBase):
             failure = TargetError(FailureClass.infrastructure, f"QEMU's monitor: {error}", record=self.record)
             raise fault_of(self.record) or failure from error
 
-    def read_console(self, world: World, limit: int, timeout: float) -> bytes:
+    def read_console(self, speaker: Speaker, limit: int, timeout: float) -> bytes:
         """Bytes of that console. Raises pexpect's TIMEOUT, or TargetError when the machine cannot go on."""
         self._require_power()
-        return take_or_fail(self.record, world, limit, timeout)
+        return take_or_fail(self.record, speaker, limit, timeout)
 
     def resolve_conflicts(self, client: Any) -> None:
         """One client at a time talks to Linux; one that only listens to OP-TEE is in nobody's way."""
@@ -299,13 +299,13 @@ class TrustZoneQEMUDriver(QEMUBase):
 
     def receive(self, limit: int, timeout: float) -> bytes:
         """Bytes of Linux's console. Raises pexpect's TIMEOUT, or TargetError when the machine cannot go on."""
-        return self.read_console(World.normal, limit, timeout)
+        return self.read_console(Speaker.normal, limit, timeout)
 
     def transmit(self, data: bytes) -> int:
         """Send bytes to Linux's console. Raises TargetError."""
         self._require_power()
         try:
-            self._consoles[World.normal].sendall(data)
+            self._consoles[Speaker.normal].sendall(data)
         except OSError as error:
             what = f"QEMU takes no input: {error}"
             failure = TargetError(FailureClass.infrastructure, what, record=self.record)

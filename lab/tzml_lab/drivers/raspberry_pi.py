@@ -11,7 +11,7 @@ from labgrid import target_factory
 
 from tzml.errors import TzmlError
 from tzml.image import rebuild
-from tzml_lab.consoles.lines import World
+from tzml_lab.consoles.lines import Speaker
 from tzml_lab.consoles.shared_uart import SharedConsoleRecord
 from tzml_lab.drivers.qemu import TrustZoneQEMUDriver
 from tzml_lab.emulation.disk_overlay import DiskOverlay
@@ -68,6 +68,6 @@ class EmulatedRaspberryPiDriver(TrustZoneQEMUDriver):
 
     def _add_consoles(self) -> None:
         """The first UART is nobody's; the second is the only console, and labgrid's."""
-        self._listeners = {World.normal: self.listener}
+        self._listeners = {Speaker.normal: self.listener}
         place = self.command.index("-serial")
         self.command[place:place] = ["-serial", "null"]

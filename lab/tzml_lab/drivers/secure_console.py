@@ -6,7 +6,7 @@ import attr
 from labgrid import target_factory
 from labgrid.driver import Driver
 
-from tzml_lab.consoles.lines import World
+from tzml_lab.consoles.lines import Speaker
 from tzml_lab.drivers.qemu import TrustZoneQEMUDriver
 from tzml_lab.labgrid_internals import ListeningConsoleBase
 
@@ -24,7 +24,7 @@ class SecureConsoleDriver(ListeningConsoleBase):
 
     def receive(self, limit: int, timeout: float) -> bytes:
         """What OP-TEE said. Raises pexpect's TIMEOUT, or TargetError when the machine cannot go on."""
-        data: bytes = self.qemu.read_console(World.secure, limit, timeout)
+        data: bytes = self.qemu.read_console(Speaker.secure, limit, timeout)
         return data
 
     def transmit(self, data: bytes) -> int:
@@ -34,4 +34,4 @@ class SecureConsoleDriver(ListeningConsoleBase):
     @Driver.check_active
     def text(self) -> str:
         """Everything since power-on that is still kept (some hundred lines), one line each."""
-        return "\n".join(line.text for line in self.qemu.record.lines(World.secure))
+        return "\n".join(line.text for line in self.qemu.record.lines(Speaker.secure))

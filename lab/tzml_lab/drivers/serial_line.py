@@ -8,7 +8,7 @@ import attr
 from labgrid import target_factory
 from serial import SerialException
 
-from tzml_lab.consoles.lines import World
+from tzml_lab.consoles.lines import Speaker
 from tzml_lab.consoles.pumps import SerialPump
 from tzml_lab.consoles.record import ConsoleRecord
 from tzml_lab.environment import run_folder
@@ -56,7 +56,7 @@ class RecordedSerialDriver(SerialBase):
 
     def receive(self, limit: int, timeout: float) -> bytes:
         """What Linux said. Raises pexpect's TIMEOUT, or TargetError when the board cannot go on."""
-        return take_or_fail(self.record, World.normal, limit, timeout)
+        return take_or_fail(self.record, Speaker.normal, limit, timeout)
 
     def transmit(self, data: bytes) -> int:
         """Send bytes to Linux. Raises TargetError."""

@@ -18,7 +18,7 @@ from pexpect import TIMEOUT
 
 from tzml.image import ImageError
 from tzml_lab.boards.flashing import BoardImage, FastbootFlasher, FlashNote, SDCardFlasher, board_name, reason
-from tzml_lab.consoles.lines import World
+from tzml_lab.consoles.lines import Speaker
 from tzml_lab.consoles.login import await_login
 from tzml_lab.consoles.record import ConsoleRecord
 from tzml_lab.drivers.sd_card import SDCardDriver
@@ -93,6 +93,7 @@ class TrustZoneStrategy(Strategy):
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
         self.status = Status.unknown
+        self.broken: TargetError | None
         self.seconds: dict[str, list[float]] = {}
         self.boots: list[dict[str, float]] = []
         self._steps: dict[Status, Callable[[], None]] = {
@@ -154,7 +155,7 @@ class TrustZoneStrategy(Strategy):
             self.broken = self._failure(error, Status.booted)
             self._suspicion = self.broken.what
             raise self.broken from error
-        self.record.take(World.normal, 1 << 22, 0)  # the old shell's last prompt is not the new one's
+        self.record.take(Speaker.normal, 1 << 22, 0)  # the old shell's last prompt is not the new one's
         self.status = Status.booted
 
     def finish(self) -> None:

@@ -8,18 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from labgrid import Target
 from numpy.typing import NDArray
 
+from tzml_lab.target import Commands, commands_of, files_of
 from tzml_lab.time_limits import scaled
 
-WORLDS = ("tee", "ree")
 # a serial line would take half a minute for what comes back as a file
 _WITHOUT_OUTPUTS = "{name: told[name] for name in told if name != 'outputs'}"
 _MEMORY_ONLY = "{name: told[name] for name in told if name.endswith('_memory')}"
 
 
 @dataclass(frozen=True)
-class Answer:
+class TargetRun:
     """What `tzml run` reported, but for its outputs, and the first output for each sample."""
 
     report: dict[str, Any]
@@ -38,7 +39,9 @@ class Answer:
         return memory
 
 
-def ask(target: Any, bundle: str, inputs: str, world: str, folder: Path, *options: str, timeout: float) -> Answer:
+def ask(
+    target: Target, bundle: str, inputs: str, world: str, folder: Path, *options: str, timeout: float
+) -> TargetRun:
     """Run a bundle on the target.
 
     Args:
@@ -51,20 +54,20 @@ def ask(target: Any, bundle: str, inputs: str, world: str, folder: Path, *option
         timeout: seconds on a quiet machine
 
     """
-    command, files = target.get_driver("CommandProtocol"), target.get_driver("FileTransferProtocol")
+    command, files = commands_of(target), files_of(target)
     output = Path(inputs).parent / f"outputs-{world}.npy"
     run = f"tzml run {bundle} --input {inputs} --world {world} --output {output} {' '.join(options)}"
     report = _told(command, run, _WITHOUT_OUTPUTS, timeout)
     files.get(str(output), str(folder))
-    return Answer(report, np.load(folder / output.name))
+    return TargetRun(report, np.load(folder / output.name))
 
 
-def promised(command: Any, bundle: str) -> dict[str, int]:
+def promised(command: Commands, bundle: str) -> dict[str, int]:
     """What a bundle on the target says of its memory: secure_memory, mapped_memory, code_memory, in bytes."""
     return _told(command, f"tzml inspect {bundle}", _MEMORY_ONLY, 60)
 
 
-def _told(command: Any, run: str, wanted: str, timeout: float) -> dict[str, Any]:
+def _told(command: Commands, run: str, wanted: str, timeout: float) -> dict[str, Any]:
     """What a command tells in JSON, or what is wanted of it: a Python expression of `told`."""
     program = f"import json, sys; told = json.load(sys.stdin); print(json.dumps({wanted}))"
     lines = command.run_check(f'{run} --json | python3 -c "{program}"', timeout=scaled(timeout))

@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from tzml.bundle import Bundle, decode
 from tzml.signing import SigningKey, sign_library
 from tzml_lab.environment import ROOT
+from tzml_lab.inference import WORLDS
 
 EXAMPLES = ROOT / "docs" / "bundle-examples"
-WORLDS = ("tee", "ree")
 
 # The examples' kernel libraries are none. An example that is right up to there, or wrong beyond, is refused
 # for that: the TA reads the library's name in its signature, Linux tries to load it.

@@ -6,9 +6,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
-from labgrid import Environment
+from labgrid import Environment, Target
 
 from tzml.bench.candidates import PROGRAM, Run
 from tzml.bench.programs import ProgramError
@@ -18,6 +17,7 @@ from tzml_lab.boards import place
 from tzml_lab.environment import EnvironmentFile
 from tzml_lab.failures import TargetError
 from tzml_lab.standin.process import stand_in_for
+from tzml_lab.target import commands_of, files_of
 from tzml_lab.time_limits import scaled
 
 _REPEAT = 10
@@ -51,9 +51,9 @@ def on_board(name: str) -> Iterator[Run]:
         yield run_on(target)
 
 
-def run_on(target: Any) -> Run:
+def run_on(target: Target) -> Run:
     """Starts the program on a target that has booted."""
-    command, transfer = target.get_driver("CommandProtocol"), target.get_driver("FileTransferProtocol")
+    command, transfer = commands_of(target), files_of(target)
 
     def run(folder: Path) -> str:
         with _explained():

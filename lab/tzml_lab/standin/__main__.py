@@ -12,7 +12,7 @@ from tzml.boards import Board, find_board
 from tzml.image import Image, load_image
 from tzml_lab.standin import sdmux
 from tzml_lab.standin.board import StandInBoard
-from tzml_lab.standin.fastboot import FastbootServer, Partition
+from tzml_lab.standin.fastboot import FastbootServer, PartitionFile
 from tzml_lab.standin.machine import PiMachine, VirtMachine
 from tzml_lab.standin.switch import PowerSwitch
 
@@ -40,7 +40,7 @@ def _board_with_card(image: Image, folder: Path) -> StandInBoard:
 
 async def _board_with_fastboot(board: Board, image: Image, folder: Path, address: str) -> StandInBoard:
     """A board that waits in fastboot after power-on, and boots from its partitions."""
-    partitions = {part.name: Partition(folder / f"{part.name}.img", part.size) for part in board.partitions}
+    partitions = {part.name: PartitionFile(folder / f"{part.name}.img", part.size) for part in board.partitions}
     storage = {part.standin: partitions[part.name].path for part in board.partitions if part.standin}
     storage["initrd"] = image.path("initrd")  # the virt machine's kernel cannot do without
     standin = StandInBoard(VirtMachine(image, lambda: storage), folder)

@@ -22,7 +22,7 @@ _MOST = 256 << 20
 
 
 @dataclass(frozen=True)
-class Partition:
+class PartitionFile:
     """A partition of the board's storage: a file, and the bytes it may have."""
 
     path: Path
@@ -38,7 +38,7 @@ class FastbootServer:
 
     """
 
-    def __init__(self, board: StandInBoard, partitions: Mapping[str, Partition]) -> None:
+    def __init__(self, board: StandInBoard, partitions: Mapping[str, PartitionFile]) -> None:
         self._board = board
         self._partitions = partitions
         self._data = b""

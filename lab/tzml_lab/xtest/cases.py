@@ -10,7 +10,7 @@ import re
 import sys
 from pathlib import Path
 
-from tzml_lab.xtest.parser import Parser
+from tzml_lab.xtest.parser import XtestParser
 
 FOLDER = Path(__file__).resolve().parents[2] / "data"
 _PREFIX = "xtest-regression-"
@@ -60,7 +60,7 @@ def matching(cases: list[str], filters: tuple[str, ...]) -> list[str]:
 
 def main() -> None:
     """Print the cases in a log."""
-    parser = Parser()
+    parser = XtestParser()
     for number, line in enumerate(Path(sys.argv[1]).read_text(errors="replace").splitlines()):
         parser.feed(line, number)
     print("\n".join(parser.cases))

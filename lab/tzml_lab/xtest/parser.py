@@ -17,7 +17,7 @@ _SKIP = re.compile(r"\bskip", re.IGNORECASE)
 _NOISE = re.compile(r"^(?:\[ *\d+\.\d+\] |[DIEF]/(?:T[CA]|LD):)")
 
 
-class Outcome(enum.Enum):
+class XtestOutcome(enum.Enum):
     """How a case ended; `unfinished` when it did not."""
 
     ok = "OK"
@@ -27,14 +27,14 @@ class Outcome(enum.Enum):
 
 
 @dataclass
-class Case:
+class XtestCase:
     """One case: its seconds, how each of its subcases ended, and everything it printed."""
 
     name: str
     title: str
-    outcome: Outcome = Outcome.unfinished
+    outcome: XtestOutcome = XtestOutcome.unfinished
     seconds: float = 0.0
-    subcases: dict[str, Outcome] = field(default_factory=dict)
+    subcases: dict[str, XtestOutcome] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
 
     @property
@@ -44,20 +44,20 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Total:
+class XtestTotal:
     """A line of xtest's summary."""
 
     count: int
     failed: int
 
 
-class Parser:
+class XtestParser:
     """Cases and totals of one run of xtest, as far as it has come."""
 
     def __init__(self) -> None:
-        self.cases: dict[str, Case] = {}
-        self.totals: dict[str, Total] = {}
-        self.current: Case | None = None
+        self.cases: dict[str, XtestCase] = {}
+        self.totals: dict[str, XtestTotal] = {}
+        self.current: XtestCase | None = None
         self._subcase = ""
         self._start = 0.0
 
@@ -68,37 +68,37 @@ class Parser:
         if match := _CASE.match(line):
             self._begin(match[1], match[2] or "", now)
         elif match := _TOTAL.match(line):
-            self.totals[match[2]] = Total(int(match[1]), int(match[3]))
+            self.totals[match[2]] = XtestTotal(int(match[1]), int(match[3]))
         elif self.current:
             self._inside(self.current, line, now)
 
     def _begin(self, name: str, title: str, now: float) -> None:
-        self.current = self.cases[name] = Case(name, title)
+        self.current = self.cases[name] = XtestCase(name, title)
         self._start, self._subcase = now, ""
 
-    def _inside(self, case: Case, line: str, now: float) -> None:
+    def _inside(self, case: XtestCase, line: str, now: float) -> None:
         case.seconds = now - self._start
         if (match := _CASE_END.match(line)) and match[1] == case.name:
-            case.outcome = _case_outcome(case, Outcome(match[2]))
+            case.outcome = _case_outcome(case, XtestOutcome(match[2]))
             self.current = None
             return
         case.lines.append(line)
         if match := _SUBCASE.match(line):
             self._subcase = match[1]
-            case.subcases[match[1]] = Outcome.unfinished
+            case.subcases[match[1]] = XtestOutcome.unfinished
         elif match := _SUBCASE_END.match(line):
-            _end_subcase(case, match[1], Outcome(match[2]))
+            _end_subcase(case, match[1], XtestOutcome(match[2]))
             self._subcase = ""
         elif self._subcase and _SKIP.search(line):
-            case.subcases[self._subcase] = Outcome.skipped
+            case.subcases[self._subcase] = XtestOutcome.skipped
 
 
-def _end_subcase(case: Case, name: str, said: Outcome) -> None:
-    skipped = case.subcases.get(name) is Outcome.skipped and said is Outcome.ok
-    case.subcases[name] = Outcome.skipped if skipped else said
+def _end_subcase(case: XtestCase, name: str, said: XtestOutcome) -> None:
+    skipped = case.subcases.get(name) is XtestOutcome.skipped and said is XtestOutcome.ok
+    case.subcases[name] = XtestOutcome.skipped if skipped else said
 
 
-def _case_outcome(case: Case, said: Outcome) -> Outcome:
+def _case_outcome(case: XtestCase, said: XtestOutcome) -> XtestOutcome:
     """A case that only said that it skips has tested nothing, though xtest calls it OK."""
-    tested = any(outcome is Outcome.ok for outcome in case.subcases.values())
-    return Outcome.skipped if said is Outcome.ok and case.skip_reason and not tested else said
+    tested = any(outcome is XtestOutcome.ok for outcome in case.subcases.values())
+    return XtestOutcome.skipped if said is XtestOutcome.ok and case.skip_reason and not tested else said

@@ -7,7 +7,6 @@ import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from labgrid.util import gen_marker
 from pexpect import TIMEOUT
@@ -15,8 +14,9 @@ from pexpect import TIMEOUT
 from tzml_lab.boards.power import power_was_cut
 from tzml_lab.consoles.record import ConsoleRecord
 from tzml_lab.failures import FailureClass, TargetError
+from tzml_lab.target import Shell
 from tzml_lab.time_limits import scaled
-from tzml_lab.xtest.parser import Case, Parser
+from tzml_lab.xtest.parser import XtestCase, XtestParser
 
 
 class XtestRun:
@@ -33,14 +33,14 @@ class XtestRun:
 
     def __init__(
         self,
-        shell: Any,
+        shell: Shell,
         record: ConsoleRecord,
         filters: Sequence[str] = (),
         *,
         silence: float,
         log: Path | None = None,
     ) -> None:
-        self.parser = Parser()
+        self.parser = XtestParser()
         self.filters = tuple(filters)
         self.exit_status: int | None = None
         self.failure: TargetError | None = None
@@ -60,7 +60,7 @@ class XtestRun:
         """Nothing more will come."""
         return self.exit_status is not None or self.failure is not None
 
-    def case(self, name: str) -> Case | None:
+    def case(self, name: str) -> XtestCase | None:
         """That case once it has ended; None if the run ended before. Raises TargetError when it ended it."""
         while not self.over and not self._ended(name):
             self._read_line()
