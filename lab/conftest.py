@@ -159,9 +159,8 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     for name, value in item.user_properties if call.when == "call" else ():
-        if name == "seconds" and isinstance(
-            value, float
-        ):  # on the target, as opposed to those of looking a result up
+        # on the target, as opposed to those of looking a result up
+        if name == "seconds" and isinstance(value, float):
             report.duration = value
     error = call.excinfo.value if call.excinfo else None
     if call.excinfo and isinstance(error, TargetError):
