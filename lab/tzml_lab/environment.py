@@ -20,11 +20,12 @@ from yaml import YAMLError
 from tzml.boards import Board, find_board
 from tzml.errors import TzmlError
 from tzml.image import Image, load_image
+from tzml_lab import folders
 from tzml_lab.labgrid_internals import place_name, read_yaml
 from tzml_lab.time_limits import scaled
 
-ROOT = Path(__file__).resolve().parents[2]
-FOLDER = ROOT / "lab" / "env"
+ROOT = folders.ROOT
+FOLDER = folders.DATA / "env"
 
 _EXAMPLES = "see lab/env for examples"
 

@@ -19,11 +19,11 @@ from pathlib import Path, PurePosixPath
 from labgrid.driver import ExecutionError
 from pexpect import TIMEOUT
 
-from tzml_lab.environment import ROOT
+from tzml_lab.folders import DATA
 from tzml_lab.target import RecordedConsole
 from tzml_lab.time_limits import scaled
 
-_HELPER = ROOT / "lab" / "target" / "files.py"
+_HELPER = DATA / "target" / "files.py"
 # as lab/target/files.py has it
 SIZE = 2100
 _TRIES = 5

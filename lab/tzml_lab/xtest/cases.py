@@ -10,9 +10,10 @@ import re
 import sys
 from pathlib import Path
 
+from tzml_lab.folders import DATA
 from tzml_lab.xtest.parser import XtestParser
 
-FOLDER = Path(__file__).resolve().parents[2] / "data"
+FOLDER = DATA / "data"
 _PREFIX = "xtest-regression-"
 
 # What xtest is told to run for --xtest (parts of names; nothing means everything). The part has some of every

@@ -6,47 +6,67 @@ from __future__ import annotations
 
 import importlib
 import sys
+from importlib.util import find_spec
+from typing import Any
 
 import click
 
 from tzml.errors import TzmlError
 
-# name: what it does; the module tzml.cli.<name> has the function `command`
+# name: what it does, and the extra of pyproject.toml with what it needs; the module tzml.cli.<name> has the
+# function `command`
 COMMANDS = {
-    "bench": "Measure networks beside ONNX Runtime.",
-    "boot": "Boot an image, with its console on this terminal.",
-    "compile": "Compile a trained model into a bundle.",
-    "demo": "Build the image, boot it, test it, and show what came out.",
-    "inspect": "Show what is in a bundle.",
-    "lab": "See whether this host is ready for the lab.",
-    "report": "Write an HTML page about runs of the lab.",
-    "results": "History of runs, verdicts, other tools' formats.",
-    "run": "Run a bundle on this device.",
-    "tune": "Search better schedules for a model's kernels.",
-    "zoo": "List and export the networks that tzml is tested with.",
+    "bench": ("Measure networks beside ONNX Runtime.", "zoo"),
+    "boot": ("Boot an image, with its console on this terminal.", "lab"),
+    "compile": ("Compile a trained model into a bundle.", "compile"),
+    "demo": ("Build the image, boot it, test it, and show what came out.", "lab"),
+    "inspect": ("Show what is in a bundle.", ""),
+    "lab": ("See whether this host is ready for the lab.", "lab"),
+    "report": ("Write an HTML page about runs of the lab.", "report"),
+    "results": ("History of runs, verdicts, other tools' formats.", "report"),
+    "run": ("Run a bundle on this device.", ""),
+    "tune": ("Search better schedules for a model's kernels.", "compile"),
+    "zoo": ("List and export the networks that tzml is tested with.", "zoo"),
 }
 
 
 class _LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(COMMANDS)
+        return [name for name in sorted(COMMANDS) if find_spec(f"tzml.cli.{name}")]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        try:
-            module = importlib.import_module(f"tzml.cli.{cmd_name}")
-        except ModuleNotFoundError as error:
+        if not find_spec(f"tzml.cli.{cmd_name}"):
             raise TzmlError(
-                f"`tzml {cmd_name}` needs the Python package {error.name}, which is not installed",
-                "pip install 'tzml[compile,lab]'",
-            ) from error
-        found: click.Command = module.command
+                f"a device has no `tzml {cmd_name}`", "call it on the host that builds models and images"
+            )
+        try:
+            found: click.Command = importlib.import_module(f"tzml.cli.{cmd_name}").command
+        except ModuleNotFoundError as error:
+            raise _missing(error, cmd_name) from error
         return found
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ModuleNotFoundError as error:  # some packages are imported only where they are used
+            raise _missing(error, ctx.invoked_subcommand) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl(sorted(COMMANDS.items()))
+            formatter.write_dl([(name, COMMANDS[name][0]) for name in self.list_commands(ctx)])
+
+
+def _missing(error: ModuleNotFoundError, command: str | None) -> Exception:
+    """What to say about a package that a command lacks; the error itself where it is not such a package."""
+    package, (_, extra) = (error.name or "").split(".")[0], COMMANDS.get(command or "", ("", ""))
+    if not extra or not package or package.startswith("tzml"):
+        return error
+    return TzmlError(
+        f"`tzml {command}` needs the Python package {package}, which is not installed",
+        f"pip install 'tzml[{extra}]'",
+    )
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

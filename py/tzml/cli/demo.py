@@ -10,8 +10,9 @@ from rich.console import Console
 
 from tzml.demo.report import load_report
 from tzml.demo.steps import Step, run_step
+from tzml.errors import TzmlError
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[3]  # the checkout
 BIN = Path(sys.executable).parent
 
 IMAGE = Step(
@@ -40,6 +41,10 @@ def command(only: str | None) -> None:
 
     What is already built is not built again.
     """
+    if not (ROOT / "kas").is_dir():
+        raise TzmlError(
+            "an image is built in a checkout of tzml, not by an installed package", "call make demo there"
+        )
     console = Console(highlight=False)
     for name, step in (("image", IMAGE), ("lab", LAB)):
         if only in (None, name):

@@ -72,8 +72,10 @@ def _measure(target: str, environment: str | None) -> Iterator[Measure]:
     """What measures kernels, while the context is open."""
     cc = TARGETS[target].cc
     if environment:
-        from tzml_lab.inference.board_kernels import on_board
-
+        try:
+            from tzml_lab.inference.board_kernels import on_board
+        except ModuleNotFoundError as error:
+            raise TzmlError("measuring on a board needs the lab", "pip install 'tzml[compile,lab]'") from error
         with on_board(environment) as run:
             yield measure_with(run, cc)
     elif TARGETS[target].processor == Target.aarch64:

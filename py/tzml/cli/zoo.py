@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -82,6 +83,8 @@ def check(names: tuple[str, ...], kind: str, samples: int, secure_memory: int) -
     """Compile networks for this host, all or by NAME, and compare them with their framework."""
     from tzml_zoo.check import check as check_model
 
+    if kind == "pt2" and not find_spec("torch"):
+        raise _no_pytorch()
     chosen = [_find(name) for name in names] or list(models().values())
     click.echo(f"{'name':20}  {'difference':>10}  {'of':>7}  {'top-1':>7}  {'classes':>7}  {'compiled in':>11}")
     failed = []
@@ -124,5 +127,9 @@ def _save_pt2(model: ZooModel, path: Path) -> None:
     try:
         from tzml_zoo.torch_twin import save_pt2
     except ModuleNotFoundError as error:
-        raise TzmlError("a .pt2 file is written by PyTorch", "pip install 'tzml[pytorch]'") from error
+        raise _no_pytorch() from error
     save_pt2(model.onnx(), model.input_shape, path)
+
+
+def _no_pytorch() -> TzmlError:
+    return TzmlError("a .pt2 file is written by PyTorch", "pip install 'tzml[pytorch]'")

@@ -1,0 +1,272 @@
+"""What is published holds everything, and each extra is enough for the commands that it is for."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import venv
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import distributions, packages_distributions
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+from installed import asked_for, closure, link
+from packaging.utils import canonicalize_name
+from results.conftest import run_maker
+
+from tzml.cli import COMMANDS
+from tzml_zoo.digits import ONNX
+
+# where a tracked folder is in the wheel
+PLACES = {
+    "py/tzml/": "tzml/", "lab/tzml_lab/": "tzml_lab/", "models/": "tzml_zoo/",
+    "lab/data/": "tzml_lab/data/", "lab/env/": "tzml_lab/env/", "lab/target/": "tzml_lab/target/",
+}  # fmt: skip
+BUILD = """
+import sys
+from setuptools import build_meta
+print(getattr(build_meta, sys.argv[1])(sys.argv[2]))
+"""
+Files = dict[str, bytes]
+
+
+def built(kind: str, source: Path, folder: Path) -> Path:
+    """What setuptools makes of a source tree, as pip asks it to."""
+    done = subprocess.run([sys.executable, "-c", BUILD, kind, folder], cwd=source, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert not re.search("deprecat|is absent from", done.stderr), done.stderr
+    return folder / done.stdout.splitlines()[-1]
+
+
+def in_git() -> list[str]:
+    """The repository's files, also those that are new and not ignored."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return [name for name in listed.split("\0") if name and (ROOT / name).exists()]
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The source distribution of a fresh checkout, unpacked."""
+    source = tmp_path_factory.mktemp("source")
+    for name in in_git():
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, source / name, follow_symlinks=False)
+    packed = built("build_sdist", source, tmp_path_factory.mktemp("sdist"))
+    with tarfile.open(packed) as archive:
+        archive.extractall(packed.parent, filter="data")
+    return packed.with_suffix("").with_suffix("")
+
+
+@pytest.fixture(scope="module")
+def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return built("build_wheel", sdist, tmp_path_factory.mktemp("wheel"))
+
+
+def test_the_source_distribution_is_the_repository(sdist: Path) -> None:
+    made = {"PKG-INFO", "setup.cfg"}
+    there = {str(path.relative_to(sdist)) for path in sdist.rglob("*") if not path.is_dir()}
+    assert {n for n in there if not n.startswith("tzml.egg-info/")} - made == set(in_git())
+    assert not [path for path in sdist.rglob("*") if path.is_symlink()]  # tzml.h is one in the repository
+
+
+def test_the_wheel_holds_all_that_the_packages_have(wheel: Path) -> None:
+    expected = {
+        place + name.removeprefix(folder): (ROOT / name).read_bytes()
+        for name in in_git()
+        for folder, place in PLACES.items()
+        if name.startswith(folder)
+    }
+    with zipfile.ZipFile(wheel) as archive:
+        found = {name: archive.read(name) for name in archive.namelist() if ".dist-info/" not in name}
+    assert found.keys() == expected.keys()
+    assert [name for name in found if found[name] != expected[name]] == []
+    assert {Path(name).suffix for name in found} >= {".py", ".c", ".h", ".jinja", ".yaml", ".onnx", ".txt"}
+
+
+def test_a_folder_with_modules_is_a_package() -> None:
+    """setup.py finds those only."""
+    modules = [Path(name) for name in in_git() if name.endswith(".py") and name.startswith(tuple(PLACES))]
+    folders = {path.parent for path in modules} - {Path("lab/target")}  # programs of the device
+    assert [str(folder) for folder in folders if not (ROOT / folder / "__init__.py").exists()] == []
+
+
+class Installed:
+    """An environment with the wheel, and for each call with what some extras ask for."""
+
+    def __init__(self, wheel: Path, folder: Path) -> None:
+        self.folder = folder
+        self.python = folder / "venv" / "bin" / "python"
+        venv.create(folder / "venv", symlinks=True)
+        pip = [sys.executable, "-m", "pip", "--python", str(self.python), "install", "--no-deps", "--no-index"]
+        done = subprocess.run([*pip, "--quiet", wheel], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        [site] = (folder / "venv" / "lib").glob("python*/site-packages")
+        [self.metadata] = distributions(name="tzml", path=[str(site)])
+        self.linked: dict[str, Path] = {}
+
+    def run(
+        self, extras: str, *arguments: str | Path, cwd: Path, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the environment's python, or another of its programs, as a user in another folder does."""
+        if extras not in self.linked:
+            needed = closure(self.metadata, set(extras.split(",")) - {""})
+            self.linked[extras] = link(needed, self.folder / f"extras-{extras}")
+        program, *rest = arguments
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("LG_", "TZML_"))}
+        environment |= {"PYTHONPATH": str(self.linked[extras]), **variables}
+        command = [self.python.with_name(str(program)), *rest]
+        return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    return Installed(wheel, tmp_path_factory.mktemp("installed"))
+
+
+Tzml = Callable[..., str]
+
+
+@pytest.fixture
+def tzml(installed: Installed, tmp_path: Path) -> Tzml:
+    """Runs `tzml` with some extras: what it printed, in all. It ends with that code."""
+
+    def run(extras: str, *arguments: str | Path, code: int = 0, **variables: str) -> str:
+        done = installed.run(extras, "tzml", *arguments, cwd=tmp_path, **variables)
+        said = done.stdout + done.stderr
+        assert done.returncode == code, said
+        assert "Traceback" not in said
+        return said
+
+    return run
+
+
+def test_a_device_runs_and_inspects(tzml: Tzml, digits_for_host: Path, libtzml: Path) -> None:
+    assert "9 kernel calls" in tzml("", "inspect", digits_for_host)
+    wrong = tzml(
+        "", "run", digits_for_host, "--input", "none.npy", "--world", "ree", code=2, TZML_LIBRARY=str(libtzml)
+    )
+    assert "none.npy is not an array" in wrong
+
+
+def test_what_is_missing_is_named_with_its_extra(tzml: Tzml) -> None:
+    for command in ("report", "zoo"):
+        said = tzml("", command, code=2)
+        assert f"`tzml {command}` needs the Python package" in said
+        assert f"pip install 'tzml[{COMMANDS[command][1]}]'" in said
+
+
+@pytest.mark.parametrize(
+    ("extras", "arguments", "remedy"),
+    [
+        ("compile", ("tune", ONNX, "--target", "rpi3", "--lg-env", "rpi3"), "tzml[compile,lab]"),
+        ("zoo", ("zoo", "check", "digits", "--format", "pt2"), "tzml[pytorch]"),
+    ],
+    ids=["a board", "PyTorch"],
+)
+def test_what_only_an_option_needs_is_named(
+    tzml: Tzml, extras: str, arguments: tuple[str, ...], remedy: str
+) -> None:
+    if not find_spec("torch"):
+        assert f"; pip install '{remedy}'" in tzml(extras, *arguments, code=2)
+
+
+def test_compile(tzml: Tzml) -> None:
+    assert "9 kernel calls" in tzml("compile", "compile", ONNX, "-o", "digits.tzm", "--target", "host")
+    assert "arena" in tzml("", "inspect", "digits.tzm")
+
+
+def test_report(tzml: Tzml, tmp_path: Path) -> None:
+    run = run_maker(tmp_path / "results")().folder
+    tzml("report", "report", run, "-o", "page.html")
+    assert "digits" in (tmp_path / "page.html").read_text()
+    assert "against 0 comparable runs" in tzml("report", "results", "check", run)
+
+
+def test_zoo(tzml: Tzml, tmp_path: Path) -> None:
+    assert "resnet50" in tzml("zoo", "zoo", "list")
+    [measured] = json.loads(tzml("zoo", "bench", "digits", "--repeat", "1", "--json"))
+    assert measured["difference"] < 1e-5
+
+
+def test_lab(tzml: Tzml, installed: Installed, tmp_path: Path) -> None:
+    found = {check["what"]: check for check in json.loads(tzml("lab", "lab", "doctor", "qemu", "--json", code=1))}
+    assert found["qemu.yaml"]["ok"]
+    assert "build it: kas build kas/qemu.yml" in tzml("lab", "boot", "qemu", code=2)
+    assert "make demo" in tzml("lab", "demo", code=2)
+    program = "from tzml_lab.xtest.cases import *; print(recorded_cases('4.10'))"
+    cases = installed.run("lab", "python", "-c", program, cwd=tmp_path)
+    assert "regression_1001" in cases.stdout, cases.stderr
+
+
+# Statically, also for what is imported where it is used, and for frameworks that are not installed here
+
+
+AREAS = {
+    "tzml/bench": "zoo,litert,pytorch",
+    "tzml/client/image.py": "image",
+    "tzml/client/tvm_ffi.py": "tensors",
+    "tzml/compiler/frontends/pytorch": "compile,pytorch",
+    "tzml/compiler/frontends/tensorflow": "compile,tensorflow",
+    "tzml/compiler/frontends/tflite": "compile,tflite",
+    "tzml/compiler": "compile",
+    "tzml/demo": "lab",
+    "tzml/image.py": "lab",
+    "tzml/report": "report",
+    "tzml/results": "report",
+    "tzml/signing.py": "compile",
+    "tzml/cli/progress.py": "compile",
+    **{f"tzml/cli/{name}.py": extra for name, (_, extra) in COMMANDS.items()},
+    "tzml_lab": "lab",
+    "tzml_zoo/digits": "zoo,train,tensorflow,litert",
+    "tzml_zoo/tflite_twin.py": "zoo,litert",
+    "tzml_zoo/torch_twin.py": "zoo,pytorch",
+    "tzml_zoo/check.py": "zoo,pytorch",
+    "tzml_zoo": "zoo",
+    "tzml": "",
+}
+NOT_HERE = {"ai_edge_litert": "ai-edge-litert", "litert_torch": "litert-torch", "tensorflow": "tensorflow-cpu"}
+
+
+def imports(source: bytes) -> Iterator[str]:
+    """The top names of the packages that a module imports, wherever it does."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield str(node.module).split(".")[0]
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "needs":
+            [package, *_] = node.args  # tzml.compiler.frontends.errors
+            assert isinstance(package, ast.Constant)
+            yield str(package.value)
+
+
+def test_each_package_that_is_imported_is_asked_for(wheel: Path, installed: Installed) -> None:
+    providers: Mapping[str, list[str]] = packages_distributions()
+    own = {"tzml", "tzml_lab", "tzml_zoo", "measured"}  # measured.py lies beside the programs that import it
+    missing = []
+    with zipfile.ZipFile(wheel) as archive:
+        for name in archive.namelist():
+            if not name.endswith(".py"):
+                continue
+            [extras, *_] = (extras for area, extras in AREAS.items() if name.startswith(area))
+            allowed = {canonicalize_name(r.name) for r in asked_for(installed.metadata, set(extras.split(",")))}
+            for package in set(imports(archive.read(name))) - own - sys.stdlib_module_names:
+                provided = {canonicalize_name(p) for p in providers.get(package, [NOT_HERE.get(package, package)])}
+                if not provided & allowed:
+                    missing.append(f"{name} imports {package}, which tzml[{extras}] does not ask for")
+    assert not missing, "\n".join(missing)
+
+
+def test_the_lock_has_what_the_extras_of_this_host_ask_for(installed: Installed) -> None:
+    for extra in sorted({extra for _, extra in COMMANDS.values()} | {"image", "tensors", "tflite"}):
+        assert closure(installed.metadata, {extra})
