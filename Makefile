@@ -4,6 +4,9 @@
 #   make test       tests on this host, of the image's build, on QEMU and on an emulated Raspberry Pi 3 (half an hour
 #                   the first time)
 #   make check      the tests that need neither image nor QEMU (a minute)
+#   make lint       only its linters: ruff, mypy, clang-format, shellcheck (.pre-commit-config.yaml)
+#   make format     write Python and C in their formats
+#   make lock       resolve requirements*.in into the lock files; UPGRADE=--upgrade takes the newest
 #   make test-boards     the boards' images, and the lab's drivers with boards that stand in (forty minutes)
 #   make test-frontends  the tests that need PyTorch and TensorFlow, in an environment of their own (4 GB)
 #   make test-full  make test with all of OP-TEE's regression suite and more networks, and make test-boards (an
@@ -11,7 +14,8 @@
 #   make image      only QEMU's image: kas build kas/qemu.yml
 #   make image-rpi3 only the Raspberry Pi's SD card: kas build kas/rpi3.yml (two minutes after QEMU's)
 #   make boot       boot the image, console on this terminal (Ctrl-A X leaves)
-#   make clean      remove what was built here; downloads stay in the cache
+#   make clean      remove what was built here; keys, results and .venv stay, and downloads in the cache
+#   make distclean  remove them too, but for the cache; asks before it deletes keys
 #
 # Each sets up this host first; logs are in build/logs, results in results/.
 
@@ -74,7 +78,23 @@ test-frontends: setup
 	@echo "== tests with PyTorch and TensorFlow (log: $(LOGS)/frontends.log)"
 	@tools/test-frontends 2>&1 | tee $(LOGS)/frontends.log
 
-clean:
-	rm -rf build results .pytest_cache .mypy_cache .ruff_cache .hypothesis
+lint: setup
+	@PRE_COMMIT_HOME=build/pre-commit $(VENV)/pre-commit run --all-files
 
-.PHONY: boot check clean demo help image setup test test-boards test-frontends test-full
+format: setup
+	@$(VENV)/ruff check --quiet --fix || true # make lint tells what it cannot mend
+	@$(VENV)/ruff format
+	@git ls-files -z '*.[ch]' | xargs -0 $(VENV)/clang-format -i
+
+lock:
+	@UPGRADE=$(UPGRADE) tools/lock
+
+clean:
+	@[ ! -d build ] || find build -mindepth 1 -maxdepth 1 ! -name keys -exec rm -rf {} +
+	rm -rf *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+distclean: clean
+	rm -rf results .venv
+	@tools/delete-keys
+
+.PHONY: boot check clean demo distclean format help image lint lock setup test test-boards test-frontends test-full
