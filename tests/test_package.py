@@ -213,6 +213,7 @@ def test_lab(tzml: Tzml, installed: Installed, tmp_path: Path) -> None:
 
 AREAS = {
     "tzml/bench": "zoo,litert,pytorch",
+    "tzml/boards": "compile",
     "tzml/client/image.py": "image",
     "tzml/client/tvm_ffi.py": "tensors",
     "tzml/compiler/frontends/pytorch": "compile,pytorch",
