@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
@@ -30,11 +30,11 @@ def asked_for(tzml: Distribution, extras: set[str]) -> Iterator[Requirement]:
                 yield requirement
 
 
-def closure(tzml: Distribution, extras: set[str]) -> dict[str, Distribution]:
+def closure(requirements: Iterable[Requirement]) -> dict[str, Distribution]:
     """All distributions that pip would install. Fails for one that is not installed here, or in another version."""
     found: dict[str, Distribution] = {}
     done: set[tuple[str, frozenset[str]]] = set()
-    open_ = list(asked_for(tzml, extras))
+    open_ = list(requirements)
     while open_:
         requirement = open_.pop()
         name = canonicalize_name(requirement.name)

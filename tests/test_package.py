@@ -119,7 +119,7 @@ class Installed:
     ) -> subprocess.CompletedProcess[str]:
         """Run the environment's python, or another of its programs, as a user in another folder does."""
         if extras not in self.linked:
-            needed = closure(self.metadata, set(extras.split(",")) - {""})
+            needed = closure(asked_for(self.metadata, set(extras.split(","))))
             self.linked[extras] = link(needed, self.folder / f"extras-{extras}")
         program, *rest = arguments
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("LG_", "TZML_"))}
@@ -270,4 +270,4 @@ def test_each_package_that_is_imported_is_asked_for(wheel: Path, installed: Inst
 
 def test_the_lock_has_what_the_extras_of_this_host_ask_for(installed: Installed) -> None:
     for extra in sorted({extra for _, extra in COMMANDS.values()} | {"image", "tensors", "tflite"}):
-        assert closure(installed.metadata, {extra})
+        assert closure(asked_for(installed.metadata, {extra}))

@@ -1,1 +1,3 @@
 """Machine-learning inference inside Arm TrustZone."""
+
+__version__ = "0.1.0"

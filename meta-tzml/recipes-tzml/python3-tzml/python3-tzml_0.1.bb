@@ -1,20 +1,44 @@
-# The Python package, as far as a device needs it: the compiler stays on the build host.
+# The Python package, as far as a device needs it: compiler, reports and lab stay on the build host.
 
 SUMMARY = "Run tzml bundles from Python"
 
 require recipes-tzml/tzml-source.inc
-SRC_URI += "file://py/tzml file://host/include/tzml.h"
+
+# What `tzml run`, `tzml inspect` and tzml.client import; tests/test_device_package.py compares
+TZML_MODULES = " \
+    __init__.py \
+    __main__.py \
+    bundle/__init__.py \
+    bundle/file.py \
+    bundle/format.py \
+    bundle/plan.py \
+    bundle/streaming.py \
+    cli/__init__.py \
+    cli/inspect.py \
+    cli/run.py \
+    client/__init__.py \
+    client/image.py \
+    client/library.py \
+    client/model.py \
+    client/tvm_ffi.py \
+    errors.py \
+    memory_map.py \
+    metadata.py \
+    preprocess.py \
+    protection.py \
+"
+SRC_URI += "${@' '.join('file://py/tzml/' + module for module in d.getVar('TZML_MODULES').split())}"
+SRC_URI += "file://host/include/tzml.h"
 
 inherit allarch python3-dir
 
 do_install() {
     package=${D}${PYTHON_SITEPACKAGES_DIR}/tzml
-    install -d $package/bundle $package/cli $package/client ${D}${bindir}
-    install -m 0644 ${S}/py/tzml/*.py $package/
-    for part in bundle cli client; do
-        install -m 0644 ${S}/py/tzml/$part/*.py $package/$part/
+    for module in ${TZML_MODULES}; do
+        install -D -m 0644 ${S}/py/tzml/$module $package/$module
     done
     install -m 0644 ${S}/host/include/tzml.h $package/client/
+    install -d ${D}${bindir}
     printf '#!/usr/bin/python3\nfrom tzml.cli import main\n\nmain()\n' > ${D}${bindir}/tzml
     chmod 0755 ${D}${bindir}/tzml
 }

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from tzml import __version__
 from tzml.errors import TzmlError
 
 # name: what it does, and the extra of pyproject.toml with what it needs; the module tzml.cli.<name> has the
@@ -70,7 +71,7 @@ def _missing(error: ModuleNotFoundError, command: str | None) -> Exception:
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="tzml", message="tzml %(version)s")
+@click.version_option(__version__, message="tzml %(version)s")
 def tzml() -> None:
     """Machine-learning inference inside Arm TrustZone, from a model file to a tested board.
 
