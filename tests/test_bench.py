@@ -33,7 +33,7 @@ def test_a_network_without_a_tflite_file_has_a_dash_and_the_way_to_make_one(
     done = CliRunner().invoke(command, arguments, catch_exceptions=False)
     names, _, row = ([cell.strip() for cell in line.split("|")] for line in done.stdout.splitlines())
     assert row[names.index("litert")] == "-"
-    assert done.stderr == "LiteRT has no files of these: tzml zoo convert lstm_keywords\n"
+    assert done.stderr == "LiteRT was not measured; make its TFLite files: tzml zoo convert lstm_keywords\n"
 
 
 def test_a_name_that_is_nothing_is_one_line() -> None:
@@ -41,7 +41,7 @@ def test_a_name_that_is_nothing_is_one_line() -> None:
         [sys.executable, "-m", "tzml", "bench", "nothing"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
-    assert done.stderr.startswith("tzml: nothing is neither a file nor a network of the zoo; the zoo has digits")
+    assert done.stderr.startswith("tzml: nothing is neither a file nor a network in the zoo; the zoo has digits")
     assert done.stderr.count("\n") == 1
 
 

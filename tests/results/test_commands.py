@@ -40,21 +40,21 @@ def test_check_tells_a_regression_by_its_exit_code(make_run: MakeRun) -> None:
 def test_check_without_a_history_says_that_it_cannot_tell(make_run: MakeRun) -> None:
     found = run("results", "check", make_run().folder)
     assert found.exit_code == 0
-    assert "against 0 comparable runs: 8 are needed for a verdict" in found.output
+    assert "against 0 comparable runs: a verdict needs 8" in found.output
 
 
 def test_record_adds_a_run_once(tmp_path: Path, make_run: MakeRun) -> None:
     path = tmp_path / "elsewhere.jsonl"
     folder = make_run().folder
     assert run("results", "record", folder, "--history", path).output.endswith(": added\n")
-    assert run("results", "record", folder, "--history", path).output.endswith(": has it already\n")
+    assert run("results", "record", folder, "--history", path).output.endswith(": already contains it\n")
     assert len(History(path).runs()) == 1
 
 
 def test_a_damaged_line_is_named(history: Path, make_run: MakeRun) -> None:
     history.write_text("nonsense\n" + history.read_text())
     found = run("results", "check", make_run(20).folder)
-    assert "history.jsonl:1 is not a run, and is left out" in found.output
+    assert "history.jsonl:1 is not a run and was skipped" in found.output
     assert "against 12 comparable runs" in found.output
 
 

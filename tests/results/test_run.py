@@ -54,7 +54,7 @@ def test_an_emulator_is_as_fast_as_its_host(make_run: MakeRun) -> None:
 @pytest.mark.parametrize(
     ("file", "text", "message"),
     [
-        ("results.json", None, "has no results.json; give the folder of a run that came to its end"),
+        ("results.json", None, "has no results.json; give the folder of a run that finished"),
         ("results.json", "{", "results.json: file: Invalid JSON"),
         ("results.json", '{"format": 2, "context": {}, "series": {}}', "context.environment: Field required"),
         ("junit.xml", None, "has no junit.xml"),

@@ -1,5 +1,7 @@
-"""The command `tzml`. Each subcommand is a module of its own, imported only when it is called:
-the device has what `tzml run` needs, and not the compiler.
+"""The command `tzml`.
+
+Each subcommand is a module that is imported only when it is called, because the device has what `tzml run` needs
+but not the compiler.
 """
 
 from __future__ import annotations
@@ -14,20 +16,20 @@ import click
 from tzml import __version__
 from tzml.errors import TzmlError
 
-# name: what it does, and the extra of pyproject.toml with what it needs; the module tzml.cli.<name> has the
-# function `command`
+# Name of each subcommand: its summary, and the extra of pyproject.toml that it needs. The module tzml.cli.<name>
+# has the function `command`.
 COMMANDS = {
-    "bench": ("Measure networks beside ONNX Runtime.", "zoo"),
-    "boot": ("Boot an image, with its console on this terminal.", "lab"),
+    "bench": ("Compare networks with ONNX Runtime, PyTorch and LiteRT.", "zoo"),
+    "boot": ("Boot an image with its console on this terminal.", "lab"),
     "compile": ("Compile a trained model into a bundle.", "compile"),
-    "demo": ("Build the image, boot it, test it, and show what came out.", "lab"),
-    "inspect": ("Show what is in a bundle.", ""),
-    "lab": ("See whether this host is ready for the lab.", "lab"),
-    "report": ("Write an HTML page about runs of the lab.", "report"),
-    "results": ("History of runs, verdicts, other tools' formats.", "report"),
+    "demo": ("Build the image, boot it, test it, and show the results.", "lab"),
+    "inspect": ("Show the contents of a bundle.", ""),
+    "lab": ("Check whether this host is ready for the lab.", "lab"),
+    "report": ("Write an HTML report about lab runs.", "report"),
+    "results": ("Compare lab runs with the history, and export them.", "report"),
     "run": ("Run a bundle on this device.", ""),
-    "tune": ("Search better schedules for a model's kernels.", "compile"),
-    "zoo": ("List and export the networks that tzml is tested with.", "zoo"),
+    "tune": ("Search for faster schedules of a model's kernels.", "compile"),
+    "zoo": ("List, export and check the networks that tzml is tested with.", "zoo"),
 }
 
 
@@ -80,7 +82,7 @@ def tzml() -> None:
 
 
 def main() -> None:
-    """Run the command; an error that the user can do something about is one line."""
+    """Run the command. Errors that the user can fix are printed on one line, with exit code 2."""
     try:
         tzml()
     except TzmlError as error:

@@ -17,16 +17,17 @@ from tzml_zoo import models
 @click.command("bench")
 @click.argument("models_or_names", metavar="MODEL...", nargs=-1)
 @click.option("--target", type=click.Choice(["host", "aarch64"]), default="host", show_default=True,
-              help="This machine's CPU time, or AArch64 instructions under QEMU.")  # fmt: skip
-@click.option("--repeat", default=10, show_default=True, type=click.IntRange(1), help="Inferences a round.")
+              help="Measure CPU time on this machine, or AArch64 instructions under QEMU.")  # fmt: skip
+@click.option("--repeat", default=10, show_default=True, type=click.IntRange(1), help="Inferences in each round.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--markdown", is_flag=True, help="Print a table as in docs/bench.md.")
+@click.option("--markdown", is_flag=True, help="Print a Markdown table as in docs/bench.md.")
 def command(models_or_names: tuple[str, ...], target: str, repeat: int, as_json: bool, markdown: bool) -> None:
-    """Measure networks beside ONNX Runtime, PyTorch and LiteRT, each with one thread.
+    """Compare networks with ONNX Runtime, PyTorch and LiteRT, each with one thread.
 
-    MODEL is a file or the name of a network of the zoo; without any, the whole zoo is measured. PyTorch, for
-    this machine only, and LiteRT are measured where they are installed; LiteRT for AArch64 is downloaded. It
-    takes the TFLite files of the zoo that `tzml zoo convert` has made.
+    MODEL is a file or the name of a network in the zoo. Without MODEL, the whole zoo is measured.
+
+    On this machine, PyTorch and LiteRT are measured if they are installed. For AArch64, LiteRT is downloaded and
+    PyTorch is not measured. LiteRT runs the TFLite files of the zoo that `tzml zoo convert` has made.
     """
     results = []
     names = models_or_names or tuple(models())
@@ -46,23 +47,25 @@ def command(models_or_names: tuple[str, ...], target: str, repeat: int, as_json:
         click.echo(f"geometric mean of the ratios to ONNX Runtime: {mean:.2f}, largest: {max(ratios):.2f}")
     missing = [name for name in names if name in models() and not models()[name].tflite(make=False)]
     if missing:
-        click.echo(f"LiteRT has no files of these: tzml zoo convert {' '.join(missing)}", err=True)
+        click.echo(
+            f"LiteRT was not measured; make its TFLite files: tzml zoo convert {' '.join(missing)}", err=True
+        )
 
 
 def _measure(name: str, target: str, repeat: int) -> Result:
-    # rpi3's Cortex-A53 is what kernels for AArch64 are made for
+    # kernels for AArch64 are made for the Cortex-A53 of rpi3
     compiler_target = {"aarch64": "rpi3"}.get(target, target)
     zoo = models().get(name)
     if zoo:
         return measure(zoo.onnx(), name, compiler_target, repeat, zoo.macs, zoo.tflite(make=False))
     path = Path(name)
     if not path.exists():
-        raise TzmlError(f"{name} is neither a file nor a network of the zoo", f"the zoo has {', '.join(models())}")
+        raise TzmlError(f"{name} is neither a file nor a network in the zoo", f"the zoo has {', '.join(models())}")
     return measure(path, path.stem, compiler_target, repeat)
 
 
 def _columns(result: Result, target: str) -> dict[str, str]:
-    """The table's row, by the columns' names."""
+    """A row of the table: formatted cells by column name."""
     unit, scale = ("ms", 1e3) if target == "host" else ("Minstr", 1e-6)
     return {
         "model": f"{result.name:20}",
@@ -90,5 +93,5 @@ def _print(columns: dict[str, str], *, header: bool, markdown: bool) -> None:
 
 
 def _cell(value: float | None, scale: float, form: str) -> str:
-    """A number, or a dash for what was not measured."""
+    """The scaled number in the format `form`, or a dash if it was not measured."""
     return f"{'-':>{form.split('.')[0]}}" if value is None else f"{value * scale:{form}}"

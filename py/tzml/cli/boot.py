@@ -18,18 +18,18 @@ def _described(name: str) -> str:
 
 _HELP = f"""Boot an image on QEMU as the tests do, with its console on this terminal.
 
-{", ".join(map(_described, MACHINES))}; the name or file of an environment will do, too. The machine's disk keeps
-what is written to it until the image changes. Log in as root, without a password; Ctrl-A X leaves at once.
+{", ".join(map(_described, MACHINES))}; the name or file of an environment works as well. The machine's disk keeps
+what is written to it until the image changes. Log in as root, without a password. Ctrl-A X leaves immediately.
 """
 
 
 @click.command("boot", help=_HELP)
 @click.argument("machine", default="qemu", metavar=f"[{'|'.join(MACHINES)}]")
-@click.option("--fresh", is_flag=True, help="Discard what the machine wrote to its disk before.")
+@click.option("--fresh", is_flag=True, help="Discard everything that the machine has written to its disk.")
 @click.option("--folder", type=click.Path(file_okay=False, path_type=Path),
-              help="Keep its disk there (default: in build/boot).")  # fmt: skip
+              help="Folder for the machine's disk (default: in build/boot).")  # fmt: skip
 @click.option("--secure-console", is_flag=True,
-              help="Show OP-TEE's console on this terminal, too.")  # fmt: skip
+              help="Also show OP-TEE's console on this terminal.")  # fmt: skip
 @click.option("--print", "only_print", is_flag=True, help="Print QEMU's command line and do nothing else.")
 def command(machine: str, fresh: bool, folder: Path | None, secure_console: bool, only_print: bool) -> None:
     found = describe(machine, folder, both_consoles=secure_console)

@@ -32,21 +32,21 @@ def parse_inputs(_: click.Context, __: click.Parameter, values: tuple[str, ...])
 @click.option(
     "--sign-key",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="RSA private key (PEM) that the device's image was built with; "
-    "without it, the bundle runs in the normal world only.",
+    help="RSA private key (PEM) with which the device's image was built. "
+    "Without it, the bundle runs only in the normal world.",
 )
 @click.option("--input", "inputs", metavar="NAME=SHAPE[:DTYPE]", multiple=True, callback=parse_inputs,
-              help="Shape of an input that the model leaves open, as in image=1x3x224x224.")  # fmt: skip
+              help="Shape of an input, if the model leaves it open, as in image=1x3x224x224.")  # fmt: skip
 @click.option("--preprocess", type=click.Path(exists=True, dir_okay=False, path_type=Path),
-              help="YAML or JSON file: how an image becomes the input (docs/models.md).")  # fmt: skip
+              help="YAML or JSON file that says how an image becomes the input (docs/models.md).")  # fmt: skip
 @click.option("--labels", type=click.Path(exists=True, dir_okay=False, path_type=Path),
-              help="Text file with the name of each of the output's values, one a line.")  # fmt: skip
+              help="Text file with a name for each value of the output, one per line.")  # fmt: skip
 @click.option("--secure-memory", default="8M", show_default=True, callback=parse_size, metavar="SIZE",
-              help="Secure memory that the model may take, in bytes or with K or M; "
-              "weights that do not fit are streamed in each inference.")  # fmt: skip
+              help="Secure memory that the model may take, in bytes or with K or M. "
+              "Weights that do not fit are streamed in each inference.")  # fmt: skip
 @click.option("--tuning", type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help="File of schedules that `tzml tune` made for this target.")  # fmt: skip
-@click.option("--name", default="", help="The model's name. Default: the file's, without its ending.")
+@click.option("--name", default="", help="The model's name. Default: the file name without its suffix.")
 @click.option("--model-version", default=1, show_default=True, type=click.IntRange(0, 2**63 - 1))
 def command(
     model: Path,
@@ -63,8 +63,8 @@ def command(
 ) -> None:
     """Compile the trained network MODEL into a bundle (.tzm).
 
-    MODEL is a file of PyTorch (.pt2), ONNX, TFLite, Keras (.keras) or TensorFlow (frozen .pb), or the folder
-    of a TensorFlow SavedModel. Its content tells which.
+    MODEL is a PyTorch (.pt2), ONNX, TFLite, Keras (.keras) or TensorFlow (frozen .pb) file, or the folder of a
+    TensorFlow SavedModel. The format is recognised by its content.
     """
     options = CompileOptions(
         target=target,

@@ -35,11 +35,15 @@ LAB = Step(
 
 
 @click.command("demo")
-@click.option("--only", type=click.Choice(["image", "lab"]), help="Only this half.")
+@click.option(
+    "--only",
+    type=click.Choice(["image", "lab"]),
+    help="Run only this half: build the image, or test it in the lab.",
+)
 def command(only: str | None) -> None:
     """Build the image, boot it under QEMU, test it, and show a table of results.
 
-    What is already built is not built again.
+    Parts that are already built are not built again.
     """
     if not (ROOT / "kas").is_dir():
         raise TzmlError(

@@ -25,7 +25,7 @@ _SIZES = {
 
 
 def describe(bundle: Bundle) -> dict[str, Any]:
-    """What a bundle holds, as JSON has it. Sizes in bytes."""
+    """The contents of a bundle as a JSON object, which `--json` prints. Sizes in bytes."""
 
     def tensor(t: Tensor) -> dict[str, Any]:
         return {"name": t.name, "dtype": t.dtype.name, "shape": list(t.shape), "bytes": t.size}
@@ -53,7 +53,7 @@ def describe(bundle: Bundle) -> dict[str, Any]:
 
 
 def _calls(bundle: Bundle) -> list[dict[str, Any]]:
-    """Each kernel call: its layer, and what it does to memory."""
+    """Each kernel call: its layer, the bytes of arena and weights that it uses, and the chunks that it loads."""
     memory = memory_map(bundle)
     calls = []
     for index, call in enumerate(bundle.plan.calls):
@@ -73,11 +73,15 @@ def _calls(bundle: Bundle) -> list[dict[str, Any]]:
 
 @click.command("inspect")
 @click.argument("bundle", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="As JSON, for scripts.")
-@click.option("--svg", type=click.Path(dir_okay=False, path_type=Path), help="Draw the memory map into this file.")
-@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="The same as a page of its own.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
+@click.option(
+    "--svg", type=click.Path(dir_okay=False, path_type=Path), help="Draw the memory map to this SVG file."
+)
+@click.option(
+    "--html", type=click.Path(dir_okay=False, path_type=Path), help="Draw the memory map to this HTML page."
+)
 def command(bundle: Path, as_json: bool, svg: Path | None, html: Path | None) -> None:
-    """Check the file BUNDLE as the device does, and show what is in it."""
+    """Check the file BUNDLE as the device does, and show its contents."""
     read_bundle = read(bundle)
     about = describe(read_bundle)
     name = about["metadata"].get("name", "unnamed")
@@ -106,7 +110,7 @@ def command(bundle: Path, as_json: bool, svg: Path | None, html: Path | None) ->
 
 
 def _show_calls(about: dict[str, Any]) -> None:
-    """The calls as a table."""
+    """Print the calls as a table."""
     click.echo(f"  {'call':>5} {'arena bytes':>12} {'weights':>12} {'chunk':>6}  layer")
     for index, call in enumerate(about["calls"]):
         chunk = "" if call["chunk"] is None else f"{call['chunk']}{'*' if call['loads'] else ''}"
@@ -127,4 +131,4 @@ def _write(path: Path, text: str) -> None:
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise TzmlError(f"cannot write {path}: {error.strerror}", "check the folder and its room") from error
+        raise TzmlError(f"cannot write {path}: {error.strerror}", "check the folder and the free space") from error

@@ -1,4 +1,4 @@
-"""`tzml lab`: the lab's own upkeep."""
+"""`tzml lab`: commands about the lab itself."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from tzml_lab.environment import ROOT, EnvironmentFile, find, names, set_variabl
 
 @click.group("lab")
 def command() -> None:
-    """The lab's own upkeep. Its tests are `pytest lab/ --lg-env ENVIRONMENT`."""
+    """Commands about the lab itself. Its tests run with `pytest lab/ --lg-env ENVIRONMENT`."""
 
 
 @command.command("doctor")
 @click.argument("environment", default="qemu", metavar="[ENVIRONMENT]")
 @click.option("--results", type=click.Path(file_okay=False, path_type=Path), default=ROOT / "results",
-              help="Where runs would leave their folders.")  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON list of all that was looked at.")
+              help="Folder for the results of runs.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list of all checks.")
 def doctor(environment: str, results: Path, as_json: bool) -> None:
-    """Say what is missing on this host for ENVIRONMENT (qemu), with the command that mends it.
+    """Say what this host lacks for ENVIRONMENT (default: qemu), with the command that fixes it.
 
-    Looks at packages, disk space, the environment's file and variables, its image, programs, serial and USB
-    devices with their permissions, power switch, and place. Starts and changes nothing.
+    Checks packages, disk space, the environment's file and variables, its image, programs, serial and USB devices
+    with their permissions, power switch, and place. It starts and changes nothing.
 
     Exit codes: 0 ready, 1 something is missing, 2 wrong input.
     """
@@ -47,18 +47,20 @@ def doctor(environment: str, results: Path, as_json: bool) -> None:
 @command.command("images")
 @click.argument("environment")
 def images(environment: str) -> None:
-    """Print the machines whose images a run of ENVIRONMENT needs, one a line.
+    """Print the machines whose images a run of ENVIRONMENT needs, one per line.
 
-    `kas build kas/MACHINE.yml` makes each.
+    `kas build kas/MACHINE.yml` builds each image.
     """
     for machine in EnvironmentFile.read(find(environment)).images:
         click.echo(machine)
 
 
 @command.command("environments")
-@click.option("--nightly", is_flag=True, help="Only those that CI tests every night on hosts without boards.")
+@click.option(
+    "--nightly", is_flag=True, help="Only environments that CI tests every night on hosts without boards."
+)
 def environments(nightly: bool) -> None:
-    """Print the names of the environments that come with tzml, one a line."""
+    """Print the names of the environments that come with tzml, one per line."""
     for name in [name for board in boards().values() for name in board.ci.nightly] if nightly else names():
         click.echo(name)
 

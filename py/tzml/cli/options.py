@@ -1,4 +1,4 @@
-"""Options that several commands have."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import click
 
 
 def parse_size(_: click.Context, __: click.Parameter, value: str) -> int:
-    """A number of bytes on the command line. Raises BadParameter."""
+    """Parse a number of bytes, optionally with the suffix K or M. Raises BadParameter."""
     match = re.fullmatch(r"([1-9]\d*)([KM]?)", value)
     if not match:
         raise click.BadParameter(f"{value!r} is not a number of bytes, as in 8M, 512K or 8388608")

@@ -1,4 +1,4 @@
-"""Where a long command is: a bar on a terminal, nothing in a log."""
+"""Progress of a long command: a bar on a terminal, nothing in a log."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tzml.compiler.ir import progress as compiler
 
 @contextmanager
 def progress_bar(name: str) -> Iterator[compiler.Progress]:
-    """What the compiler tells shows on stderr while the context is open, if stderr is a terminal."""
+    """Show the compiler's progress on stderr while the context is open, if stderr is a terminal."""
     console = Console(stderr=True)
     columns = (
         SpinnerColumn(),

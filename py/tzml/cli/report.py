@@ -1,4 +1,4 @@
-"""`tzml report`: one HTML page about runs of the lab."""
+"""`tzml report`: one HTML page about lab runs."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tzml.results.run import read_run
 @click.argument("runs", nargs=-1, metavar="[RUN]...", type=click.Path(path_type=Path))
 @click.option("-o", "--output", default="report.html", show_default=True, type=click.Path(path_type=Path))
 @click.option("--history", type=click.Path(dir_okay=False, path_type=Path),
-              help="The history to compare with (default: history.jsonl beside the first RUN).")  # fmt: skip
+              help="The history to compare with (default: history.jsonl next to the first RUN).")  # fmt: skip
 def command(runs: tuple[Path, ...], output: Path, history: Path | None) -> None:
-    """Write one self-contained HTML page about the folders RUN (default: results/latest).
+    """Write one self-contained HTML page about the runs in the folders RUN (default: results/latest).
 
-    It shows boot stages, inference times, TEE overhead, secure memory and xtest of each run, and how they
-    compare with earlier runs on the same board. `tzml results check` gives the verdicts an exit code.
+    The page shows boot stages, inference times, TEE overhead, secure memory and xtest of each run, and compares
+    them with earlier runs on the same board. `tzml results check` reports the same verdicts by its exit code.
     """
     found = [read_run(folder) for folder in runs or RUNS]
     known = read_history(history, found)

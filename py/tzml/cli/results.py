@@ -1,4 +1,4 @@
-"""`tzml results`: the history of runs, verdicts about a run, other tools' formats."""
+"""`tzml results`: the history of runs, verdicts about a run, and export to other tools."""
 
 from __future__ import annotations
 
@@ -24,51 +24,53 @@ REGRESSION = 14  # docs/lab.md has the exit codes of all classes of failure
 _run = click.argument("folder", metavar="[RUN]", default=RUNS[0], type=click.Path(path_type=Path))
 _history = click.option(
     "--history", type=click.Path(dir_okay=False, path_type=Path),
-    help="The file (default: history.jsonl beside RUN).",
+    help="The history file (default: history.jsonl next to RUN).",
 )  # fmt: skip
 
 
 def history_path(history: Path | None, folder: Path) -> Path:
-    """The history of the results folder that a run is in."""
+    """The history file to use: the given one, or that of the results folder that contains the run."""
     return history or folder.resolve().parent / "history.jsonl"
 
 
 def read_history(history: Path | None, found: Sequence[RunResults]) -> list[Run]:
-    """All runs of the history; lines that cannot be read are reported and left out. Raises TzmlError."""
+    """All runs in the history; unreadable lines are reported and skipped. Raises TzmlError."""
     kept = History(history_path(history, found[0].folder))
     runs = kept.runs()
     for number in kept.damaged:
-        click.echo(f"tzml: {kept.path}:{number} is not a run, and is left out", err=True)
+        click.echo(f"tzml: {kept.path}:{number} is not a run and was skipped", err=True)
     return runs
 
 
 @click.group("results")
 def command() -> None:
-    """What runs of the lab measured: their history, verdicts, other tools' formats."""
+    """Compare lab runs with the history, and export them to other tools."""
 
 
 @command.command("record")
 @_run
 @_history
 def record(folder: Path, history: Path | None) -> None:
-    """Add RUN to the history (the lab does so at the end of each run).
+    """Add RUN to the history.
 
-    For histories that are kept elsewhere, as those of CI. A run that is there already is not added again.
+    The lab does this at the end of each run. Use the command for a history that is kept elsewhere, such as that
+    of CI. A run that is already in the history is not added again.
     """
     kept = History(history_path(history, folder))
     added = kept.add(read_run(folder).run)
-    click.echo(f"{kept.path}: {'added' if added else 'has it already'}")
+    click.echo(f"{kept.path}: {'added' if added else 'already contains it'}")
 
 
 @command.command("check")
 @_run
 @_history
-@click.option("--all", "show_all", is_flag=True, help="Show figures that have not changed, too.")
+@click.option("--all", "show_all", is_flag=True, help="Also show figures that have not changed.")
 def check(folder: Path, history: Path | None, show_all: bool) -> None:
-    """Compare RUN with earlier runs on the same board, with the same kind of image.
+    """Compare RUN with earlier runs on the same board.
 
-    A figure got worse when it is further from the median of the earlier runs than six times their spread
-    (median absolute deviation), and by 5 % (memory: 1 %). Seconds of an emulator are shown, but not judged.
+    Only runs with the same kind of image count. A figure is worse if it exceeds the median of the earlier runs by
+    more than six times their spread (median absolute deviation times 1.4826) and by more than 5 % (memory: 1 %).
+    Seconds of an emulator are shown but not judged.
 
     Exit codes: 0 no regression (or too few runs to tell), 14 regression, 2 wrong input.
     """
@@ -87,11 +89,13 @@ def check(folder: Path, history: Path | None, show_all: bool) -> None:
 @command.command("export")
 @_run
 @click.option("--format", "format_name", type=click.Choice(sorted(FORMATS)), required=True)
-@click.option("-o", "--output", type=click.File("w"), default="-", help="A file (default: standard output).")
+@click.option(
+    "-o", "--output", type=click.File("w"), default="-", help="The output file (default: standard output)."
+)
 def export(folder: Path, format_name: str, output: TextIO) -> None:
-    """Write RUN for another tool.
+    """Write RUN in the format of another tool.
 
-    For Bencher: `bencher run --adapter json --file FILE`. For github-action-benchmark: tool
+    Bencher reads it with `bencher run --adapter json --file FILE`, github-action-benchmark as the tool
     customSmallerIsBetter.
     """
     json.dump(FORMATS[format_name](read_run(folder).run), output, indent=1)
@@ -102,7 +106,7 @@ def _summary(run: Run, known: Sequence[Run], regressions: Sequence[Verdict]) -> 
     count = len(baseline_of(run, known))
     against = f"{run.name}, against {count} comparable runs"
     if count < BASELINE_MIN:
-        return f"{against}: {BASELINE_MIN} are needed for a verdict"
+        return f"{against}: a verdict needs {BASELINE_MIN}"
     if not regressions:
         return f"{against}: no regression"
     return f"{against}: {len(regressions)} got worse: {', '.join(v.series for v in regressions)}"

@@ -1,4 +1,4 @@
-"""`tzml run`: on the device."""
+"""`tzml run`, for use on the device."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Array = NDArray[Any]
 
 
 def load_array(path: Path) -> Array:
-    """An array from a .npy file. Raises TzmlError."""
+    """Read an array from a .npy file. Raises TzmlError."""
     try:
         array: Array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
@@ -49,7 +49,7 @@ def save_array(path: Path, array: Array) -> None:
 
 
 def batch(model: Model, array: Array) -> list[Array]:
-    """The array as the inputs of one or more inferences, stacked along its first axis."""
+    """Split the array, stacked along its first axis, into the inputs of one or more inferences."""
     info = model.inputs[0]
     many = len(model.inputs) == 1 and array.ndim == len(info.shape) and array.shape[1:] == info.shape[1:]
     if many and info.shape[:1] == (1,) and len(array) > 1:
@@ -64,7 +64,7 @@ def spread(samples: list[float]) -> dict[str, float]:
 
 
 def streaming(before: list[ChunkLoads], after: list[ChunkLoads], inferences: int) -> dict[str, Any]:
-    """What one inference loads, on average: bytes and seconds, in all and of each chunk that it loads."""
+    """What one inference loads on average: bytes and seconds in total, and for each chunk that it loads."""
     chunks = []
     for index, (old, new) in enumerate(zip(before, after, strict=True)):
         if loads := (new.loads - old.loads) / inferences:
@@ -81,16 +81,16 @@ def streaming(before: list[ChunkLoads], after: list[ChunkLoads], inferences: int
 @click.argument("bundle", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("files", nargs=-1, metavar="[IMAGE]...", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--input", "inputs", multiple=True, metavar="[NAME=]FILE.npy",
-              help="An input; NAME is needed when the model has several. "
+              help="An input. NAME is needed if the model has several. "
               "With one input, several samples may be stacked along the first axis.")  # fmt: skip
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path),
               help="Write the first output to this .npy file.")  # fmt: skip
 @click.option("--world", type=click.Choice([w.name for w in World]), default="tee", show_default=True,
               help="tee: the secure world; ree: this process.")  # fmt: skip
-@click.option("--repeat", type=click.IntRange(1), default=1, show_default=True, help="Run so many times.")
+@click.option("--repeat", type=click.IntRange(1), default=1, show_default=True, help="Number of runs.")
 @click.option("--top", "count", type=click.IntRange(1), default=5, show_default=True,
-              help="How many names to show, where the outputs have names.")  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="Outputs, times and memory as JSON, for scripts.")
+              help="Number of labels to show, if the outputs have labels.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print outputs, times and memory as JSON, for scripts.")
 def command(
     bundle: Path,
     files: tuple[Path, ...],
@@ -101,12 +101,12 @@ def command(
     count: int,
     as_json: bool,
 ) -> None:
-    """Run the model in BUNDLE on this device: on each IMAGE, or on arrays.
+    """Run the model in BUNDLE on this device, on each IMAGE or on arrays.
 
-    Times are wall seconds of one inference, from handing over the input to having the output.
+    Times are wall times of one inference, from handing over the input to receiving the output.
     """
     if bool(files) == bool(inputs):
-        raise TzmlError("there must be images or --input, and not both", "give tzml run MODEL.tzm IMAGE.jpg")
+        raise TzmlError("give either images or --input", "for example, tzml run MODEL.tzm IMAGE.jpg")
     with open_model(bundle, World[world]) as model:
         metadata = read_metadata(
             read_section(bundle, SectionType.metadata), {info.name: info.shape for info in model.inputs}
@@ -165,9 +165,12 @@ def _show_names(best: list[list[tuple[str, float]]], files: tuple[Path, ...]) ->
 
 
 def _images(model: Model, metadata: Metadata, files: tuple[Path, ...]) -> list[dict[str, Array]]:
-    """Each image as the model's input."""
+    """The model's input for each image. Raises TzmlError."""
     if len(model.inputs) != 1:
-        raise TzmlError("the model has several inputs; images are for one", "give --input NAME=FILE.npy for each")
+        raise TzmlError(
+            "the model has several inputs, but images can be used only for one",
+            "give --input NAME=FILE.npy for each",
+        )
     (info,) = model.inputs
     if info.name not in metadata.images:
         raise TzmlError(
@@ -180,7 +183,7 @@ def _images(model: Model, metadata: Metadata, files: tuple[Path, ...]) -> list[d
 
 
 def _arrays(model: Model, inputs: tuple[str, ...]) -> list[dict[str, Array]]:
-    """The samples that `--input` gives."""
+    """The samples given by `--input`. Raises TzmlError."""
     named = {}
     for value in inputs:
         name, equals, file = value.partition("=")

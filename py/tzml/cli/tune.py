@@ -26,14 +26,16 @@ from tzml.errors import TzmlError
 @click.argument("model", type=click.Path(exists=True, path_type=Path))
 @click.option("--target", type=click.Choice(sorted(TARGETS)), required=True, help="The device.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path),
-              help="The file of schedules; what it has is kept. Default: TARGET.tuning.json.")  # fmt: skip
-@click.option("--trials", default=32, show_default=True, type=click.IntRange(1), help="Schedules tried a kernel.")
+              help="The file of schedules. Its entries are kept. Default: TARGET.tuning.json.")  # fmt: skip
+@click.option(
+    "--trials", default=32, show_default=True, type=click.IntRange(1), help="Schedules to try for each kernel."
+)
 @click.option("--lg-env", "environment", metavar="NAME",
-              help="A board's labgrid environment: its time is measured, not instructions.")  # fmt: skip
+              help="The labgrid environment of a board: measure its time instead of instructions.")  # fmt: skip
 @click.option("--input", "inputs", metavar="NAME=SHAPE[:DTYPE]", multiple=True, callback=parse_inputs,
               help="As for `tzml compile`.")  # fmt: skip
 @click.option("--secure-memory", default="8M", show_default=True, callback=parse_size, metavar="SIZE",
-              help="As for `tzml compile`: it decides into which parts layers are cut.")  # fmt: skip
+              help="As for `tzml compile`. It decides how layers are split.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
     model: Path,
@@ -45,17 +47,19 @@ def command(
     secure_memory: int,
     as_json: bool,
 ) -> None:
-    """Search better schedules for the kernels of MODEL, for `tzml compile --tuning`.
+    """Search for faster schedules of the kernels of MODEL, for `tzml compile --tuning`.
 
-    Each kernel is compiled in many ways and measured: by the instructions that it takes under QEMU, which is
-    the same each time; for this host by CPU time; or by the time that a board takes for it. Interrupted, it
-    goes on where it was.
+    Each kernel is compiled in many ways and measured: by its instructions under QEMU, which are the same each
+    time; by CPU time, if the target is this host; or by the time it takes on a board. An interrupted search
+    resumes where it stopped.
     """
     path = output or Path(f"{target}.tuning.json")
     unit: Unit = "seconds" if environment or TARGETS[target].processor != Target.aarch64 else "instructions"
     tuning = Tuning.read(path, target) if path.exists() else Tuning(target, unit)
     if tuning.unit != unit:
-        raise TzmlError(f"{path} has {tuning.unit}, this would measure {unit}", "give another file with -o")
+        raise TzmlError(
+            f"{path} has results in {tuning.unit}, but this search measures {unit}", "give another file with -o"
+        )
     options = CompileOptions(target, inputs=inputs, secure_memory=secure_memory)
     with _measure(target, environment) as measure, progress_bar(model.name) as progress:
         found = tune_model(model, options, tuning, measure, trials, progress, lambda: tuning.write(path))
@@ -69,7 +73,7 @@ def command(
 
 @contextmanager
 def _measure(target: str, environment: str | None) -> Iterator[Measure]:
-    """What measures kernels, while the context is open."""
+    """A function that measures kernels while the context is open."""
     cc = TARGETS[target].cc
     if environment:
         try:
@@ -100,7 +104,7 @@ def _print(found: Sequence[Tuned], unit: Unit) -> None:
 
 
 def _sums(kernels: Sequence[Tuned]) -> tuple[int, float, float]:
-    """Calls, and what they take in all, untuned and tuned."""
+    """Number of calls, and their total cost untuned and tuned."""
     return (
         sum(k.calls for k in kernels),
         sum(k.record.ours * k.calls for k in kernels),

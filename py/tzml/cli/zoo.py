@@ -22,7 +22,10 @@ def command() -> None:
 
 @command.command("list")
 def list_models() -> None:
-    """Show each network's source, weights, parameters and multiply-accumulates."""
+    """Show source, weights and size of each network.
+
+    The size is given in parameters and multiply-accumulates.
+    """
     rows = [("name", "network", "source", "parameters", "MACs", "weights")]
     rows += [(m.name, m.title, m.paper, f"{m.parameters:,}", f"{m.macs:,}", m.weights) for m in models().values()]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -37,9 +40,12 @@ def list_models() -> None:
 @click.argument("name")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Default: NAME.FORMAT.")
 @click.option("--format", "kind", type=click.Choice(["onnx", "pt2", "tflite"]), default="onnx",
-              show_default=True, help="pt2 needs PyTorch, tflite its converter for LiteRT too.")  # fmt: skip
+              show_default=True, help="pt2 needs PyTorch; tflite also needs litert-torch.")  # fmt: skip
 def export(name: str, output: Path | None, kind: str) -> None:
-    """Write the network NAME to a file, and its preprocessing and labels beside it, for `tzml compile`."""
+    """Write the network NAME to a file for `tzml compile`.
+
+    Its preprocessing and labels are written next to it.
+    """
     model = _find(name)
     path = output or Path(f"{name}.{kind}")
     options = ""
@@ -55,16 +61,17 @@ def export(name: str, output: Path | None, kind: str) -> None:
             path.with_suffix(".txt").write_text("".join(f"{label}\n" for label in model.labels()))
             options += f" --labels {path.with_suffix('.txt')}"
     except OSError as error:
-        raise TzmlError(f"cannot write {path}: {error.strerror}", "check the folder and its room") from error
+        raise TzmlError(f"cannot write {path}: {error.strerror}", "check the folder and the free space") from error
     click.echo(f"{path}: {model.title}, {path.stat().st_size:,} bytes\ntzml compile {path}{options} --target host")
 
 
 @command.command("convert")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 def convert(names: tuple[str, ...]) -> None:
-    """Make the TFLite files, of all networks or by NAME, that `tzml bench` measures LiteRT with.
+    """Make TFLite files of networks, all or by NAME.
 
-    They are kept in the cache. PyTorch and litert-torch are needed: pip install 'tzml[litert]'.
+    `tzml bench` measures LiteRT with these files. They are cached. Making them needs PyTorch and litert-torch:
+    pip install 'tzml[litert]'.
     """
     for model in [_find(name) for name in names] or models().values():
         begin = time.monotonic()
@@ -75,12 +82,15 @@ def convert(names: tuple[str, ...]) -> None:
 @command.command("check")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--format", "kind", type=click.Choice(["onnx", "pt2"]), default="onnx", show_default=True,
-              help="The file that is compiled: pt2 needs PyTorch, and is compared with it.")  # fmt: skip
-@click.option("--samples", default=8, show_default=True, type=click.IntRange(1), help="How many inputs.")
+              help="The format to compile. pt2 needs PyTorch and is compared with it.")  # fmt: skip
+@click.option("--samples", default=8, show_default=True, type=click.IntRange(1), help="Number of inputs.")
 @click.option("--secure-memory", default="4096M", show_default=True, callback=parse_size, metavar="SIZE",
-              help="As for `tzml compile`; weights that do not fit are streamed.")  # fmt: skip
+              help="As for `tzml compile`. Weights that do not fit are streamed.")  # fmt: skip
 def check(names: tuple[str, ...], kind: str, samples: int, secure_memory: int) -> None:
-    """Compile networks for this host, all or by NAME, and compare them with their framework."""
+    """Compare networks, all or by NAME, with their framework.
+
+    They are compiled for this host and must give the same answers.
+    """
     from tzml_zoo.check import check as check_model
 
     if kind == "pt2" and not find_spec("torch"):
@@ -102,13 +112,13 @@ def check(names: tuple[str, ...], kind: str, samples: int, secure_memory: int) -
         if found.agree < found.samples:
             failed.append(model.name)
     if failed:
-        raise click.ClickException(f"not as its framework: {', '.join(failed)}")
+        raise click.ClickException(f"these do not answer as their framework does: {', '.join(failed)}")
 
 
 def _find(name: str) -> ZooModel:
     found = models()
     if name not in found:
-        raise TzmlError(f"the zoo has no {name}", f"it has {', '.join(found)}")
+        raise TzmlError(f"the zoo has no network {name}", f"it has {', '.join(found)}")
     return found[name]
 
 
@@ -117,7 +127,7 @@ def _tflite(model: ZooModel) -> Path:
         path: Path = model.tflite(make=True)
     except ModuleNotFoundError as error:
         raise TzmlError(
-            f"a .tflite file is made by PyTorch and litert-torch; {error.name} is not installed",
+            f"making a .tflite file needs PyTorch and litert-torch, and {error.name} is not installed",
             "pip install 'tzml[litert]'",
         ) from error
     return path
@@ -132,4 +142,4 @@ def _save_pt2(model: ZooModel, path: Path) -> None:
 
 
 def _no_pytorch() -> TzmlError:
-    return TzmlError("a .pt2 file is written by PyTorch", "pip install 'tzml[pytorch]'")
+    return TzmlError("writing a .pt2 file needs PyTorch, which is not installed", "pip install 'tzml[pytorch]'")

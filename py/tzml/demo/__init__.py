@@ -1,1 +1,1 @@
-"""The demonstration: run the steps, and make a table of what they measured."""
+"""The demo: run its steps and show their measurements in a table."""

@@ -10,7 +10,7 @@ from tzml.results.run import RunResults, Series, read_run
 
 
 def load_report(folder: Path) -> Table:
-    """The table of a run. Raises TzmlError when the run left no complete results."""
+    """The table of a run. Raises TzmlError if the run left no complete results."""
     results = read_run(folder)
     table = Table(title="tzml on QEMU", title_justify="left", show_header=False)
     table.add_column("what", style="bold")

@@ -1,4 +1,4 @@
-"""Run a long command with a progress bar, its whole output in a log file."""
+"""Run a long command with a progress bar and write all its output to a log file."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from tzml.errors import TzmlError
 
-# On a terminal there is a bar; in a log, a line every so many seconds.
+# Seconds between progress lines where there is no terminal to show a bar.
 QUIET_SECONDS = 20
 
 
 @dataclass(frozen=True)
 class Step:
-    """A command, run in the project's root.
+    """A command that runs in the project's root.
 
-    `progress` is a pattern with the groups done, total (100 without it) and what; lines that match
-    `failure` are shown when the command fails.
+    `progress` is a pattern for the command's output with the groups `done`, `total` (100 if there is no such group)
+    and `what`. Lines that match `failure` are shown if the command fails.
     """
 
     title: str
@@ -36,7 +36,7 @@ class Step:
 
 
 def run_step(step: Step, root: Path, console: Console) -> None:
-    """Run the step. Raises TzmlError if it fails, with its last lines and the log's path."""
+    """Run the step. Raises TzmlError, with the last lines of its output and the log's path, if it fails."""
     log = root / "build" / "logs" / step.log
     log.parent.mkdir(parents=True, exist_ok=True)
     shown = log.relative_to(root)
@@ -81,7 +81,7 @@ def _run(step: Step, root: Path, log: Path, console: Console) -> int:
 
 
 def _tail(log: Path, failure: str, count: int = 12) -> str:
-    """The lines that say what failed, or else the last ones."""
+    """The lines that say what failed, or else the last lines."""
     lines = log.read_text(errors="replace").splitlines()
     found = [line for line in lines if re.match(failure, line)]
     return "\n".join(collections.deque(found or lines, maxlen=count))

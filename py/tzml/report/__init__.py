@@ -1,1 +1,1 @@
-"""One HTML page about runs of the lab and their history."""
+"""One HTML page about lab runs and their history."""

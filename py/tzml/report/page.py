@@ -1,4 +1,4 @@
-"""The report: what runs measured, how that compares with earlier runs, in one HTML file without scripts."""
+"""The report: measurements of runs, compared with earlier runs, in one HTML file without scripts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HISTORY_RUNS = 60
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure of the page: its SVG, and what it shows, for those who read and those who do not see it."""
+    """A plot on the page: its SVG, and a caption that also serves as alternative text."""
 
     svg: str
     caption: str
@@ -29,7 +29,7 @@ class Plot:
 
 @dataclass(frozen=True)
 class Section:
-    """A run's part of the page."""
+    """The part of the page about one run."""
 
     results: RunResults
     warning: str
@@ -49,14 +49,14 @@ class Section:
 
     @property
     def changes(self) -> list[Verdict]:
-        """What is worth a look, the worst first."""
+        """The figures that changed, the worst first."""
         order = (Change.missing, Change.worse, Change.better)
         found = [verdict for verdict in self.verdicts if verdict.change in order]
         return sorted(found, key=lambda v: (not v.is_regression, order.index(v.change), -(v.relative or 0)))
 
     @property
     def status(self) -> str:
-        """In one or two words."""
+        """The result of the run in one or two words."""
         if self.run.tests.failed:
             return "failed"
         if self.regressions:
@@ -65,7 +65,7 @@ class Section:
 
     @property
     def inferences(self) -> list[tuple[str, str, Series, str]]:
-        """Model, world, its times, and its accuracy."""
+        """For each model and world: model, label of the world, inference times, accuracy."""
         found = []
         for model in self.run.models():
             for world, (label, _) in plots.WORLDS.items():
@@ -77,7 +77,7 @@ class Section:
 
 
 def section_of(results: RunResults, history: Sequence[Run]) -> Section:
-    """Everything about one run."""
+    """The section about one run, compared with the runs in `history`."""
     run = results.run
     baseline = baseline_of(run, history)
     found = verdicts(run, history)
@@ -94,10 +94,10 @@ def section_of(results: RunResults, history: Sequence[Run]) -> Section:
 
 
 def render(sections: Sequence[Section]) -> str:
-    """The page."""
+    """The page as HTML."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,  # names and messages come from a target, which may be anyone's
+        autoescape=True,  # names and messages come from a target, which is not trusted
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -112,7 +112,8 @@ def _plots(results: RunResults) -> Iterable[Plot]:
     run = results.run
     if run.boot_stages():
         yield Plot(
-            plots.boot(run), "Boot stages: median of all boots; the line goes from the earliest to the latest."
+            plots.boot(run),
+            "Boot stages: median of all boots. The line extends from the earliest to the latest boot.",
         )
     if run.models():
         yield Plot(
@@ -121,7 +122,9 @@ def _plots(results: RunResults) -> Iterable[Plot]:
         )
     ratios = _of_models(run, "tee-to-ree")
     if ratios:
-        caption = "TEE overhead: median time in the TEE over median time of the same kernels in the normal world."
+        caption = (
+            "TEE overhead: median time in the TEE divided by median time of the same kernels in the normal world."
+        )
         yield Plot(plots.bars(ratios, "TEE time / normal-world time", reference=1.0), caption)
     peaks = _of_models(run, "secure-peak")
     if peaks:
@@ -147,7 +150,7 @@ def _history_plots(runs: Sequence[Run], found: Sequence[Verdict]) -> Iterable[Pl
 
 
 def _history_order(names: Iterable[str]) -> list[str]:
-    """What people look at first, first; of a boot's stages only the last, which has all others in it."""
+    """The most important series first. Of the boot stages only the last is shown, which includes the others."""
 
     def rank(name: str) -> tuple[int, str]:
         kinds = ("/inference", "/tee-to-ree", "/secure-peak")

@@ -1,4 +1,4 @@
-"""The plots of the report, as SVG elements to put into HTML."""
+"""The plots of the report, as SVG elements for use in HTML."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tzml.results.verdict import Verdict
 WORLDS = {"tee": ("TEE", "#1f5fa8"), "ree": ("normal world", "#d98b28")}
 PASSED, FAILED, SKIPPED = "#3a9d6a", "#c0392b", "#a0a0a0"
 BLUE = WORLDS["tee"][1]
-WIDTH = 8.0  # inches, as matplotlib wants it; the page scales it
+WIDTH = 8.0  # inches, matplotlib's unit; the page scales it
 ROW = 0.32
 
 STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",  # text stays text: it can be searched, and is small
+    "svg.fonttype": "none",  # text stays text, which is searchable and small
     "svg.hashsalt": "tzml",  # the same data gives the same file
     "text.parse_math": False,  # a model may be called $x$
     "font.size": 9,
@@ -34,7 +34,7 @@ STYLE: dict[Any, Any] = {
 
 
 def boot(run: Run) -> str:
-    """When a boot reaches each stage: median, with the earliest and the latest of all boots."""
+    """The time at which a boot reaches each stage: median, earliest and latest of all boots."""
     stages = run.boot_stages()
     figure, axes = _rows([name for name, _ in stages], "seconds since power-on")
     begin = 0.0
@@ -48,7 +48,7 @@ def boot(run: Run) -> str:
 
 
 def inference(run: Run) -> str:
-    """Times of inferences by model and world: box from quartile to quartile, whiskers at 5 % and 95 %."""
+    """Inference times by model and world: boxes from quartile to quartile, whiskers at 5 % and 95 %."""
     rows = [
         (f"{model}, {label}", colour, run.series[f"{model}/{world}/inference"])
         for model in run.models()
@@ -57,7 +57,7 @@ def inference(run: Run) -> str:
     ]
     medians = [series.median for _, _, series in rows]
     factor, unit = scale_for(medians, "s")
-    figure, axes = _rows([label for label, _, _ in rows], f"{unit} an inference")
+    figure, axes = _rows([label for label, _, _ in rows], f"{unit} per inference")
     for row, (_, colour, series) in enumerate(rows):
         values = [sample / factor for sample in series.samples or [series.median]]
         axes.boxplot(
@@ -74,7 +74,7 @@ def inference(run: Run) -> str:
 
 
 def bars(values: Sequence[tuple[str, Series]], what: str, *, reference: float | None = None) -> str:
-    """One bar for each series, of the same unit; `reference` draws a line."""
+    """One bar for each series. All series have the same unit. `reference` draws a line."""
     unit = values[0][1].unit
     factor, name = scale_for([series.median for _, series in values], unit)
     figure, axes = _rows([label for label, _ in values], f"{what}{'' if unit == 'ratio' else f', {name}'}")
@@ -88,7 +88,7 @@ def bars(values: Sequence[tuple[str, Series]], what: str, *, reference: float | 
 
 
 def xtest(tally: Tally, slowest: Sequence[tuple[str, float]]) -> str:
-    """How many of xtest's cases passed, and which took longest (name, seconds)."""
+    """How many xtest cases passed, and which took longest (name, seconds)."""
     figure = Figure(figsize=(WIDTH, 0.9 + ROW * (len(slowest) + 1)), layout="constrained")
     heights = [1.2, max(1, len(slowest))]
     top, bottom = figure.subplots(2, 1, height_ratios=heights)
@@ -105,7 +105,7 @@ def xtest(tally: Tally, slowest: Sequence[tuple[str, float]]) -> str:
 
 
 def history(runs: Sequence[Run], name: str, verdict: Verdict | None) -> str:
-    """A series over comparable runs, oldest first: median and MAD of each, and where the newest may be."""
+    """A series over comparable runs, oldest first: median and MAD of each, and the range tolerated now."""
     points = [(index, run.series[name]) for index, run in enumerate(runs) if name in run.series]
     unit = points[0][1].unit
     factor, unit_name = scale_for([series.median for _, series in points], unit)
@@ -124,7 +124,7 @@ def history(runs: Sequence[Run], name: str, verdict: Verdict | None) -> str:
 
 
 def xtest_history(runs: Sequence[Run]) -> str:
-    """Numbers of xtest's cases over comparable runs."""
+    """Numbers of xtest cases over comparable runs."""
     figure, axes = _history_axes(runs, "cases")
     _stack(axes, range(len(runs)), [run.xtest for run in runs], horizontal=False)
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False)
@@ -147,7 +147,7 @@ def _history_axes(runs: Sequence[Run], ylabel: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(WIDTH / 2, 1.9), layout="constrained")
     axes = figure.subplots()
     step = max(1, -(-len(runs) // 6))
-    # counted from the newest, which is the one that matters
+    # counted back from the newest run, so that it always has a tick
     places = list(range(len(runs) - 1, -1, -step))
     axes.set_xticks(places, [f"{runs[place].started:%-d %b}" for place in places])
     axes.set_xlim(-0.6, len(runs) - 0.4)
@@ -169,7 +169,7 @@ def _name_rows(axes: Axes, labels: Sequence[str]) -> None:
     axes.set_yticks(range(len(labels)), labels)
     axes.set_ylim(len(labels) - 0.4, -0.6)  # the first row on top
     axes.grid(visible=False, axis="y")
-    axes.margins(x=0.12)  # room for the figures at the ends of bars
+    axes.margins(x=0.12)  # room for the labels at the ends of the bars
 
 
 def _label(axes: Axes, x: float, row: int, text: str) -> None:
@@ -177,7 +177,7 @@ def _label(axes: Axes, x: float, row: int, text: str) -> None:
 
 
 def _svg(figure: Figure) -> str:
-    """The figure as an element without XML prologue, as wide as the page."""
+    """The figure as an SVG element without XML prologue."""
     stream = io.StringIO()
     figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
     text = stream.getvalue()

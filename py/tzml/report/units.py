@@ -1,4 +1,4 @@
-"""Figures as people read them."""
+"""Figures in a form that is easy to read."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ _SCALES = {
     "bytes": ((1024.0 * 1024, "MiB"), (1024.0, "KiB"), (1.0, "bytes")),
     "ratio": ((1.0, "×"),),  # noqa: RUF001
 }
-NONE = "–"  # noqa: RUF001 (in place of a figure)
+NONE = "–"  # noqa: RUF001 (shown if there is no figure)
 
 
 def scale_for(values: Iterable[float], unit: str) -> tuple[float, str]:
-    """What to divide these values by, and the name of what comes out: 0.02 s are 20 ms."""
+    """The divisor for these values and the name of the resulting unit: 0.02 s is shown as 20 ms."""
     largest = max((abs(value) for value in values), default=0.0)
     scales = _SCALES[unit]
     return next((scale for scale in scales if largest >= scale[0]), scales[-1] if largest else scales[0])
 
 
 def human(value: float, unit: str) -> str:
-    """As in "20.1 ms"."""
+    """A value with its unit, such as "20.1 ms"."""
     factor, name = scale_for([value], unit)
     scaled = value / factor
     digits = 0 if name == "bytes" else max(0, 2 - len(f"{abs(scaled):.0f}") + 1)
@@ -28,5 +28,5 @@ def human(value: float, unit: str) -> str:
 
 
 def percent(relative: float | None) -> str:
-    """As in "+3.1 %"; NONE for no figure."""
+    """A relative change, such as "+3.1 %"; NONE if there is no figure."""
     return NONE if relative is None else f"{relative:+.1%}".replace("%", " %")

@@ -1,1 +1,1 @@
-"""What runs of the lab measured: one run, the history of all, and whether something got slower."""
+"""Results of lab runs: a single run, the history of all runs, and whether something got slower."""

@@ -1,4 +1,4 @@
-"""A run for tools that others keep: Bencher and github-action-benchmark."""
+"""Export of a run to other tools: Bencher and github-action-benchmark."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 from tzml.results.run import Run, Series
 
 # Bencher Metric Format: a benchmark has measures, each with a value and optional bounds. Bencher has a built-in
-# measure `latency`, in nanoseconds; the others are made when they are first seen.
+# measure `latency`, in nanoseconds, and creates the others when it first sees them.
 _BENCHER = {"s": ("latency", 1e9), "bytes": ("memory", 1.0), "ratio": ("ratio", 1.0)}
 
 
 def to_bencher(run: Run) -> dict[str, Any]:
-    """Bencher Metric Format; the bounds are the median ± the median absolute deviation."""
+    """The run in Bencher Metric Format; the bounds are the median ± the median absolute deviation."""
     found = {}
     for name, series in run.series.items():
         measure, factor = _BENCHER[series.unit]
@@ -28,7 +28,7 @@ def to_bencher(run: Run) -> dict[str, Any]:
 
 
 def to_github_action_benchmark(run: Run) -> list[dict[str, Any]]:
-    """What github-action-benchmark reads as `customSmallerIsBetter`."""
+    """The run as github-action-benchmark reads it for the tool `customSmallerIsBetter`."""
     return [
         {
             "name": f"{run.context.board}/{name}",

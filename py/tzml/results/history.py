@@ -1,8 +1,8 @@
-"""The history: what every run measured, one JSON line each, only ever appended to.
+"""The history: the measurements of every run, one JSON line for each, append-only.
 
-Not a database: a year of nights is a few megabytes, which is read in a moment; and lines can be
-looked at with any tool, joined from several machines with `cat`, and kept where CI keeps files. A run that
-is killed while it writes costs its own line, not the file.
+It is not a database. A year of nightly runs is a few megabytes and takes a moment to read. Any tool can read the
+lines, `cat` joins those of several machines, and CI can store them as a file. A run that is killed while it writes
+damages its own line, not the file.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class _Line(BaseModel):
 
 
 class History:
-    """The runs of a history file; a file that does not exist yet has none.
+    """The runs in a history file. A file that does not exist yet has no runs.
 
     Args:
         path: the JSON Lines file
@@ -37,7 +37,7 @@ class History:
         self.damaged: list[int] = []  # numbers of lines that could not be read
 
     def runs(self) -> list[Run]:
-        """All runs, oldest first, each once. Raises TzmlError when there is a file and it is not readable."""
+        """All runs, oldest first, each of them once. Raises TzmlError if the file exists but cannot be read."""
         try:
             text = self.path.read_text(errors="replace")
         except FileNotFoundError:
@@ -63,7 +63,7 @@ class History:
         return sorted(found.values(), key=lambda run: run.started)
 
     def add(self, run: Run) -> bool:
-        """Append a run, unless it is there already; says whether it did. Raises TzmlError."""
+        """Append a run unless the file already contains it, and return whether it was added. Raises TzmlError."""
         exclude = {"run": {"series": {"__all__": {"samples"}}}}
         line = _Line(run=run).model_dump_json(exclude=exclude, exclude_defaults=False)
         try:

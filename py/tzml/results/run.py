@@ -1,4 +1,4 @@
-"""A run of the lab: results.json and junit.xml of its folder (docs/lab.md)."""
+"""A lab run: results.json and junit.xml in its folder (docs/lab.md)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Outcome = Literal["passed", "failed", "skipped"]
 
 
 class Series(BaseModel):
-    """Samples of one quantity, and their statistics; smaller is better for all that is measured."""
+    """Samples of one quantity and their statistics. Smaller is better for every quantity."""
 
     unit: Literal["s", "bytes", "ratio"]
     n: int = Field(ge=1)
@@ -28,7 +28,7 @@ class Series(BaseModel):
     p95: FiniteFloat
     min: FiniteFloat
     max: FiniteFloat
-    samples: list[FiniteFloat] = []  # the history has none
+    samples: list[FiniteFloat] = []  # empty in the history
 
 
 class Host(BaseModel):
@@ -41,18 +41,18 @@ class Host(BaseModel):
 
 
 class ImageContext(BaseModel):
-    """Which image it was."""
+    """The image that was tested."""
 
     machine: str
     feed: str
     image: str
     sha256: str
-    memory_protected: bool | None = None  # by hardware, from the normal world; None: not recorded then
+    memory_protected: bool | None = None  # by hardware, from the normal world; None: older runs did not record it
     components: dict[str, str] = {}
 
 
 class Context(BaseModel):
-    """All that the figures of a run depend on."""
+    """Everything that the figures of a run depend on."""
 
     environment: str
     started: AwareDatetime
@@ -63,12 +63,12 @@ class Context(BaseModel):
 
     @property
     def board(self) -> str:
-        """The environment, with the place that stands for one of several boards."""
+        """The environment, and the place if there is one: a place is one of several boards."""
         return f"{self.environment} ({self.place})" if self.place else self.environment
 
     @property
     def comparable(self) -> tuple[str, ...]:
-        """Equal for runs whose figures may be compared: same board, same kind of image, same emulator and host."""
+        """Equal for runs whose figures may be compared: same board, kind of image, emulator and host."""
         image = self.image
         kind = (self.board, f"{image.feed} {image.image} for {image.machine}")
         if not self.qemu:
@@ -88,17 +88,17 @@ class Case(BaseModel):
 
     @property
     def is_xtest(self) -> bool:
-        """Whether it is a case of OP-TEE's test suite."""
+        """Whether this is a case of OP-TEE's test suite."""
         return "::test_case[" in self.name
 
     @property
     def parameters(self) -> set[str]:
-        """What is in brackets: those of the test's parameters."""
+        """The test's parameters, which its name has in brackets."""
         return set(self.name.partition("[")[2].removesuffix("]").split("-"))
 
 
 class Tally(BaseModel):
-    """Numbers of tests."""
+    """Numbers of tests by outcome."""
 
     passed: int = 0
     failed: int = 0
@@ -106,7 +106,7 @@ class Tally(BaseModel):
 
     @classmethod
     def of(cls, cases: list[Case]) -> Tally:
-        """Count outcomes."""
+        """Count the outcomes of these cases."""
         count = collections.Counter(case.outcome for case in cases)
         return cls(passed=count["passed"], failed=count["failed"], skipped=count["skipped"])
 
@@ -116,9 +116,9 @@ class Tally(BaseModel):
 
 
 class Run(BaseModel):
-    """What the history keeps of a run.
+    """The part of a run that the history keeps.
 
-    `digest` (SHA-256 of results.json) tells runs apart that have the same name on two machines.
+    `digest` is the SHA-256 of results.json. It distinguishes runs that have the same name on two machines.
     """
 
     name: str
@@ -138,21 +138,21 @@ class Run(BaseModel):
         return sorted({name.split("/")[0] for name in self.series if name.endswith("/inference")})
 
     def boot_stages(self) -> list[tuple[str, Series]]:
-        """Stages in the order in which they were reached, with seconds since power-on."""
+        """The stages in the order in which they were reached, with seconds since power-on."""
         found = [(name.removeprefix("boot/"), s) for name, s in self.series.items() if name.startswith("boot/")]
         return sorted(found, key=lambda stage: stage[1].median)
 
 
 @dataclass(frozen=True)
 class RunResults:
-    """All that a run left: what the history keeps, with every sample and every test."""
+    """Everything that a run left behind: what the history keeps, every sample and every test."""
 
     folder: Path
     run: Run
     cases: list[Case]
 
     def property(self, model: str, world: str, name: str) -> str:
-        """What a test of that model in that world recorded; "" when none did."""
+        """The property that a test of that model in that world recorded, or "" if none did."""
         for case in self.cases:
             if name in case.properties and {model, world} <= case.parameters:
                 return case.properties[name]
@@ -195,7 +195,7 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except FileNotFoundError as error:
         what = f"{path.parent} has no {path.name}" if path.parent.is_dir() else f"there is no folder {path.parent}"
-        raise TzmlError(what, "give the folder of a run that came to its end, as in results/latest") from error
+        raise TzmlError(what, "give the folder of a run that finished, such as results/latest") from error
     except OSError as error:
         raise TzmlError(f"{path} cannot be read: {error.strerror}") from error
 

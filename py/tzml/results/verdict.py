@@ -1,13 +1,12 @@
-"""Whether a run is slower, or takes more memory, than those before it on the same board.
+"""Whether a run is slower, or takes more memory, than earlier runs on the same board.
 
-A figure is compared with the medians of earlier runs. It has changed when it is further from their median
-than both
+A figure is compared with the medians of earlier runs. It has changed if its distance from their median exceeds both
 
 - NOISE times their spread (median absolute deviation, scaled to a standard deviation), and
-- a smallest change worth a look (FLOOR), for a spread may be zero by chance.
+- the smallest change worth reporting (FLOOR), because a spread may be zero by chance.
 
-With BASELINE_MIN runs of pure Gaussian noise, 0.6 % of figures are further off than six such spreads; with 20
-runs, 0.02 % (simulated); the floor makes both rarer.
+With BASELINE_MIN runs of purely Gaussian noise, 0.6 % of figures are more than six such spreads away; with 20 runs,
+0.02 % are (simulated). The floor makes both rarer.
 """
 
 from __future__ import annotations
@@ -27,28 +26,28 @@ FLOOR = {"s": 0.05, "ratio": 0.05, "bytes": 0.01}
 
 
 class Change(enum.Enum):
-    """What became of a figure."""
+    """How a figure changed."""
 
     worse = "worse"
     better = "better"
     same = "same"
-    missing = "missing"  # a model that the last runs measured, and this one did not
+    missing = "missing"  # the last runs measured this model, but this run did not
     new = "too few runs"
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A figure of a run, against earlier runs.
+    """A figure of a run, compared with earlier runs.
 
     Args:
         series: its name
         unit: of `value`, `baseline` and `margin`
-        value: the run's median; None when it is missing
-        baseline: median of the earlier runs' medians; None when there are none
-        margin: how far from the baseline a value may be
-        runs: number of earlier runs that have the series
-        change: the verdict
-        judged: whether a change for the worse is a regression
+        value: the run's median; None if it is missing
+        baseline: median of the earlier runs' medians; None if there are no earlier runs
+        margin: the distance from the baseline that is tolerated
+        runs: number of earlier runs that have this series
+        change: how the figure changed
+        judged: whether a change for the worse counts as a regression
 
     """
 
@@ -67,14 +66,14 @@ class Verdict:
 
     @property
     def relative(self) -> float | None:
-        """Change against the baseline: 0.1 is 10 % more."""
+        """Relative change from the baseline: 0.1 is 10 % more. None without a value or baseline."""
         if self.value is None or not self.baseline:
             return None
         return self.value / self.baseline - 1
 
 
 def baseline_of(run: Run, history: Sequence[Run]) -> list[Run]:
-    """The runs that this one may be compared with, oldest first: earlier ones with the same `comparable`."""
+    """The runs that this run may be compared with, oldest first: earlier runs with an equal `comparable`."""
     earlier = [
         known
         for known in history
@@ -86,7 +85,7 @@ def baseline_of(run: Run, history: Sequence[Run]) -> list[Run]:
 
 
 def verdicts(run: Run, history: Sequence[Run]) -> list[Verdict]:
-    """A verdict for each series of the run, and each that it should have."""
+    """A verdict for each series of the run, and for each series that it lacks."""
     baseline = baseline_of(run, history)
     found = [
         _verdict(name, series, [known.series[name] for known in baseline if name in known.series], run.context)
@@ -97,7 +96,7 @@ def verdicts(run: Run, history: Sequence[Run]) -> list[Verdict]:
         always = set.intersection(*(set(known.series) for known in recent))
         for name in sorted(always - set(run.series)):
             if name.startswith(("boot/", "state/", "xtest/")):
-                continue  # if it is missing, its tests failed or another part of xtest was asked for
+                continue  # these are missing if tests failed, or if another part of xtest was selected
             found.append(_missing(name, [known.series[name] for known in recent]))
     return found
 
@@ -126,5 +125,5 @@ def _missing(name: str, earlier: Sequence[Series]) -> Verdict:
 
 
 def _is_judged(unit: str, context: Context) -> bool:
-    """Seconds of an emulator are those of a host that others use: shown, never judged."""
+    """An emulator's seconds depend on the load of its host, so they are shown but never judged."""
     return unit != "s" or context.qemu is None
