@@ -1,4 +1,4 @@
-"""Where things are kept that take long to make and can be made again."""
+"""The cache for files that take long to make and can be made again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def cache_folder(name: str) -> Path:
-    """The folder for one kind of thing: in TZML_CACHE, or `tzml` in the user's cache. It exists."""
+    """The cache folder `name`, which is created if needed: in TZML_CACHE, or `tzml` in the user's cache."""
     root = os.environ.get("TZML_CACHE")
     user = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     folder = (Path(root) if root else Path(user) / "tzml") / name

@@ -1,8 +1,11 @@
-"""Errors that a user can do something about."""
+"""Errors that a user can fix."""
 
 
 class TzmlError(Exception):
-    """What happened, with what was found and expected; `remedy` says what to do about it."""
+    """An error that a user can fix.
+
+    `what` says what happened, with what was found and what was expected. `remedy` says how to fix it.
+    """
 
     def __init__(self, what: str, remedy: str = "") -> None:
         super().__init__(what)

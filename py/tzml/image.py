@@ -13,11 +13,11 @@ FORMAT = 1
 
 
 class ImageError(TzmlError):
-    """There is no image, or not the one that was built: `kas build` mends it."""
+    """There is no image, or it is not what was built. `kas build` makes it again."""
 
 
 class ImageFile(BaseModel):
-    """A file of the deploy folder: what it is to the machine that boots, and what it must contain."""
+    """A file in the deploy folder: its role for the machine that boots, and its expected content."""
 
     role: str
     # below the folder: no part of it begins with a dot
@@ -27,14 +27,14 @@ class ImageFile(BaseModel):
 
 
 class Component(BaseModel):
-    """Something the image was made from."""
+    """A part from which the image was made."""
 
     name: str
     version: str
 
 
 class Emulator(BaseModel):
-    """The machine that QEMU has to be."""
+    """The machine that QEMU has to emulate."""
 
     program: str
     machine: str
@@ -62,7 +62,7 @@ class SecureMemory(BaseModel):
 
 
 class MissingFile(BaseModel):
-    """A file that no archive ships, and that the image was built without."""
+    """A file that no archive ships and that was missing from the build."""
 
     name: str
 
@@ -85,7 +85,7 @@ class Description(BaseModel):
 
 
 class Image:
-    """A deploy folder whose image.json was read.
+    """A deploy folder with its image.json.
 
     Args:
         folder: the deploy folder
@@ -101,15 +101,15 @@ class Image:
 
     @property
     def components(self) -> dict[str, str]:
-        """The version of every component."""
+        """The version of each component, by name."""
         return {component.name: component.version for component in self.description.components}
 
     def path(self, role: str) -> Path:
-        """Where the file with that role is. Raises ImageError."""
+        """The path of the file with that role. Raises ImageError."""
         return self.folder / self._file(role).path
 
     def sha256(self, role: str) -> str:
-        """The digest that the file with that role must have. Raises ImageError."""
+        """The expected SHA-256 of the file with that role. Raises ImageError."""
         return self._file(role).sha256
 
     def _file(self, role: str) -> ImageFile:
@@ -123,7 +123,7 @@ class Image:
         raise ImageError(f"the image in {self.folder} has no {role}", rebuild(self.folder))
 
     def verify(self) -> None:
-        """Compare every file with its digest. Raises ImageError for the first that differs."""
+        """Compare every file with its digest. Raises ImageError for the first difference."""
         for file in self.description.files:
             path = self.folder / file.path
             try:
@@ -138,7 +138,7 @@ class Image:
 
 
 def rebuild(folder: Path) -> str:
-    """What to do about an image that is missing or damaged."""
+    """The remedy for an image that is missing or damaged."""
     return f"build it: kas build kas/{folder.name}.yml"
 
 

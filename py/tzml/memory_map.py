@@ -1,4 +1,4 @@
-"""What lies where in a model's memory, call by call: as numbers, and as a picture (SVG)."""
+"""The layout of a model's memory, call by call, as numbers and as a picture (SVG)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from tzml.bundle.streaming import loads_by_call
 
 @dataclass(frozen=True)
 class Held:
-    """Memory that is needed from call `first` to call `last`: the arena's, or that of a chunk of weights."""
+    """A block of the arena or a chunk of weights that is in memory from call `first` to call `last`.
+
+    `start` and `size` are in bytes; `what` describes it.
+    """
 
     first: int
     last: int
@@ -24,9 +27,9 @@ class Held:
 
 @dataclass(frozen=True)
 class MemoryMap:
-    """The calls in words, what is in the arena, and what in the memory for weights; sizes in bytes.
+    """Descriptions of the calls, and the contents of the arena and of the memory for weights.
 
-    `loads` are the chunks that each call loads in an inference that follows another.
+    `loads` has, for each call, the chunks that it loads in every inference after the first.
     """
 
     calls: tuple[str, ...]
@@ -35,12 +38,12 @@ class MemoryMap:
     loads: tuple[tuple[int, ...], ...]
 
     def arena_during(self, call: int) -> int:
-        """Bytes of the arena that hold something while this call is made."""
+        """Bytes of the arena that are in use during this call."""
         return sum(held.size for held in self.arena if held.first <= call <= held.last)
 
 
 def memory_map(bundle: Bundle) -> MemoryMap:
-    """The map of a bundle; without the compiler's notes in its metadata, calls have no names."""
+    """The memory map of a bundle. If the metadata lacks the compiler's notes, calls are named by their kernels."""
     plan = bundle.plan
     about = json.loads(bundle.metadata) if bundle.metadata else {}
     names = about.get("calls", [])
@@ -56,7 +59,7 @@ def _value(first: int, names: list[str]) -> str:
 
 
 def _chunks(bundle: Bundle, loads: list[list[int]]) -> Iterator[Held]:
-    """Each chunk, from when it is loaded to the last call that takes it; all along if it stays."""
+    """Each chunk, from the call that loads it to the last call that uses it; from first to last if it stays."""
     plan = bundle.plan
     moved = {number for numbers in loads for number in numbers}
     last = len(plan.calls) - 1
@@ -88,7 +91,7 @@ _STAYS, _STREAMED = "#bab0ac", "#4e79a7"
 
 
 def picture(bundle: Bundle, title: str) -> str:
-    """The map as SVG: calls from left to right, addresses from top to bottom; hovering tells what it is."""
+    """The map as SVG: calls from left to right, addresses from top to bottom, details as tooltips."""
     memory = memory_map(bundle)
     plan = bundle.plan
     arena_height = 360
@@ -123,7 +126,7 @@ def picture(bundle: Bundle, title: str) -> str:
 def _panel(
     name: str, size: int, top: int, height: int, step: float, helds: tuple[Held, ...], colours: list[str]
 ) -> list[str]:
-    """One memory: a frame, its scale, and a box for everything in it."""
+    """One region of memory: a frame, its scale, and a box for everything in it."""
     width = _WIDTH - _LEFT - _RIGHT
     lines = [
         f'<rect x="{_LEFT}" y="{top}" width="{width}" height="{height}" fill="#f4f4f4" stroke="#999"/>',
@@ -143,7 +146,7 @@ def _panel(
 
 
 def _call_labels(calls: tuple[str, ...], top: int, step: float) -> list[str]:
-    """Each call's name, from top to bottom; numbers only where there are too many."""
+    """The name of each call, written from top to bottom; only numbers if there are too many calls."""
     lines = []
     every = 1 if len(calls) <= 80 else -(-len(calls) // 40)
     for index, call in enumerate(calls):
@@ -161,7 +164,7 @@ def _call_labels(calls: tuple[str, ...], top: int, step: float) -> list[str]:
 
 
 def _size(size: int) -> str:
-    """A size for people, in binary units."""
+    """A size in binary units."""
     for unit, factor in (("MiB", 1 << 20), ("KiB", 1 << 10)):
         if size >= factor:
             return f"{size / factor:.2f} {unit}"

@@ -1,6 +1,6 @@
-"""The metadata section of a bundle: what people and programs in the normal world may want to know of it.
+"""The metadata section of a bundle: information for people and programs in the normal world.
 
-docs/bundle.md, "Metadata", is the specification. Unknown fields are left alone.
+docs/bundle.md, "Metadata", is the specification. Unknown fields are ignored.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ Shapes = Mapping[str, Sequence[int]]
 
 @dataclass(frozen=True)
 class Metadata:
-    """What `tzml run` uses of it: by input, how images become it; by output, its labels; by tensor, its scale."""
+    """The metadata that `tzml run` uses: preprocessing by input, labels by output, quantization by tensor."""
 
     images: dict[str, Preprocessing] = field(default_factory=dict)
     labels: dict[str, list[str]] = field(default_factory=dict)
     quantization: dict[str, Quantization] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
-        """The fields of the section, without those that are empty."""
+        """The fields of the section that are not empty."""
         found = {
             "images": {name: image.as_json() for name, image in self.images.items()},
             "labels": self.labels,
@@ -35,7 +35,7 @@ class Metadata:
 
 
 def read_metadata(data: bytes, inputs: Shapes) -> Metadata:
-    """Read the section; `inputs` are the shapes of the model's inputs. Raises TzmlError."""
+    """Read the section. `inputs` has the shapes of the model's inputs. Raises TzmlError."""
     try:
         about = json.loads(data or b"{}")
     except ValueError as error:
@@ -45,7 +45,9 @@ def read_metadata(data: bytes, inputs: Shapes) -> Metadata:
     images = _object(about, "images")
     for name in images:
         if name not in inputs:
-            raise TzmlError(f"the bundle's metadata describes images for {name}, which is no input of the model")
+            raise TzmlError(
+                f"the bundle's metadata describes images for {name}, which is not an input of the model"
+            )
     where = "the bundle's metadata"
     return Metadata(
         {name: parse(value, inputs[name], where) for name, value in images.items()},
@@ -57,5 +59,5 @@ def read_metadata(data: bytes, inputs: Shapes) -> Metadata:
 def _object(about: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     value = about.get(name, {})
     if not isinstance(value, dict):
-        raise TzmlError(f"the bundle's metadata: {name} is no object", "compile the model again")
+        raise TzmlError(f"the bundle's metadata: {name} is not a JSON object", "compile the model again")
     return value

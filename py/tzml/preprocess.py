@@ -1,7 +1,6 @@
-"""How a photograph becomes a network's input, and a network's output a name: what a bundle says of it.
+"""Preprocessing of images, labels and quantization parameters, as a bundle describes them.
 
-docs/bundle.md, "Metadata", specifies the fields. Parsing and checking need NumPy only; the device uses them
-as well as the compiler.
+docs/bundle.md, "Metadata", specifies the fields. Both the compiler and the device parse and check them here.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ MAX_SIDE = 1 << 14
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """The steps from an image to float32 numbers, in this order.
+    """The steps from an image to float32 values, in this order.
 
-    resize: an image to (height, width), or its shorter side to a number of pixels; then `crop`: the middle
-    part of (height, width); then `channels`; then, for each channel of each pixel (0 to 255),
-    (pixel / divide - mean) / std, every operation rounded to float32.
+    `resize` scales the image to (height, width), or its shorter side to a number of pixels. `crop` cuts out the
+    centre of (height, width). `channels` selects the order of the channels. Each channel of each pixel (0 to 255)
+    then becomes (pixel / divide - mean) / std, with every operation rounded to float32.
     """
 
     resize: int | tuple[int, int] | None
@@ -38,16 +37,16 @@ class Preprocessing:
     std: tuple[float, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """The object that `parse` reads."""
+        """The JSON object that `parse` reads."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 def parse(about: object, shape: Sequence[int], where: str) -> Preprocessing:
-    """Check what a file or a bundle says of the preprocessing of an input with this shape.
+    """Check the preprocessing that a file or a bundle gives for an input with this shape. Raises TzmlError.
 
-    What is left out has its default: no resizing, the middle of the input's size, "bilinear", "RGB" (or
-    "L" where there is one channel), the layout that the shape suggests, 1, 0 and 1. `where` is what
-    messages call the source. Raises TzmlError.
+    Fields that are missing have a default: no resizing, a crop of the input's size, "bilinear", "RGB" (or "L" if
+    there is one channel), the layout that the shape suggests, and 1, 0, 1 for divide, mean and std. Errors call the
+    source `where`.
     """
     check = _Check(about, where)
     channels = check.choice("channels", CHANNELS, "L" if len(shape) == 4 and 1 in (shape[1], shape[3]) else "RGB")
@@ -82,7 +81,7 @@ def parse(about: object, shape: Sequence[int], where: str) -> Preprocessing:
 
 
 def parse_labels(labels: object, where: str) -> list[str]:
-    """Check a list of names. Raises TzmlError."""
+    """Check the labels that a file or a bundle gives. Raises TzmlError."""
     if not isinstance(labels, list) or not labels or not all(isinstance(label, str) and label for label in labels):
         raise TzmlError(f"{where}: labels must be a list of names")
     return labels
@@ -90,14 +89,14 @@ def parse_labels(labels: object, where: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Quantization:
-    """Integers that stand for real numbers: real = scale * (integer - zero_point)."""
+    """Quantization parameters of integers that represent real numbers: real = scale * (integer - zero_point)."""
 
     scale: float
     zero_point: int
 
 
 def parse_quantization(about: object, where: str) -> Quantization:
-    """Check what a bundle says of a quantized tensor. Raises TzmlError."""
+    """Check the quantization parameters that a bundle gives for a tensor. Raises TzmlError."""
     check = _Check(about, where)
     found = Quantization(check.numbers("scale", 1, 1)[0], int(check.numbers("zero_point", 1, 0)[0]))
     if found.scale <= 0:
@@ -107,12 +106,12 @@ def parse_quantization(about: object, where: str) -> Quantization:
 
 
 class _Check:
-    """Takes the fields out of an object one by one."""
+    """Takes the fields out of an object one by one, and checks each."""
 
     def __init__(self, about: object, where: str) -> None:
         self.where = where
         if not isinstance(about, Mapping):
-            raise self.error('there must be an object with fields, as in {"resize": 256}')
+            raise self.error('this must be an object with fields, as in {"resize": 256}')
         self.left = dict(about)
 
     def error(self, what: str) -> TzmlError:

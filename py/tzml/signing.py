@@ -1,8 +1,8 @@
-"""Signing a library so that OP-TEE loads it.
+"""Signing of kernel libraries, so that OP-TEE loads them.
 
 The format is OP-TEE's (core/include/signed_hdr.h, scripts/sign_encrypt.py of optee_os): a header, a
-hash, a signature, the library's UUID and version, then the ELF. OP-TEE accepts what was signed with
-the key it was built with.
+hash, a signature, the library's UUID and version, then the ELF. OP-TEE accepts only what is signed with
+the key that it was built with.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ SigningKey = rsa.RSAPrivateKey
 _HEADER = struct.Struct("<IIIIHH")
 _MAGIC = 0x4F545348
 _BOOTSTRAP_TA = 1
-# OP-TEE verifies RSASSA-PSS as well, but its salt would make every bundle different: the same model
-# and key shall give the same bytes.
+# OP-TEE also verifies RSASSA-PSS, but its salt would make every bundle different. The same model and key must give
+# the same bytes.
 _RSASSA_PKCS1_V1_5_SHA256 = 0x70004830
 
 
 def load_signing_key(path: Path) -> SigningKey:
-    """Read an RSA private key from a PEM file without a passphrase."""
+    """Read an RSA private key from a PEM file without a passphrase. Raises TzmlError."""
     remedy = "give the RSA private key the image was built with (build/keys/ta-signing.pem)"
     try:
         key = serialization.load_pem_private_key(path.read_bytes(), password=None)
@@ -44,7 +44,7 @@ def load_signing_key(path: Path) -> SigningKey:
 
 
 def sign_library(elf: bytes, name: uuid.UUID, key: SigningKey, version: int = 0) -> bytes:
-    """A library as OP-TEE loads it by `name`; a lower `version` than is installed is refused."""
+    """Sign a library that OP-TEE loads by `name`. OP-TEE refuses a lower `version` than the installed one."""
     header = _HEADER.pack(_MAGIC, _BOOTSTRAP_TA, len(elf), _RSASSA_PKCS1_V1_5_SHA256, 32, key.key_size // 8)
     identity = name.bytes + struct.pack("<I", version)
     digest = hashlib.sha256(header + identity + elf).digest()

@@ -1,7 +1,7 @@
 """An AArch64 Python with ONNX Runtime's and LiteRT's own wheels, for QEMU's user emulation.
 
-Debian's packages and the wheels are unpacked, not installed; both come through the ordinary clients of the
-registries that this machine is configured with.
+Debian's packages and the wheels are unpacked, not installed. apt and pip download both, as configured on this
+machine.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PLATFORMS = ("manylinux2014_aarch64", "manylinux_2_27_aarch64", "manylinux_2_28
 
 LITERT = "ai-edge-litert==2.3.0"
 
-# QEMU shows the host's files where the guest's root has none, and ONNX Runtime's cpuinfo believes them
+# QEMU falls back to the host's files if the guest's root has none, and ONNX Runtime's cpuinfo trusts them
 _FILES = {
     "proc/cpuinfo": "processor\t: 0\nFeatures\t: fp asimd evtstrm crc32 cpuid\nCPU implementer\t: 0x41\n"
     "CPU architecture: 8\nCPU variant\t: 0x1\nCPU part\t: 0xd07\nCPU revision\t: 0\n\n",
@@ -33,7 +33,7 @@ _FILES = {
 
 
 class Aarch64Python:
-    """The unpacked environment; made on the first use, and then kept in the cache."""
+    """The unpacked environment. It is made on first use and then kept in the cache. Raises TzmlError."""
 
     def __init__(self) -> None:
         version = metadata.version("onnxruntime")
@@ -56,12 +56,12 @@ class Aarch64Python:
 
 
 def _python(root: Path) -> Path:
-    """usr/bin/python3.x; `python3` is a symbolic link to it."""
+    """The path of usr/bin/python3.x, to which `python3` is a symbolic link."""
     return next((root / "usr/bin").glob("python3.[0-9]*"))
 
 
 def _unpack_debian(root: Path) -> None:
-    """Packages for arm64 and what they need, from a package database of their own."""
+    """Unpack packages for arm64 and their dependencies, with a package database of their own."""
     apt = root / "apt"
     for folder in ("state/lists/partial", "cache/archives/partial"):
         (apt / folder).mkdir(parents=True)
@@ -85,7 +85,7 @@ def _unpack_debian(root: Path) -> None:
 def _unpack_wheels(root: Path, version: str, requirements: Sequence[str]) -> None:
     folder = root / "wheels"
     platforms = [argument for name in _PLATFORMS for argument in ("--platform", name)]
-    # not their dependencies: an inference imports no more
+    # without dependencies: an inference imports nothing else
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
     _start([*command, "--python-version", version, *platforms, "-d", str(folder), *requirements])
     for wheel in folder.glob("*.whl"):

@@ -1,4 +1,4 @@
-"""One model, measured beside other runtimes."""
+"""Measurement of one model, compared with other runtimes."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ from tzml.compiler import TARGETS, CompileOptions, compile_model
 from tzml.errors import TzmlError
 
 ROUNDS = 3
-"""How often all are measured in turn: what else the machine does then meets all."""
+"""How often the runtimes take turns, so that other load on the machine affects all of them."""
 
 _NO_LIMIT = 1 << 40
 
 
 @dataclass(frozen=True)
 class Result:
-    """What was measured of a model; sizes in bytes.
+    """Measurements of a model. Sizes are in bytes.
 
-    `ours` and those of other runtimes are seconds of CPU time of one inference with one thread, or AArch64
-    instructions; None where a runtime is not installed or cannot read the network. `difference` is the
-    largest between our output and that of the runtime that reads the same file, `litert_difference` that to
-    LiteRT's on the TFLite file of the same network, `magnitude` the largest absolute output.
+    `ours`, `onnxruntime`, `pytorch` and `litert` are the cost of one inference with one thread: CPU seconds, or
+    AArch64 instructions. They are None if a runtime is not installed or cannot read the network. `difference` is
+    the largest absolute difference between our output and that of the runtime that reads the same file;
+    `litert_difference` is that to LiteRT, which reads the TFLite file of the same network. `magnitude` is the
+    largest absolute output.
     """
 
     name: str
@@ -49,15 +50,15 @@ class Result:
 
     @property
     def ratio(self) -> float | None:
-        """Ours to ONNX Runtime's."""
+        """Our cost divided by ONNX Runtime's, or None if that was not measured."""
         return self.ours / self.onnxruntime if self.onnxruntime else None
 
 
 def measure(model: Path, name: str, target: str, repeat: int, macs: int = 0, tflite: Path | None = None) -> Result:
-    """Compile `model` for `target` and run it; for this machine `repeat` times a round. Raises TzmlError.
+    """Compile `model` for `target` and measure it, on this machine `repeat` times per round. Raises TzmlError.
 
-    `tflite` is a file of the same network for LiteRT, if the model is not one. `macs` are
-    known of networks of the zoo, which are measured in PyTorch too.
+    `tflite` is a TFLite file of the same network for LiteRT, if the model is not a TFLite file itself. `macs` is
+    known for networks of the zoo, which are also measured in PyTorch.
     """
     begin = time.process_time()
     bundle = compile_model(model, CompileOptions(target, secure_memory=_NO_LIMIT))
@@ -102,7 +103,7 @@ def measure(model: Path, name: str, target: str, repeat: int, macs: int = 0, tfl
 
 
 def _difference(ours: NDArray[Any], theirs: Path) -> float | None:
-    """The largest between two outputs; the file may have another shape of as many numbers, or be missing."""
+    """The largest difference between two outputs of as many values, or None if the file is missing."""
     if not theirs.exists():
         return None
     return float(np.abs(ours.astype(np.float64).ravel() - np.load(theirs).ravel()).max())

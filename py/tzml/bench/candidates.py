@@ -1,4 +1,4 @@
-"""Kernels that compute the same, measured side by side: what `tzml tune` chooses from."""
+"""Measurement of candidates: kernels that compute the same, from which `tzml tune` chooses."""
 
 from __future__ import annotations
 
@@ -16,12 +16,15 @@ from tzml.errors import TzmlError
 PROGRAM = "run_candidates"
 
 Run = Callable[[Path], str]
-"""Starts the program in a folder and gives what it prints. Raises ProgramError when it fails, and TzmlError
-when it could not be started."""
+"""Runs the program in a folder and returns its output. Raises ProgramError if the program fails, and TzmlError if
+it cannot be started."""
 
 
 def measure_with(run: Run, cc: str) -> Measure:
-    """Measures by a program that is compiled with `cc` and started by `run`. Raises TzmlError without `cc`."""
+    """A function that measures with a program compiled by `cc` and started by `run`.
+
+    Raises TzmlError if `cc` is not installed.
+    """
     require_compiler(cc)
 
     def measure(candidates: Sequence[Candidate]) -> list[float]:
@@ -42,13 +45,13 @@ def measure_with(run: Run, cc: str) -> Measure:
 
 
 def count_instructions(folder: Path) -> str:
-    """Run for AArch64: under QEMU, once. The seconds, which are the emulator's, are left out."""
+    """Run an AArch64 program once under QEMU. Its seconds are removed, because they are the emulator's."""
     output = start(emulated([f"./{PROGRAM}", "1"], CROSS_LIBC), folder)
     return "\n".join(line for line in output.splitlines() if not line.startswith("seconds"))
 
 
 def time_here(folder: Path) -> str:
-    """Run for this machine: CPU time, the least of several calls."""
+    """Run a program on this machine. It prints CPU time, the minimum of several calls."""
     return start([f"./{PROGRAM}", "20"], folder)
 
 
@@ -66,7 +69,7 @@ def _compile(candidates: Sequence[Candidate], cc: str, folder: Path) -> None:
 
 
 def _table(candidates: Sequence[Candidate]) -> str:
-    """C source of the table that candidates.h declares."""
+    """The C source of the table that candidates.h declares."""
     lines = ['#include "candidates.h"']
     rows = []
     for candidate in candidates:

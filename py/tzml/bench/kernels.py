@@ -1,4 +1,4 @@
-"""A bundle's kernels, called as its plan says by run_plan.c."""
+"""A bundle's kernels, called by run_plan.c as the plan says."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LIBRARY = "tzml-kernels"  # its soname
 
 
 class Kernels:
-    """A bundle with one input, unpacked to `folder`, ready to run."""
+    """A bundle with one input, unpacked to `folder` and ready to run."""
 
     def __init__(self, bundle: Bundle, cc: str, folder: Path, data: NDArray[Any]) -> None:
         self.bundle, self.folder = bundle, folder
@@ -41,7 +41,7 @@ class Kernels:
         compile_c(cc, ["run_plan.o", f"./{_LIBRARY}", "-Wl,-rpath,.", "-o", "run_plan"], folder)
 
     def _write_weights(self) -> list[int]:
-        """All chunks side by side, as if there was room; where each begins."""
+        """Write all chunks one after another, as if there were enough memory. Returns where each begins."""
         starts, size = [], 0
         with (self.folder / "weights.bin").open("wb") as file:
             for chunk in self.bundle.chunks:
@@ -51,13 +51,13 @@ class Kernels:
         return starts
 
     def measure(self, repeat: int) -> Cost:
-        """The least CPU time of `repeat` inferences, or the instructions of one."""
+        """The minimum CPU time of `repeat` inferences, or the instructions of one."""
         if self.bundle.target == Target.aarch64:
             return run_emulated(["./run_plan", "1"], self.folder, CROSS_LIBC)
         return run(["./run_plan", str(repeat)], self.folder)
 
     def result(self) -> NDArray[Any]:
-        """The first output, once something was measured."""
+        """The first output. Call `measure` first."""
         output = self.bundle.plan.outputs[0]
         arena = np.fromfile(self.folder / "result.bin", np.uint8)
         kind = np.dtype(output.dtype.name)

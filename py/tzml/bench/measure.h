@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the measured program and the QEMU plugin agree on: prctl() calls that no
- * kernel knows, so that they do nothing but tell where the measured part is.
+ * Marks shared by the measured program and the QEMU plugin: prctl() calls that
+ * no kernel knows, so that they only mark the measured part.
  */
 #ifndef TZML_BENCH_MEASURE_H
 #define TZML_BENCH_MEASURE_H

@@ -1,4 +1,7 @@
-"""What the programs run_*.py share: each runs in a process, and perhaps a Python, of its own, beside this file."""
+"""Shared code of the programs run_*.py.
+
+Each of them runs in a process of its own, possibly with another Python, from the folder of this file.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,10 @@ MEASURE_BEGIN, MEASURE_END = 0x747A0001, 0x747A0002  # measure.h
 
 
 def print_least_time(run: Callable[[], object], repeat: int) -> None:
-    """CPU time of the fastest of `repeat` runs; the marks tell QEMU's plugin where each begins and ends.
+    """Print the CPU time of the fastest of `repeat` runs.
 
-    Who calls this has run it once: as for the kernels, the first run is not counted.
+    The marks tell QEMU's plugin where each run begins and ends. The caller must have run the network once, because
+    the first run does not count, as for the kernels.
     """
     libc = ctypes.CDLL(None)
     best = float("inf")

@@ -1,4 +1,4 @@
-"""The programs that are measured: in folders of their own, started on this machine or under QEMU."""
+"""Programs to measure: each has a folder of its own and runs on this machine or under QEMU."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ CROSS_LIBC = Path("/usr/aarch64-linux-gnu")
 """Debian's cross libc, with the dynamic linker."""
 
 _QEMU = "qemu-aarch64"
-_CPU = "cortex-a57"  # an ARMv8.0 core: none of the instructions that OP-TEE's boards lack
+_CPU = "cortex-a57"  # an ARMv8.0 core: it lacks the instructions that OP-TEE's boards lack
 
 
 class ProgramError(TzmlError):
-    """A compiler or a measured program started, and failed."""
+    """A compiler or a measured program was started and failed."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one inference takes: seconds of CPU time on this machine, or AArch64 instructions under QEMU."""
+    """The cost of one inference: CPU seconds on this machine, or AArch64 instructions under QEMU."""
 
     seconds: float | None = None
     instructions: int | None = None
 
     @property
     def value(self) -> float:
-        """Whichever was measured."""
+        """The cost in whichever unit was measured."""
         return float(self.instructions if self.instructions is not None else self.seconds or 0)
 
 
@@ -43,21 +43,24 @@ def source(name: str) -> Path:
 
 
 def run(command: Sequence[str | Path], folder: Path, environment: Mapping[str, str] | None = None) -> Cost:
-    """Start a program on this machine."""
+    """Run a program on this machine. Raises TzmlError."""
     return _cost(start(command, folder, environment))
 
 
 def run_emulated(
     command: Sequence[str | Path], folder: Path, libc: Path, environment: Mapping[str, str] | None = None
 ) -> Cost:
-    """Start an AArch64 program under QEMU; `libc` is the folder that its absolute paths are looked up in first."""
+    """Run an AArch64 program under QEMU. Raises TzmlError.
+
+    `libc` is the folder in which its absolute paths are looked up first.
+    """
     return _cost(start(emulated(command, libc, environment), folder))
 
 
 def emulated(
     command: Sequence[str | Path], libc: Path, environment: Mapping[str, str] | None = None
 ) -> list[str | Path]:
-    """The command that starts an AArch64 program under QEMU and counts its instructions. Raises TzmlError."""
+    """The command that runs an AArch64 program under QEMU and counts its instructions. Raises TzmlError."""
     if not shutil.which(_QEMU):
         raise TzmlError(f"{_QEMU} is not installed", "apt-get install qemu-user")
     variables = [argument for name, value in (environment or {}).items() for argument in ("-E", f"{name}={value}")]
@@ -65,13 +68,13 @@ def emulated(
 
 
 def compile_c(cc: str, arguments: Sequence[str | Path], folder: Path) -> None:
-    """Compile C with the warnings of this project. Raises TzmlError."""
+    """Compile C with this project's warnings. Raises TzmlError."""
     require_compiler(cc)
     start([cc, "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", *arguments], folder)
 
 
 def require_compiler(cc: str) -> None:
-    """Raises TzmlError when there is no such compiler."""
+    """Raise TzmlError if this compiler is not installed."""
     if not shutil.which(cc):
         raise TzmlError(f"{cc} is not installed", "apt-get install gcc gcc-aarch64-linux-gnu")
 
@@ -85,11 +88,13 @@ def _plugin() -> Path:
 
 
 def start(command: Sequence[str | Path], folder: Path, environment: Mapping[str, str] | None = None) -> str:
-    """What a program prints. Raises ProgramError when it fails."""
+    """Run a program and return its output. Raises ProgramError if it fails."""
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         what = (done.stderr or done.stdout).strip().splitlines()
-        raise ProgramError(f"{command[0]} failed with {done.returncode}: {what[-1] if what else 'no message'}")
+        raise ProgramError(
+            f"{command[0]} failed with exit code {done.returncode}: {what[-1] if what else 'no message'}"
+        )
     return done.stdout + done.stderr
 
 
@@ -99,5 +104,5 @@ def _cost(output: str) -> Cost:
         return Cost(instructions=int(instructions[1]))
     seconds = re.search(r"^seconds ([\d.e-]+)$", output, re.MULTILINE)
     if not seconds:
-        raise TzmlError(f"nothing was measured: {output.strip()[-200:]}")
+        raise TzmlError(f"the program printed no measurement: {output.strip()[-200:]}")
     return Cost(seconds=float(seconds[1]))

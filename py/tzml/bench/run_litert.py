@@ -1,8 +1,8 @@
 """Measure LiteRT with one thread: `run_litert.py MODEL INPUT.npy OUTPUT.npy REPEAT`.
 
-A program of its own, since on AArch64 it runs in another Python, under emulation. INPUT may be for another file of
-the same network: [N, C, H, W] is transposed where the model takes [N, H, W, C]. Where it takes integers instead,
-any will do, and no OUTPUT is written.
+This is a separate program because on AArch64 it runs in another Python, under emulation. INPUT may have been made
+for another file of the same network: [N, C, H, W] is transposed if the model takes [N, H, W, C]. If the model takes
+integers, random ones are used instead, and no OUTPUT is written.
 """
 
 import sys

@@ -1,6 +1,6 @@
 """Measure ONNX Runtime with one thread: `run_onnxruntime.py MODEL INPUT.npy OUTPUT.npy REPEAT`.
 
-A program of its own, since on AArch64 it runs in another Python, under emulation.
+This is a separate program because on AArch64 it runs in another Python, under emulation.
 """
 
 import sys

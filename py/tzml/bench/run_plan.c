@@ -87,7 +87,7 @@ int main(int argc, char **argv)
 		double begin = 0;
 		double took = 0;
 
-		/* what the last run left in the place of its input */
+		/* the last run may have overwritten its input */
 		memcpy(arena + input[0], given + input[0], input[1]);
 		begin = cpu_seconds();
 		prctl(MEASURE_BEGIN);

@@ -1,4 +1,4 @@
-"""The runtimes that tzml is measured beside, each in a process of its own."""
+"""The runtimes that tzml is compared with, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -15,19 +15,25 @@ from tzml.bench.programs import Cost, run, run_emulated, source
 
 
 def onnxruntime(model: Path, folder: Path, emulated: bool, repeat: int) -> Cost:
-    """ONNX Runtime on an ONNX file and input.npy of `folder`; it writes output.npy."""
+    """Measure ONNX Runtime on an ONNX file and `folder`/input.npy. It writes output.npy."""
     return _run("run_onnxruntime.py", model, folder, emulated, repeat)
 
 
 def litert(model: Path, folder: Path, emulated: bool, repeat: int) -> Cost | None:
-    """LiteRT on a TFLite file; it writes litert.npy if that takes input.npy. None where it is not installed."""
+    """Measure LiteRT on a TFLite file. It writes litert.npy if the file accepts input.npy.
+
+    Returns None if LiteRT is not installed.
+    """
     if not emulated and importlib.util.find_spec("ai_edge_litert") is None:
         return None
     return _run("run_litert.py", model, folder, emulated, repeat, "litert.npy")
 
 
 def pytorch(model: Path, folder: Path, repeat: int) -> Cost | None:
-    """PyTorch on an ONNX file of the zoo, on this machine. None where it is not installed, and for integers."""
+    """Measure PyTorch on an ONNX file of the zoo, on this machine.
+
+    Returns None if PyTorch is not installed, or if the network is quantized.
+    """
     if importlib.util.find_spec("torch") is None or _is_quantized(model):
         return None
     command: list[str | Path] = [sys.executable, source("run_pytorch.py"), model, "input.npy", str(repeat)]

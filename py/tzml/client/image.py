@@ -1,4 +1,4 @@
-"""Images as a network's input, and its scores as names. Needs Pillow."""
+"""Conversion of images to a network's input, and of its scores to labels. Reading images needs Pillow."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Array = NDArray[Any]
 def load_image(path: Path, preprocessing: Preprocessing) -> Array:
     """Read an image and prepare it: float32 in the preprocessing's layout, with a batch of one.
 
-    Raises TzmlError when Pillow is missing, and for a file that is no image, or is too large a one.
+    Raises TzmlError if Pillow is missing, or if the file is not an image, or the image is too large or too small.
     """
     try:
         from PIL import Image, ImageOps
@@ -29,7 +29,7 @@ def load_image(path: Path, preprocessing: Preprocessing) -> Array:
         ) from error
     try:
         with Image.open(path) as image:
-            # cameras note how they were held; networks are trained on upright images
+            # cameras store their orientation, and networks are trained on upright images
             upright = ImageOps.exif_transpose(image).convert(preprocessing.channels.replace("BGR", "RGB"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise TzmlError(f"{path} cannot be read as an image: {error}", "give a JPEG or PNG file") from error
@@ -37,7 +37,7 @@ def load_image(path: Path, preprocessing: Preprocessing) -> Array:
 
 
 def _cut(image: Any, preprocessing: Preprocessing, resample: Any) -> Array:
-    """The image's pixels, uint8 [height, width, channels], resized and cropped."""
+    """The image's pixels after resizing and cropping: uint8 [height, width, channels]. Raises TzmlError."""
     resize = preprocessing.resize
     if isinstance(resize, int):
         width, height = image.size
@@ -49,7 +49,7 @@ def _cut(image: Any, preprocessing: Preprocessing, resample: Any) -> Array:
         height, width = preprocessing.crop
         if image.width < width or image.height < height:
             raise TzmlError(
-                f"the image has {image.width}x{image.height} pixels; {width}x{height} are to be cut out of it",
+                f"the image has {image.width}x{image.height} pixels, too few to crop {width}x{height} from it",
                 "give a larger image, or compile the model with `resize` in its preprocessing",
             )
         # rounded as torchvision's center_crop does
@@ -60,11 +60,11 @@ def _cut(image: Any, preprocessing: Preprocessing, resample: Any) -> Array:
 
 
 def prepare(pixels: Array, preprocessing: Preprocessing) -> Array:
-    """Pixels, uint8 [height, width, channels], as float32 numbers in the network's layout."""
+    """Convert pixels, uint8 [height, width, channels], to a batch of one in float32 and the network's layout."""
     if preprocessing.channels == "BGR":
         pixels = pixels[:, :, ::-1]
     mean, std = (np.array(v, np.float32) for v in (preprocessing.mean, preprocessing.std))
-    # one operation after another, each in float32: so the result is, bit by bit, the training framework's
+    # each operation is rounded to float32, so that the result equals the training framework's bit for bit
     values = (pixels.astype(np.float32) / np.float32(preprocessing.divide) - mean) / std
     if preprocessing.layout == "NCHW":
         values = values.transpose(2, 0, 1)
@@ -72,7 +72,7 @@ def prepare(pixels: Array, preprocessing: Preprocessing) -> Array:
 
 
 def quantize(values: Array, dtype: np.dtype[Any], quantization: Quantization | None) -> Array:
-    """Real numbers as the input's dtype; integers are rounded, and limited to what the dtype can hold."""
+    """Convert real numbers to the input's dtype. Integers are rounded and clamped to the range of the dtype."""
     if dtype.kind == "f":
         return values.astype(dtype)
     if quantization:
@@ -82,17 +82,17 @@ def quantize(values: Array, dtype: np.dtype[Any], quantization: Quantization | N
 
 
 def dequantize(values: Array, quantization: Quantization | None) -> Array:
-    """The real numbers, float32, that an output stands for."""
+    """Convert an output to the real numbers that it represents: float32 if it is quantized."""
     if not quantization:
         return values
     return (values.astype(np.float32) - quantization.zero_point) * np.float32(quantization.scale)
 
 
 def top(scores: Array, labels: Sequence[str], count: int) -> list[tuple[str, float]]:
-    """The labels with the highest probabilities, best first.
+    """The `count` labels with the highest probabilities, best first. Raises TzmlError.
 
-    `scores` has one value a label. If they are not probabilities they count as logits, and softmax makes
-    probabilities of them.
+    `scores` has one value for each label. Scores that are not probabilities are taken as logits, and softmax
+    converts them to probabilities.
     """
     values = scores.astype(np.float64).reshape(-1)
     if len(values) != len(labels):
