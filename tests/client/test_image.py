@@ -123,7 +123,7 @@ def test_what_is_no_image_is_refused(tmp_path: Path, data: bytes) -> None:
         ({"channels": "L"}, r"an image as NHWC with L does not fit an input of shape \[1, 3, 224, 224\]"),
         ({"crop": 5}, r"crop is 5, not \[height, width\]"),
         ({"size": 224}, "there is no field size; docs/models.md has the fields"),
-        (["resize"], "there must be an object with fields"),
+        (["resize"], "this must be an object with fields"),
     ],
 )
 def test_preprocessing_that_makes_no_sense_is_refused(about: Any, message: str) -> None:
