@@ -7,6 +7,7 @@
 #define TZML_FORMAT_H
 
 #include <stdint.h>
+#include <tzml/dtype.h>
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "bundles are little-endian, and so must the processor be"
@@ -14,32 +15,41 @@
 
 #define TZML_ALIGNMENT	 64   /* of sections, chunks and kernel arguments */
 #define TZML_DIGEST_SIZE 32   /* SHA-256 */
+#define TZML_KEY_SIZE	 64   /* P-256 public key, X and Y; also a signature */
 #define TZML_PAGE_SIZE	 4096 /* of secure memory */
-#define TZML_MAGIC	 "\x89TZM\r\n\x1a\n"
-#define TZML_PLAN_MAGIC	 "PLAN"
 
-#define TZML_FORMAT_VERSION 1
-#define TZML_PLAN_VERSION   1
+#define TZML_MAGIC	     "\x89TZM\r\n\x1a\n"
+#define TZML_INTERFACE_MAGIC "INTF"
+#define TZML_MEMORY_MAGIC    "MEMO"
+#define TZML_PLAN_MAGIC	     "PLAN"
+
+#define TZML_FORMAT_VERSION 2
 
 /*
- * Of the kernel libraries; in the header, and in each library's own table,
- * which is signed with it. It also goes up when the compiler's checks on what
- * a kernel may touch do: libraries from before are then refused.
+ * The ABI of the kernel libraries. It stands in the header, and in each
+ * library's own table, which is signed with the code. It also goes up when
+ * the compiler learns to refuse more of what a kernel may touch: libraries
+ * from before are then refused.
  */
-#define TZML_KERNEL_ABI 2
+#define TZML_KERNEL_ABI 3
 
 /* Limits: what is above is refused before anything is allocated for it. */
 #define TZML_MAX_SECTIONS	1024
-#define TZML_MAX_PLAN_SIZE	(1024 * 1024)
-#define TZML_MAX_KERNELS_SIZE	(16 * 1024 * 1024)
-#define TZML_MAX_TENSORS	16 /* inputs, and as many outputs */
-#define TZML_MAX_DIMENSIONS	8
+#define TZML_MAX_INTERFACE_SIZE (512 * 1024)
+#define TZML_MAX_PLAN_SIZE	(1024 * 1024) /* also of a memory section */
+#define TZML_MAX_KERNELS_SIZE	(16 * 1024 * 1024) /* also of the JSON */
+#define TZML_MAX_PROGRAMS	16
+#define TZML_MAX_LIBRARIES	16
+#define TZML_MAX_MEMORIES	2
+#define TZML_MAX_TENSORS	256
+#define TZML_MAX_PORTS		64 /* inputs of a program, and its outputs */
+#define TZML_MAX_NAME_SIZE	1024
 #define TZML_MAX_CALL_ARGUMENTS 64
 #define TZML_MAX_MEMORY		(UINT64_C(1) << 32)
 
 enum tzml_protection {
-	TZML_PROTECTION_CLEAR = 0,   /* tags are SHA-256 digests */
-	TZML_PROTECTION_AES_GCM = 1, /* reserved for encrypted bundles */
+	TZML_PROTECTION_CLEAR = 0,   /* the tag is a SHA-256 digest */
+	TZML_PROTECTION_AES_GCM = 1, /* specified; no reader has it yet */
 };
 
 enum tzml_target {
@@ -47,120 +57,171 @@ enum tzml_target {
 	TZML_TARGET_X86_64 = 2,
 };
 
-enum tzml_output_policy {
-	TZML_POLICY_SCORES = 0, /* outputs leave as they are */
+/* A set of worlds: which of them may run a program, or reads a section. */
+enum tzml_worlds {
+	TZML_IN_TEE = 1,
+	TZML_IN_REE = 2,
+	TZML_IN_BOTH = 3,
+};
+
+enum tzml_role {
+	TZML_ROLE_INFER = 1,
+	TZML_ROLE_ACCUMULATE =
+		2,	      /* a micro-batch: add gradients to the state */
+	TZML_ROLE_UPDATE = 3, /* apply the gradients to the weights */
+	TZML_ROLE_EVALUATE = 4,
 };
 
 enum tzml_section_type {
-	TZML_SECTION_PLAN = 1,
-	TZML_SECTION_KERNELS_TEE = 2, /* signed OP-TEE library (.ta) */
-	TZML_SECTION_KERNELS_REE = 3, /* ELF shared object for Linux */
-	TZML_SECTION_METADATA = 4,    /* JSON for people and Python */
-	TZML_SECTION_WEIGHTS = 5,     /* one chunk each */
+	TZML_SECTION_INTERFACE = 1,
+	TZML_SECTION_MEMORY = 2, /* index: which memory */
+	TZML_SECTION_PLAN = 3,	 /* index: the program's number */
+	/* index: the library's number; TEE: signed .ta; REE: ELF */
+	TZML_SECTION_KERNELS = 4,
+	TZML_SECTION_METADATA = 5, /* JSON: what running a model takes */
+	TZML_SECTION_NOTES = 6,	   /* JSON for people */
+	TZML_SECTION_STATE = 7,	   /* initial content of a piece of state */
+	TZML_SECTION_WEIGHTS = 8,  /* a chunk */
 };
+
+#define TZML_SECTION_REQUIRED 1 /* who does not know the type refuses it */
 
 struct tzml_header {
 	uint8_t magic[8];
 	uint32_t format_version;
 	uint32_t header_size; /* this structure and the section table */
 	uint32_t section_count;
-	uint32_t protection; /* enum tzml_protection */
-	uint64_t bundle_size;
-	uint8_t model_id[16];
+	uint32_t required;    /* features that a reader must know: none yet */
+	uint64_t bundle_size; /* without grants */
+	uint8_t model_id[16]; /* zero: the model has no identity */
 	uint64_t model_version;
 	uint32_t target; /* enum tzml_target */
 	uint32_t kernel_abi;
-	uint64_t arena_size;
-	uint64_t weights_size;	/* of the memory that chunks are loaded into */
 	uint64_t secure_memory; /* all that this model takes at most */
-	uint32_t output_policy; /* enum tzml_output_policy */
-	uint32_t output_policy_argument;
-	uint8_t key_id[16]; /* zero in a clear bundle */
-	uint8_t nonce[12];  /* zero in a clear bundle */
-	uint32_t reserved0;
-	uint64_t code_memory; /* part of secure_memory: TA and kernels */
-	uint8_t reserved1[88];
-	uint8_t tag[TZML_DIGEST_SIZE]; /* last: over all else */
+	uint64_t code_memory;	/* part of secure_memory: TA and kernels */
+	uint8_t owner[TZML_KEY_SIZE]; /* zero: nobody signed the bundle */
+	uint8_t reserved[80];
+	uint8_t digest[TZML_DIGEST_SIZE];
+	uint8_t signature[TZML_KEY_SIZE];
 };
 
 struct tzml_section {
-	uint32_t type;	/* enum tzml_section_type */
-	uint32_t index; /* of a chunk; zero for the others */
+	uint32_t type; /* enum tzml_section_type */
+	uint32_t index;
+	uint8_t worlds;	    /* enum tzml_worlds */
+	uint8_t protection; /* enum tzml_protection */
+	uint8_t flags;	    /* TZML_SECTION_REQUIRED */
+	uint8_t reserved[5];
 	uint64_t offset;
 	uint64_t size;
-	uint32_t reserved0;
-	uint8_t nonce[12]; /* zero in a clear bundle */
-	uint8_t reserved1[24];
 	uint8_t tag[TZML_DIGEST_SIZE];
 };
 
-enum tzml_dtype {
-	TZML_FLOAT32 = 1,
-	TZML_FLOAT16 = 2,
-	TZML_INT8 = 3,
-	TZML_UINT8 = 4,
-	TZML_INT16 = 5,
-	TZML_INT32 = 6,
-	TZML_INT64 = 7,
-	TZML_BOOL = 8,
+/* The interface section: header, programs, tensors, ports, strings. */
+
+struct tzml_interface_header {
+	uint8_t magic[4];
+	uint32_t size; /* of the whole section */
+	uint32_t program_count;
+	uint32_t tensor_count;
+	uint32_t port_count;
+	uint32_t strings_size;
+	uint8_t reserved[8];
 };
+
+struct tzml_program {
+	uint32_t name;	      /* offset in the strings */
+	uint32_t name_size;   /* without the zero byte behind it */
+	uint32_t role;	      /* enum tzml_role */
+	uint32_t worlds;      /* enum tzml_worlds */
+	uint32_t entry;	      /* which entry point it is a part of */
+	uint32_t input_count; /* its next ports, then its outputs */
+	uint32_t output_count;
+	uint32_t reserved;
+};
+
+#define TZML_TENSOR_INPUT  1 /* the caller gives it */
+#define TZML_TENSOR_OUTPUT 2 /* the caller gets it */
+
+struct tzml_tensor {
+	uint32_t name;
+	uint32_t name_size;
+	uint32_t dtype; /* enum tzml_dtype */
+	uint32_t dimension_count;
+	uint32_t dimensions[TZML_MAX_DIMENSIONS]; /* unused ones are zero */
+	uint64_t size;	/* bytes: product of the dimensions and the dtype */
+	uint32_t flags; /* TZML_TENSOR_*; 0: it passes between programs */
+	uint32_t reserved;
+};
+
+/* A memory section: header, chunks of weights, pieces of state. */
+
+struct tzml_memory_header {
+	uint8_t magic[4];
+	uint32_t size;	      /* of the whole section */
+	uint32_t first_chunk; /* index of its first weights section */
+	uint32_t chunk_count;
+	uint32_t first_state; /* index of its first state section */
+	uint32_t state_count;
+	uint8_t reserved[8];
+	uint64_t arena_size;
+	uint64_t weights_size; /* of the memory that chunks are loaded into */
+	uint64_t state_size;
+	uint8_t reserved1[8];
+};
+
+struct tzml_chunk {
+	uint64_t size;
+	uint64_t offset; /* in the memory for weights, or in the state */
+};
+
+/* A plan section: header, places of the ports, calls, arguments. */
 
 enum tzml_region {
 	TZML_REGION_ARENA = 1,
 	TZML_REGION_WEIGHTS = 2,
+	TZML_REGION_STATE = 3,
 };
 
 struct tzml_plan_header {
 	uint8_t magic[4];
-	uint32_t version;
-	uint32_t size; /* of the whole plan */
-	uint32_t input_count;
-	uint32_t output_count;
-	uint32_t chunk_count;
+	uint32_t size; /* of the whole section */
+	uint32_t library;
+	uint32_t port_count; /* the program's inputs and outputs */
 	uint32_t call_count;
 	uint32_t argument_count;
-	uint64_t arena_size;
-	uint64_t weights_size;
+	uint8_t reserved[8];
 	uint8_t kernels_digest[TZML_DIGEST_SIZE];
-	uint8_t reserved[16];
 };
 
-/* The plan's tables follow its header in this order, without gaps. */
-
-struct tzml_chunk {
-	uint64_t size;
-	uint64_t offset; /* in the memory for weights */
-};
-
-struct tzml_tensor {
-	char name[48];	/* UTF-8, padded with zeros, at least one */
-	uint32_t dtype; /* enum tzml_dtype */
-	uint32_t dimension_count;
-	uint32_t dimensions[TZML_MAX_DIMENSIONS]; /* unused ones are zero */
-	uint64_t offset;			  /* in the arena */
-	uint64_t size; /* bytes: product of the dimensions and the dtype */
-	uint8_t reserved[24];
+struct tzml_place {
+	uint32_t region; /* arena; of an output also state */
+	uint32_t reserved;
+	uint64_t offset;
 };
 
 struct tzml_call {
 	uint32_t kernel;
 	uint32_t argument_count; /* the next ones of the argument table */
-	uint8_t reserved[8];
 };
 
 struct tzml_argument {
 	uint32_t region; /* enum tzml_region */
-	uint32_t chunk;	 /* zero in the arena */
+	uint32_t chunk;	 /* of the memory; zero outside of the weights */
 	uint64_t offset;
 	uint64_t size;
 };
 
-_Static_assert(sizeof(struct tzml_header) == 256, "docs/bundle.md");
-_Static_assert(sizeof(struct tzml_section) == 96, "docs/bundle.md");
-_Static_assert(sizeof(struct tzml_plan_header) == 96, "docs/bundle.md");
+_Static_assert(sizeof(struct tzml_header) == 320, "docs/bundle.md");
+_Static_assert(sizeof(struct tzml_section) == 64, "docs/bundle.md");
+_Static_assert(sizeof(struct tzml_interface_header) == 32, "docs/bundle.md");
+_Static_assert(sizeof(struct tzml_program) == 32, "docs/bundle.md");
+_Static_assert(sizeof(struct tzml_tensor) == 64, "docs/bundle.md");
+_Static_assert(sizeof(struct tzml_memory_header) == 64, "docs/bundle.md");
 _Static_assert(sizeof(struct tzml_chunk) == 16, "docs/bundle.md");
-_Static_assert(sizeof(struct tzml_tensor) == 128, "docs/bundle.md");
-_Static_assert(sizeof(struct tzml_call) == 16, "docs/bundle.md");
+_Static_assert(sizeof(struct tzml_plan_header) == 64, "docs/bundle.md");
+_Static_assert(sizeof(struct tzml_place) == 16, "docs/bundle.md");
+_Static_assert(sizeof(struct tzml_call) == 8, "docs/bundle.md");
 _Static_assert(sizeof(struct tzml_argument) == 24, "docs/bundle.md");
 
 #endif /* TZML_FORMAT_H */

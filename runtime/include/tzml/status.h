@@ -19,7 +19,8 @@
 	  "give the .tzm file that `tzml compile` wrote")                      \
 	X(FORMAT_VERSION, 0x545a4d03,                                          \
 	  "the bundle has a format version this program does not know",        \
-	  "compile the model with the tzml version that is on the device")     \
+	  "compile the model again with the tzml version that is on the "      \
+	  "device, or update tzml there")                                      \
 	X(HEADER_MALFORMED, 0x545a4d04,                                        \
 	  "a field of the bundle's header is out of range",                    \
 	  "copy or compile the bundle again")                                  \
@@ -87,6 +88,24 @@
 	  "put its files back, or remove all of them and open it again")       \
 	X(STORAGE_FULL, 0x545a4d1c, "OP-TEE cannot write its secure storage",  \
 	  "make room on the file system where tee-supplicant keeps its files") \
+	X(FORMAT_OLD, 0x545a4d1d,                                              \
+	  "the bundle has format 1, which is no longer read",                  \
+	  "compile the model again: tzml compile MODEL -o BUNDLE")             \
+	X(UNSUPPORTED, 0x545a4d1e,                                             \
+	  "the bundle needs a feature this program does not know",             \
+	  "update tzml on the device")                                         \
+	X(INTERFACE_MALFORMED, 0x545a4d1f,                                     \
+	  "the bundle's programs or tensors are described wrongly",            \
+	  "copy or compile the bundle again")                                  \
+	X(PROTOCOL, 0x545a4d20,                                                \
+	  "the TA speaks another version of the protocol than this library",   \
+	  "install the TA and libtzml of one version")                         \
+	X(STATE_LOST, 0x545a4d21,                                              \
+	  "a run that did not end left the model's state half changed",        \
+	  "reset the state, or open the model again")                          \
+	X(PROGRAM, 0x545a4d22,                                                 \
+	  "the model has no such program or entry point in this world",        \
+	  "give one that `tzml inspect` shows")                                \
 	/* the client's own */                                                 \
 	X(FILE, 0x545a4d81, "the bundle cannot be read", "check the path")     \
 	X(NO_TEE, 0x545a4d82, "there is no TEE to talk to",                    \
