@@ -1,272 +1,128 @@
-"""The plan: kernel calls with the places of their arguments. Data, not code."""
+"""A plan section: a program's kernel calls with the places of their arguments. Data, not code."""
 
 from __future__ import annotations
 
-import enum
 import itertools
-import math
 import struct
-from dataclasses import dataclass
+from collections.abc import Iterator
 
-from tzml.bundle.format import ALIGNMENT, MAX_MEMORY, MAX_SECTIONS, require
+from tzml.bundle.content import Argument, Call, Chunk, Memory, Port, Program, Region, Tensor
+from tzml.bundle.format import (
+    ALIGNMENT,
+    DIGEST_SIZE,
+    MAX_ARGUMENTS,
+    MAX_LIBRARIES,
+    MAX_PLAN_SIZE,
+    require,
+)
+from tzml.bundle.interface import ProgramInterface
 
-MAGIC = b"PLAN"
-VERSION = 1
-MAX_SIZE = 1 << 20
-MAX_TENSORS = 16
-MAX_DIMENSIONS = 8
-MAX_ARGUMENTS = 64
-
-_HEADER = struct.Struct("<4s7IQQ32s16s")
-_CHUNK = struct.Struct("<QQ")
-_TENSOR = struct.Struct(f"<48sII{MAX_DIMENSIONS}IQQ24s")
-_CALL = struct.Struct("<II8s")
+_MAGIC = b"PLAN"
+_HEADER = struct.Struct(f"<4s5I8s{DIGEST_SIZE}s")
+_PLACE = struct.Struct("<IIQ")
+_CALL = struct.Struct("<II")
 _ARGUMENT = struct.Struct("<IIQQ")
 
 
-class DType(enum.IntEnum):
-    """Element types, named as NumPy names them."""
-
-    float32 = 1
-    float16 = 2
-    int8 = 3
-    uint8 = 4
-    int16 = 5
-    int32 = 6
-    int64 = 7
-    bool = 8
-
-    @property
-    def itemsize(self) -> int:
-        """Bytes of one element."""
-        return {"float16": 2, "int16": 2, "float32": 4, "int32": 4, "int64": 8}.get(self.name, 1)
+def encode_plan(program: Program) -> bytes:
+    """The bytes of the section. `decode_plan` has the checks, which take the rest of the bundle."""
+    ports = (*program.inputs, *program.outputs)
+    arguments = [argument for call in program.calls for argument in call.arguments]
+    tables = [_PLACE.pack(port.region, 0, port.offset) for port in ports]
+    tables += [_CALL.pack(call.kernel, len(call.arguments)) for call in program.calls]
+    tables += [_ARGUMENT.pack(a.region, a.chunk, a.offset, a.size) for a in arguments]
+    body = b"".join(tables)
+    counts = (len(ports), len(program.calls), len(arguments))
+    size = _HEADER.size + len(body)
+    return _HEADER.pack(_MAGIC, size, program.library, *counts, b"", program.kernels_digest) + body
 
 
-class Region(enum.IntEnum):
-    """Where an argument lies."""
+def decode_plan(data: bytes, program: ProgramInterface, tensors: tuple[Tensor, ...], memory: Memory) -> Program:
+    """Read a program's plan, with every check that runtime/plan.c makes without a kernel library.
 
-    arena = 1
-    weights = 2
-
-
-class Access(enum.IntFlag):
-    """What a kernel does with an argument."""
-
-    read = 1
-    write = 2
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """An input or output of the model; `offset` in bytes from the start of the arena."""
-
-    name: str
-    dtype: DType
-    shape: tuple[int, ...]
-    offset: int
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        return math.prod(self.shape) * self.dtype.itemsize
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """Weights that are loaded together: `size` bytes, to `offset` in the memory for weights.
-
-    Chunks may share a place; one is then loaded over the other when a call takes it.
+    Raises BundleError.
     """
-
-    size: int
-    offset: int
-
-    def overlaps(self, other: Chunk) -> bool:
-        """Whether the two share a byte of memory."""
-        return self.offset < other.offset + other.size and other.offset < self.offset + self.size
-
-
-@dataclass(frozen=True)
-class Argument:
-    """A pointer that a kernel gets: `size` bytes at `offset` of the arena or of a chunk of weights."""
-
-    region: Region
-    offset: int
-    size: int
-    chunk: int = 0
-
-    def overlaps(self, other: Argument) -> bool:
-        """Whether the two share a byte."""
-        return (
-            (self.region, self.chunk) == (other.region, other.chunk)
-            and self.offset < other.offset + other.size
-            and other.offset < self.offset + self.size
-        )
-
-
-@dataclass(frozen=True)
-class Call:
-    """One call of the kernel that has that index in the kernel library."""
-
-    kernel: int
-    arguments: tuple[Argument, ...]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Everything that running a model takes besides kernels and weights.
-
-    `arena_size` and `weights_size` are bytes of memory.
-    """
-
-    kernels_digest: bytes
-    arena_size: int
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
-    weights_size: int = 0
-    chunks: tuple[Chunk, ...] = ()
-    calls: tuple[Call, ...] = ()
-
-    def encode(self) -> bytes:
-        """The bytes of the plan's section. Raises BundleError for a plan that no device would take."""
-        arguments = [argument for call in self.calls for argument in call.arguments]
-        tables = [_CHUNK.pack(chunk.size, chunk.offset) for chunk in self.chunks]
-        tables += [_encode_tensor(tensor) for tensor in (*self.inputs, *self.outputs)]
-        tables += [_CALL.pack(call.kernel, len(call.arguments), b"") for call in self.calls]
-        tables += [_ARGUMENT.pack(a.region, a.chunk, a.offset, a.size) for a in arguments]
-        body = b"".join(tables)
-        counts = map(len, (self.inputs, self.outputs, self.chunks, self.calls, arguments))
-        header = _HEADER.pack(
-            MAGIC,
-            VERSION,
-            _HEADER.size + len(body),
-            *counts,
-            self.arena_size,
-            self.weights_size,
-            self.kernels_digest,
-            b"",
-        )
-        data = header + body
-        decode(data)
-        return data
-
-
-def decode(data: bytes) -> Plan:
-    """Read a plan, with every check that runtime/plan.c makes without a kernel library."""
-    _check(_HEADER.size <= len(data) <= MAX_SIZE, f"{len(data)} bytes")
-    magic, version, size, *numbers, reserved = _HEADER.unpack_from(data)
-    inputs, outputs, chunk_count, calls, arguments, arena_size, weights_size, kernels_digest = numbers
-    _check(magic == MAGIC and version == VERSION, "not a plan of version 1")
-    _check(size == len(data), f"{len(data)} bytes instead of {size}")
+    _check(_HEADER.size <= len(data), f"only {len(data)} bytes")
+    magic, size, library, ports, calls, arguments, reserved, digest = _HEADER.unpack_from(data)
+    _check(magic == _MAGIC and size == len(data), "not a plan")
     _check(not any(reserved), "reserved bytes are not zero")
-    _check_limits(inputs, outputs, chunk_count, calls, arguments, arena_size, weights_size)
+    for what, number, limit in (
+        ("libraries", library + 1, MAX_LIBRARIES),
+        ("calls", calls, MAX_PLAN_SIZE),
+        ("arguments", arguments, MAX_PLAN_SIZE),
+    ):
+        require(number <= limit, "LIMIT", f"plan: {number} {what}; at most {limit}")
+    _check(ports == len(program.inputs) + len(program.outputs), f"{ports} places for the ports of {program.name}")
+    starts = list(
+        itertools.accumulate(
+            (ports * _PLACE.size, calls * _CALL.size, arguments * _ARGUMENT.size), initial=_HEADER.size
+        )
+    )
+    _check(starts[-1] == size <= MAX_PLAN_SIZE, "the tables do not fill the plan")
 
-    counts = (chunk_count, inputs + outputs, calls, arguments)
-    places = _tables(counts)
-    _check(places[-1].stop == len(data), "the tables do not fill the plan")
-    _check(inputs > 0 and outputs > 0, "no inputs or no outputs")
-    _check(arena_size > 0 and arena_size % ALIGNMENT == 0, f"arena of {arena_size} bytes")
-    _check(weights_size % ALIGNMENT == 0, f"weights of {weights_size} bytes")
-
-    chunks = tuple(Chunk(*_CHUNK.unpack_from(data, at)) for at in places[0])
-    for number, chunk in enumerate(chunks):
-        _check(_in_range(chunk.offset, chunk.size, weights_size), f"chunk {number} is out of range")
-    tensors = [_decode_tensor(data, at, arena_size) for at in places[1]]
-    _check_inputs(tensors[:inputs])
-    everything = [_decode_argument(data, at, arena_size, chunks) for at in places[3]]
-    return Plan(
-        kernels_digest=kernels_digest,
-        arena_size=arena_size,
-        inputs=tuple(tensors[:inputs]),
-        outputs=tuple(tensors[inputs:]),
-        weights_size=weights_size,
-        chunks=chunks,
-        calls=_decode_calls(data, places[2], everything, chunks),
+    numbers = (*program.inputs, *program.outputs)
+    places = [
+        _decode_place(fields, number, tensors[number], memory)
+        for fields, number in zip(_PLACE.iter_unpack(data[starts[0] : starts[1]]), numbers, strict=True)
+    ]
+    inputs, outputs = places[: len(program.inputs)], places[len(program.inputs) :]
+    _check_inputs(inputs, tensors)
+    everything = [_decode_argument(fields, memory) for fields in _ARGUMENT.iter_unpack(data[starts[2] :])]
+    return Program(
+        name=program.name,
+        inputs=tuple(inputs),
+        outputs=tuple(outputs),
+        calls=tuple(_decode_calls(data[starts[1] : starts[2]], everything, memory.chunks)),
+        kernels_digest=digest,
+        library=library,
+        role=program.role,
+        worlds=program.worlds,
+        entry=program.entry,
     )
 
 
-def _check(condition: bool, what: str) -> None:
-    require(condition, "PLAN_MALFORMED", f"plan: {what}")
+def _decode_place(fields: tuple[int, ...], number: int, tensor: Tensor, memory: Memory) -> Port:
+    region, reserved, offset = fields
+    _check(region in (Region.arena, Region.state) and reserved == 0, f"{tensor.name} lies in region {region}")
+    limit = memory.arena_size if region == Region.arena else memory.state_size
+    _check(_in_range(offset, tensor.size, limit), f"{tensor.name} does not lie in the {Region(region).name}")
+    return Port(number, offset, Region(region))
 
 
-def _check_limits(
-    inputs: int, outputs: int, chunks: int, calls: int, arguments: int, arena_size: int, weights_size: int
-) -> None:
-    for what, number, limit in (
-        ("inputs", inputs, MAX_TENSORS),
-        ("outputs", outputs, MAX_TENSORS),
-        ("chunks", chunks, MAX_SECTIONS),
-        ("calls", calls, MAX_SIZE),
-        ("arguments", arguments, MAX_SIZE),
-        ("arena bytes", arena_size, MAX_MEMORY),
-        ("weights bytes", weights_size, MAX_MEMORY),
-    ):
-        require(number <= limit, "LIMIT", f"plan: {number} {what}; at most {limit}")
+def _check_inputs(inputs: list[Port], tensors: tuple[Tensor, ...]) -> None:
+    places = [Argument(port.region, port.offset, tensors[port.tensor].size) for port in inputs]
+    for i, place in enumerate(places):
+        _check(place.region == Region.arena, "an input lies in the state")
+        _check(not any(map(place.overlaps, places[:i])), "two inputs overlap")
 
 
-def _tables(counts: tuple[int, int, int, int]) -> list[range]:
-    """Where each table's entries start: chunks, tensors, calls, arguments."""
-    places, start = [], _HEADER.size
-    for count, entry in zip(counts, (_CHUNK, _TENSOR, _CALL, _ARGUMENT), strict=True):
-        places.append(range(start, start + count * entry.size, entry.size))
-        start = places[-1].stop
-    return places
+def _decode_argument(fields: tuple[int, ...], memory: Memory) -> Argument:
+    region, chunk, offset, size = fields
+    _check(region in Region._value2member_map_, f"unknown region {region}")
+    if region == Region.weights:
+        _check(chunk < len(memory.chunks), f"no chunk {chunk}")
+        limit = memory.chunks[chunk].size
+    else:
+        _check(chunk == 0, f"chunk {chunk} outside of the weights")
+        limit = memory.arena_size if region == Region.arena else memory.state_size
+    _check(_in_range(offset, size, limit), f"an argument at {offset} with {size} bytes is out of range")
+    return Argument(Region(region), offset, size, chunk)
 
 
 def _in_range(offset: int, size: int, limit: int) -> bool:
     return size > 0 and offset + size <= limit and offset % ALIGNMENT == 0
 
 
-def _encode_tensor(tensor: Tensor) -> bytes:
-    name = tensor.name.encode()
-    _check(0 < len(name) < 48, f"tensor name {tensor.name!r} must have 1 to 47 bytes")
-    _check(len(tensor.shape) <= MAX_DIMENSIONS, f"{tensor.name} has over {MAX_DIMENSIONS} dimensions")
-    shape = tensor.shape + (0,) * (MAX_DIMENSIONS - len(tensor.shape))
-    return _TENSOR.pack(name, tensor.dtype, len(tensor.shape), *shape, tensor.offset, tensor.size, b"")
-
-
-def _decode_tensor(data: bytes, at: int, arena_size: int) -> Tensor:
-    name, dtype, count, *numbers, reserved = _TENSOR.unpack_from(data, at)
-    shape, (offset, size) = tuple(numbers[:MAX_DIMENSIONS]), numbers[MAX_DIMENSIONS:]
-    _check(name[0] != 0 and name[-1] == 0, "a tensor's name is empty or not terminated")
-    _check(dtype in DType._value2member_map_, f"unknown dtype {dtype}")
-    _check(count <= MAX_DIMENSIONS and not any(shape[count:]), f"{count} dimensions")
-    _check(not any(reserved), "reserved bytes are not zero")
-    text = name.split(b"\0")[0].decode(errors="replace")
-    tensor = Tensor(text, DType(dtype), shape[:count], offset)
-    _check(tensor.size == size, f"{text} has {size} bytes instead of {tensor.size}")
-    _check(_in_range(offset, size, arena_size), f"{text} does not lie in the arena")
-    return tensor
-
-
-def _check_inputs(inputs: list[Tensor]) -> None:
-    places = [Argument(Region.arena, tensor.offset, tensor.size) for tensor in inputs]
-    for i, place in enumerate(places):
-        _check(not any(map(place.overlaps, places[:i])), "two inputs overlap")
-
-
-def _decode_argument(data: bytes, at: int, arena_size: int, chunks: tuple[Chunk, ...]) -> Argument:
-    region, chunk, offset, size = _ARGUMENT.unpack_from(data, at)
-    _check(region in Region._value2member_map_, f"unknown region {region}")
-    in_arena = region == Region.arena
-    _check(chunk == 0 if in_arena else chunk < len(chunks), f"no chunk {chunk}")
-    limit = arena_size if in_arena else chunks[chunk].size
-    _check(_in_range(offset, size, limit), f"an argument at {offset} with {size} bytes is out of range")
-    return Argument(Region(region), offset, size, chunk)
-
-
-def _decode_calls(
-    data: bytes, places: range, arguments: list[Argument], chunks: tuple[Chunk, ...]
-) -> tuple[Call, ...]:
-    entries = [_CALL.unpack_from(data, at) for at in places]
-    _check(not any(any(reserved) for _, _, reserved in entries), "reserved bytes are not zero")
-    _check(all(count <= MAX_ARGUMENTS for _, count, _ in entries), "a call has too many arguments")
-    _check(sum(count for _, count, _ in entries) == len(arguments), "the calls do not use all arguments")
-    remaining = iter(arguments)
-    calls = tuple(Call(kernel, tuple(next(remaining) for _ in range(count))) for kernel, count, _ in entries)
-    for call in calls:
-        _check_chunks_can_meet({a.chunk for a in call.arguments if a.region == Region.weights}, chunks)
-    return calls
+def _decode_calls(table: bytes, arguments: list[Argument], chunks: tuple[Chunk, ...]) -> Iterator[Call]:
+    used = 0
+    for kernel, count in _CALL.iter_unpack(table):
+        _check(count <= MAX_ARGUMENTS, f"a call has {count} arguments")
+        own = tuple(arguments[used : used + count])
+        used += count
+        _check(len(own) == count, "the calls take more arguments than there are")
+        _check_chunks_can_meet({a.chunk for a in own if a.region == Region.weights}, chunks)
+        yield Call(kernel, own)
+    _check(used == len(arguments), "the calls do not use all arguments")
 
 
 def _check_chunks_can_meet(taken: set[int], chunks: tuple[Chunk, ...]) -> None:
@@ -275,6 +131,9 @@ def _check_chunks_can_meet(taken: set[int], chunks: tuple[Chunk, ...]) -> None:
         _check(not chunks[a].overlaps(chunks[b]), f"a call takes chunks {a} and {b}, which share a place")
 
 
-assert _HEADER.size == 96
-assert _TENSOR.size == 128
-assert _CALL.size == 16
+def _check(condition: bool, what: str) -> None:
+    require(condition, "PLAN_MALFORMED", f"plan: {what}")
+
+
+assert _HEADER.size == 64
+assert _CALL.size == 8
