@@ -225,10 +225,7 @@ def decode(data: Buffer | mmap.mmap) -> Bundle:
         tensors=tensors,
         programs=programs,
         memories=tuple(memories),
-        libraries=tuple(
-            Library(found.get(Worlds.tee, b""), found.get(Worlds.ree, b""))
-            for _, found in sorted(libraries.items())
-        ),
+        libraries=tuple(Library(own.get(Worlds.tee, b""), own.get(Worlds.ree, b"")) for own in libraries.values()),
         chunks=tuple(content for _, content in contents(SectionType.weights)),
         pieces=tuple(content for _, content in contents(SectionType.state)),
         metadata=b"".join(content.tobytes() for _, content in contents(SectionType.metadata)),
@@ -244,7 +241,7 @@ def decode(data: Buffer | mmap.mmap) -> Bundle:
 
 
 def read_section(path: Path, kind: SectionType) -> bytes:
-    """The content of the first section of a type, b"" if there is none; the others, which may be large, are not read.
+    """The content of the first section of a type, b"" if there is none. The others are not read: they may be large.
 
     Raises BundleError, or TzmlError if the file cannot be read.
     """

@@ -238,9 +238,14 @@ def read_table(data: Buffer) -> Table:
     known_target = target in Target._value2member_map_
     header = Header(
         target=Target(target) if known_target else Target.aarch64,
-        section_count=count, bundle_size=bundle_size, model_id=uuid.UUID(bytes=model_id), model_version=model_version,
-        secure_memory=secure, code_memory=code, owner=owner, digest=digest, signature=signature,
-    )  # fmt: skip
+        section_count=count,
+        bundle_size=bundle_size,
+        model_id=uuid.UUID(bytes=model_id),
+        model_version=model_version,
+        secure_memory=secure,
+        code_memory=code,
+        digest=digest,
+    )
     _check_table(header, rows)
     require(known_target, "WRONG_TARGET", f"unknown target {target}")
     return Table(header, tuple(rows))

@@ -122,7 +122,7 @@ class Port:
 
 @dataclass(frozen=True)
 class Argument:
-    """A pointer that a kernel gets: `size` bytes at `offset` of the arena, of a chunk of weights, or of the state."""
+    """A pointer that a kernel gets: `size` bytes at `offset` of the arena, a chunk of weights, or the state."""
 
     region: Region
     offset: int

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from tzml.bundle.content import Direction, DType, Program, Role, Tensor, Worlds
+from tzml.bundle.content import Direction, DType, Port, Program, Role, Tensor, Worlds
 from tzml.bundle.format import (
     MAX_DIMENSIONS,
     MAX_INTERFACE_SIZE,
@@ -48,26 +48,20 @@ class Interface:
 
 def interface_of(programs: Iterable[Program], tensors: tuple[Tensor, ...]) -> Interface:
     """What callers know of some programs."""
-    return Interface(
-        tuple(
-            ProgramInterface(
-                p.name,
-                p.role,
-                p.worlds,
-                p.entry,
-                tuple(i.tensor for i in p.inputs),
-                tuple(o.tensor for o in p.outputs),
-            )
-            for p in programs
-        ),
-        tensors,
+
+    def numbers(ports: tuple[Port, ...]) -> tuple[int, ...]:
+        return tuple(port.tensor for port in ports)
+
+    known = (
+        ProgramInterface(p.name, p.role, p.worlds, p.entry, numbers(p.inputs), numbers(p.outputs)) for p in programs
     )
+    return Interface(tuple(known), tensors)
 
 
 def encode_interface(interface: Interface) -> bytes:
     """The bytes of the section. Raises BundleError for an interface that no device would take."""
     strings, names = bytearray(), []
-    for name in (item.name for item in (*interface.programs, *interface.tensors)):
+    for name in (*(p.name for p in interface.programs), *(t.name for t in interface.tensors)):
         encoded = name.encode(errors="surrogatepass")
         names.append((len(strings), len(encoded)))
         strings += encoded + b"\0"
