@@ -90,7 +90,7 @@ def test_it_takes_the_secure_memory_that_was_promised(
     assert memory["mapped_peak"] == bundle.mapped_memory
     assert bundle.code_memory - ROUNDING < own <= bundle.code_memory
     assert peak <= bundle.secure_memory <= SECURE_MEMORY
-    assert sum(chunk.size for chunk in bundle.plan.chunks) > SECURE_MEMORY  # or nothing would have been streamed
+    assert sum(chunk.size for chunk in bundle.memory.chunks) > SECURE_MEMORY  # or nothing would have been streamed
 
 
 @pytest.mark.parametrize("world", WORLDS)
@@ -99,7 +99,7 @@ def test_it_loads_what_inspect_says(
 ) -> None:
     """The first inference has some chunks already; the others load as much as `tzml inspect` says."""
     streaming, count = answers[world].report["streaming"], len(answers[world].seconds)
-    each = bytes_loaded(bundle.plan)
+    each = bytes_loaded(bundle.program, bundle.memory)
     assert (count - 1) * each <= round(streaming["bytes"] * count) <= count * each
     name = f"{network.model.name}/{world}"
     timings.add(f"{name}/streamed", [streaming["bytes"]], "bytes")

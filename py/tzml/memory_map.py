@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
 
-from tzml.bundle import Bundle, Region
+from tzml.bundle import Bundle, Chunk, Memory, Program, Region
 from tzml.bundle.streaming import loads_by_call
 
 
@@ -42,44 +42,45 @@ class MemoryMap:
         return sum(held.size for held in self.arena if held.first <= call <= held.last)
 
 
-def memory_map(bundle: Bundle) -> MemoryMap:
-    """The memory map of a bundle. If the metadata lacks the compiler's notes, calls are named by their kernels."""
-    plan = bundle.plan
-    about = json.loads(bundle.metadata) if bundle.metadata else {}
+def memory_map(bundle: Bundle, number: int = 0) -> MemoryMap:
+    """The map of the program with that number; without the compiler's notes, calls have no names."""
+    program = bundle.programs[number]
+    memory = bundle.memory_of(program)
+    about = json.loads(bundle.notes or b"{}").get("programs", {}).get(program.name, {})
     names = about.get("calls", [])
-    if len(names) != len(plan.calls):
-        names = [f"kernel {call.kernel}" for call in plan.calls]
+    if len(names) != len(program.calls):
+        names = [f"kernel {call.kernel}" for call in program.calls]
     arena = [Held(f, t, start, size, _value(f, names)) for f, t, start, size in about.get("arena", [])]
-    loads = loads_by_call(plan)
-    return MemoryMap(tuple(names), tuple(arena), tuple(_chunks(bundle, loads)), tuple(map(tuple, loads)))
+    loads = loads_by_call(program, memory)
+    weights = tuple(_chunks(program, memory, loads))
+    return MemoryMap(tuple(names), tuple(arena), weights, tuple(map(tuple, loads)))
 
 
 def _value(first: int, names: list[str]) -> str:
     return "input" if first < 0 else f"result of {first}: {names[first]}"
 
 
-def _chunks(bundle: Bundle, loads: list[list[int]]) -> Iterator[Held]:
-    """Each chunk, from the call that loads it to the last call that uses it; from first to last if it stays."""
-    plan = bundle.plan
+def _chunks(program: Program, memory: Memory, loads: list[list[int]]) -> Iterator[Held]:
+    """Each chunk, from when it is loaded to the last call that takes it; all along if it stays."""
+    chunks = memory.chunks
     moved = {number for numbers in loads for number in numbers}
-    last = len(plan.calls) - 1
-    for number, chunk in enumerate(plan.chunks):
+    last = len(program.calls) - 1
+    for number, chunk in enumerate(chunks):
         if number not in moved:
             yield Held(0, last, chunk.offset, chunk.size, f"chunk {number}, stays")
     held: dict[int, tuple[int, int]] = {}  # first and last call
-    for index, (call, missing) in enumerate(zip(plan.calls, loads, strict=True)):
+    for index, (call, missing) in enumerate(zip(program.calls, loads, strict=True)):
         taken = {a.chunk for a in call.arguments if a.region == Region.weights}
         for number in missing:
-            for other in [o for o in held if plan.chunks[o].overlaps(plan.chunks[number])]:
-                yield _loaded(bundle, other, held.pop(other))
+            for other in [o for o in held if chunks[o].overlaps(chunks[number])]:
+                yield _loaded(chunks[other], other, held.pop(other))
         for number in taken & moved:
             held[number] = (held[number][0] if number in held else index, index)
     for number, calls in held.items():
-        yield _loaded(bundle, number, calls)
+        yield _loaded(chunks[number], number, calls)
 
 
-def _loaded(bundle: Bundle, number: int, calls: tuple[int, int]) -> Held:
-    chunk = bundle.plan.chunks[number]
+def _loaded(chunk: Chunk, number: int, calls: tuple[int, int]) -> Held:
     return Held(*calls, chunk.offset, chunk.size, f"chunk {number}, loaded for call {calls[0]}")
 
 
@@ -90,14 +91,14 @@ _COLOURS = ("#4e79a7", "#f28e2b", "#59a14f", "#b07aa1", "#76b7b2", "#edc948", "#
 _STAYS, _STREAMED = "#bab0ac", "#4e79a7"
 
 
-def picture(bundle: Bundle, title: str) -> str:
-    """The map as SVG: calls from left to right, addresses from top to bottom, details as tooltips."""
-    memory = memory_map(bundle)
-    plan = bundle.plan
+def picture(bundle: Bundle, title: str, number: int = 0) -> str:
+    """A program's map as SVG: calls from left to right, addresses from top to bottom; hovering tells what it is."""
+    memory = memory_map(bundle, number)
+    sizes = bundle.memory_of(bundle.programs[number])
     arena_height = 360
     weights_height = 0
-    if plan.weights_size:
-        weights_height = min(360, max(60, arena_height * plan.weights_size // plan.arena_size))
+    if sizes.weights_size:
+        weights_height = min(360, max(60, arena_height * sizes.weights_size // sizes.arena_size))
     labels = 215 if len(memory.calls) <= 80 else 24
     height = _TOP + arena_height + (_GAP + weights_height if weights_height else 0) + labels
     step = (_WIDTH - _LEFT - _RIGHT) / max(1, len(memory.calls))
@@ -107,17 +108,17 @@ def picture(bundle: Bundle, title: str) -> str:
         f'<rect width="{_WIDTH}" height="{height}" fill="#fff"/>',
         f'<text x="{_LEFT}" y="24" font-size="16" font-weight="600">{escape(title)}</text>',
         f'<text x="{_LEFT}" y="46" fill="#555">secure memory {_size(bundle.secure_memory)} · '
-        f"arena {_size(plan.arena_size)} · memory for weights {_size(plan.weights_size)} · "
-        f"weights {_size(sum(chunk.size for chunk in plan.chunks))}, of which "
-        f"{_size(sum(plan.chunks[n].size for numbers in memory.loads for n in numbers))} "
+        f"arena {_size(sizes.arena_size)} · memory for weights {_size(sizes.weights_size)} · "
+        f"weights {_size(sum(chunk.size for chunk in sizes.chunks))}, of which "
+        f"{_size(sum(sizes.chunks[n].size for numbers in memory.loads for n in numbers))} "
         "are loaded in each inference</text>",
     ]
     colours = [_COLOURS[max(0, held.first + 1) % len(_COLOURS)] for held in memory.arena]
-    lines += _panel("arena", plan.arena_size, _TOP, arena_height, step, memory.arena, colours)
+    lines += _panel("arena", sizes.arena_size, _TOP, arena_height, step, memory.arena, colours)
     bottom = _TOP + arena_height
     if weights_height:
         colours = [_STAYS if "stays" in held.what else _STREAMED for held in memory.weights]
-        lines += _panel("weights", plan.weights_size, bottom + _GAP, weights_height, step, memory.weights, colours)
+        lines += _panel("weights", sizes.weights_size, bottom + _GAP, weights_height, step, memory.weights, colours)
         bottom += _GAP + weights_height
     lines += _call_labels(memory.calls, bottom, step)
     return "\n".join([*lines, "</svg>", ""])

@@ -42,7 +42,7 @@ def build(folder: Path, data: bytes, secure_memory: int = 8 << 20) -> Bundle:
 
 def notes(bundle: Bundle) -> list[str]:
     """What the compiler calls each kernel call."""
-    found: list[str] = json.loads(bundle.metadata)["calls"]
+    found: list[str] = json.loads(bundle.notes)["programs"]["main"]["calls"]
     return found
 
 

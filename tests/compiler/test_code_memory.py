@@ -32,7 +32,7 @@ def loaded_segments(elf: Path) -> list[tuple[int, int]]:
 
 
 def test_the_promise_counts_the_pages_of_the_library(bundle: Bundle, tmp_path: Path) -> None:
-    (tmp_path / "library.so").write_bytes(bundle.kernels_ree)
+    (tmp_path / "library.so").write_bytes(bundle.libraries[0].ree)
     segments = loaded_segments(tmp_path / "library.so")
     assert len(segments) > 1
     pages = sum(len({at // 4096 for at in range(start, start + size)}) for start, size in segments)

@@ -63,7 +63,7 @@ def test_streamed_weights_give_the_same_bits(
         before = model.chunks()
         model.run(image)
         loaded = [new.size * (new.loads - old.loads) for old, new in zip(before, model.chunks(), strict=True)]
-        assert sum(loaded) == bytes_loaded(bundle.plan) > 0
+        assert sum(loaded) == bytes_loaded(bundle.program, bundle.memory) > 0
 
 
 def test_a_model_that_cannot_fit_says_what_takes_the_room() -> None:
@@ -81,12 +81,12 @@ def test_the_same_model_and_key_give_the_same_bytes(signed: Bundle, key_file: Pa
 
 
 def test_the_library_is_signed_as_op_tee_wants_it(signed: Bundle, key_file: Path) -> None:
-    image, key = signed.kernels_tee, load_signing_key(key_file)
+    image, key = signed.libraries[0].tee, load_signing_key(key_file)
     magic, kind, size, _, hash_size, signature_size = struct.unpack_from("<IIIIHH", image)
     assert (magic, kind, hash_size, signature_size) == (0x4F545348, 1, 32, 256)
     digest, signature = image[20:52], image[52:308]
     identity, elf = image[308:328], image[328:]
-    assert identity == library_uuid(signed.plan.kernels_digest).bytes + bytes(4)
+    assert identity == library_uuid(signed.program.kernels_digest).bytes + bytes(4)
     assert len(elf) == size
     assert digest == hashlib.sha256(image[:20] + identity + elf).digest()
     # verify hashes what it is given: the digest covers exactly these bytes
@@ -94,7 +94,7 @@ def test_the_library_is_signed_as_op_tee_wants_it(signed: Bundle, key_file: Path
 
 
 def test_a_library_needs_no_relocation_and_nothing_from_outside(signed: Bundle, tmp_path: Path) -> None:
-    for name, elf in (("tee", signed.kernels_tee[328:]), ("ree", signed.kernels_ree)):
+    for name, elf in (("tee", signed.libraries[0].tee[328:]), ("ree", signed.libraries[0].ree)):
         path = tmp_path / name
         path.write_bytes(elf)
         shown = subprocess.run(
@@ -109,13 +109,13 @@ def test_a_library_needs_no_relocation_and_nothing_from_outside(signed: Bundle, 
 def test_without_a_key_the_bundle_is_for_the_normal_world() -> None:
     bundle = compile_model(ONNX, CompileOptions("qemu"))
     assert bundle.target == Target.aarch64
-    assert not bundle.kernels_tee
-    assert bundle.kernels_ree
+    assert not bundle.libraries[0].tee
+    assert bundle.libraries[0].ree
 
 
 def test_the_promised_secure_memory_counts_pages(signed: Bundle) -> None:
     plain = replace(signed, kernels_tee=b"")
-    pages = [-(-size // 4096) for size in (signed.plan.arena_size, signed.plan.weights_size)]
+    pages = [-(-size // 4096) for size in (signed.memory.arena_size, signed.memory.weights_size)]
     assert plain.mapped_memory == 4096 * (1 + 1 + sum(pages) + 1)  # header, plan, arena, weights, list of chunks
     assert signed.secure_memory == plain.secure_memory == signed.mapped_memory + signed.code_memory
 
@@ -155,7 +155,7 @@ def test_open_dimensions_are_fixed_by_the_user(tmp_path: Path, libtzml: Path) ->
     with pytest.raises(CompileError, match=r"input x has open dimensions: \['batch', 4\]; give --input x=1x4"):
         compile_bytes(tmp_path, data)
     bundle = compile_bytes(tmp_path, data, x=(2, 4))
-    assert bundle.plan.inputs[0].shape == (2, 4)
+    assert bundle.inputs()[0].shape == (2, 4)
     with pytest.raises(CompileError, match=r"not \[2, 5\]"):
         compile_bytes(tmp_path, data, x=(2, 5))
     with pytest.raises(CompileError, match="the model has no input z; it has x"):

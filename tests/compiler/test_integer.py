@@ -30,7 +30,7 @@ Array = NDArray[Any]
 
 
 def calls(bundle: Bundle) -> list[str]:
-    return list(json.loads(bundle.metadata)["calls"])
+    return list(json.loads(bundle.notes)["programs"]["main"]["calls"])
 
 
 def test_an_int8_network_answers_as_litert_within_a_quantum(compile_and_run: CompileAndRun) -> None:

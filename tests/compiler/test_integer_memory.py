@@ -59,8 +59,8 @@ def test_a_dense_layer_is_split_and_its_parts_need_no_copy(tmp_path: Path, libtz
     network = IntegerNetwork((1, 200), kind).layer("Gemm", integers(512, 200), relu=True)
     network.layer("Gemm", integers(10, 512))
     resident, fitted = compare(tmp_path, network, 60_000)
-    assert len(layers(fitted, "integer_matmul")) == len(fitted.plan.calls) > 3
-    assert fitted.plan.weights_size < resident.plan.weights_size / 2
+    assert len(layers(fitted, "integer_matmul")) == len(fitted.program.calls) > 3
+    assert fitted.memory.weights_size < resident.memory.weights_size / 2
     assert sum(map(len, fitted.chunks)) < 512 * 200 + 512 * 10 + 20_000  # bytes a number: one
 
 
@@ -83,7 +83,7 @@ def chain(kind: str = "int8") -> IntegerNetwork:
 @pytest.mark.parametrize("kind", ["int8", "uint8"])
 def test_a_chain_is_computed_in_strips(tmp_path: Path, libtzml: Path, kind: str) -> None:
     resident, fitted = compare(tmp_path, chain(kind), 80_000)
-    assert fitted.plan.arena_size < resident.plan.arena_size / 2
+    assert fitted.memory.arena_size < resident.memory.arena_size / 2
     assert len(layers(fitted, "integer_conv2d")) > len(layers(resident, "integer_conv2d")) == 3
     assert len(layers(fitted, "integer_depthwise")) > 1
     assert not layers(fitted, "conv2d")
@@ -113,7 +113,7 @@ def test_a_value_with_two_uses_is_dequantized_once(tmp_path: Path, libtzml: Path
     ]
     network.last = "joined"
     resident, fitted = compare(tmp_path, network, 110_000)
-    assert fitted.plan.arena_size < resident.plan.arena_size
+    assert fitted.memory.arena_size < resident.memory.arena_size
     assert len(layers(resident, "integer_conv2d")) == 1  # the other's begins with what dequantizes for the sum
     assert len(layers(fitted, "integer_conv2d")) > 2
 
@@ -163,7 +163,7 @@ def test_random_networks_answer_alike(
 ) -> None:
     folder = tmp_path_factory.mktemp("random")
     resident = build(folder, network.model())
-    weights, arena = resident.plan.weights_size, resident.plan.arena_size
+    weights, arena = resident.memory.weights_size, resident.memory.arena_size
     for part in (share, share / 2, share / 4):
         try:
             _, fitted = compare(folder, network, resident.secure_memory - int(part * (weights + arena // 2)))
@@ -171,6 +171,6 @@ def test_random_networks_answer_alike(
             if "bytes of secure memory" not in str(error):
                 raise
             continue
-        event("streamed" if len(fitted.plan.calls) == len(resident.plan.calls) else "split or tiled")
+        event("streamed" if len(fitted.program.calls) == len(resident.program.calls) else "split or tiled")
         return
     event("does not fit")

@@ -27,7 +27,7 @@ def digits() -> bytes:
 
 def kernels(bundle: bytes) -> int:
     """How many kernels a bundle has."""
-    return len({call.kernel for call in decode(bundle).plan.calls})
+    return len({call.kernel for call in decode(bundle).program.calls})
 
 
 def test_a_second_compile_takes_its_kernels_from_the_cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

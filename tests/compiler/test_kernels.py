@@ -81,7 +81,7 @@ def test_convolution_by_winograd(
 ) -> None:
     bundle = compare([conv(pads=pads)], (1, inputs, height, width), random(outputs, inputs, 3, 3), target=target)
     if target == "rpi3":  # for x86 the definition takes scratch memory, too
-        assert max(sum(a.region == Region.arena for a in call.arguments) for call in bundle.plan.calls) > 2
+        assert max(sum(a.region == Region.arena for a in call.arguments) for call in bundle.program.calls) > 2
 
 
 @pytest.mark.parametrize("target", ["host", "rpi3"])

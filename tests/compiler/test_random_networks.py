@@ -30,7 +30,7 @@ def answer(bundle: Bundle, path: Path, x: np.ndarray) -> np.ndarray:
         first = model.run(x).outputs
         [(name, second)] = model.run(x).outputs.items()
         assert (first[name] == second).all()
-        assert model.memory().weights == bundle.plan.weights_size
+        assert model.memory().weights == bundle.memory.weights_size
         return second
 
 
@@ -67,7 +67,7 @@ def test_a_network_answers_as_onnx_runtime_does(
         return
     assert streamed.secure_memory <= budget
     again = answer(streamed, folder / "s.tzm", x)
-    if len(streamed.plan.calls) == len(plan.calls):
+    if len(streamed.program.calls) == len(plan.calls):
         event("streamed")
         np.testing.assert_array_equal(again, ours)
     else:

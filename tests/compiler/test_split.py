@@ -19,9 +19,9 @@ DENSE = network(
 
 def test_a_dense_layer_runs_in_less_memory_than_its_weights_take(tmp_path: Path, libtzml: Path) -> None:
     resident, bundle = build(tmp_path, DENSE), build(tmp_path, DENSE, 200_000)
-    *parts, last = bundle.plan.calls
-    assert bundle.plan.weights_size < resident.plan.weights_size / 2
-    assert len(resident.plan.calls) == 2  # bias and activation are part of the call, and of each part
+    *parts, last = bundle.program.calls
+    assert bundle.memory.weights_size < resident.memory.weights_size / 2
+    assert len(resident.program.calls) == 2  # bias and activation are part of the call, and of each part
     assert len(parts) > 2
     assert len({call.kernel for call in parts[:-1]}) == 1
     assert last.arguments[0].size == 512 * 4

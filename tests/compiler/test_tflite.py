@@ -36,8 +36,8 @@ def test_an_int8_model_answers_with_the_same_integers(
 
 def test_the_scales_of_int8_inputs_and_outputs_travel_in_the_bundle() -> None:
     bundle = compile_model(DATA / "int8.tflite", CompileOptions("host"))
-    metadata = read_metadata(bundle.metadata, {port.name: port.shape for port in bundle.plan.inputs})
-    (source,), (result,) = bundle.plan.inputs, bundle.plan.outputs
+    metadata = read_metadata(bundle.metadata, {port.name: port.shape for port in bundle.inputs()})
+    (source,), (result,) = bundle.inputs(), bundle.outputs()
     assert metadata.quantization[result.name] == Quantization(1 / 256, -128)
     assert metadata.quantization[source.name].scale == pytest.approx(0.025, rel=0.2)
 

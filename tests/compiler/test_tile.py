@@ -37,15 +37,15 @@ def test_a_chain_runs_in_less_memory_than_its_values_take(
 ) -> None:
     data = chain(**options)  # type: ignore[arg-type]
     whole, tiled = build(tmp_path, data), build(tmp_path, data, 240_000)
-    assert whole.plan.arena_size > 300_000
-    assert tiled.plan.arena_size < 200_000
+    assert whole.memory.arena_size > 300_000
+    assert tiled.memory.arena_size < 200_000
     assert difference(tmp_path, data, tiled, SHAPE) < 1e-4
 
 
 def test_strips_share_kernels(tmp_path: Path) -> None:
     tiled = build(tmp_path, chain(), 240_000)
     convolutions = [
-        call.kernel for call, note in zip(tiled.plan.calls, notes(tiled), strict=True) if note.startswith("conv")
+        call.kernel for call, note in zip(tiled.program.calls, notes(tiled), strict=True) if note.startswith("conv")
     ]
     # the first and the last strip have other padding than those between them
     assert len(set(convolutions)) < len(convolutions)

@@ -74,8 +74,8 @@ def spoiled(sound: bytes, memory: int) -> Iterator[BadBundle]:
 
     """
     bundle = decode(sound)
-    call = replace(bundle.plan.calls[0], kernel=9999)
-    calls = replace(bundle, plan=replace(bundle.plan, calls=(call, *bundle.plan.calls[1:])))
+    call = replace(bundle.program.calls[0], kernel=9999)
+    calls = replace(bundle, plan=replace(bundle.plan, calls=(call, *bundle.program.calls[1:])))
     large = replace(bundle, plan=replace(bundle.plan, arena_size=4 * memory))
     data = {
         "half": sound[: len(sound) // 2],
@@ -111,14 +111,14 @@ def _signed(bundle: Bundle, new: bytes, key: SigningKey, version: int = 0) -> Bu
     """
     from tzml.compiler.codegen.link import library_uuid  # brings TVM along, which takes seconds
 
-    old = bundle.plan.kernels_digest
-    signed = bundle.kernels_tee
+    old = bundle.program.kernels_digest
+    signed = bundle.libraries[0].tee
     elf = signed[signed.index(b"\x7fELF") :].replace(old, new)
     return replace(
         bundle,
         plan=replace(bundle.plan, kernels_digest=new),
         kernels_tee=sign_library(elf, library_uuid(new), key, version),
-        kernels_ree=bundle.kernels_ree.replace(old, new),
+        kernels_ree=bundle.libraries[0].ree.replace(old, new),
     )
 
 

@@ -63,9 +63,9 @@ def measure(model: Path, name: str, target: str, repeat: int, macs: int = 0, tfl
     begin = time.process_time()
     bundle = compile_model(model, CompileOptions(target, secure_memory=_NO_LIMIT))
     compile_seconds = time.process_time() - begin
-    if len(bundle.plan.inputs) != 1:
-        raise TzmlError(f"{model} has {len(bundle.plan.inputs)} inputs", "only models with one can be measured")
-    port = bundle.plan.inputs[0]
+    if len(bundle.inputs()) != 1:
+        raise TzmlError(f"{model} has {len(bundle.inputs())} inputs", "only models with one can be measured")
+    port = bundle.inputs()[0]
     data = _input(port.shape, np.dtype(port.dtype.name))
     tflite = model.resolve() if model.suffix == ".tflite" else tflite
     with tempfile.TemporaryDirectory() as name_of_folder:
@@ -90,7 +90,7 @@ def measure(model: Path, name: str, target: str, repeat: int, macs: int = 0, tfl
         name=name,
         macs=macs,
         weights=sum(map(len, bundle.chunks)),
-        arena=bundle.plan.arena_size,
+        arena=bundle.memory.arena_size,
         ours=least["ours"] or 0.0,
         onnxruntime=least["onnxruntime"],
         pytorch=least["pytorch"],

@@ -22,16 +22,16 @@ class Kernels:
 
     def __init__(self, bundle: Bundle, cc: str, folder: Path, data: NDArray[Any]) -> None:
         self.bundle, self.folder = bundle, folder
-        plan = bundle.plan
-        (folder / _LIBRARY).write_bytes(bundle.kernels_ree)
-        place = plan.inputs[0].offset
-        arena = bytearray(plan.arena_size)
+        program = bundle.program
+        (folder / _LIBRARY).write_bytes(bundle.libraries[0].ree)
+        place = program.inputs[0].offset
+        arena = bytearray(bundle.memory.arena_size)
         arena[place : place + data.nbytes] = data.tobytes()
         (folder / "arena.bin").write_bytes(arena)
         np.array([place, data.nbytes], np.uint64).tofile(folder / "inputs.bin")
         starts = self._write_weights()
-        words = [len(plan.calls)]
-        for call in plan.calls:
+        words = [len(program.calls)]
+        for call in program.calls:
             words += [call.kernel, len(call.arguments)]
             for argument in call.arguments:
                 weights = argument.region == Region.weights
@@ -46,7 +46,8 @@ class Kernels:
         with (self.folder / "weights.bin").open("wb") as file:
             for chunk in self.bundle.chunks:
                 starts.append(size)
-                file.write(chunk + bytes(align(len(chunk)) - len(chunk)))
+                file.writelines(chunk.parts)
+                file.write(bytes(align(len(chunk)) - len(chunk)))
                 size += align(len(chunk))
         return starts
 
@@ -57,12 +58,12 @@ class Kernels:
         return run(["./run_plan", str(repeat)], self.folder)
 
     def result(self) -> NDArray[Any]:
-        """The first output. Call `measure` first."""
-        output = self.bundle.plan.outputs[0]
+        """The first output, once something was measured."""
+        output, offset = self.bundle.outputs()[0], self.bundle.program.outputs[0].offset
         arena = np.fromfile(self.folder / "result.bin", np.uint8)
         kind = np.dtype(output.dtype.name)
         size = int(np.prod(output.shape)) * kind.itemsize
-        return arena[output.offset : output.offset + size].view(kind).reshape(output.shape)
+        return arena[offset : offset + size].view(kind).reshape(output.shape)
 
 
 @functools.cache

@@ -66,6 +66,10 @@ class Bundle:
         (memory,) = self.memories
         return memory
 
+    def memory_of(self, program: Program) -> Memory:
+        """The memory that a program works on."""
+        return next(memory for memory in self.memories if program.worlds in memory.worlds)
+
     def inputs(self, entry: int = 0) -> list[Tensor]:
         """What the caller gives to an entry point, in the order of tensor numbers."""
         taken = {port.tensor for p in self.programs if p.entry == entry for port in p.inputs}

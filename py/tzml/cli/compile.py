@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from uuid import UUID
 
 import click
 
@@ -12,7 +13,7 @@ from tzml.cli.progress import progress_bar
 from tzml.compiler import TARGETS, CompileOptions, InputSpec, compile_model
 from tzml.compiler.codegen.tuning_records import Tuning
 from tzml.compiler.metadata import read_labels_file, read_preprocess_file
-from tzml.signing import load_signing_key
+from tzml.signing import load_owner_key, load_signing_key
 
 
 def parse_inputs(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, InputSpec]:
@@ -48,6 +49,13 @@ def parse_inputs(_: click.Context, __: click.Parameter, values: tuple[str, ...])
               help="File of schedules that `tzml tune` made for this target.")  # fmt: skip
 @click.option("--name", default="", help="The model's name. Default: the file name without its suffix.")
 @click.option("--model-version", default=1, show_default=True, type=click.IntRange(0, 2**63 - 1))
+@click.option("--model-id", type=click.UUID, help="The model's identity, which all its versions share.")
+@click.option(
+    "--owner",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The owner's P-256 key (PEM, public or private): the identity follows from it and the name. "
+    "Without it and --model-id, the model has none.",
+)
 def command(
     model: Path,
     output: Path | None,
@@ -60,6 +68,8 @@ def command(
     tuning: Path | None,
     name: str,
     model_version: int,
+    model_id: UUID | None,
+    owner: Path | None,
 ) -> None:
     """Compile the trained network MODEL into a bundle (.tzm).
 
@@ -75,6 +85,8 @@ def command(
         secure_memory=secure_memory,
         name=name,
         model_version=model_version,
+        model_id=model_id,
+        owner=load_owner_key(owner) if owner else b"",
         tuning=Tuning.read(tuning, target) if tuning else None,
     )
     path = output or model.with_suffix(".tzm")
@@ -83,10 +95,10 @@ def command(
             model, options, progress, warn=lambda what: click.echo(f"tzml: warning: {model}: {what}", err=True)
         )
     bundle.write(path)
-    plan = bundle.plan
-    worlds = "both worlds" if bundle.kernels_tee else "the normal world only"
+    memory = bundle.memory
+    worlds = "both worlds" if bundle.libraries[0].tee else "the normal world only"
     click.echo(
-        f"{path}: {path.stat().st_size:,} bytes for {target}, {worlds}; {len(plan.calls)} kernel calls; "
-        f"bytes of weights {plan.weights_size:,}, arena {plan.arena_size:,}, "
+        f"{path}: {path.stat().st_size:,} bytes for {target}, {worlds}; {len(bundle.program.calls)} kernel calls; "
+        f"bytes of weights {memory.weights_size:,}, arena {memory.arena_size:,}, "
         f"secure memory {bundle.secure_memory:,}"
     )

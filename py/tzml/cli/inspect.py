@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from tzml.bundle import Bundle, Region, Tensor, read
+from tzml.bundle import NO_IDENTITY, Bundle, Memory, Region, Tensor, Worlds, read
 from tzml.bundle.streaming import bytes_loaded
 from tzml.errors import TzmlError
 from tzml.memory_map import memory_map, picture
@@ -18,46 +18,86 @@ _SIZES = {
     "secure_memory": "secure memory",
     "code_memory": "  for the TA and its kernels",
     "mapped_memory": "  for the model",
-    "arena": "    arena",
-    "weights": "    weights",
-    "loaded_each_inference": "loaded in each inference",
 }
 
 
 def describe(bundle: Bundle) -> dict[str, Any]:
-    """The contents of a bundle as a JSON object, which `--json` prints. Sizes in bytes."""
-
-    def tensor(t: Tensor) -> dict[str, Any]:
-        return {"name": t.name, "dtype": t.dtype.name, "shape": list(t.shape), "bytes": t.size}
-
-    plan = bundle.plan
-    return {
-        "model_id": str(bundle.model_id),
+    """What a bundle holds, as JSON has it. Sizes in bytes. What a model's only program does stands at the top."""
+    programs = [_program(bundle, number) for number in range(len(bundle.programs))]
+    about = {
+        "model_id": None if bundle.model_id == NO_IDENTITY else str(bundle.model_id),
         "model_version": bundle.model_version,
         "target": bundle.target.name,
-        "inputs": list(map(tensor, plan.inputs)),
-        "outputs": list(map(tensor, plan.outputs)),
-        "kernel_calls": len(plan.calls),
-        "arena": plan.arena_size,
-        "weights": plan.weights_size,
-        "chunks": len(plan.chunks),
+        "inputs": list(map(_tensor, bundle.inputs())),
+        "outputs": list(map(_tensor, bundle.outputs())),
+        "tensors": list(map(_tensor, bundle.tensors)),
+        "programs": programs,
+        "memories": list(map(_memory, bundle.memories)),
         "secure_memory": bundle.secure_memory,
         "mapped_memory": bundle.mapped_memory,
         "code_memory": bundle.code_memory,
-        "loaded_each_inference": bytes_loaded(plan),
-        "calls": _calls(bundle),
-        "places": [{"size": chunk.size, "offset": chunk.offset} for chunk in plan.chunks],
-        "sections": [{"type": s.type.name, "index": s.index, "bytes": len(s.data)} for s in bundle.sections()],
-        "metadata": json.loads(bundle.metadata) if bundle.metadata else {},
+        "sections": [{"type": s.type.name, "index": s.index, "bytes": len(s.content)} for s in bundle.sections()],
+        "metadata": json.loads(bundle.metadata or b"{}"),
+        "notes": json.loads(bundle.notes or b"{}"),
+    }
+    if len(programs) == 1:
+        memory = bundle.memory
+        about |= {key: programs[0][key] for key in ("kernel_calls", "loaded_each_inference", "calls")}
+        about |= {
+            "arena": memory.arena_size,
+            "weights": memory.weights_size,
+            "state": memory.state_size,
+            "chunks": len(memory.chunks),
+            "places": _memory(memory)["chunks"],
+        }
+    return about
+
+
+def _tensor(t: Tensor) -> dict[str, Any]:
+    return {
+        "name": t.name,
+        "dtype": t.dtype.name,
+        "shape": list(t.shape),
+        "bytes": t.size,
+        "kind": t.direction.name,
     }
 
 
-def _calls(bundle: Bundle) -> list[dict[str, Any]]:
-    """Each kernel call: its layer, the bytes of arena and weights that it uses, and the chunks that it loads."""
-    memory = memory_map(bundle)
+def _memory(memory: Memory) -> dict[str, Any]:
+    return {
+        "worlds": _worlds(memory.worlds),
+        "arena": memory.arena_size,
+        "weights": memory.weights_size,
+        "state": memory.state_size,
+        "chunks": [{"size": chunk.size, "offset": chunk.offset} for chunk in memory.chunks],
+    }
+
+
+def _worlds(worlds: Worlds) -> list[str]:
+    return [world.name for world in Worlds if world in worlds and world.name]
+
+
+def _program(bundle: Bundle, number: int) -> dict[str, Any]:
+    program = bundle.programs[number]
+    return {
+        "name": program.name,
+        "role": program.role.name,
+        "worlds": _worlds(program.worlds),
+        "entry": program.entry,
+        "inputs": [bundle.tensors[port.tensor].name for port in program.inputs],
+        "outputs": [bundle.tensors[port.tensor].name for port in program.outputs],
+        "kernel_calls": len(program.calls),
+        "loaded_each_inference": bytes_loaded(program, bundle.memory_of(program)),
+        "calls": _calls(bundle, number),
+    }
+
+
+def _calls(bundle: Bundle, number: int) -> list[dict[str, Any]]:
+    """Each kernel call of a program: its layer, and what it does to memory."""
+    memory = memory_map(bundle, number)
     calls = []
-    for index, call in enumerate(bundle.plan.calls):
-        weights = {a.offset: a for a in call.arguments if a.region == Region.weights}
+    for index, call in enumerate(bundle.programs[number].calls):
+        weights = {(a.chunk, a.offset): a for a in call.arguments if a.region == Region.weights}
         calls.append(
             {
                 "layer": memory.calls[index],
@@ -94,13 +134,24 @@ def command(bundle: Path, as_json: bool, svg: Path | None, html: Path | None) ->
         click.echo(json.dumps(about, indent=1))
         return
     click.echo(f"{bundle}: {title}")
-    _show_calls(about)
-    for kind in ("inputs", "outputs"):
-        for t in about[kind]:
-            click.echo(f"  {kind[:-1]:<7} {t['name']}: {t['dtype']} {t['shape']}")
-    click.echo(f"  {about['kernel_calls']} kernel calls, {about['chunks']} chunks of weights")
+    for program in about["programs"]:
+        if len(about["programs"]) > 1:
+            worlds = " or ".join(program["worlds"])
+            click.echo(
+                f"  program {program['name']} ({program['role']}, entry point {program['entry']}), in {worlds}:"
+            )
+        click.echo(_call_table(program))
+    for t in about["tensors"]:
+        click.echo(f"  {t['kind']:<7} {t['name']}: {t['dtype']} {t['shape']}")
+    for memory in about["memories"]:
+        of = f" for {' and '.join(memory['worlds'])}" if len(about["memories"]) > 1 else ""
+        click.echo(f"  memory{of}, {len(memory['chunks'])} chunks of weights")
+        for key in ("arena", "weights", *(["state"] if memory["state"] else [])):
+            click.echo(f"  {'  ' + key:<34} {memory[key]:>13,} bytes")
     for key, what in _SIZES.items():
         click.echo(f"  {what:<34} {about[key]:>13,} bytes")
+    loaded = sum(program["loaded_each_inference"] for program in about["programs"] if program["entry"] == 0)
+    click.echo(f"  {'loaded in each inference':<34} {loaded:>13,} bytes")
     sizes: dict[str, list[int]] = {}
     for s in about["sections"]:
         sizes.setdefault(s["type"], []).append(s["bytes"])
@@ -109,14 +160,15 @@ def command(bundle: Path, as_json: bool, svg: Path | None, html: Path | None) ->
         click.echo(f"  {f'section {kind}':<34} {sum(found):>13,} bytes{several}")
 
 
-def _show_calls(about: dict[str, Any]) -> None:
-    """Print the calls as a table."""
-    click.echo(f"  {'call':>5} {'arena bytes':>12} {'weights':>12} {'chunk':>6}  layer")
-    for index, call in enumerate(about["calls"]):
+def _call_table(program: dict[str, Any]) -> str:
+    """A program's calls, one a line."""
+    lines = [f"  {'call':>5} {'arena bytes':>12} {'weights':>12} {'chunk':>6}  layer"]
+    for index, call in enumerate(program["calls"]):
         chunk = "" if call["chunk"] is None else f"{call['chunk']}{'*' if call['loads'] else ''}"
-        click.echo(f"  {index:>5} {call['arena']:>12,} {call['weights']:>12,} {chunk:>6}  {call['layer']}")
-    if about["loaded_each_inference"]:
-        click.echo("  * loaded for this call in each inference")
+        lines.append(f"  {index:>5} {call['arena']:>12,} {call['weights']:>12,} {chunk:>6}  {call['layer']}")
+    if program["loaded_each_inference"]:
+        lines.append("  * loaded for this call in each inference")
+    return "\n".join(lines)
 
 
 def _page(title: str, svg: str) -> str:

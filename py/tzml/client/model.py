@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tzml.bundle.plan import DType
+from tzml.bundle.content import DType
 from tzml.client.library import ffi, library
 from tzml.errors import TzmlError
 

@@ -6,12 +6,12 @@ import json
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from tzml.bundle import Bundle
+from tzml.bundle import NO_IDENTITY, Bundle, Library, derive_model_id
 from tzml.compiler.codegen.link import build_libraries
 from tzml.compiler.codegen.tuning_records import Tuning
 from tzml.compiler.fit import fit
@@ -26,11 +26,14 @@ from tzml.compiler.lower import lower, prepare
 from tzml.compiler.metadata import match_labels, match_preprocessing, source_digest
 from tzml.compiler.planning.code_memory import code_memory
 from tzml.compiler.planning.memory import Layout, lay_out
-from tzml.compiler.planning.plan import make_plan
+from tzml.compiler.planning.names import bundle_names
+from tzml.compiler.planning.program import make_memory, make_program, make_tensors
 from tzml.metadata import Metadata
 from tzml.signing import SigningKey, sign_library
 
 DEFAULT_SECURE_MEMORY = 8 << 20
+
+_PROGRAM = "main"  # the name of a model's only program
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,8 @@ class CompileOptions:
     not fit are loaded anew in each inference. The TEE loads only libraries that are signed with the key its
     image was built with; without `signing_key` a bundle runs in the normal world only. `preprocess`
     (docs/models.md) and `labels` travel in the bundle. `tuning` has better schedules for some kernels.
+    The bundle's identity is `model_id`, or follows from `owner`, a P-256 public key (X and Y, 64 bytes), and the
+    model's name; without both it has none.
     """
 
     target: str
@@ -52,6 +57,8 @@ class CompileOptions:
     name: str = ""
     model_version: int = 1
     tuning: Tuning | None = None
+    model_id: uuid.UUID | None = None
+    owner: bytes = b""
 
 
 Tell = Callable[[str], None]
@@ -66,15 +73,37 @@ def compile_model(
     Raises CompileError, or TzmlError for preprocessing and labels that do not fit.
     """
     progress("importing")
-    imported = import_file(path, options.inputs, warn)
+    imported, names = _renamed(import_file(path, options.inputs, warn), warn)
     with _explained(path):
         progress("simplifying")
         imported = prepare(imported, TARGETS[options.target].tvm)
-    return fit(lambda limits: _compile(path, imported, options, limits, progress), options.secure_memory)
+    return fit(lambda limits: _compile(path, imported, names, options, limits, progress), options.secure_memory)
+
+
+def _renamed(imported: Imported, warn: Tell) -> tuple[Imported, dict[str, str]]:
+    """The model with names that a bundle can have, and for each that is new the one in the model file."""
+    old = (*imported.input_names, *imported.output_names)
+    new = bundle_names(old)
+    names = {n: o for n, o in zip(new, old, strict=True) if n != o}
+    for name, original in names.items():
+        why = "is another tensor's too" if old.count(original) > 1 else "is too long or cannot be shown"
+        warn(f"the name {original[:60]!r} {why}: in the bundle it is {name[:60]!r}")
+    by_old = {o: n for n, o in names.items()}
+    return replace(
+        imported,
+        input_names=tuple(new[: len(imported.input_names)]),
+        output_names=tuple(new[len(imported.input_names) :]),
+        quantization={by_old.get(name, name): q for name, q in imported.quantization.items()},
+    ), names
 
 
 def _compile(
-    path: Path, imported: Imported, options: CompileOptions, limits: Limits, progress: Progress
+    path: Path,
+    imported: Imported,
+    names: dict[str, str],
+    options: CompileOptions,
+    limits: Limits,
+    progress: Progress,
 ) -> tuple[Graph, Bundle]:
     """The graph, with layers split and tiled that are above the limits, and its bundle without streaming."""
     target = TARGETS[options.target]
@@ -93,13 +122,15 @@ def _compile(
     layout = lay_out(graph)
     return graph, Bundle(
         target=target.processor,
-        plan=make_plan(graph, layout, libraries.digest),
-        model_id=uuid.uuid5(uuid.NAMESPACE_URL, f"tzml:{name}"),
-        model_version=options.model_version,
+        tensors=make_tensors(graph),
+        programs=(make_program(_PROGRAM, graph, layout, libraries.digest),),
+        memories=(make_memory(layout),),
+        libraries=(Library(kernels_tee, libraries.ree),),
         chunks=layout.contents,
-        kernels_tee=kernels_tee,
-        kernels_ree=libraries.ree,
-        metadata=_metadata(name, path, graph, layout, imported, options),
+        metadata=_metadata(name, graph, imported, options),
+        notes=_notes(path, graph, layout, names),
+        model_id=_model_id(name, options),
+        model_version=options.model_version,
         code_memory=code_memory(libraries.tee) if target.has_tee else 0,
     )
 
@@ -115,24 +146,37 @@ def _explained(path: Path) -> Iterator[None]:
         raise CompileError(f"TVM cannot compile {path.name}: {reason(error)}") from error
 
 
-def _metadata(
-    name: str, path: Path, graph: Graph, layout: Layout, imported: Imported, options: CompileOptions
-) -> bytes:
-    """The metadata section (docs/bundle.md). Nothing in it changes from run to run."""
+def _model_id(name: str, options: CompileOptions) -> uuid.UUID:
+    if options.model_id is not None:
+        return options.model_id
+    return derive_model_id(options.owner, name) if options.owner else NO_IDENTITY
+
+
+def _metadata(name: str, graph: Graph, imported: Imported, options: CompileOptions) -> bytes:
+    """The metadata section (docs/bundle.md)."""
     about = Metadata(
         images=match_preprocessing(options.preprocess, graph.inputs),
         labels=match_labels(options.labels, graph.outputs),
         quantization=imported.quantization,
     )
-    return json.dumps(
-        {
-            "name": name,
-            "source": {"file": path.name, "sha256": source_digest(path)},
-            "compiler": {package: version(package) for package in ("tzml", "apache-tvm")},
-            "kernels": [kernel.symbol for kernel in graph.kernels],
-            "calls": [call.note for call in graph.calls],
-            "arena": [[b.lifetime.first, b.lifetime.last, b.start, b.size] for b in layout.blocks],
-            **about.as_json(),
+    return _json({"name": name, **about.as_json()})
+
+
+def _notes(path: Path, graph: Graph, layout: Layout, names: dict[str, str]) -> bytes:
+    """The notes section (docs/bundle.md). Nothing in it changes from run to run."""
+    about: dict[str, Any] = {
+        "source": {"file": path.name, "sha256": source_digest(path)},
+        "compiler": {package: version(package) for package in ("tzml", "apache-tvm")},
+        "programs": {
+            _PROGRAM: {
+                "kernels": [kernel.symbol for kernel in graph.kernels],
+                "calls": [call.note for call in graph.calls],
+                "arena": [[b.lifetime.first, b.lifetime.last, b.start, b.size] for b in layout.blocks],
+            }
         },
-        indent=1,
-    ).encode()
+    }
+    return _json(about | ({"names": names} if names else {}))
+
+
+def _json(about: dict[str, Any]) -> bytes:
+    return json.dumps(about, indent=1).encode()

@@ -12,7 +12,7 @@ from tzml.compiler.ir.graph import Call, Graph
 from tzml.compiler.ir.limits import NO_LIMITS, Limits
 from tzml.compiler.planning.chunks import CHUNK_SIZE
 from tzml.compiler.planning.memory import lay_out
-from tzml.compiler.planning.plan import make_plan
+from tzml.compiler.planning.program import make_memory, make_program
 
 _CHUNK_SIZES = (CHUNK_SIZE, CHUNK_SIZE // 4, CHUNK_SIZE // 16, 1)
 
@@ -49,18 +49,18 @@ def _smaller(limits: Limits, graph: Graph, fitted: Bundle, budget: int) -> Limit
 
     What comes on top grows with the number of parts, so that it can take several attempts.
     """
-    plan = fitted.plan
-    rest = budget - (fitted.secure_memory - plan.weights_size - plan.arena_size)
-    for_weights = min(rest // _WEIGHTS_SHARE, sum(chunk.size for chunk in plan.chunks))
-    if plan.arena_size > rest - for_weights - PAGE and limits.activations is None:
+    memory = fitted.memory
+    rest = budget - (fitted.secure_memory - memory.weights_size - memory.arena_size)
+    for_weights = min(rest // _WEIGHTS_SHARE, sum(chunk.size for chunk in memory.chunks))
+    if memory.arena_size > rest - for_weights - PAGE and limits.activations is None:
         return Limits(limits.weights, rest - for_weights - PAGE)
     largest = _weights(max(graph.calls, key=_weights))
-    room = min(rest - plan.arena_size - PAGE, largest - 1)
+    room = min(rest - memory.arena_size - PAGE, largest - 1)
     weights = room if limits.weights is None else min(room, limits.weights // 2)
     splits = limits.weights is None or largest < 2 * limits.weights  # or there is something that cannot be split
     if weights >= PAGE and splits:
         return Limits(weights, limits.activations)
-    if limits.activations is not None and limits.activations > rest // 2 and plan.arena_size > rest // 2:
+    if limits.activations is not None and limits.activations > rest // 2 and memory.arena_size > rest // 2:
         return Limits(None, limits.activations * 7 // 8)
     return None
 
@@ -71,11 +71,11 @@ def _stream(bundle: Bundle, graph: Graph, budget: int) -> Bundle:
     for chunk_size in _CHUNK_SIZES:
         if best.secure_memory <= budget:
             break
-        # what is over must come off the weights; smaller chunks make header and plan a little larger
-        room = bundle.plan.weights_size - (bundle.secure_memory - budget)
+        # what is over must come off the weights; smaller chunks make the tables a little larger
+        room = bundle.memory.weights_size - (bundle.secure_memory - budget)
         layout = lay_out(graph, max(0, room - PAGE), chunk_size)
-        plan = make_plan(graph, layout, bundle.plan.kernels_digest)
-        fitted = replace(bundle, plan=plan, chunks=layout.contents)
+        program = make_program(bundle.program.name, graph, layout, bundle.program.kernels_digest)
+        fitted = replace(bundle, programs=(program,), memories=(make_memory(layout),), chunks=layout.contents)
         best = min(best, fitted, key=lambda b: b.secure_memory)
     return best
 
@@ -87,11 +87,13 @@ def _weights(call: Call) -> int:
 
 def _what_takes_the_room(graph: Graph, bundle: Bundle) -> str:
     """The calls with the most activations and with the most weights, in words."""
-    places = [{a.offset: a.size for a in call.arguments if a.region == Region.arena} for call in bundle.plan.calls]
+    places = [
+        {a.offset: a.size for a in call.arguments if a.region == Region.arena} for call in bundle.program.calls
+    ]
     widest = max(range(len(places)), key=lambda i: sum(places[i].values()))
     heaviest = max(range(len(places)), key=lambda i: _weights(graph.calls[i]))
     return (
-        f"{bundle.plan.arena_size:,} for activations, {sum(places[widest].values()):,} of them in call {widest}, "
+        f"{bundle.memory.arena_size:,} for activations, {sum(places[widest].values()):,} of them in call {widest}, "
         f"{graph.calls[widest].note}; {_weights(graph.calls[heaviest]):,} for the weights of call {heaviest}, "
         f"{graph.calls[heaviest].note}"
     )

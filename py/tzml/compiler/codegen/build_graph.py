@@ -140,7 +140,7 @@ class Walk:
         # what a kernel writes was allocated for it and holds nothing yet
         outputs = {b for b in buffers if b.data is None} - self.written
         access = [Access.write if b in outputs else Access.read for b in buffers]
-        access += [Access.read | Access.write] * len(scratch)
+        access += [Access.write] * len(scratch)  # a kernel reads there only what it wrote itself
         arguments = tuple((b.size, a) for b, a in zip([*buffers, *scratch], access, strict=True))
         kernel = self.kernels.setdefault(lowered.symbol, Kernel(lowered.symbol, arguments))
         if kernel.arguments != arguments:

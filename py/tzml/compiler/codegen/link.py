@@ -13,6 +13,7 @@ from importlib import resources
 from pathlib import Path
 
 from tzml.bundle.format import DIGEST_SIZE, KERNEL_ABI
+from tzml.bundle.identity import digest_uuid
 from tzml.compiler.ir.errors import CompileError
 from tzml.compiler.ir.graph import Graph, Kernel
 from tzml.compiler.ir.targets import CompilerTarget
@@ -41,16 +42,8 @@ class Libraries:
 
     @property
     def uuid(self) -> uuid.UUID:
-        """The name by which OP-TEE knows the library: the digest's start as a version 8 UUID."""
-        return library_uuid(self.digest)
-
-
-def library_uuid(digest: bytes) -> uuid.UUID:
-    """A library's UUID from its digest; ta/kernels.c computes the same."""
-    raw = bytearray(digest[:16])
-    raw[6] = raw[6] & 0x0F | 0x80
-    raw[8] = raw[8] & 0x3F | 0x80
-    return uuid.UUID(bytes=bytes(raw))
+        """The name by which OP-TEE knows the library."""
+        return digest_uuid(self.digest)
 
 
 def build_libraries(graph: Graph, target: CompilerTarget) -> Libraries:
@@ -65,7 +58,7 @@ def build_libraries(graph: Graph, target: CompilerTarget) -> Libraries:
         # the digest covers all that decides what the library does, but for itself
         digest = linker.digest(_table_source(graph.kernels, bytes(DIGEST_SIZE)))
         linker.add_object("table.o", _compile(target.cc, "table.c", _table_source(graph.kernels, digest)))
-        tee = linker.link(f"-Wl,-soname,{library_uuid(digest)}") if target.has_tee else b""
+        tee = linker.link(f"-Wl,-soname,{digest_uuid(digest)}") if target.has_tee else b""
         return Libraries(digest, tee, linker.link("-Wl,-soname,tzml-kernels"))
 
 

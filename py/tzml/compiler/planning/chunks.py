@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
-from tzml.bundle import Argument, Chunk, Region
+from tzml.bundle import Argument, Chunk, Content, Region
 from tzml.bundle.format import MAX_SECTIONS, align
 from tzml.compiler.ir.graph import Call
 
@@ -17,16 +17,19 @@ CHUNK_SIZE = 256 * 1024
 _MANY = MAX_SECTIONS * 3 // 4
 
 
-def cut_into_chunks(calls: Sequence[Call], chunk_size: int) -> tuple[list[tuple[Argument, ...]], tuple[bytes, ...]]:
+def cut_into_chunks(
+    calls: Sequence[Call], chunk_size: int
+) -> tuple[list[tuple[Argument, ...]], tuple[Content, ...]]:
     """Pack the constants of successive calls into chunks: each call's, in order, and each chunk's content.
 
     The constants of one call are never parted, so that a call takes one chunk. What several calls take is
-    in one chunk if it can be; otherwise it is repeated.
+    in one chunk if it can be; otherwise it is repeated. No constant is copied.
     """
     everything = {b.data for call in calls for b in call.buffers if b.data is not None}
     chunk_size = max(chunk_size, sum(align(len(data)) for data in everything) // _MANY)
     places: list[tuple[Argument, ...]] = []
-    chunks: list[bytearray] = []
+    chunks: list[list[bytes]] = []
+    sizes: list[int] = []  # of each chunk, so far
     offsets: list[dict[bytes, int]] = []  # of each constant in each chunk
     holders: dict[bytes, set[int]] = {}  # the chunks that have a constant
     for call in calls:
@@ -37,14 +40,16 @@ def cut_into_chunks(calls: Sequence[Call], chunk_size: int) -> tuple[list[tuple[
         complete = set.intersection(*(holders.get(data, set()) for data in wanted))
         number = max(complete) if complete else len(chunks) - 1
         more = sum(align(len(data)) for data in wanted if not complete and number not in holders.get(data, ()))
-        if number < 0 or (more and align(len(chunks[number])) + more > chunk_size):
-            chunks.append(bytearray())
+        if number < 0 or (more and align(sizes[number]) + more > chunk_size):
+            chunks.append([])
+            sizes.append(0)
             offsets.append({})
             number = len(chunks) - 1
         for data in wanted:
             if number not in holders.setdefault(data, set()):
-                start = align(len(chunks[number]))
-                chunks[number] += bytes(start - len(chunks[number])) + data
+                start = align(sizes[number])
+                chunks[number] += [bytes(start - sizes[number]), data]
+                sizes[number] = start + len(data)
                 offsets[number][data] = start
                 holders[data].add(number)
         places.append(
@@ -54,7 +59,7 @@ def cut_into_chunks(calls: Sequence[Call], chunk_size: int) -> tuple[list[tuple[
                 if b.data is not None
             )
         )
-    return places, tuple(map(bytes, chunks))
+    return places, tuple(Content(tuple(filter(None, parts))) for parts in chunks)
 
 
 def place_chunks(sizes: Sequence[int], taken: Sequence[int], budget: int) -> tuple[Chunk, ...]:

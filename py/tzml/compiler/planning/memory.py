@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tzml.bundle import Argument, Chunk
+from tzml.bundle import Argument, Chunk, Content
 from tzml.bundle.format import MAX_MEMORY, align
 from tzml.compiler.ir.graph import Buffer, Graph
 from tzml.compiler.planning.arena import Block, place_in_arena
@@ -23,7 +23,7 @@ class Layout:
     arguments: tuple[tuple[Argument, ...], ...]
     blocks: tuple[Block, ...]
     chunks: tuple[Chunk, ...]
-    contents: tuple[bytes, ...]
+    contents: tuple[Content, ...]
 
     @property
     def arena_size(self) -> int:

@@ -74,8 +74,8 @@ def tune_model(
     """
     untuned = Tuning(tuning.target, tuning.unit)
     bundle = compile_model(path, replace(options, tuning=untuned), progress)
-    symbols = json.loads(bundle.metadata)["kernels"]
-    calls = Counter(symbols[call.kernel] for call in bundle.plan.calls)
+    symbols = json.loads(bundle.notes)["programs"][bundle.program.name]["kernels"]
+    calls = Counter(symbols[call.kernel] for call in bundle.program.calls)
     search = _Search(TARGETS[options.target].tvm, measure, trials)
     progress("measuring what there is")
     records = search.measure_ours({symbol: untuned.used[symbol] for symbol in calls})
