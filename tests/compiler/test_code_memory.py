@@ -57,7 +57,7 @@ def test_where_there_is_no_tee_no_code_counts(digits_for_host: Path) -> None:
 @pytest.mark.parametrize("name", ["digits", "gru_keywords", "vit_tiny"])
 def test_no_kernel_takes_more_stack_than_the_ta_has_room_for(name: str, tmp_path: Path) -> None:
     library = tmp_path / "library.so"
-    library.write_bytes(compile_model(models()[name].onnx(), CompileOptions("qemu")).kernels_ree)
+    library.write_bytes(compile_model(models()[name].onnx(), CompileOptions("qemu")).libraries[0].ree)
     shown = subprocess.run(["aarch64-linux-gnu-objdump", "-d", library], capture_output=True, text=True, check=True)
     (stack,) = re.findall(r"TA_STACK_SIZE \((\d+) \* 1024\)", (ROOT / "ta/user_ta_header_defines.h").read_text())
     assert int(stack) * 1024 // 4 >= 2 * STACK_LIMIT  # as its comment says, with as much again for the runtime

@@ -16,11 +16,11 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from onnx import TensorProto, helper, numpy_helper
 
-from tzml.bundle import Bundle, Target
+from tzml.bundle import Bundle, Library, Target
+from tzml.bundle.identity import digest_uuid
 from tzml.bundle.streaming import bytes_loaded
 from tzml.client import World, open_model
 from tzml.compiler import CompileOptions, InputSpec, compile_model
-from tzml.compiler.codegen.link import library_uuid
 from tzml.compiler.ir.errors import CompileError
 from tzml.errors import TzmlError
 from tzml.signing import load_signing_key
@@ -86,7 +86,7 @@ def test_the_library_is_signed_as_op_tee_wants_it(signed: Bundle, key_file: Path
     assert (magic, kind, hash_size, signature_size) == (0x4F545348, 1, 32, 256)
     digest, signature = image[20:52], image[52:308]
     identity, elf = image[308:328], image[328:]
-    assert identity == library_uuid(signed.program.kernels_digest).bytes + bytes(4)
+    assert identity == digest_uuid(signed.program.kernels_digest).bytes + bytes(4)
     assert len(elf) == size
     assert digest == hashlib.sha256(image[:20] + identity + elf).digest()
     # verify hashes what it is given: the digest covers exactly these bytes
@@ -114,9 +114,9 @@ def test_without_a_key_the_bundle_is_for_the_normal_world() -> None:
 
 
 def test_the_promised_secure_memory_counts_pages(signed: Bundle) -> None:
-    plain = replace(signed, kernels_tee=b"")
+    plain = replace(signed, libraries=(Library(),))
     pages = [-(-size // 4096) for size in (signed.memory.arena_size, signed.memory.weights_size)]
-    assert plain.mapped_memory == 4096 * (1 + 1 + sum(pages) + 1)  # header, plan, arena, weights, list of chunks
+    assert plain.mapped_memory == 4096 * (1 + 1 + sum(pages))  # header, tables, arena, weights
     assert signed.secure_memory == plain.secure_memory == signed.mapped_memory + signed.code_memory
 
 

@@ -56,9 +56,9 @@ def test_a_network_answers_as_onnx_runtime_does(
     scale = max(1, np.abs(expected).max())
     np.testing.assert_allclose(ours / scale, expected / scale, rtol=1e-4, atol=1e-5)
 
-    plan = resident.plan
+    memory = resident.memory
     for part in (share, share / 2, share / 4):
-        budget = resident.secure_memory - int(part * (plan.weights_size + plan.arena_size // 3))
+        budget = resident.secure_memory - int(part * (memory.weights_size + memory.arena_size // 3))
         streamed = compile_within(folder / "model.onnx", budget)
         if streamed:
             break
@@ -67,7 +67,7 @@ def test_a_network_answers_as_onnx_runtime_does(
         return
     assert streamed.secure_memory <= budget
     again = answer(streamed, folder / "s.tzm", x)
-    if len(streamed.program.calls) == len(plan.calls):
+    if len(streamed.program.calls) == len(resident.program.calls):
         event("streamed")
         np.testing.assert_array_equal(again, ours)
     else:

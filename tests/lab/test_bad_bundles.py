@@ -45,5 +45,5 @@ def test_a_spoiled_bundle_is_what_it_is_called(sound: bytes) -> None:
         assert {caught.value.status} == set(bundle.status.values())
     assert decode(spoiled["too-large"].data).secure_memory > 13 << 20
     other, own = decode(spoiled["another-key"].data), decode(sound)
-    assert other.program.kernels_digest in other.kernels_tee
-    assert own.program.kernels_digest not in other.kernels_tee
+    assert other.program.kernels_digest in other.libraries[0].tee
+    assert own.program.kernels_digest not in other.libraries[0].tee

@@ -10,10 +10,13 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from tzml.bundle import Bundle, decode
+from tzml.bundle import Bundle, Library, decode
+from tzml.bundle.identity import digest_uuid
+from tzml.bundle.plan import encode_plan
 from tzml.signing import SigningKey, sign_library
 from tzml_lab.environment import ROOT
 from tzml_lab.inference import WORLDS
@@ -75,18 +78,22 @@ def spoiled(sound: bytes, memory: int) -> Iterator[BadBundle]:
     """
     bundle = decode(sound)
     call = replace(bundle.program.calls[0], kernel=9999)
-    calls = replace(bundle, plan=replace(bundle.plan, calls=(call, *bundle.program.calls[1:])))
-    large = replace(bundle, plan=replace(bundle.plan, arena_size=4 * memory))
+    calls = _with_program(bundle, calls=(call, *bundle.program.calls[1:]))
+    large = replace(bundle, memories=(replace(bundle.memory, arena_size=4 * memory),))
     data = {
         "half": sound[: len(sound) // 2],
         "version-bit": _flip(sound, 48),
-        "real-plan-bit": _flip(sound, sound.index(bundle.plan.encode()) + 50),
+        "real-plan-bit": _flip(sound, sound.index(encode_plan(bundle.program)) + 50),
         "real-weights-bit": _flip(sound, len(sound) - 1),
         "real-kernel-missing": calls.encode(),
         "another-key": _signed_by_another(bundle).encode(),
         "too-large": large.encode(),
     }
     return (BadBundle(name, data[name], status) for name, status in SPOILED.items())
+
+
+def _with_program(bundle: Bundle, **changes: Any) -> Bundle:
+    return replace(bundle, programs=(replace(bundle.program, **changes),))
 
 
 def _flip(data: bytes, at: int) -> bytes:
@@ -109,17 +116,11 @@ def _signed(bundle: Bundle, new: bytes, key: SigningKey, version: int = 0) -> Bu
 
     A library that was installed before is not installed again: so this one gets another digest, and name.
     """
-    from tzml.compiler.codegen.link import library_uuid  # brings TVM along, which takes seconds
-
     old = bundle.program.kernels_digest
     signed = bundle.libraries[0].tee
     elf = signed[signed.index(b"\x7fELF") :].replace(old, new)
-    return replace(
-        bundle,
-        plan=replace(bundle.plan, kernels_digest=new),
-        kernels_tee=sign_library(elf, library_uuid(new), key, version),
-        kernels_ree=bundle.libraries[0].ree.replace(old, new),
-    )
+    library = Library(sign_library(elf, digest_uuid(new), key, version), bundle.libraries[0].ree.replace(old, new))
+    return replace(_with_program(bundle, kernels_digest=new), libraries=(library,))
 
 
 def remedies() -> dict[str, tuple[str, str]]:
