@@ -231,6 +231,8 @@ class Examples(list[Example]):
         self.add("required", "UNSUPPORTED", "a feature that readers must know", at.header(20, "I", 1 << 31))
         self.add("owner", "PROTECTION", "an owner's key", at.header(80, "B", 1))
         self.add("signature", "PROTECTION", "a signature", at.header(319, "B", 1))
+        sealed = (FOLDER / "sealed.tzm").read_bytes()
+        self.add("sealed", "PROTECTION", "a signed and sealed bundle (tests/sealed_example.py)", sealed)
         self.add("secure-memory-5-gib", "LIMIT", "secure_memory 5 GiB", at.header(64, "Q", 5 << 30))
         self.add("code-memory", "HEADER_MALFORMED", "more memory for code than in all", at.header(72, "Q", 1 << 30))
         self.add("reserved", "HEADER_MALFORMED", "a reserved byte is set", at.header(223, "B", 1))
