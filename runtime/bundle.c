@@ -9,6 +9,8 @@ enum tzml_status tzml_bundle_header_size(const struct tzml_header *header,
 {
 	if (memcmp(header->magic, TZML_MAGIC, sizeof(header->magic)))
 		return TZML_ERROR_NOT_A_BUNDLE;
+	if (header->format_version == 1)
+		return TZML_ERROR_FORMAT_OLD;
 	if (header->format_version != TZML_FORMAT_VERSION)
 		return TZML_ERROR_FORMAT_VERSION;
 	if (header->section_count > TZML_MAX_SECTIONS)
@@ -23,53 +25,84 @@ enum tzml_status tzml_bundle_header_size(const struct tzml_header *header,
 
 static enum tzml_status check_fields(const struct tzml_header *header)
 {
-	if (header->protection != TZML_PROTECTION_CLEAR)
+	if (header->required)
+		return TZML_ERROR_UNSUPPORTED;
+	if (!all_zero(header->owner, sizeof(header->owner)) ||
+	    !all_zero(header->signature, sizeof(header->signature)))
 		return TZML_ERROR_PROTECTION;
 	if (header->kernel_abi != TZML_KERNEL_ABI)
 		return TZML_ERROR_FORMAT_VERSION;
-	if (header->arena_size > TZML_MAX_MEMORY ||
-	    header->weights_size > TZML_MAX_MEMORY ||
-	    header->secure_memory > TZML_MAX_MEMORY)
+	if (header->secure_memory > TZML_MAX_MEMORY)
 		return TZML_ERROR_LIMIT;
-	if (!header->arena_size || !is_aligned(header->arena_size) ||
-	    !is_aligned(header->weights_size) ||
-	    header->code_memory > header->secure_memory)
-		return TZML_ERROR_HEADER_MALFORMED;
-	if (header->output_policy != TZML_POLICY_SCORES ||
-	    header->output_policy_argument || header->reserved0 ||
-	    !all_zero(header->key_id, sizeof(header->key_id)) ||
-	    !all_zero(header->nonce, sizeof(header->nonce)) ||
-	    !all_zero(header->reserved1, sizeof(header->reserved1)))
+	if (header->code_memory > header->secure_memory ||
+	    !all_zero(header->reserved, sizeof(header->reserved)))
 		return TZML_ERROR_HEADER_MALFORMED;
 	return TZML_SUCCESS;
 }
 
-/* Sections are sorted by type, then index; each type but weights comes once. */
-static bool follows(const struct tzml_section *section,
-		    const struct tzml_section *previous)
+/* What the format says of each type of section. */
+struct section_rules {
+	uint32_t indices; /* at most */
+	uint64_t size;	  /* at most */
+	bool required;
+	bool for_both; /* worlds must be both */
+};
+
+static const struct section_rules rules[] = {
+	[TZML_SECTION_INTERFACE] = { 1, TZML_MAX_INTERFACE_SIZE, true, true },
+	[TZML_SECTION_MEMORY] = { TZML_MAX_MEMORIES, TZML_MAX_PLAN_SIZE, true,
+				  false },
+	[TZML_SECTION_PLAN] = { TZML_MAX_PROGRAMS, TZML_MAX_PLAN_SIZE, true,
+				false },
+	[TZML_SECTION_KERNELS] = { TZML_MAX_LIBRARIES, TZML_MAX_KERNELS_SIZE,
+				   true, false },
+	[TZML_SECTION_METADATA] = { 1, TZML_MAX_KERNELS_SIZE, false, true },
+	[TZML_SECTION_NOTES] = { 1, TZML_MAX_KERNELS_SIZE, false, true },
+	[TZML_SECTION_STATE] = { TZML_MAX_SECTIONS, TZML_MAX_MEMORY, true,
+				 false },
+	[TZML_SECTION_WEIGHTS] = { TZML_MAX_SECTIONS, TZML_MAX_MEMORY, true,
+				   false },
+};
+
+static bool worlds_are_sound(const struct tzml_section *section)
 {
-	if (!previous)
-		return section->type == TZML_SECTION_PLAN && !section->index;
-	if (section->type == previous->type)
-		return section->type == TZML_SECTION_WEIGHTS &&
-		       section->index == previous->index + 1;
-	return section->type > previous->type && !section->index;
+	if (rules[section->type].for_both)
+		return section->worlds == TZML_IN_BOTH;
+	if (section->type == TZML_SECTION_KERNELS)
+		return section->worlds == TZML_IN_TEE ||
+		       section->worlds == TZML_IN_REE;
+	return section->worlds && section->worlds <= TZML_IN_BOTH;
 }
 
 static enum tzml_status check_section(const struct tzml_section *section)
 {
-	uint64_t limit = TZML_MAX_MEMORY;
-
-	if (section->type > TZML_SECTION_WEIGHTS || section->reserved0 ||
-	    !all_zero(section->nonce, sizeof(section->nonce)) ||
-	    !all_zero(section->reserved1, sizeof(section->reserved1)))
+	if (section->flags > TZML_SECTION_REQUIRED ||
+	    !all_zero(section->reserved, sizeof(section->reserved)) ||
+	    !section->type)
 		return TZML_ERROR_SECTION_TABLE;
+	if (section->type > TZML_SECTION_WEIGHTS)
+		return section->flags ? TZML_ERROR_UNSUPPORTED : TZML_SUCCESS;
+	if (!!section->flags != rules[section->type].required ||
+	    section->index >= rules[section->type].indices ||
+	    !worlds_are_sound(section))
+		return TZML_ERROR_SECTION_TABLE;
+	return section->size <= rules[section->type].size ? TZML_SUCCESS
+							  : TZML_ERROR_LIMIT;
+}
 
-	if (section->type == TZML_SECTION_PLAN)
-		limit = TZML_MAX_PLAN_SIZE;
-	else if (section->type != TZML_SECTION_WEIGHTS)
-		limit = TZML_MAX_KERNELS_SIZE;
-	return section->size <= limit ? TZML_SUCCESS : TZML_ERROR_LIMIT;
+/* Sections are sorted by type, then index, then worlds, without gaps. */
+static bool follows(const struct tzml_section *section,
+		    const struct tzml_section *previous)
+{
+	if (!previous)
+		return section->type == TZML_SECTION_INTERFACE &&
+		       !section->index;
+	if (section->type != previous->type)
+		return section->type > previous->type && !section->index;
+	if (section->index == previous->index)
+		return section->type == TZML_SECTION_KERNELS &&
+		       section->worlds > previous->worlds;
+	return section->index == previous->index + 1;
 }
 
 /* Each section begins where the one before ends, rounded up: no overlap. */
@@ -117,13 +150,14 @@ enum tzml_status tzml_bundle_check(const struct tzml_header *header,
 }
 
 uint32_t tzml_bundle_find(const struct tzml_header *header,
-			  enum tzml_section_type type, uint32_t index)
+			  enum tzml_section_type type, uint32_t index,
+			  uint32_t worlds)
 {
 	const struct tzml_section *sections = tzml_bundle_sections(header);
 
 	for (uint32_t i = 0; i < header->section_count; i++)
 		if (sections[i].type == (uint32_t)type &&
-		    sections[i].index == index)
+		    sections[i].index == index && sections[i].worlds & worlds)
 			return i;
 	return TZML_NO_SECTION;
 }

@@ -2,6 +2,9 @@
 /* A plan's calls against the kernel library that they are made in. */
 #include <tzml/plan.h>
 
+#include "written.h"
+
+/* What a kernel does with its arguments. */
 static const struct tzml_kernel_argument *
 arguments_of(const struct tzml_kernels *kernels, uint32_t kernel)
 {
@@ -25,7 +28,7 @@ static bool writes_are_sound(const struct tzml_argument *arguments,
 	for (uint32_t i = 0; i < count; i++) {
 		if (!(expected[i].access & TZML_WRITE))
 			continue;
-		if (arguments[i].region != TZML_REGION_ARENA)
+		if (arguments[i].region == TZML_REGION_WEIGHTS)
 			return false;
 		for (uint32_t j = 0; j < count; j++)
 			if (j != i && overlap(arguments + i, arguments + j))
@@ -34,76 +37,143 @@ static bool writes_are_sound(const struct tzml_argument *arguments,
 	return true;
 }
 
-/*
- * How far from `end`, a place in the arena, the inputs or one argument that a
- * call writes go on without a gap; `end` if none of them does.
- */
-static uint64_t written_from(const struct tzml_plan *plan,
-			     const struct tzml_kernels *kernels, uint64_t end)
+static enum tzml_status check_call(const struct tzml_call *call,
+				   const struct tzml_argument *arguments,
+				   const struct tzml_kernels *kernels)
 {
-	const struct tzml_argument *arguments = plan->arguments;
+	const struct tzml_kernel_argument *expected = NULL;
 
-	for (uint32_t i = 0; i < plan->header->input_count; i++)
-		if (plan->inputs[i].offset <= end &&
-		    plan->inputs[i].offset + plan->inputs[i].size > end)
-			return plan->inputs[i].offset + plan->inputs[i].size;
-	for (uint32_t i = 0; i < plan->header->call_count; i++) {
-		const struct tzml_call *call = plan->calls + i;
-		const struct tzml_kernel_argument *expected =
-			arguments_of(kernels, call->kernel);
-
-		for (uint32_t j = 0; j < call->argument_count; j++)
-			if (expected[j].access & TZML_WRITE &&
-			    arguments[j].offset <= end &&
-			    arguments[j].offset + arguments[j].size > end)
-				return arguments[j].offset + arguments[j].size;
-		arguments += call->argument_count;
-	}
-	return end;
+	if (call->kernel >= kernels->table->kernel_count)
+		return TZML_ERROR_KERNEL_MISSING;
+	if (call->argument_count !=
+	    tzml_kernel(kernels->table, call->kernel)->argument_count)
+		return TZML_ERROR_KERNEL_MISMATCH;
+	expected = arguments_of(kernels, call->kernel);
+	for (uint32_t i = 0; i < call->argument_count; i++)
+		if (arguments[i].size != expected[i].size)
+			return TZML_ERROR_KERNEL_MISMATCH;
+	return writes_are_sound(arguments, expected, call->argument_count)
+		       ? TZML_SUCCESS
+		       : TZML_ERROR_KERNEL_MISMATCH;
 }
 
-/* What nothing writes would be whatever an earlier inference left there. */
-static bool outputs_are_written(const struct tzml_plan *plan,
-				const struct tzml_kernels *kernels)
+static bool in_arena(const struct tzml_argument *argument)
 {
-	for (uint32_t i = 0; i < plan->header->output_count; i++) {
-		const struct tzml_tensor *output = plan->outputs + i;
-		uint64_t end = output->offset;
+	return argument->region == TZML_REGION_ARENA;
+}
 
-		while (end < output->offset + output->size) {
-			uint64_t next = written_from(plan, kernels, end);
+static uint64_t end_of(const struct tzml_argument *argument)
+{
+	return argument->offset + argument->size;
+}
 
-			if (next == end)
-				return false;
-			end = next;
-		}
+/* A port of the program in the form of an argument. */
+static struct tzml_argument port_of(const struct tzml_plan *plan,
+				    const struct tzml_interface *interface,
+				    uint32_t port)
+{
+	return (struct tzml_argument){
+		.region = plan->places[port].region,
+		.offset = plan->places[port].offset,
+		.size = interface->tensors[plan->ports[port]].size,
+	};
+}
+
+/* Tell `written` of all intervals; the program's inputs are there already. */
+static void know_operands(const struct tzml_plan *plan,
+			  const struct tzml_interface *interface,
+			  struct written *written)
+{
+	for (uint32_t i = 0; i < plan->header->port_count; i++) {
+		struct tzml_argument port = port_of(plan, interface, i);
+
+		if (in_arena(&port))
+			written_know(written, port.offset, end_of(&port));
+	}
+	for (uint32_t i = 0; i < plan->header->argument_count; i++)
+		if (in_arena(plan->arguments + i))
+			written_know(written, plan->arguments[i].offset,
+				     end_of(plan->arguments + i));
+	written_sort(written);
+	for (uint32_t i = 0; i < plan->program->input_count; i++) {
+		struct tzml_argument port = port_of(plan, interface, i);
+
+		written_add(written, port.offset, end_of(&port));
+	}
+}
+
+/* Whether what a call reads was written; then, what it writes is. */
+static bool reads_are_sound(const struct tzml_call *call,
+			    const struct tzml_argument *arguments,
+			    const struct tzml_kernel_argument *expected,
+			    struct written *written)
+{
+	for (uint32_t i = 0; i < call->argument_count; i++)
+		if (expected[i].access & TZML_READ && in_arena(arguments + i) &&
+		    !written_has(written, arguments[i].offset,
+				 end_of(arguments + i)))
+			return false;
+	for (uint32_t i = 0; i < call->argument_count; i++)
+		if (expected[i].access & TZML_WRITE && in_arena(arguments + i))
+			written_add(written, arguments[i].offset,
+				    end_of(arguments + i));
+	return true;
+}
+
+static bool writes_state(const struct tzml_call *call,
+			 const struct tzml_argument *arguments,
+			 const struct tzml_kernel_argument *expected)
+{
+	for (uint32_t i = 0; i < call->argument_count; i++)
+		if (expected[i].access & TZML_WRITE &&
+		    arguments[i].region == TZML_REGION_STATE)
+			return true;
+	return false;
+}
+
+/* What nothing wrote would be whatever an earlier run left there. */
+static bool outputs_are_written(const struct tzml_plan *plan,
+				const struct tzml_interface *interface,
+				struct written *written)
+{
+	for (uint32_t i = plan->program->input_count;
+	     i < plan->header->port_count; i++) {
+		struct tzml_argument port = port_of(plan, interface, i);
+
+		if (in_arena(&port) &&
+		    !written_has(written, port.offset, end_of(&port)))
+			return false;
 	}
 	return true;
 }
 
-enum tzml_status tzml_plan_check_calls(const struct tzml_plan *plan,
-				       const struct tzml_kernels *kernels)
+enum tzml_status tzml_plan_check_calls(struct tzml_plan *plan,
+				       const struct tzml_interface *interface,
+				       const struct tzml_kernels *kernels,
+				       void *scratch)
 {
 	const struct tzml_argument *arguments = plan->arguments;
+	enum tzml_status status = TZML_SUCCESS;
+	struct written written = { 0 };
 
+	plan->writes_state = false;
+	written_begin(&written, scratch, tzml_plan_operands(plan));
+	know_operands(plan, interface, &written);
 	for (uint32_t i = 0; i < plan->header->call_count; i++) {
 		const struct tzml_kernel_argument *expected = NULL;
 		const struct tzml_call *call = plan->calls + i;
 
-		if (call->kernel >= kernels->table->kernel_count)
-			return TZML_ERROR_KERNEL_MISSING;
+		status = check_call(call, arguments, kernels);
+		if (status)
+			return status;
 		expected = arguments_of(kernels, call->kernel);
-		if (call->argument_count !=
-		    tzml_kernel(kernels->table, call->kernel)->argument_count)
+		if (!reads_are_sound(call, arguments, expected, &written))
 			return TZML_ERROR_KERNEL_MISMATCH;
-		for (uint32_t j = 0; j < call->argument_count; j++)
-			if (arguments[j].size != expected[j].size)
-				return TZML_ERROR_KERNEL_MISMATCH;
-		if (!writes_are_sound(arguments, expected,
-				      call->argument_count))
-			return TZML_ERROR_KERNEL_MISMATCH;
+		if (writes_state(call, arguments, expected))
+			plan->writes_state = true;
 		arguments += call->argument_count;
 	}
-	return outputs_are_written(plan, kernels) ? TZML_SUCCESS
-						  : TZML_ERROR_KERNEL_MISMATCH;
+	return outputs_are_written(plan, interface, &written)
+		       ? TZML_SUCCESS
+		       : TZML_ERROR_KERNEL_MISMATCH;
 }

@@ -2,11 +2,12 @@
 #ifndef PROMISES_H
 #define PROMISES_H
 
-#include <tzml/bundle.h>
-#include <tzml/plan.h>
+#include <tzml/model.h>
 
-/* Whether a checked header, which the user saw, tells the truth of a plan. */
-enum tzml_status tzml_check_promises(const struct tzml_header *header,
-				     const struct tzml_plan *plan);
+/* Whether the section table has the chunks and pieces that a layout needs. */
+enum tzml_status tzml_check_layout_sections(const struct tzml_model *model);
+
+/* Whether the header, which the user saw, promised as much secure memory. */
+enum tzml_status tzml_check_promises(const struct tzml_model *model);
 
 #endif /* PROMISES_H */

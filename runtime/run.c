@@ -1,51 +1,102 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Inferences of a model that is loaded. */
+/* Runs of a model that is loaded. */
 #include <string.h>
 #include <tzml/model.h>
 
-#include "want.h"
+#include "load.h"
 
-enum tzml_status tzml_model_start(struct tzml_model *model, const void *inputs,
-				  size_t inputs_size)
+/*
+ * Give up a run that is under way. What was half loaded for it is not there;
+ * what it had changed of the state is lost.
+ */
+static void give_up(struct tzml_model *model)
 {
-	const struct tzml_plan *plan = &model->plan;
+	if (model->state == TZML_MODEL_RUNNING && model->position.call &&
+	    model->plans[model->program].writes_state)
+		model->state_lost = true;
+	model->wanted = TZML_NO_SECTION;
+	model->state = TZML_MODEL_READY;
+}
+
+static bool can_start(const struct tzml_model *model)
+{
+	return model->state == TZML_MODEL_READY ||
+	       model->state == TZML_MODEL_RUNNING;
+}
+
+enum tzml_status tzml_model_start(struct tzml_model *model, uint32_t program,
+				  const void *inputs, size_t inputs_size)
+{
+	const struct tzml_plan *plan = NULL;
 	uint8_t *arena = model->arena.data;
 	const uint8_t *from = inputs;
 
-	if (model->state != TZML_MODEL_READY &&
-	    model->state != TZML_MODEL_RUNNING)
+	if (!can_start(model))
 		return TZML_ERROR_STATE;
+	give_up(model);
+	plan = tzml_model_plan(model, program);
+	if (!plan)
+		return TZML_ERROR_PROGRAM;
+	if (model->state_lost)
+		return TZML_ERROR_STATE_LOST;
 	if (inputs_size != plan->inputs_size)
 		return TZML_ERROR_INPUT_SIZE;
 
-	for (uint32_t i = 0; i < plan->header->input_count; i++) {
-		memcpy(arena + plan->inputs[i].offset, from,
-		       plan->inputs[i].size);
-		from += plan->inputs[i].size;
+	for (uint32_t i = 0; i < plan->program->input_count; i++) {
+		uint64_t size = model->interface.tensors[plan->ports[i]].size;
+
+		memcpy(arena + plan->places[i].offset, from, size);
+		from += size;
 	}
 	memset(&model->position, 0, sizeof(model->position));
-	/* what was half loaded for a run that is given up is not there */
-	model->wanted = TZML_NO_SECTION;
+	model->program = program;
 	model->state = TZML_MODEL_RUNNING;
 	return TZML_SUCCESS;
 }
 
-static void give_outputs(const struct tzml_model *model, uint8_t *to)
+static void give_outputs(const struct tzml_model *model,
+			 const struct tzml_plan *plan, uint8_t *to)
 {
-	const struct tzml_plan *plan = &model->plan;
 	const uint8_t *arena = model->arena.data;
+	const uint8_t *state = model->state_memory.data;
 
-	for (uint32_t i = 0; i < plan->header->output_count; i++) {
-		memcpy(to, arena + plan->outputs[i].offset,
-		       plan->outputs[i].size);
-		to += plan->outputs[i].size;
+	for (uint32_t i = plan->program->input_count;
+	     i < plan->header->port_count; i++) {
+		const struct tzml_place *place = plan->places + i;
+		uint64_t size = model->interface.tensors[plan->ports[i]].size;
+
+		memcpy(to,
+		       (place->region == TZML_REGION_ARENA ? arena : state) +
+			       place->offset,
+		       size);
+		to += size;
 	}
+}
+
+/* Make the next call; one that fails may have changed a part of the state. */
+static enum tzml_status make_call(struct tzml_model *model,
+				  const struct tzml_plan *plan)
+{
+	const struct tzml_regions regions = {
+		.arena = model->arena.data,
+		.weights = model->weights.data,
+		.state = model->state_memory.data,
+	};
+	enum tzml_status status = tzml_plan_call(
+		plan, &model->layout, model->libraries + plan->header->library,
+		&regions, &model->position);
+
+	if (status) {
+		model->state_lost = model->state_lost || plan->writes_state;
+		model->state = TZML_MODEL_READY;
+	}
+	return status;
 }
 
 enum tzml_status tzml_model_continue(struct tzml_model *model, void *outputs,
 				     size_t outputs_size)
 {
-	const struct tzml_plan *plan = &model->plan;
+	const struct tzml_plan *plan = model->plans + model->program;
 	enum tzml_status status = TZML_SUCCESS;
 	uint32_t chunk = TZML_NO_CHUNK;
 
@@ -57,18 +108,31 @@ enum tzml_status tzml_model_continue(struct tzml_model *model, void *outputs,
 
 	while (model->position.call < plan->header->call_count) {
 		chunk = tzml_plan_missing_chunk(plan, &model->position,
-						model->present.data);
+						model->present);
 		if (chunk != TZML_NO_CHUNK)
-			return tzml_model_want_chunk(model, chunk);
-		status =
-			tzml_plan_call(plan, &model->kernels, model->arena.data,
-				       model->weights.data, &model->position);
-		if (status) {
-			model->state = TZML_MODEL_READY;
+			return tzml_want_chunk(model, chunk);
+		status = make_call(model, plan);
+		if (status)
 			return status;
-		}
 	}
-	give_outputs(model, outputs);
+	give_outputs(model, plan, outputs);
 	model->state = TZML_MODEL_READY;
 	return TZML_SUCCESS;
+}
+
+enum tzml_status tzml_model_reset(struct tzml_model *model)
+{
+	enum tzml_status status = TZML_SUCCESS;
+
+	if (!can_start(model))
+		return TZML_ERROR_STATE;
+	give_up(model);
+	if (model->state_memory.data)
+		memset(model->state_memory.data, 0, model->state_memory.size);
+	model->state_lost = false;
+	model->state = TZML_MODEL_LOADING;
+	status = tzml_load_state(model, 0);
+	if (status)
+		tzml_model_close(model);
+	return status;
 }

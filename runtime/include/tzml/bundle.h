@@ -11,7 +11,7 @@
 
 /*
  * How many bytes the header with its section table has, from its first
- * sizeof(struct tzml_header) bytes, which are at `header`. Believes nothing
+ * sizeof(struct tzml_header) bytes, which are at `header`. Trusts nothing
  * but the magic, the version and the number of sections, and limits that.
  */
 enum tzml_status tzml_bundle_header_size(const struct tzml_header *header,
@@ -19,7 +19,8 @@ enum tzml_status tzml_bundle_header_size(const struct tzml_header *header,
 
 /*
  * Check every field of a header and its section table, `size` bytes at
- * `header`, in memory nobody else can write. The caller has checked the tag.
+ * `header`, in memory nobody else can write. The caller has checked the
+ * digest.
  */
 enum tzml_status tzml_bundle_check(const struct tzml_header *header,
 				   size_t size);
@@ -31,16 +32,13 @@ tzml_bundle_sections(const struct tzml_header *header)
 	return (const struct tzml_section *)(header + 1);
 }
 
-/* The section of that type and index, or TZML_NO_SECTION. */
+/*
+ * The section of that type and index that a world of `worlds` reads, or
+ * TZML_NO_SECTION.
+ */
 uint32_t tzml_bundle_find(const struct tzml_header *header,
-			  enum tzml_section_type type, uint32_t index);
-
-static inline bool tzml_chunks_overlap(const struct tzml_chunk *a,
-				       const struct tzml_chunk *b)
-{
-	return a->offset < b->offset + b->size &&
-	       b->offset < a->offset + a->size;
-}
+			  enum tzml_section_type type, uint32_t index,
+			  uint32_t worlds);
 
 /* `size` rounded up to TZML_ALIGNMENT; sizes are below TZML_MAX_MEMORY. */
 static inline uint64_t tzml_align(uint64_t size)

@@ -2,11 +2,12 @@
 /*
  * One loaded model: from a bundle that comes piece by piece to answers. The
  * TA and the normal-world library run this same code; what differs between
- * the worlds is in struct tzml_platform.
+ * the worlds is in struct tzml_platform. A world loads only what it reads: the
+ * programs that may run there, and their memory.
  *
  *	tzml_model_open(&model, platform, context, header, size);
  *	LOAD
- *	tzml_model_start(&model, inputs, inputs_size);
+ *	tzml_model_start(&model, program, inputs, inputs_size);
  *	do {
  *		tzml_model_continue(&model, outputs, outputs_size);
  *		LOAD
@@ -31,34 +32,7 @@
 #include <stdbool.h>
 #include <tzml/bundle.h>
 #include <tzml/plan.h>
-
-struct tzml_platform {
-	enum tzml_target target;
-	enum tzml_section_type kernels_section; /* this world's library */
-
-	/* Zeroed memory aligned to TZML_ALIGNMENT, or NULL. */
-	void *(*allocate)(void *context, size_t size);
-	/* Wipe, then give back. */
-	void (*release)(void *context, void *memory, size_t size);
-
-	/* SHA-256, one at a time; start may follow start. */
-	enum tzml_status (*digest_start)(void *context);
-	enum tzml_status (*digest_update)(void *context, const void *data,
-					  size_t size);
-	enum tzml_status (*digest_finish)(void *context,
-					  uint8_t digest[TZML_DIGEST_SIZE]);
-
-	/*
-	 * Make the kernel library of that digest callable. Without an image
-	 * TZML_KERNELS_ABSENT asks for one; with it, the library is taken
-	 * from there. Stays until close_kernels.
-	 */
-	enum tzml_status (*open_kernels)(void *context,
-					 const uint8_t digest[TZML_DIGEST_SIZE],
-					 const void *image, size_t size,
-					 struct tzml_kernels *kernels);
-	void (*close_kernels)(void *context);
-};
+#include <tzml/platform.h>
 
 struct tzml_block {
 	void *data;
@@ -78,18 +52,24 @@ struct tzml_model {
 	void *context; /* of the platform */
 
 	struct tzml_block header; /* with the section table */
-	struct tzml_block plan_data;
+	struct tzml_block tables; /* interface, memory, plans, `present` */
 	struct tzml_block kernels_image; /* only until it is opened */
 	struct tzml_block arena;
 	struct tzml_block weights; /* where chunks are loaded to */
-	struct tzml_block present; /* bool for each chunk: is it there? */
+	struct tzml_block state_memory;
 
-	struct tzml_plan plan;
-	struct tzml_kernels kernels;
+	struct tzml_interface interface;
+	struct tzml_layout layout;
+	uint32_t layout_section; /* the memory section that it is */
+	struct tzml_plan plans[TZML_MAX_PROGRAMS];	   /* by program */
+	struct tzml_kernels libraries[TZML_MAX_LIBRARIES]; /* by number */
+	bool *present; /* of each chunk: is it there? */
 
-	uint32_t wanted; /* section to load next, or TZML_NO_SECTION */
-	uint64_t loaded; /* bytes of it that came */
-	struct tzml_position position; /* of a run */
+	uint32_t wanted;  /* section to load next, or TZML_NO_SECTION */
+	uint64_t loaded;  /* bytes of it that came */
+	uint32_t program; /* of the run that is under way */
+	struct tzml_position position;
+	bool state_lost; /* half changed by a run that did not end */
 };
 
 /*
@@ -117,24 +97,37 @@ enum tzml_status tzml_model_load(struct tzml_model *model, uint32_t section,
 				 size_t size);
 
 /*
- * Begin an inference. The inputs lie back to back in the plan's order and have
- * exactly its sizes. An inference that was under way is given up.
+ * The plan of a program that this world runs, or NULL: also before the model
+ * is loaded.
  */
-enum tzml_status tzml_model_start(struct tzml_model *model, const void *inputs,
-				  size_t inputs_size);
+const struct tzml_plan *tzml_model_plan(const struct tzml_model *model,
+					uint32_t program);
+
+/*
+ * Begin to run a program. The inputs lie back to back in the order of its
+ * ports and have exactly their sizes. A run that was under way is given up.
+ */
+enum tzml_status tzml_model_start(struct tzml_model *model, uint32_t program,
+				  const void *inputs, size_t inputs_size);
 
 /*
  * Go on until a section is wanted, or to the end, where the outputs, back to
- * back and exactly as large as the plan says, are written.
+ * back and exactly as large as the ports say, are written.
  */
 enum tzml_status tzml_model_continue(struct tzml_model *model, void *outputs,
 				     size_t outputs_size);
 
-/* Whether an inference was started and is not at its end. */
+/* Whether a run was started and is not at its end. */
 static inline bool tzml_model_running(const struct tzml_model *model)
 {
 	return model->state == TZML_MODEL_RUNNING;
 }
+
+/*
+ * Give the state its initial content again, for which sections are wanted
+ * then. A run that was under way is given up.
+ */
+enum tzml_status tzml_model_reset(struct tzml_model *model);
 
 /* Give back and wipe everything; a closed model may be closed again. */
 void tzml_model_close(struct tzml_model *model);

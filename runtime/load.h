@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What opening, loading and running share. */
+#ifndef LOAD_H
+#define LOAD_H
+
+#include <tzml/model.h>
+
+static inline const struct tzml_header *
+header_of(const struct tzml_model *model)
+{
+	return model->header.data;
+}
+
+/* Memory of the platform, or TZML_ERROR_MEMORY. */
+enum tzml_status tzml_block_allocate(struct tzml_model *model,
+				     struct tzml_block *block, uint64_t size);
+/* Wipe and give back; an empty block is allowed. */
+void tzml_block_release(struct tzml_model *model, struct tzml_block *block);
+
+/* Ask for the first section, and make room for all tables. */
+enum tzml_status tzml_load_tables(struct tzml_model *model);
+
+/*
+ * Ask for the first piece of state from `piece` on, or, after the last, for
+ * what has room of the weights; with no more of that, be ready.
+ */
+enum tzml_status tzml_load_state(struct tzml_model *model, uint32_t piece);
+
+/* Ask for a chunk; those that lie in its place are gone with its first byte. */
+enum tzml_status tzml_want_chunk(struct tzml_model *model, uint32_t chunk);
+
+#endif /* LOAD_H */
