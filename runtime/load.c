@@ -22,7 +22,7 @@ static const struct tzml_section *wanted_section(const struct tzml_model *model)
 	return section_at(model, model->wanted);
 }
 
-static const struct tzml_protection *
+static const struct tzml_protection_ops *
 wanted_protection(const struct tzml_model *model)
 {
 	return tzml_protection_of(wanted_section(model)->protection);
@@ -31,7 +31,7 @@ wanted_protection(const struct tzml_model *model)
 /* Ask for a section, for which there is room. */
 static enum tzml_status want(struct tzml_model *model, uint32_t section)
 {
-	const struct tzml_protection *protection = NULL;
+	const struct tzml_protection_ops *protection = NULL;
 
 	model->wanted = section;
 	model->loaded = 0;

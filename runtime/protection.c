@@ -37,13 +37,13 @@ static enum tzml_status clear_finish(const struct tzml_platform *platform,
 		       : TZML_ERROR_SECTION_DIGEST;
 }
 
-static const struct tzml_protection clear = {
+static const struct tzml_protection_ops clear = {
 	.open = clear_open,
 	.update = clear_update,
 	.finish = clear_finish,
 };
 
-const struct tzml_protection *tzml_protection_of(uint8_t code)
+const struct tzml_protection_ops *tzml_protection_of(uint8_t code)
 {
 	return code == TZML_PROTECTION_CLEAR ? &clear : NULL;
 }

@@ -9,7 +9,7 @@
  * How a section is protected. One section at a time: open, update until all of
  * its bytes came, finish. A new open gives up what was not finished.
  */
-struct tzml_protection {
+struct tzml_protection_ops {
 	/* Begin with the section in that row of the table. */
 	enum tzml_status (*open)(const struct tzml_platform *platform,
 				 void *context,
@@ -30,6 +30,6 @@ struct tzml_protection {
 };
 
 /* The protection with that code, or NULL for one that is not known. */
-const struct tzml_protection *tzml_protection_of(uint8_t code);
+const struct tzml_protection_ops *tzml_protection_of(uint8_t code);
 
 #endif /* PROTECTION_H */

@@ -1,28 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "example_kernels.h"
 
-enum { MULTIPLY, SUM, KERNEL_COUNT };
+enum { MULTIPLY, SUM, ADD, KERNEL_COUNT };
 
 static const struct {
 	struct tzml_kernel_table table;
 	struct tzml_kernel kernels[KERNEL_COUNT];
-	struct tzml_kernel_argument arguments[5];
+	struct tzml_kernel_argument arguments[7];
 } library = {
 	.table = {
 		.magic = TZML_KERNELS_MAGIC,
 		.abi = TZML_KERNEL_ABI,
 		.kernel_count = KERNEL_COUNT,
-		.argument_count = 5,
-		/* SHA-256 of "tzml example kernels 1" */
-		.digest = { 0xe7, 0x8a, 0xf1, 0x24, 0xfc, 0x2f, 0xbf, 0x24, 0x1f, 0x71, 0xa8, 0x56, 0x30, 0x65, 0x20, 0x1d, 0x38, 0x00, 0x11, 0x4f, 0x5b, 0x84, 0x6d, 0x30, 0x74, 0x06, 0x28, 0x55, 0x47, 0x2a, 0x25, 0x06 },
+		.argument_count = 7,
+		/* SHA-256 of "tzml example kernels 2" */
+		.digest = { 0x8a, 0x86, 0xf8, 0x15, 0xd8, 0x6a, 0x99, 0xce, 0x0e, 0x09, 0xf0, 0xf3, 0x6a, 0x93, 0x94, 0xc7, 0x82, 0x96, 0x61, 0x89, 0x73, 0xd8, 0xb1, 0x32, 0xc5, 0xca, 0xef, 0xd5, 0xf4, 0xef, 0xb1, 0x16 },
 	},
-	.kernels = { { 0, 3 }, { 3, 2 } },
+	.kernels = { { 0, 3 }, { 3, 2 }, { 5, 2 } },
 	.arguments = {
 		{ 64, TZML_READ, 0 },
 		{ 64, TZML_READ, 0 },
 		{ 64, TZML_WRITE, 0 },
 		{ 64, TZML_READ, 0 },
 		{ 4, TZML_WRITE, 0 },
+		{ 64, TZML_READ | TZML_WRITE, 0 },
+		{ 64, TZML_READ, 0 },
 	},
 };
 
@@ -41,6 +43,13 @@ static int32_t sum(const float *terms, float *total)
 	return 0;
 }
 
+static int32_t add(float *sum_so_far, const float *more)
+{
+	for (int i = 0; i < 16; i++)
+		sum_so_far[i] += more[i];
+	return 0;
+}
+
 static int32_t call(uint32_t kernel, void *const *arguments)
 {
 	switch (kernel) {
@@ -48,6 +57,8 @@ static int32_t call(uint32_t kernel, void *const *arguments)
 		return multiply(arguments[0], arguments[1], arguments[2]);
 	case SUM:
 		return sum(arguments[0], arguments[1]);
+	case ADD:
+		return add(arguments[0], arguments[1]);
 	default:
 		return -1;
 	}

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * load_bundle BUNDLE PIECE_SIZE MEMORY_LIMIT: load a bundle with the runtime
- * as the TA does, in pieces of that many bytes, run it on 0, 1, 2, … as
- * float32, and print the status and the outputs as float32.
+ * load_bundle PIECE_SIZE MEMORY_LIMIT BUNDLE…: load each bundle with the
+ * runtime as the TA does, in pieces of that many bytes, and run its first
+ * entry point on 0, 1, 2, … as float32. Prints a line for each: the status,
+ * and the first number of the first output.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -68,62 +69,142 @@ static enum tzml_status load(struct tzml_model *model, const uint8_t *file,
 	return status;
 }
 
-static enum tzml_status run(struct tzml_model *model, const uint8_t *file,
-			    size_t piece_size)
-{
-	size_t inputs_size = model->plan.inputs_size;
-	size_t outputs_size = model->plan.outputs_size;
-	float *outputs = calloc(1, outputs_size);
-	float *inputs = calloc(1, inputs_size);
-	enum tzml_status status = TZML_SUCCESS;
+/* Values of the tensors, by number. */
+struct values {
+	const struct tzml_interface *interface;
+	uint8_t *data[TZML_MAX_TENSORS];
+};
 
-	for (size_t i = 0; i < inputs_size / sizeof(float); i++)
-		inputs[i] = i;
-	status = tzml_model_start(model, inputs, inputs_size);
+static void fill(struct values *values)
+{
+	for (uint32_t i = 0; i < values->interface->header->tensor_count; i++) {
+		const struct tzml_tensor *tensor =
+			values->interface->tensors + i;
+		float *numbers = calloc(1, tensor->size);
+
+		values->data[i] = (uint8_t *)numbers;
+		if (tensor->flags == TZML_TENSOR_INPUT)
+			for (size_t j = 0; j < tensor->size / sizeof(float);
+			     j++)
+				numbers[j] = j;
+	}
+}
+
+/* Copy ports' values between their tensors and a block of them all. */
+static void copy_ports(struct values *values, const uint32_t *ports,
+		       uint32_t count, uint8_t *block, bool to_block)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		size_t size = values->interface->tensors[ports[i]].size;
+
+		if (to_block)
+			memcpy(block, values->data[ports[i]], size);
+		else
+			memcpy(values->data[ports[i]], block, size);
+		block += size;
+	}
+}
+
+static enum tzml_status run_program(struct tzml_model *model, uint32_t number,
+				    struct values *values, const uint8_t *file,
+				    size_t piece_size)
+{
+	const struct tzml_plan *plan = tzml_model_plan(model, number);
+	enum tzml_status status = TZML_SUCCESS;
+	uint8_t *outputs = NULL;
+	uint8_t *inputs = NULL;
+
+	if (!plan) /* the other world's */
+		return TZML_SUCCESS;
+	inputs = malloc(plan->inputs_size);
+	outputs = malloc(plan->outputs_size);
+	copy_ports(values, plan->ports, plan->program->input_count, inputs,
+		   true);
+	status = tzml_model_start(model, number, inputs, plan->inputs_size);
 	while (!status && tzml_model_running(model)) {
-		status = tzml_model_continue(model, outputs, outputs_size);
+		status =
+			tzml_model_continue(model, outputs, plan->outputs_size);
 		if (!status)
 			status = load(model, file, piece_size);
 	}
-	for (size_t i = 0; !status && i < outputs_size / sizeof(float); i++)
-		printf("%g\n", outputs[i]);
+	if (!status)
+		copy_ports(values, plan->ports + plan->program->input_count,
+			   plan->program->output_count, outputs, false);
 	free(outputs);
 	free(inputs);
 	return status;
 }
 
-int main(int argc, char **argv)
+/* Run the first entry point, for the first number of its first output. */
+static enum tzml_status run(struct tzml_model *model, const uint8_t *file,
+			    size_t piece_size, float *answer)
+{
+	const struct tzml_interface *interface = &model->interface;
+	struct values values = { .interface = interface };
+	enum tzml_status status = TZML_SUCCESS;
+	uint32_t count = interface->header->tensor_count;
+
+	fill(&values);
+	for (uint32_t i = 0; !status && i < interface->header->program_count &&
+			     !interface->programs[i].entry;
+	     i++)
+		status = run_program(model, i, &values, file, piece_size);
+	for (uint32_t i = 0; !status && i < count; i++)
+		if (interface->tensors[i].flags == TZML_TENSOR_OUTPUT) {
+			memcpy(answer, values.data[i], sizeof(*answer));
+			break;
+		}
+	for (uint32_t i = 0; i < count; i++)
+		free(values.data[i]);
+	return status;
+}
+
+static enum tzml_status load_and_run(const uint8_t *data, size_t size,
+				     size_t piece_size, size_t limit,
+				     float *answer)
 {
 	struct test_context context = { 0 };
 	struct tzml_model model = { 0 };
 	enum tzml_status status = TZML_SUCCESS;
 	size_t header_size = 0;
-	uint8_t *data = NULL;
-	size_t size = 0;
-	FILE *file = NULL;
-
-	if (argc != 4)
-		return 2;
-	file = fopen(argv[1], "rb");
-	data = calloc(1, 1 << 20);
-	if (!file || !data)
-		return 2;
-	size = fread(data, 1, 1 << 20, file);
-	fclose(file);
 
 	test_context_open(&context);
-	context.limit = strtoull(argv[3], NULL, 0);
+	context.limit = limit;
 	status = check_file(data, size, &header_size);
 	if (!status)
 		status = tzml_model_open(&model, &test_platform, &context, data,
 					 header_size);
 	if (!status)
-		status = load(&model, data, strtoul(argv[2], NULL, 0));
+		status = load(&model, data, piece_size);
 	if (!status)
-		status = run(&model, data, strtoul(argv[2], NULL, 0));
-	puts(name_of(status));
+		status = run(&model, data, piece_size, answer);
 	tzml_model_close(&model);
 	test_context_close(&context);
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	const size_t room = 1 << 20;
+	uint8_t *data = malloc(room);
+
+	if (argc < 3 || !data)
+		return 2;
+	for (int i = 3; i < argc; i++) {
+		FILE *file = fopen(argv[i], "rb");
+		float answer = 0;
+		size_t size = 0;
+
+		if (!file)
+			return 2;
+		size = fread(data, 1, room, file);
+		fclose(file);
+		memset(data + size, 0, room - size);
+		printf("%s ", name_of(load_and_run(
+				      data, size, strtoul(argv[1], NULL, 0),
+				      strtoull(argv[2], NULL, 0), &answer)));
+		printf("%.9g\n", answer);
+	}
 	free(data);
 	return 0;
 }

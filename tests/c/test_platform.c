@@ -78,7 +78,7 @@ static void close_kernels(void *opaque)
 
 const struct tzml_platform test_platform = {
 	.target = TZML_TARGET_AARCH64,
-	.kernels_section = TZML_SECTION_KERNELS_TEE,
+	.world = TZML_IN_TEE,
 	.allocate = allocate,
 	.release = release,
 	.digest_start = digest_start,
