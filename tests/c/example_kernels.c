@@ -28,37 +28,39 @@ static const struct {
 	},
 };
 
-static int32_t multiply(const float *a, const float *b, float *product)
+static void multiply(const float *a, const float *b, float *product)
 {
 	for (int i = 0; i < 16; i++)
 		product[i] = a[i] * b[i];
-	return 0;
 }
 
-static int32_t sum(const float *terms, float *total)
+static void sum(const float *terms, float *total)
 {
 	*total = 0;
 	for (int i = 0; i < 16; i++)
 		*total += terms[i];
-	return 0;
 }
 
-static int32_t add(float *sum_so_far, const float *more)
+static void add(float *sum_so_far, const float *more)
 {
 	for (int i = 0; i < 16; i++)
 		sum_so_far[i] += more[i];
-	return 0;
 }
+
+int example_kernels_fail;
 
 static int32_t call(uint32_t kernel, void *const *arguments)
 {
 	switch (kernel) {
 	case MULTIPLY:
-		return multiply(arguments[0], arguments[1], arguments[2]);
+		multiply(arguments[0], arguments[1], arguments[2]);
+		return -example_kernels_fail;
 	case SUM:
-		return sum(arguments[0], arguments[1]);
+		sum(arguments[0], arguments[1]);
+		return -example_kernels_fail;
 	case ADD:
-		return add(arguments[0], arguments[1]);
+		add(arguments[0], arguments[1]);
+		return -example_kernels_fail;
 	default:
 		return -1;
 	}

@@ -7,4 +7,7 @@
 
 extern const struct tzml_kernels example_kernels;
 
+/* While this is set, every kernel changes what it writes, and fails. */
+extern int example_kernels_fail;
+
 #endif /* EXAMPLE_KERNELS_H */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Everything an attacker can say to the runtime, who can also make every
- * digest of a clear bundle right: load, then run. The kernels touch each byte
+ * digest of a clear bundle right: load, run, reset, run again. The kernels touch each byte
  * they may, so a plan that is let through wrongly shows in AddressSanitizer.
  *
  * The input is a bundle; a byte after it says what else goes wrong.
@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "example_kernels.h"
 #include "test_platform.h"
 
 enum {
@@ -19,7 +20,8 @@ enum {
 	WRONG_ORDER = 8,
 	WRONG_INPUTS = 16,
 	WRONG_OUTPUTS = 32,
-	GIVE_UP = 64, /* begin again in the middle of a chunk, once */
+	GIVE_UP = 64,	    /* begin again in the middle of a chunk, once */
+	KERNELS_FAIL = 128, /* in the second run of each program */
 };
 
 static void digest(const uint8_t *data, size_t size, uint8_t *to)
@@ -54,30 +56,60 @@ static bool seal(uint8_t *data, size_t size, size_t *header_size)
 			digest(data + section->offset, section->size,
 			       section->tag);
 	}
-	memset(header->tag, 0, sizeof(header->tag));
-	digest(data, *header_size, header->tag);
+	memset(header->digest, 0, sizeof(header->digest));
+	memset(header->signature, 0, sizeof(header->signature));
+	digest(data, *header_size, header->digest);
 	return true;
 }
 
-/* A chunk that is said to be there is there, whole and from the bundle. */
+/* Content that is said to be there is there, whole and from the bundle. */
+static void check_content(const struct tzml_model *model, uint8_t *bundle,
+			  enum tzml_section_type type, uint32_t index,
+			  const uint8_t *data, uint64_t size)
+{
+	uint32_t section = tzml_bundle_find(model->header.data, type, index,
+					    model->platform->world);
+	uint8_t tag[TZML_DIGEST_SIZE] = { 0 };
+
+	digest(data, size, tag);
+	if (memcmp(tag, section_at(bundle, section)->tag, sizeof(tag)))
+		abort();
+}
+
 static void check_chunks(const struct tzml_model *model, uint8_t *bundle)
 {
-	const struct tzml_plan *plan = &model->plan;
-	const bool *present = model->present.data;
+	const struct tzml_layout *layout = &model->layout;
 	const uint8_t *weights = model->weights.data;
-	uint8_t tag[TZML_DIGEST_SIZE] = { 0 };
-	uint32_t section = 0;
 
-	for (uint32_t i = 0; present && i < plan->header->chunk_count; i++) {
-		if (!present[i])
-			continue;
-		digest(weights + plan->chunks[i].offset, plan->chunks[i].size,
-		       tag);
-		section = tzml_bundle_find(model->header.data,
-					   TZML_SECTION_WEIGHTS, i);
-		if (memcmp(tag, section_at(bundle, section)->tag, sizeof(tag)))
-			abort();
+	for (uint32_t i = 0; weights && i < layout->header->chunk_count; i++)
+		if (model->present[i])
+			check_content(model, bundle, TZML_SECTION_WEIGHTS,
+				      layout->header->first_chunk + i,
+				      weights + layout->chunks[i].offset,
+				      layout->chunks[i].size);
+}
+
+/* Before the first run, and after a reset, the state is as the bundle says. */
+static void check_state(const struct tzml_model *model, uint8_t *bundle)
+{
+	const struct tzml_layout *layout = &model->layout;
+	const uint8_t *state = model->state_memory.data;
+	uint64_t end = 0;
+
+	for (uint32_t i = 0; i < layout->header->state_count; i++) {
+		const struct tzml_chunk *piece = layout->pieces + i;
+
+		for (; end < piece->offset; end++)
+			if (state[end])
+				abort();
+		check_content(model, bundle, TZML_SECTION_STATE,
+			      layout->header->first_state + i,
+			      state + piece->offset, piece->size);
+		end = piece->offset + piece->size;
 	}
+	for (; end < model->state_memory.size; end++)
+		if (state[end])
+			abort();
 }
 
 static enum tzml_status load(struct tzml_model *model, uint8_t *data,
@@ -106,33 +138,80 @@ static enum tzml_status load(struct tzml_model *model, uint8_t *data,
 	return status;
 }
 
-static void run(struct tzml_model *model, uint8_t *data, size_t size,
-		size_t piece_size, uint8_t faults)
+static void run(struct tzml_model *model, uint32_t program, uint8_t *data,
+		size_t size, size_t piece_size, uint8_t faults)
 {
-	size_t inputs_size =
-		model->plan.inputs_size + !!(faults & WRONG_INPUTS);
-	size_t outputs_size =
-		model->plan.outputs_size + !!(faults & WRONG_OUTPUTS);
+	const struct tzml_plan *plan = tzml_model_plan(model, program);
+	size_t inputs_size = plan->inputs_size + !!(faults & WRONG_INPUTS);
+	size_t outputs_size = plan->outputs_size + !!(faults & WRONG_OUTPUTS);
 	uint8_t *outputs = malloc(outputs_size);
 	uint8_t *inputs = calloc(1, inputs_size);
 	enum tzml_status status = TZML_SUCCESS;
 
 	/* a model that is ready takes no more pieces */
-	if (tzml_model_load(model, 0, 0, data, 1) != TZML_ERROR_STATE)
+	if (model->state == TZML_MODEL_READY &&
+	    tzml_model_load(model, 0, 0, data, 1) != TZML_ERROR_STATE)
 		abort();
 	if (outputs && inputs)
-		status = tzml_model_start(model, inputs, inputs_size);
+		status = tzml_model_start(model, program, inputs, inputs_size);
 	while (!status && tzml_model_running(model)) {
 		status = tzml_model_continue(model, outputs, outputs_size);
 		if (!status)
 			status = load(model, data, size, piece_size, faults);
 		if (!status && tzml_model_wanted(model) != TZML_NO_SECTION) {
-			status = tzml_model_start(model, inputs, inputs_size);
+			status = tzml_model_start(model, program, inputs,
+						  inputs_size);
 			faults &= ~GIVE_UP;
 		}
 	}
 	free(inputs);
 	free(outputs);
+}
+
+/* A run that fails leaves no state that another could work on. */
+static void run_and_fail(struct tzml_model *model, uint32_t program,
+			 uint8_t *data, size_t size, size_t piece_size,
+			 uint8_t faults)
+{
+	const struct tzml_plan *plan = tzml_model_plan(model, program);
+	bool writes_state = plan->writes_state && plan->header->call_count;
+	bool can_run =
+		model->state == TZML_MODEL_READY && faults == KERNELS_FAIL;
+
+	example_kernels_fail = 1;
+	run(model, program, data, size, piece_size, faults & ~KERNELS_FAIL);
+	example_kernels_fail = 0;
+	if (can_run && writes_state && model->state == TZML_MODEL_READY &&
+	    !model->state_lost)
+		abort();
+}
+
+/* Run every program twice, then reset the state and run them again. */
+static void run_all(struct tzml_model *model, uint8_t *data, size_t size,
+		    size_t piece_size, uint8_t faults)
+{
+	check_state(model, data);
+	for (uint32_t i = 0; i < 3 * TZML_MAX_PROGRAMS; i++) {
+		if (model->state != TZML_MODEL_CLOSED &&
+		    i == 2 * TZML_MAX_PROGRAMS) {
+			if (tzml_model_reset(model) ||
+			    load(model, data, size, piece_size, faults))
+				continue;
+			check_state(model, data);
+		}
+		if (!tzml_model_plan(model, i % TZML_MAX_PROGRAMS))
+			continue;
+		if (faults & KERNELS_FAIL && i / TZML_MAX_PROGRAMS == 1)
+			run_and_fail(model, i % TZML_MAX_PROGRAMS, data, size,
+				     piece_size, faults);
+		else
+			run(model, i % TZML_MAX_PROGRAMS, data, size,
+			    piece_size, faults);
+	}
+	if (model->state == TZML_MODEL_READY &&
+	    tzml_model_start(model, TZML_MAX_PROGRAMS, data, 0) !=
+		    TZML_ERROR_PROGRAM)
+		abort();
 }
 
 static uint8_t faults_of(const uint8_t *input, size_t size)
@@ -170,7 +249,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
 	if (!tzml_model_open(&model, &test_platform, &context, data,
 			     header_size) &&
 	    whole && !load(&model, data, size, 1 + size % 97, faults))
-		run(&model, data, size, 1 + size % 97, faults);
+		run_all(&model, data, size, 1 + size % 97, faults);
 	tzml_model_close(&model);
 	test_context_close(&context);
 	free(data);
