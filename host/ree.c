@@ -16,15 +16,23 @@
 
 #include "session.h"
 
+/*
+ * A library has no path of its own: it is a file in memory, which stays open
+ * because dlopen takes two libraries of one name for the same.
+ */
+struct library {
+	void *handle; /* from dlopen */
+	int fd;
+};
+
 struct ree_state {
-	const struct bundle_file *file;
+	const struct bundle *bundle;
 	struct tzml_model model;
 	EVP_MD_CTX *digest;
-	void *library; /* from dlopen */
-	int library_fd;
+	struct library libraries[TZML_MAX_LIBRARIES];
+	uint32_t library_count;
 	uint64_t mapped;
 	uint64_t mapped_peak;
-	struct tzml_tensor tensors[2 * TZML_MAX_TENSORS];
 	uint8_t piece[64 * 1024];
 };
 
@@ -85,12 +93,14 @@ static void close_kernels(void *context)
 {
 	struct ree_state *state = context;
 
-	if (state->library)
-		dlclose(state->library);
-	if (state->library_fd >= 0)
-		close(state->library_fd);
-	state->library = NULL;
-	state->library_fd = -1;
+	while (state->library_count) {
+		struct library *library =
+			state->libraries + --state->library_count;
+
+		if (library->handle)
+			dlclose(library->handle);
+		close(library->fd);
+	}
 }
 
 static bool write_all(int fd, const uint8_t *data, size_t size)
@@ -108,22 +118,15 @@ static bool write_all(int fd, const uint8_t *data, size_t size)
 	return true;
 }
 
-/*
- * A library has no path of its own: it is a file in memory, which stays open
- * because dlopen takes two libraries of one name for the same.
- */
-static bool load_library(struct ree_state *state, const void *image,
+static bool load_library(struct library *library, const void *image,
 			 size_t size)
 {
 	char path[sizeof("/proc/self/fd/") + 10] = "";
 
-	state->library_fd = memfd_create("tzml-kernels", MFD_CLOEXEC);
-	if (state->library_fd < 0)
-		return false;
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", state->library_fd);
-	if (write_all(state->library_fd, image, size))
-		state->library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-	return state->library;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", library->fd);
+	if (write_all(library->fd, image, size))
+		library->handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+	return library->handle;
 }
 
 static enum tzml_status open_kernels(void *context,
@@ -132,23 +135,29 @@ static enum tzml_status open_kernels(void *context,
 				     struct tzml_kernels *kernels)
 {
 	struct ree_state *state = context;
+	struct library *library = state->libraries + state->library_count;
+	struct tzml_kernels found = { 0 };
 	void *call = NULL;
 
 	(void)digest; /* the runtime compares it */
 	if (!image)
 		return TZML_ERROR_KERNELS_ABSENT;
-	if (!load_library(state, image, size)) {
-		close_kernels(state);
+	if (state->library_count == TZML_MAX_LIBRARIES)
+		return TZML_ERROR_LIMIT;
+	library->handle = NULL;
+	library->fd = memfd_create("tzml-kernels", MFD_CLOEXEC);
+	if (library->fd < 0)
+		return TZML_ERROR_MEMORY;
+	state->library_count++;
+	if (!load_library(library, image, size))
 		return TZML_ERROR_KERNELS_REFUSED;
-	}
-	kernels->table = dlsym(state->library, TZML_KERNELS_SYMBOL);
-	call = dlsym(state->library, TZML_CALL_SYMBOL);
-	if (!kernels->table || !call) {
-		close_kernels(state);
+	found.table = dlsym(library->handle, TZML_KERNELS_SYMBOL);
+	call = dlsym(library->handle, TZML_CALL_SYMBOL);
+	if (!found.table || !call)
 		return TZML_ERROR_KERNELS_CHANGED;
-	}
 	/* POSIX's own way from an object pointer to a function pointer */
-	memcpy(&kernels->call, &call, sizeof(call));
+	memcpy(&found.call, &call, sizeof(call));
+	*kernels = found;
 	return TZML_SUCCESS;
 }
 
@@ -160,7 +169,7 @@ static const struct tzml_platform ree_platform = {
 #else
 #error "no kernels for this processor"
 #endif
-	.kernels_section = TZML_SECTION_KERNELS_REE,
+	.world = TZML_IN_REE,
 	.allocate = allocate,
 	.release = release,
 	.digest_start = digest_start,
@@ -178,7 +187,7 @@ static enum tzml_status take_piece(void *opaque, uint32_t section,
 
 	status = tzml_model_load(&state->model, section, offset, state->piece,
 				 size);
-	return status ? fail(status, "%s", state->file->path) : status;
+	return status ? fail(status, "%s", state->bundle->name) : status;
 }
 
 /* Load whatever the model asks for. */
@@ -189,7 +198,7 @@ static enum tzml_status load(struct ree_state *state)
 
 	while (!status &&
 	       (section = tzml_model_wanted(&state->model)) != TZML_NO_SECTION)
-		status = bundle_read(state->file, section, state->piece,
+		status = bundle_read(state->bundle, section, state->piece,
 				     sizeof(state->piece), take_piece, state);
 	return status;
 }
@@ -203,7 +212,7 @@ static void ree_close(void *opaque)
 	free(state);
 }
 
-static enum tzml_status ree_open(void **result, const struct bundle_file *file)
+static enum tzml_status ree_open(void **result, const struct bundle *bundle)
 {
 	enum tzml_status status = TZML_SUCCESS;
 	struct ree_state *state = NULL;
@@ -212,52 +221,55 @@ static enum tzml_status ree_open(void **result, const struct bundle_file *file)
 	if (!state)
 		return fail(TZML_ERROR_MEMORY, NULL);
 	*result = state;
-	state->file = file;
-	state->library_fd = -1;
+	state->bundle = bundle;
 	state->digest = EVP_MD_CTX_new();
 	if (!state->digest)
 		return fail(TZML_ERROR_MEMORY, NULL);
 
 	status = tzml_model_open(&state->model, &ree_platform, state,
-				 file->header, file->header_size);
-	return status ? fail(status, "%s", file->path) : load(state);
+				 bundle->header, bundle->header_size);
+	return status ? fail(status, "%s", bundle->name) : load(state);
 }
 
-static enum tzml_status ree_describe(void *opaque,
-				     const struct tzml_tensor **tensors,
-				     uint32_t *inputs, uint32_t *outputs)
+static enum tzml_status ree_sizes(void *opaque, uint32_t program,
+				  size_t *inputs_size, size_t *outputs_size)
 {
-	struct ree_state *state = opaque;
-	const struct tzml_plan *plan = &state->model.plan;
-	uint32_t count = plan->header->input_count + plan->header->output_count;
+	const struct ree_state *state = opaque;
+	const struct tzml_plan *plan = tzml_model_plan(&state->model, program);
 
-	/* a copy: an error while chunks are loaded closes the model */
-	memcpy(state->tensors, plan->inputs, count * sizeof(*plan->inputs));
-	*tensors = state->tensors;
-	*inputs = plan->header->input_count;
-	*outputs = plan->header->output_count;
+	if (!plan)
+		return fail(TZML_ERROR_PROGRAM, "%s", state->bundle->name);
+	*inputs_size = plan->inputs_size;
+	*outputs_size = plan->outputs_size;
 	return TZML_SUCCESS;
 }
 
-static enum tzml_status ree_run(void *opaque, const void *inputs,
-				size_t inputs_size, void *outputs,
-				size_t outputs_size)
+static enum tzml_status ree_run(void *opaque, uint32_t program,
+				const void *inputs, size_t inputs_size,
+				void *outputs, size_t outputs_size)
 {
 	struct ree_state *state = opaque;
 	enum tzml_status status = TZML_SUCCESS;
 
-	status = tzml_model_start(&state->model, inputs, inputs_size);
+	status = tzml_model_start(&state->model, program, inputs, inputs_size);
 	if (status)
-		return fail(status, "%zu bytes instead of %llu", inputs_size,
-			    (unsigned long long)state->model.plan.inputs_size);
+		return fail(status, "%s", state->bundle->name);
 	do {
 		status = tzml_model_continue(&state->model, outputs,
 					     outputs_size);
 		if (status)
-			return fail(status, "%s", state->file->path);
+			return fail(status, "%s", state->bundle->name);
 		status = load(state);
 	} while (!status && tzml_model_running(&state->model));
 	return status;
+}
+
+static enum tzml_status ree_reset(void *opaque)
+{
+	struct ree_state *state = opaque;
+	enum tzml_status status = tzml_model_reset(&state->model);
+
+	return status ? fail(status, "%s", state->bundle->name) : load(state);
 }
 
 static enum tzml_status ree_memory(void *opaque, struct tzml_memory *memory)
@@ -266,16 +278,19 @@ static enum tzml_status ree_memory(void *opaque, struct tzml_memory *memory)
 
 	memory->arena = state->model.arena.size;
 	memory->weights = state->model.weights.size;
-	memory->plan = state->model.plan_data.size;
+	memory->state = state->model.state_memory.size;
+	memory->tables = state->model.tables.size;
 	memory->mapped = state->mapped;
 	memory->mapped_peak = state->mapped_peak;
 	return TZML_SUCCESS;
 }
 
 const struct world ree_world = {
+	.bit = TZML_IN_REE,
 	.open = ree_open,
-	.describe = ree_describe,
+	.sizes = ree_sizes,
 	.run = ree_run,
+	.reset = ree_reset,
 	.memory = ree_memory,
 	.close = ree_close,
 };

@@ -1,115 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
+/* The library's functions: host/include/tzml.h says what each does. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "session.h"
-
-struct tzml_session {
-	const struct world *world;
-	void *state;
-	struct bundle_file file;
-	const struct tzml_tensor *tensors;
-	uint32_t input_count;
-	uint32_t output_count;
-};
-
-static uint64_t now(void)
-{
-	struct timespec time = { 0 };
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
-}
-
-/* Read exactly `size` bytes. */
-static enum tzml_status read_at(const struct bundle_file *file, void *data,
-				size_t size, uint64_t offset)
-{
-	uint8_t *to = data;
-
-	while (size) {
-		ssize_t count = pread(file->fd, to, size, (off_t)offset);
-
-		if (count < 0 && errno == EINTR)
-			continue;
-		if (count < 0)
-			return fail(TZML_ERROR_FILE, "%s: %s", file->path,
-				    strerror(errno));
-		if (!count)
-			return fail(TZML_ERROR_TRUNCATED, "%s", file->path);
-		to += count;
-		offset += (uint64_t)count;
-		size -= (size_t)count;
-	}
-	return TZML_SUCCESS;
-}
-
-enum tzml_status
-bundle_read(const struct bundle_file *file, uint32_t section, void *buffer,
-	    size_t buffer_size,
-	    enum tzml_status (*take)(void *state, uint32_t section,
-				     uint64_t offset, size_t size),
-	    void *state)
-{
-	const struct tzml_section *entry =
-		tzml_bundle_sections(file->header) + section;
-	enum tzml_status status = TZML_SUCCESS;
-	uint64_t start = now();
-	uint64_t offset = 0;
-
-	while (!status && offset < entry->size) {
-		uint64_t left = entry->size - offset;
-		size_t size = left < buffer_size ? left : buffer_size;
-
-		status = read_at(file, buffer, size, entry->offset + offset);
-		if (!status)
-			status = take(state, section, offset, size);
-		offset += size;
-	}
-	file->reads[section].count++;
-	file->reads[section].nanoseconds += now() - start;
-	return status;
-}
-
-/*
- * Read the header and its section table. What lies in them is checked by the
- * world that uses the bundle; here only as far as it takes to read the file.
- */
-static enum tzml_status read_header(struct bundle_file *file)
-{
-	struct tzml_header start = { 0 };
-	enum tzml_status status = TZML_SUCCESS;
-	struct stat stat = { 0 };
-
-	status = read_at(file, &start, sizeof(start), 0);
-	if (status == TZML_ERROR_TRUNCATED &&
-	    memcmp(start.magic, TZML_MAGIC, sizeof(start.magic)))
-		return fail(TZML_ERROR_NOT_A_BUNDLE, "%s", file->path);
-	if (status)
-		return status;
-	status = tzml_bundle_header_size(&start, &file->header_size);
-	if (status)
-		return fail(status, "%s", file->path);
-	if (fstat(file->fd, &stat))
-		return fail(TZML_ERROR_FILE, "%s: %s", file->path,
-			    strerror(errno));
-	if ((uint64_t)stat.st_size < start.bundle_size)
-		return fail(TZML_ERROR_TRUNCATED,
-			    "%s has %llu bytes instead of %llu", file->path,
-			    (unsigned long long)stat.st_size,
-			    (unsigned long long)start.bundle_size);
-
-	file->header = calloc(1, file->header_size);
-	file->reads = calloc(start.section_count, sizeof(*file->reads));
-	if (!file->header || !file->reads)
-		return fail(TZML_ERROR_MEMORY, "%s", file->path);
-	return read_at(file, file->header, file->header_size, 0);
-}
 
 static const struct world *find_world(uint32_t world)
 {
@@ -125,48 +22,81 @@ static const struct world *find_world(uint32_t world)
 	}
 }
 
-static enum tzml_status open_file(struct bundle_file *file, const char *path)
+static enum tzml_status open_world(struct tzml_session *session, size_t number,
+				   const struct world *world)
 {
-	file->path = strdup(path);
-	if (!file->path)
-		return fail(TZML_ERROR_MEMORY, NULL);
-	file->fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (file->fd < 0)
-		return fail(TZML_ERROR_FILE, "%s: %s", path, strerror(errno));
-	return read_header(file);
+	session->worlds[number].world = world;
+	return world->open(&session->worlds[number].state, &session->bundle);
 }
 
-static void close_file(struct bundle_file *file)
+/* Whether a program runs in none of the worlds that are open. */
+static bool lacks_a_world(const struct tzml_session *session)
 {
-	if (file->fd >= 0)
-		close(file->fd);
-	free(file->reads);
-	free(file->header);
-	free(file->path);
+	for (uint32_t i = 0; i < session->interface.header->program_count; i++)
+		if (!world_of(session, i))
+			return true;
+	return false;
 }
 
-uint32_t tzml_open(const char *path, uint32_t world,
-		   struct tzml_session **result)
+/* A world's programs must be as large as the interface says. */
+static enum tzml_status check_sizes(const struct tzml_session *session)
 {
-	struct tzml_session *session = NULL;
-	enum tzml_status status = TZML_SUCCESS;
+	const struct tzml_interface *interface = &session->interface;
 
-	*result = NULL;
-	if (!find_world(world))
-		return fail(TZML_ERROR_WORLD, NULL);
-	session = calloc(1, sizeof(*session));
-	if (!session)
-		return fail(TZML_ERROR_MEMORY, NULL);
-	session->world = find_world(world);
-	session->file.fd = -1;
+	for (uint32_t i = 0; i < interface->header->program_count; i++) {
+		const struct tzml_program *program = interface->programs + i;
+		const uint32_t *ports = tzml_interface_ports(interface, i);
+		const struct opened *opened = world_of(session, i);
+		enum tzml_status status = TZML_SUCCESS;
+		size_t inputs_size = 0;
+		size_t outputs_size = 0;
 
-	status = open_file(&session->file, path);
+		if (!opened)
+			continue;
+		status = opened->world->sizes(opened->state, i, &inputs_size,
+					      &outputs_size);
+		if (status)
+			return status;
+		if (inputs_size != tzml_interface_bytes(interface, ports,
+							program->input_count) ||
+		    outputs_size !=
+			    tzml_interface_bytes(interface,
+						 ports + program->input_count,
+						 program->output_count))
+			return fail(TZML_ERROR_FILE,
+				    "%s changed while it was read",
+				    session->bundle.name);
+	}
+	return TZML_SUCCESS;
+}
+
+/*
+ * Open the model in the world that was asked for, which checks the bundle. In
+ * the TEE, programs that only the normal world may run are opened there.
+ */
+static enum tzml_status open_session(struct tzml_session *session,
+				     const struct world *world)
+{
+	enum tzml_status status = open_world(session, 0, world);
+
 	if (!status)
-		status = session->world->open(&session->state, &session->file);
+		status = bundle_read_interface(&session->bundle,
+					       &session->interface_data,
+					       &session->interface);
+	if (!status && world != &ree_world && lacks_a_world(session))
+		status = open_world(session, 1, &ree_world);
 	if (!status)
-		status = session->world->describe(
-			session->state, &session->tensors,
-			&session->input_count, &session->output_count);
+		status = check_sizes(session);
+	return status ? status : select_entry(session, 0);
+}
+
+/* `open_bundle` failed, or the session is opened from here on. */
+static enum tzml_status finish_open(struct tzml_session *session,
+				    enum tzml_status status, uint32_t world,
+				    struct tzml_session **result)
+{
+	if (!status)
+		status = open_session(session, find_world(world));
 	if (status) {
 		tzml_close(session);
 		return status;
@@ -175,14 +105,111 @@ uint32_t tzml_open(const char *path, uint32_t world,
 	return TZML_SUCCESS;
 }
 
+static enum tzml_status new_session(uint32_t world,
+				    struct tzml_session **session,
+				    struct tzml_session **result)
+{
+	*result = NULL;
+	if (!find_world(world))
+		return fail(TZML_ERROR_WORLD, NULL);
+	*session = calloc(1, sizeof(**session));
+	if (!*session)
+		return fail(TZML_ERROR_MEMORY, NULL);
+	(*session)->bundle.fd = -1;
+	return TZML_SUCCESS;
+}
+
+uint32_t tzml_open(const char *path, uint32_t world,
+		   struct tzml_session **result)
+{
+	struct tzml_session *session = NULL;
+	enum tzml_status status = new_session(world, &session, result);
+	int fd = -1;
+
+	if (status)
+		return status;
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	status = fd < 0 ? fail(TZML_ERROR_FILE, "%s: %s", path, strerror(errno))
+			: bundle_open_fd(&session->bundle, fd, path);
+	return finish_open(session, status, world, result);
+}
+
+uint32_t tzml_open_fd(int fd, const char *name, uint32_t world,
+		      struct tzml_session **result)
+{
+	struct tzml_session *session = NULL;
+	enum tzml_status status = new_session(world, &session, result);
+	int own = -1;
+
+	if (status)
+		return status;
+	own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	status =
+		own < 0 ? fail(TZML_ERROR_FILE, "%s: %s", name, strerror(errno))
+			: bundle_open_fd(&session->bundle, own, name);
+	return finish_open(session, status, world, result);
+}
+
+uint32_t tzml_open_memory(const void *data, size_t size, const char *name,
+			  uint32_t world, struct tzml_session **result)
+{
+	struct tzml_session *session = NULL;
+	enum tzml_status status = new_session(world, &session, result);
+
+	if (!status)
+		status = bundle_open_memory(&session->bundle, data, size, name);
+	return session ? finish_open(session, status, world, result) : status;
+}
+
 void tzml_close(struct tzml_session *session)
 {
 	if (!session)
 		return;
-	if (session->state)
-		session->world->close(session->state);
-	close_file(&session->file);
+	for (size_t i = 0; i < 2; i++)
+		if (session->worlds[i].state)
+			session->worlds[i].world->close(
+				session->worlds[i].state);
+	bundle_close(&session->bundle);
+	free(session->interface_data);
 	free(session);
+}
+
+static const char *name_at(const struct tzml_session *session, uint32_t offset)
+{
+	return session->interface.strings + offset;
+}
+
+uint32_t tzml_program_count(const struct tzml_session *session)
+{
+	return session->interface.header->program_count;
+}
+
+void tzml_program(const struct tzml_session *session, uint32_t index,
+		  struct tzml_program_info *info)
+{
+	const struct tzml_program *program =
+		session->interface.programs + index;
+	const struct opened *opened = world_of(session, index);
+
+	info->name = name_at(session, program->name);
+	info->role = program->role;
+	info->entry = program->entry;
+	info->world = !opened			    ? TZML_WORLD_NONE
+		      : opened->world == &ree_world ? TZML_WORLD_REE
+						    : TZML_WORLD_TEE;
+}
+
+uint32_t tzml_entry_count(const struct tzml_session *session)
+{
+	const struct tzml_interface *interface = &session->interface;
+
+	return interface->programs[interface->header->program_count - 1].entry +
+	       1;
+}
+
+uint32_t tzml_select(struct tzml_session *session, uint32_t entry)
+{
+	return select_entry(session, entry);
 }
 
 uint32_t tzml_input_count(const struct tzml_session *session)
@@ -195,10 +222,12 @@ uint32_t tzml_output_count(const struct tzml_session *session)
 	return session->output_count;
 }
 
-static void describe_tensor(const struct tzml_tensor *tensor,
+static void describe_tensor(const struct tzml_session *session, uint32_t number,
 			    struct tzml_tensor_info *info)
 {
-	info->name = tensor->name;
+	const struct tzml_tensor *tensor = session->interface.tensors + number;
+
+	info->name = name_at(session, tensor->name);
 	info->dtype = tensor->dtype;
 	info->dimension_count = tensor->dimension_count;
 	info->dimensions = tensor->dimensions;
@@ -208,13 +237,13 @@ static void describe_tensor(const struct tzml_tensor *tensor,
 void tzml_input(const struct tzml_session *session, uint32_t index,
 		struct tzml_tensor_info *info)
 {
-	describe_tensor(session->tensors + index, info);
+	describe_tensor(session, session->inputs[index], info);
 }
 
 void tzml_output(const struct tzml_session *session, uint32_t index,
 		 struct tzml_tensor_info *info)
 {
-	describe_tensor(session->tensors + session->input_count + index, info);
+	describe_tensor(session, session->outputs[index], info);
 }
 
 uint32_t tzml_run(struct tzml_session *session, const void *inputs,
@@ -222,39 +251,69 @@ uint32_t tzml_run(struct tzml_session *session, const void *inputs,
 		  uint64_t *nanoseconds)
 {
 	uint64_t start = now();
-	enum tzml_status status = session->world->run(
-		session->state, inputs, inputs_size, outputs, outputs_size);
+	enum tzml_status status =
+		run_entry(session, inputs, inputs_size, outputs, outputs_size);
 
 	if (nanoseconds)
 		*nanoseconds = now() - start;
 	return status;
 }
 
-uint32_t tzml_chunk_count(const struct tzml_session *session)
+uint32_t tzml_reset(struct tzml_session *session)
 {
-	const struct tzml_header *header = session->file.header;
-	const struct tzml_section *sections = tzml_bundle_sections(header);
-	uint32_t count = 0;
+	for (size_t i = 0; i < 2; i++) {
+		const struct opened *opened = session->worlds + i;
+		enum tzml_status status = TZML_SUCCESS;
 
-	for (uint32_t i = 0; i < header->section_count; i++)
-		count += sections[i].type == TZML_SECTION_WEIGHTS;
-	return count;
-}
-
-void tzml_chunk(const struct tzml_session *session, uint32_t index,
-		struct tzml_chunk_info *info)
-{
-	const struct bundle_file *file = &session->file;
-	uint32_t section =
-		tzml_bundle_find(file->header, TZML_SECTION_WEIGHTS, index);
-
-	info->size = tzml_bundle_sections(file->header)[section].size;
-	info->loads = file->reads[section].count;
-	info->nanoseconds = file->reads[section].nanoseconds;
+		if (opened->state)
+			status = opened->world->reset(opened->state);
+		if (status)
+			return status;
+	}
+	return TZML_SUCCESS;
 }
 
 uint32_t tzml_memory(struct tzml_session *session, struct tzml_memory *memory)
 {
 	memset(memory, 0, sizeof(*memory));
-	return session->world->memory(session->state, memory);
+	return session->worlds[0].world->memory(session->worlds[0].state,
+						memory);
+}
+
+/* The section of the first chunk of weights, and how many there are. */
+static uint32_t chunk_sections(const struct tzml_session *session,
+			       uint32_t *first)
+{
+	const struct tzml_header *header = session->bundle.header;
+	uint32_t count = 0;
+
+	*first = 0;
+	for (uint32_t i = 0; i < header->section_count; i++) {
+		if (tzml_bundle_sections(header)[i].type !=
+		    TZML_SECTION_WEIGHTS)
+			continue;
+		if (!count)
+			*first = i;
+		count++;
+	}
+	return count;
+}
+
+uint32_t tzml_chunk_count(const struct tzml_session *session)
+{
+	uint32_t first = 0;
+
+	return chunk_sections(session, &first);
+}
+
+void tzml_chunk(const struct tzml_session *session, uint32_t index,
+		struct tzml_chunk_info *info)
+{
+	uint32_t first = 0;
+
+	chunk_sections(session, &first);
+	info->size = tzml_bundle_sections(session->bundle.header)[first + index]
+			     .size;
+	info->loads = session->bundle.reads[first + index].count;
+	info->nanoseconds = session->bundle.reads[first + index].nanoseconds;
 }

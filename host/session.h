@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the two worlds have in common. */
+/* What the parts of the library have in common. */
 #ifndef SESSION_H
 #define SESSION_H
 
+#include <stdbool.h>
 #include <tzml.h>
 #include <tzml/bundle.h>
+#include <tzml/interface.h>
 
 /* How often a section was read, and how long that and its use took. */
 struct section_reads {
@@ -12,26 +14,34 @@ struct section_reads {
 	uint64_t nanoseconds;
 };
 
-struct bundle_file {
-	int fd;
-	char *path;
+/* A bundle: a file, or bytes that the caller keeps. */
+struct bundle {
+	int fd;		       /* -1: it is in memory */
+	const uint8_t *memory; /* NULL: it is a file */
+	size_t memory_size;
+	char *name;		    /* for messages: the path, if it has one */
 	struct tzml_header *header; /* with the section table */
 	size_t header_size;
 	struct section_reads *reads; /* of each section */
 };
 
 /*
- * A world: how to open, run and close. `state` is the world's own; the file
+ * A world: how to open, run and close. `state` is the world's own; the bundle
  * stays open as long as it, for chunks of weights that are loaded in a run.
  */
 struct world {
-	enum tzml_status (*open)(void **state, const struct bundle_file *file);
-	/* The tensors, inputs first; they stay valid until close. */
-	enum tzml_status (*describe)(void *state, const struct tzml_tensor **,
-				     uint32_t *inputs, uint32_t *outputs);
-	enum tzml_status (*run)(void *state, const void *inputs,
-				size_t inputs_size, void *outputs,
-				size_t outputs_size);
+	enum tzml_worlds bit;
+	enum tzml_status (*open)(void **state, const struct bundle *bundle);
+	/*
+	 * Bytes of a program's inputs and outputs, in the order of its ports.
+	 * TZML_ERROR_PROGRAM if this world cannot run it.
+	 */
+	enum tzml_status (*sizes)(void *state, uint32_t program,
+				  size_t *inputs_size, size_t *outputs_size);
+	enum tzml_status (*run)(void *state, uint32_t program,
+				const void *inputs, size_t inputs_size,
+				void *outputs, size_t outputs_size);
+	enum tzml_status (*reset)(void *state);
 	enum tzml_status (*memory)(void *state, struct tzml_memory *memory);
 	void (*close)(void *state);
 };
@@ -39,16 +49,67 @@ struct world {
 extern const struct world ree_world;
 extern const struct world tee_world;
 
+/* A world in which a session's model is open. */
+struct opened {
+	const struct world *world;
+	void *state; /* NULL: it is not open there */
+};
+
+struct tzml_session {
+	struct bundle bundle;
+	void *interface_data;
+	struct tzml_interface interface;
+	struct opened worlds[2]; /* the one that was asked for comes first */
+	uint32_t entry;		 /* the entry point that was selected */
+	/* numbers of its tensors */
+	uint32_t inputs[TZML_MAX_TENSORS];
+	uint32_t outputs[TZML_MAX_TENSORS];
+	uint32_t input_count;
+	uint32_t output_count;
+};
+
+/* file.c */
+
+/* Begin with a file, which the bundle owns from now on, or with bytes. */
+enum tzml_status bundle_open_fd(struct bundle *bundle, int fd,
+				const char *name);
+enum tzml_status bundle_open_memory(struct bundle *bundle, const void *data,
+				    size_t size, const char *name);
+void bundle_close(struct bundle *bundle);
+
 /*
- * Read a section of the file piece by piece into `buffer` and hand each piece
- * to `take`, which gets its place in the section. Stops at the first error.
+ * Read a section piece by piece into `buffer` and hand each piece to `take`,
+ * which gets its place in the section. Stops at the first error.
  */
 enum tzml_status
-bundle_read(const struct bundle_file *file, uint32_t section, void *buffer,
+bundle_read(const struct bundle *bundle, uint32_t section, void *buffer,
 	    size_t buffer_size,
 	    enum tzml_status (*take)(void *state, uint32_t section,
 				     uint64_t offset, size_t size),
 	    void *state);
+
+/* Read the interface, which a world has checked, into memory of its own. */
+enum tzml_status bundle_read_interface(const struct bundle *bundle, void **data,
+				       struct tzml_interface *interface);
+
+/* Nanoseconds of a clock that only goes on. */
+uint64_t now(void);
+
+/* entry.c */
+
+/* Make an entry point the one that is run. */
+enum tzml_status select_entry(struct tzml_session *session, uint32_t entry);
+
+/* The open world that runs a program, or NULL. */
+const struct opened *world_of(const struct tzml_session *session,
+			      uint32_t program);
+
+/* Run the programs of the selected entry point, one after the other. */
+enum tzml_status run_entry(struct tzml_session *session, const void *inputs,
+			   size_t inputs_size, void *outputs,
+			   size_t outputs_size);
+
+/* error.c */
 
 /*
  * Remember an error for tzml_error(): the status' own words, what it is about

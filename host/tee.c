@@ -35,6 +35,12 @@ struct pta_stats_alloc {
 #define STORAGE_NOT_AVAILABLE 0xF0100003
 #define STORAGE_NO_SPACE      0xFFFF3041
 
+/* Bytes of a program's inputs and outputs; zero: the TA does not run it. */
+struct program_sizes {
+	size_t inputs;
+	size_t outputs;
+};
+
 struct tee_state {
 	TEEC_Context context;
 	TEEC_Session session;
@@ -43,11 +49,9 @@ struct tee_state {
 	TEEC_SharedMemory piece; /* of the bundle */
 	TEEC_SharedMemory inputs;
 	TEEC_SharedMemory outputs;
-	const struct bundle_file *file;
+	const struct bundle *bundle;
 	uint32_t wanted; /* section the TA asks for */
-	struct tzml_tensor *tensors;
-	uint32_t input_count;
-	uint32_t output_count;
+	struct program_sizes programs[TZML_MAX_PROGRAMS];
 	uint64_t pool_before;
 };
 
@@ -89,8 +93,9 @@ static enum tzml_status fail_memory(struct tee_state *state)
 		    "%s wants %.2f MiB of secure memory besides the TA; "
 		    "OP-TEE has %.2f MiB for all TAs, of which %.2f MiB are "
 		    "in use",
-		    state->file->path, mib(state->file->header->secure_memory),
-		    mib(pool.size), mib(state->pool_before));
+		    state->bundle->name,
+		    mib(state->bundle->header->secure_memory), mib(pool.size),
+		    mib(state->pool_before));
 }
 
 /* The TA's own codes, and OP-TEE's as seen from outside of the TA. */
@@ -109,7 +114,7 @@ static enum tzml_status translate(struct tee_state *state, TEEC_Result result,
 	if (result == STORAGE_NOT_AVAILABLE || result == STORAGE_NO_SPACE)
 		return fail(TZML_ERROR_STORAGE_FULL, NULL);
 	if (origin == TEEC_ORIGIN_TRUSTED_APP && result >> 8 == 0x545a4d)
-		return fail(result, "%s", state->file->path);
+		return fail(result, "%s", state->bundle->name);
 	return fail(TZML_ERROR_TEE_FAILED, "result %#x from %s", result,
 		    origin == TEEC_ORIGIN_TRUSTED_APP ? "the TA"
 		    : origin == TEEC_ORIGIN_TEE	      ? "OP-TEE"
@@ -124,6 +129,31 @@ static enum tzml_status invoke(struct tee_state *state, uint32_t command,
 						operation, &origin);
 
 	return translate(state, result, origin);
+}
+
+/* Whether the TA is one that this library can talk to. */
+static enum tzml_status ping(struct tee_state *state)
+{
+	struct tzml_ta_info info = { 0 };
+	TEEC_Operation operation = { 0 };
+	TEEC_Result result = TEEC_SUCCESS;
+	uint32_t origin = 0;
+
+	operation.paramTypes = TEEC_PARAM_TYPES(
+		TEEC_MEMREF_TEMP_OUTPUT, TEEC_NONE, TEEC_NONE, TEEC_NONE);
+	operation.params[0].tmpref.buffer = &info;
+	operation.params[0].tmpref.size = sizeof(info);
+	result = TEEC_InvokeCommand(&state->session, TZML_CMD_PING, &operation,
+				    &origin);
+	if (result == (uint32_t)TZML_ERROR_REQUEST)
+		info.protocol = 1; /* which had no such command */
+	else if (result)
+		return translate(state, result, origin);
+	if (info.protocol != TZML_TA_PROTOCOL)
+		return fail(TZML_ERROR_PROTOCOL,
+			    "the TA speaks version %u, libtzml version %u",
+			    info.protocol, TZML_TA_PROTOCOL);
+	return TZML_SUCCESS;
 }
 
 static enum tzml_status connect(struct tee_state *state)
@@ -156,7 +186,7 @@ static enum tzml_status connect(struct tee_state *state)
 	if (result)
 		return translate(state, result, origin);
 	state->has_session = true;
-	return TZML_SUCCESS;
+	return ping(state);
 }
 
 static enum tzml_status share(struct tee_state *state,
@@ -197,11 +227,11 @@ static enum tzml_status load(struct tee_state *state)
 
 	while (!status && state->wanted != TZML_TA_READY) {
 		/* the TA checked the section table, we did not */
-		if (state->wanted >= state->file->header->section_count)
+		if (state->wanted >= state->bundle->header->section_count)
 			return fail(TZML_ERROR_TEE_FAILED,
 				    "the TA asked for section %u",
 				    state->wanted);
-		status = bundle_read(state->file, state->wanted,
+		status = bundle_read(state->bundle, state->wanted,
 				     state->piece.buffer, state->piece.size,
 				     take_piece, state);
 	}
@@ -216,49 +246,71 @@ static enum tzml_status open_model(struct tee_state *state, uint32_t flags)
 	operation.paramTypes =
 		TEEC_PARAM_TYPES(TEEC_MEMREF_TEMP_INPUT, TEEC_VALUE_INPUT,
 				 TEEC_VALUE_OUTPUT, TEEC_NONE);
-	operation.params[0].tmpref.buffer = state->file->header;
-	operation.params[0].tmpref.size = state->file->header_size;
+	operation.params[0].tmpref.buffer = state->bundle->header;
+	operation.params[0].tmpref.size = state->bundle->header_size;
 	operation.params[1].value.a = flags;
 	status = invoke(state, TZML_CMD_OPEN, &operation);
 	state->wanted = operation.params[2].value.a;
 	return status ? status : load(state);
 }
 
-static enum tzml_status fetch_tensors(struct tee_state *state)
+/* Ask the TA how large a program's inputs and outputs are. */
+static enum tzml_status fetch_sizes(struct tee_state *state, uint32_t program)
 {
-	const size_t room = 2 * TZML_MAX_TENSORS * sizeof(*state->tensors);
+	struct tzml_ta_port ports[2 * TZML_MAX_PORTS] = { 0 };
+	struct program_sizes *sizes = state->programs + program;
 	TEEC_Operation operation = { 0 };
-	enum tzml_status status = TZML_SUCCESS;
-	size_t inputs_size = 0;
-	size_t outputs_size = 0;
+	TEEC_Result result = TEEC_SUCCESS;
+	uint32_t origin = 0;
+	uint32_t inputs = 0;
+	uint32_t outputs = 0;
 
-	state->tensors = calloc(1, room);
-	if (!state->tensors)
-		return fail(TZML_ERROR_MEMORY, NULL);
 	operation.paramTypes =
-		TEEC_PARAM_TYPES(TEEC_MEMREF_TEMP_OUTPUT, TEEC_VALUE_OUTPUT,
+		TEEC_PARAM_TYPES(TEEC_MEMREF_TEMP_OUTPUT, TEEC_VALUE_INOUT,
 				 TEEC_NONE, TEEC_NONE);
-	operation.params[0].tmpref.buffer = state->tensors;
-	operation.params[0].tmpref.size = room;
-	status = invoke(state, TZML_CMD_DESCRIBE, &operation);
-	if (status)
-		return status;
-	state->input_count = operation.params[1].value.a;
-	state->output_count = operation.params[1].value.b;
-	if (state->input_count > TZML_MAX_TENSORS ||
-	    state->output_count > TZML_MAX_TENSORS)
+	operation.params[0].tmpref.buffer = ports;
+	operation.params[0].tmpref.size = sizeof(ports);
+	operation.params[1].value.a = program;
+	result = TEEC_InvokeCommand(&state->session, TZML_CMD_DESCRIBE,
+				    &operation, &origin);
+	if (result == (uint32_t)TZML_ERROR_PROGRAM)
+		return TZML_SUCCESS; /* it is the normal world's, or none */
+	if (result)
+		return translate(state, result, origin);
+	inputs = operation.params[1].value.a;
+	outputs = operation.params[1].value.b;
+	if (inputs > TZML_MAX_PORTS || outputs > TZML_MAX_PORTS)
 		return fail(TZML_ERROR_TEE_FAILED,
-			    "the TA has %u inputs and %u outputs",
-			    state->input_count, state->output_count);
+			    "the TA has %u inputs and %u outputs", inputs,
+			    outputs);
 
-	for (uint32_t i = 0; i < state->input_count; i++)
-		inputs_size += state->tensors[i].size;
-	for (uint32_t i = 0; i < state->output_count; i++)
-		outputs_size += state->tensors[state->input_count + i].size;
-	status = share(state, &state->inputs, inputs_size, TEEC_MEM_INPUT);
-	if (status)
-		return status;
-	return share(state, &state->outputs, outputs_size, TEEC_MEM_OUTPUT);
+	for (uint32_t i = 0; i < inputs; i++)
+		sizes->inputs += ports[i].size;
+	for (uint32_t i = 0; i < outputs; i++)
+		sizes->outputs += ports[inputs + i].size;
+	return TZML_SUCCESS;
+}
+
+/* Shared memory for the inputs of any program, and for the outputs. */
+static enum tzml_status share_values(struct tee_state *state)
+{
+	enum tzml_status status = TZML_SUCCESS;
+	size_t outputs = 0;
+	size_t inputs = 0;
+
+	for (uint32_t i = 0; !status && i < TZML_MAX_PROGRAMS; i++) {
+		status = fetch_sizes(state, i);
+		if (inputs < state->programs[i].inputs)
+			inputs = state->programs[i].inputs;
+		if (outputs < state->programs[i].outputs)
+			outputs = state->programs[i].outputs;
+	}
+	if (!status)
+		status = share(state, &state->inputs, inputs, TEEC_MEM_INPUT);
+	if (!status)
+		status =
+			share(state, &state->outputs, outputs, TEEC_MEM_OUTPUT);
+	return status;
 }
 
 /* libteec takes a block that was never shared for one with descriptor 0. */
@@ -294,7 +346,7 @@ static enum tzml_status connect_and_open(struct tee_state *state,
 	return status ? status : open_model(state, flags);
 }
 
-static enum tzml_status tee_open(void **result, const struct bundle_file *file)
+static enum tzml_status tee_open(void **result, const struct bundle *bundle)
 {
 	struct tee_state *state = NULL;
 	enum tzml_status status = TZML_SUCCESS;
@@ -303,7 +355,7 @@ static enum tzml_status tee_open(void **result, const struct bundle_file *file)
 	if (!state)
 		return fail(TZML_ERROR_MEMORY, NULL);
 	*result = state;
-	state->file = file;
+	state->bundle = file;
 
 	status = connect_and_open(state, 0);
 	if (status == TZML_ERROR_TA_DEAD || status == TZML_ERROR_STORAGE) {
@@ -315,73 +367,84 @@ static enum tzml_status tee_open(void **result, const struct bundle_file *file)
 		disconnect(state);
 		status = connect_and_open(state, TZML_OPEN_REINSTALL);
 	}
-	return status ? status : fetch_tensors(state);
+	return status ? status : share_values(state);
 }
 
-static enum tzml_status tee_describe(void *opaque,
-				     const struct tzml_tensor **tensors,
-				     uint32_t *inputs, uint32_t *outputs)
+static enum tzml_status tee_sizes(void *opaque, uint32_t program,
+				  size_t *inputs_size, size_t *outputs_size)
 {
 	const struct tee_state *state = opaque;
 
-	*tensors = state->tensors;
-	*inputs = state->input_count;
-	*outputs = state->output_count;
+	if (program >= TZML_MAX_PROGRAMS || !state->programs[program].inputs)
+		return fail(TZML_ERROR_PROGRAM, "%s", state->bundle->name);
+	*inputs_size = state->programs[program].inputs;
+	*outputs_size = state->programs[program].outputs;
 	return TZML_SUCCESS;
 }
 
-static enum tzml_status start_run(struct tee_state *state)
+static enum tzml_status start_run(struct tee_state *state, uint32_t program)
 {
 	TEEC_Operation operation = { 0 };
 	enum tzml_status status = TZML_SUCCESS;
 
-	operation.paramTypes =
-		TEEC_PARAM_TYPES(TEEC_MEMREF_WHOLE, TEEC_MEMREF_WHOLE,
-				 TEEC_VALUE_OUTPUT, TEEC_NONE);
+	operation.paramTypes = TEEC_PARAM_TYPES(TEEC_MEMREF_PARTIAL_INPUT,
+						TEEC_MEMREF_PARTIAL_OUTPUT,
+						TEEC_VALUE_INOUT, TEEC_NONE);
 	operation.params[0].memref.parent = &state->inputs;
+	operation.params[0].memref.size = state->programs[program].inputs;
 	operation.params[1].memref.parent = &state->outputs;
+	operation.params[1].memref.size = state->programs[program].outputs;
+	operation.params[2].value.a = program;
 	status = invoke(state, TZML_CMD_RUN, &operation);
 	state->wanted = operation.params[2].value.a;
 	return status;
 }
 
-static enum tzml_status continue_run(struct tee_state *state)
+static enum tzml_status continue_run(struct tee_state *state, uint32_t program)
 {
 	TEEC_Operation operation = { 0 };
 	enum tzml_status status = TZML_SUCCESS;
 
-	operation.paramTypes = TEEC_PARAM_TYPES(
-		TEEC_MEMREF_WHOLE, TEEC_VALUE_OUTPUT, TEEC_NONE, TEEC_NONE);
+	operation.paramTypes =
+		TEEC_PARAM_TYPES(TEEC_MEMREF_PARTIAL_OUTPUT, TEEC_VALUE_OUTPUT,
+				 TEEC_NONE, TEEC_NONE);
 	operation.params[0].memref.parent = &state->outputs;
+	operation.params[0].memref.size = state->programs[program].outputs;
 	status = invoke(state, TZML_CMD_CONTINUE, &operation);
 	state->wanted = operation.params[1].value.a;
 	return status;
 }
 
-static enum tzml_status tee_run(void *opaque, const void *inputs,
-				size_t inputs_size, void *outputs,
-				size_t outputs_size)
+static enum tzml_status tee_run(void *opaque, uint32_t program,
+				const void *inputs, size_t inputs_size,
+				void *outputs, size_t outputs_size)
 {
 	struct tee_state *state = opaque;
 	enum tzml_status status = TZML_SUCCESS;
 
-	if (inputs_size != state->inputs.size)
-		return fail(TZML_ERROR_INPUT_SIZE, "%zu bytes instead of %zu",
-			    inputs_size, state->inputs.size);
-	if (outputs_size != state->outputs.size)
-		return fail(TZML_ERROR_OUTPUT_SIZE, "%zu bytes instead of %zu",
-			    outputs_size, state->outputs.size);
-
 	memcpy(state->inputs.buffer, inputs, inputs_size);
-	status = start_run(state);
+	status = start_run(state, program);
 	while (!status && state->wanted != TZML_TA_READY) {
 		status = load(state);
 		if (!status)
-			status = continue_run(state);
+			status = continue_run(state, program);
 	}
 	if (!status)
 		memcpy(outputs, state->outputs.buffer, outputs_size);
 	return status;
+}
+
+static enum tzml_status tee_reset(void *opaque)
+{
+	struct tee_state *state = opaque;
+	TEEC_Operation operation = { 0 };
+	enum tzml_status status = TZML_SUCCESS;
+
+	operation.paramTypes = TEEC_PARAM_TYPES(TEEC_VALUE_OUTPUT, TEEC_NONE,
+						TEEC_NONE, TEEC_NONE);
+	status = invoke(state, TZML_CMD_RESET, &operation);
+	state->wanted = operation.params[0].value.a;
+	return status ? status : load(state);
 }
 
 static enum tzml_status tee_memory(void *opaque, struct tzml_memory *memory)
@@ -401,7 +464,8 @@ static enum tzml_status tee_memory(void *opaque, struct tzml_memory *memory)
 		return status;
 	memory->arena = own.arena;
 	memory->weights = own.weights;
-	memory->plan = own.plan;
+	memory->state = own.state;
+	memory->tables = own.tables;
 	memory->mapped = own.mapped;
 	memory->mapped_peak = own.mapped_peak;
 
@@ -418,14 +482,15 @@ static void tee_close(void *opaque)
 	struct tee_state *state = opaque;
 
 	disconnect(state);
-	free(state->tensors);
 	free(state);
 }
 
 const struct world tee_world = {
+	.bit = TZML_IN_TEE,
 	.open = tee_open,
-	.describe = tee_describe,
+	.sizes = tee_sizes,
 	.run = tee_run,
+	.reset = tee_reset,
 	.memory = tee_memory,
 	.close = tee_close,
 };

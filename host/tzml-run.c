@@ -1,21 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 /* A small command over libtzml: raw bytes in, raw bytes out. */
 #include <err.h>
+#include <errno.h>
 #include <getopt.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <tzml.h>
 
 static const char usage[] =
-	"usage: tzml-run [-w tee|ree] [-n COUNT] BUNDLE INPUT OUTPUT\n"
+	"usage: tzml-run [-w tee|ree] [-e ENTRY] [-n COUNT] BUNDLE INPUT OUTPUT\n"
 	"\n"
 	"Run the model in BUNDLE on the bytes of the file INPUT (all inputs,\n"
 	"back to back) and write the bytes of its outputs to the file OUTPUT.\n"
 	"\n"
 	"  -w WORLD  tee: in the secure world (default); ree: in this process\n"
+	"  -e ENTRY  the entry point to run, by its number (0, the default)\n"
 	"  -n COUNT  run COUNT times and print each time, in microseconds\n"
-	"  -h        this text\n"
+	"  -h, --help  this text\n"
 	"\n"
 	"Exit code 0, or 1 after an error, or 2 for a wrong command line.\n";
 
@@ -93,42 +96,74 @@ static void run(struct tzml_session *session, long count, const char *input,
 	free(inputs);
 }
 
-int main(int argc, char **argv)
+struct options {
+	uint32_t world;
+	uint32_t entry;
+	long count;
+};
+
+/* Whether `text` is a number of at least `least`. */
+static bool parse_number(const char *text, long least, long *number)
 {
-	struct tzml_session *session = NULL;
-	uint32_t world = TZML_WORLD_TEE;
 	char *end = NULL;
-	long count = 1;
+
+	errno = 0;
+	*number = strtol(text, &end, 10);
+	return end != text && !*end && !errno && *number >= least &&
+	       *number <= INT32_MAX;
+}
+
+/* Read the options; 0, or the exit code plus one. */
+static int parse_options(int argc, char **argv, struct options *options)
+{
+	static const struct option names[] = {
+		{ "help", no_argument, NULL, 'h' },
+		{ NULL, 0, NULL, 0 },
+	};
+	long number = 0;
 	int option = 0;
 
-	while ((option = getopt(argc, argv, "hn:w:")) != -1) {
+	while ((option = getopt_long(argc, argv, "e:hn:w:", names, NULL)) !=
+	       -1) {
 		switch (option) {
+		case 'e':
+			if (!parse_number(optarg, 0, &number))
+				return 1 + complain("-e takes a number");
+			options->entry = (uint32_t)number;
+			break;
 		case 'h':
 			fputs(usage, stdout);
-			return 0;
+			return 1;
 		case 'n':
-			count = strtol(optarg, &end, 10);
-			if (*end || count < 1)
-				return complain("-n takes a positive number");
+			if (!parse_number(optarg, 1, &options->count))
+				return 1 +
+				       complain("-n takes a positive number");
 			break;
 		case 'w':
-			if (!strcmp(optarg, "tee"))
-				world = TZML_WORLD_TEE;
-			else if (!strcmp(optarg, "ree"))
-				world = TZML_WORLD_REE;
-			else
-				return complain("-w takes tee or ree");
+			if (strcmp(optarg, "tee") && strcmp(optarg, "ree"))
+				return 1 + complain("-w takes tee or ree");
+			options->world = strcmp(optarg, "tee") ? TZML_WORLD_REE
+							       : TZML_WORLD_TEE;
 			break;
 		default:
-			return complain("unknown option");
+			return 1 + complain("unknown option");
 		}
 	}
-	if (argc - optind != 3)
-		return complain("three files are needed");
+	return argc - optind == 3 ? 0 : 1 + complain("three files are needed");
+}
 
-	if (tzml_open(argv[optind], world, &session))
+int main(int argc, char **argv)
+{
+	struct options options = { .world = TZML_WORLD_TEE, .count = 1 };
+	struct tzml_session *session = NULL;
+	int code = parse_options(argc, argv, &options);
+
+	if (code)
+		return code - 1;
+	if (tzml_open(argv[optind], options.world, &session) ||
+	    tzml_select(session, options.entry))
 		errx(1, "%s", tzml_error());
-	run(session, count, argv[optind + 1], argv[optind + 2]);
+	run(session, options.count, argv[optind + 1], argv[optind + 2]);
 	tzml_close(session);
 	return 0;
 }

@@ -8,6 +8,7 @@
 #include <tee_internal_api.h>
 #include <tzml/model.h>
 #include <tzml_ta.h>
+#include <util.h>
 
 #include "platform.h"
 
@@ -15,6 +16,32 @@ struct session {
 	struct platform_context platform;
 	struct tzml_model model;
 };
+
+static TEE_Result ping(struct session *session __unused, uint32_t types,
+		       TEE_Param params[TEE_NUM_PARAMS])
+{
+	const uint32_t expected = TEE_PARAM_TYPES(
+		TEE_PARAM_TYPE_MEMREF_OUTPUT, TEE_PARAM_TYPE_NONE,
+		TEE_PARAM_TYPE_NONE, TEE_PARAM_TYPE_NONE);
+	const struct tzml_ta_info info = {
+		.protocol = TZML_TA_PROTOCOL,
+		.ta_version = TZML_TA_VERSION,
+		.format_version = TZML_FORMAT_VERSION,
+		.kernel_abi = TZML_KERNEL_ABI,
+		.max_sections = TZML_MAX_SECTIONS,
+		.max_programs = TZML_MAX_PROGRAMS,
+		.max_libraries = TZML_MAX_LIBRARIES,
+		.max_ports = TZML_MAX_PORTS,
+	};
+
+	if (types != expected)
+		return TZML_ERROR_REQUEST;
+	/* older clients know the start of it */
+	memcpy(params[0].memref.buffer, &info,
+	       MIN(params[0].memref.size, sizeof(info)));
+	params[0].memref.size = sizeof(info);
+	return TEE_SUCCESS;
+}
 
 static TEE_Result open_model(struct session *session, uint32_t types,
 			     TEE_Param params[TEE_NUM_PARAMS])
@@ -57,30 +84,30 @@ static TEE_Result load_piece(struct session *session, uint32_t types,
 	return status;
 }
 
-static TEE_Result run_model(struct session *session, uint32_t types,
-			    TEE_Param params[TEE_NUM_PARAMS])
+static TEE_Result run_program(struct session *session, uint32_t types,
+			      TEE_Param params[TEE_NUM_PARAMS])
 {
 	const uint32_t expected = TEE_PARAM_TYPES(
 		TEE_PARAM_TYPE_MEMREF_INPUT, TEE_PARAM_TYPE_MEMREF_OUTPUT,
-		TEE_PARAM_TYPE_VALUE_OUTPUT, TEE_PARAM_TYPE_NONE);
+		TEE_PARAM_TYPE_VALUE_INOUT, TEE_PARAM_TYPE_NONE);
 	enum tzml_status status = TZML_SUCCESS;
 
-	if (types != expected)
+	if (types != expected || params[2].value.b)
 		return TZML_ERROR_REQUEST;
 
-	status = tzml_model_start(&session->model, params[0].memref.buffer,
+	status = tzml_model_start(&session->model, params[2].value.a,
+				  params[0].memref.buffer,
 				  params[0].memref.size);
 	if (!status)
 		status = tzml_model_continue(&session->model,
 					     params[1].memref.buffer,
 					     params[1].memref.size);
 	params[2].value.a = tzml_model_wanted(&session->model);
-	params[2].value.b = 0;
 	return status;
 }
 
-static TEE_Result continue_model(struct session *session, uint32_t types,
-				 TEE_Param params[TEE_NUM_PARAMS])
+static TEE_Result continue_run(struct session *session, uint32_t types,
+			       TEE_Param params[TEE_NUM_PARAMS])
 {
 	const uint32_t expected = TEE_PARAM_TYPES(
 		TEE_PARAM_TYPE_MEMREF_OUTPUT, TEE_PARAM_TYPE_VALUE_OUTPUT,
@@ -97,31 +124,59 @@ static TEE_Result continue_model(struct session *session, uint32_t types,
 	return status;
 }
 
+/* The ports of a program, as RUN copies them. */
+static void describe_ports(const struct tzml_model *model,
+			   const struct tzml_plan *plan,
+			   struct tzml_ta_port *ports)
+{
+	for (uint32_t i = 0; i < plan->header->port_count; i++) {
+		const struct tzml_tensor *tensor =
+			model->interface.tensors + plan->ports[i];
+
+		ports[i] = (struct tzml_ta_port){
+			.tensor = plan->ports[i],
+			.dtype = tensor->dtype,
+			.dimension_count = tensor->dimension_count,
+			.size = tensor->size,
+		};
+		memcpy(ports[i].dimensions, tensor->dimensions,
+		       sizeof(ports[i].dimensions));
+	}
+}
+
 static TEE_Result describe(struct session *session, uint32_t types,
 			   TEE_Param params[TEE_NUM_PARAMS])
 {
 	const uint32_t expected = TEE_PARAM_TYPES(
-		TEE_PARAM_TYPE_MEMREF_OUTPUT, TEE_PARAM_TYPE_VALUE_OUTPUT,
+		TEE_PARAM_TYPE_MEMREF_OUTPUT, TEE_PARAM_TYPE_VALUE_INOUT,
 		TEE_PARAM_TYPE_NONE, TEE_PARAM_TYPE_NONE);
-	const struct tzml_plan *plan = &session->model.plan;
+	const struct tzml_plan *plan = NULL;
+	struct tzml_ta_port *ports = NULL;
 	size_t room = 0;
 	size_t size = 0;
 
-	if (types != expected)
+	if (types != expected || params[1].value.b)
 		return TZML_ERROR_REQUEST;
 	if (session->model.state != TZML_MODEL_READY)
 		return TZML_ERROR_STATE;
+	plan = tzml_model_plan(&session->model, params[1].value.a);
+	if (!plan)
+		return TZML_ERROR_PROGRAM;
 
-	/* the table has the outputs right after the inputs */
 	room = params[0].memref.size;
-	size = (plan->header->input_count + plan->header->output_count) *
-	       sizeof(struct tzml_tensor);
+	size = plan->header->port_count * sizeof(*ports);
 	params[0].memref.size = size;
 	if (room < size)
 		return TEE_ERROR_SHORT_BUFFER;
-	memcpy(params[0].memref.buffer, plan->inputs, size);
-	params[1].value.a = plan->header->input_count;
-	params[1].value.b = plan->header->output_count;
+	/* made in private memory: what is shared may be unaligned */
+	ports = TEE_Malloc(size, TEE_MALLOC_FILL_ZERO);
+	if (!ports)
+		return TZML_ERROR_MEMORY;
+	describe_ports(&session->model, plan, ports);
+	memcpy(params[0].memref.buffer, ports, size);
+	TEE_Free(ports);
+	params[1].value.a = plan->program->input_count;
+	params[1].value.b = plan->program->output_count;
 	return TEE_SUCCESS;
 }
 
@@ -137,13 +192,31 @@ static TEE_Result report_memory(struct session *session, uint32_t types,
 		.mapped_peak = session->platform.mapped_peak,
 		.arena = model->arena.size,
 		.weights = model->weights.size,
-		.plan = model->plan_data.size,
+		.state = model->state_memory.size,
+		.tables = model->tables.size,
 	};
 
 	if (types != expected || params[0].memref.size != sizeof(memory))
 		return TZML_ERROR_REQUEST;
 	memcpy(params[0].memref.buffer, &memory, sizeof(memory));
 	return TEE_SUCCESS;
+}
+
+static TEE_Result reset_state(struct session *session, uint32_t types,
+			      TEE_Param params[TEE_NUM_PARAMS])
+{
+	const uint32_t expected = TEE_PARAM_TYPES(
+		TEE_PARAM_TYPE_VALUE_OUTPUT, TEE_PARAM_TYPE_NONE,
+		TEE_PARAM_TYPE_NONE, TEE_PARAM_TYPE_NONE);
+	enum tzml_status status = TZML_SUCCESS;
+
+	if (types != expected)
+		return TZML_ERROR_REQUEST;
+
+	status = tzml_model_reset(&session->model);
+	params[0].value.a = tzml_model_wanted(&session->model);
+	params[0].value.b = 0;
+	return status;
 }
 
 TEE_Result TA_CreateEntryPoint(void)
@@ -194,18 +267,22 @@ TEE_Result TA_InvokeCommandEntryPoint(void *context, uint32_t command,
 				      TEE_Param params[TEE_NUM_PARAMS])
 {
 	switch (command) {
+	case TZML_CMD_PING:
+		return ping(context, types, params);
 	case TZML_CMD_OPEN:
 		return open_model(context, types, params);
 	case TZML_CMD_LOAD:
 		return load_piece(context, types, params);
 	case TZML_CMD_RUN:
-		return run_model(context, types, params);
+		return run_program(context, types, params);
 	case TZML_CMD_CONTINUE:
-		return continue_model(context, types, params);
+		return continue_run(context, types, params);
 	case TZML_CMD_DESCRIBE:
 		return describe(context, types, params);
 	case TZML_CMD_MEMORY:
 		return report_memory(context, types, params);
+	case TZML_CMD_RESET:
+		return reset_state(context, types, params);
 	default:
 		return TZML_ERROR_REQUEST;
 	}

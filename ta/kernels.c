@@ -16,6 +16,7 @@
 #include <util.h>
 
 #include "platform.h"
+#include "storage.h"
 
 /* OP-TEE's image header: core/include/signed_hdr.h */
 #define SHDR_MAGIC	  0x4f545348
@@ -31,7 +32,7 @@ struct shdr {
 	/* hash, signature, UUID, version, ELF */
 };
 
-#define UUID_SIZE	 16
+#define UUID_SIZE	 STORAGE_NAME_SIZE
 #define UUID_STRING_SIZE 37
 
 /* A library's UUID is the start of its digest, made a version 8 UUID. */
@@ -53,47 +54,6 @@ static void uuid_string(const uint8_t uuid[UUID_SIZE],
 			string[at++] = '-';
 		snprintf(string + at, UUID_STRING_SIZE - at, "%02x", uuid[i]);
 		at += 2;
-	}
-}
-
-/*
- * That a library was installed is noted by an empty object with its UUID as
- * its name. Asking OP-TEE for a library it does not have would end this TA.
- */
-static bool is_installed(const uint8_t uuid[UUID_SIZE])
-{
-	TEE_ObjectHandle note = TEE_HANDLE_NULL;
-
-	/* shared: other sessions look at the same time */
-	if (TEE_OpenPersistentObject(TEE_STORAGE_PRIVATE, uuid, UUID_SIZE,
-				     TEE_DATA_FLAG_ACCESS_READ |
-					     TEE_DATA_FLAG_SHARE_READ,
-				     &note))
-		return false;
-	TEE_CloseObject(note);
-	return true;
-}
-
-static enum tzml_status note_installed(const uint8_t uuid[UUID_SIZE])
-{
-	TEE_ObjectHandle note = TEE_HANDLE_NULL;
-	TEE_Result result = TEE_CreatePersistentObject(
-		TEE_STORAGE_PRIVATE, uuid, UUID_SIZE,
-		TEE_DATA_FLAG_ACCESS_WRITE | TEE_DATA_FLAG_OVERWRITE,
-		TEE_HANDLE_NULL, NULL, 0, &note);
-
-	switch (result) {
-	case TEE_SUCCESS:
-		TEE_CloseObject(note);
-		return TZML_SUCCESS;
-	/* another session is at it; a note too few only costs an installation */
-	case TEE_ERROR_ACCESS_CONFLICT:
-		return TZML_SUCCESS;
-	case TEE_ERROR_STORAGE_NO_SPACE:
-	case TEE_ERROR_STORAGE_NOT_AVAILABLE:
-		return TZML_ERROR_STORAGE_FULL;
-	default:
-		return TZML_ERROR_PLATFORM;
 	}
 }
 
@@ -141,7 +101,7 @@ static enum tzml_status install(const void *image, size_t size,
 
 	switch (result) {
 	case TEE_SUCCESS:
-		return note_installed(uuid);
+		return storage_note(STORAGE_LIBRARY, uuid);
 	case TEE_ERROR_SECURITY:
 		return TZML_ERROR_KERNELS_REFUSED;
 	case TEE_ERROR_ACCESS_CONFLICT:
@@ -160,28 +120,35 @@ static enum tzml_status install(const void *image, size_t size,
 	}
 }
 
+/* Map an installed library and find its two symbols. */
 static enum tzml_status map_library(struct platform_context *context,
 				    const uint8_t uuid[UUID_SIZE],
 				    struct tzml_kernels *kernels)
 {
 	char name[UUID_STRING_SIZE] = { 0 };
+	struct tzml_kernels found = { 0 };
+	void *library = NULL;
 
+	if (context->library_count == TZML_MAX_LIBRARIES)
+		return TZML_ERROR_LIMIT;
 	uuid_string(uuid, name);
 	/* OP-TEE takes exactly these flags; the library stays until the end */
-	context->library = dlopen(name, RTLD_NOW | RTLD_GLOBAL | RTLD_NODELETE);
-	if (!context->library)
+	library = dlopen(name, RTLD_NOW | RTLD_GLOBAL | RTLD_NODELETE);
+	if (!library)
 		return TZML_ERROR_STORAGE;
-	kernels->table = dlsym(context->library, TZML_KERNELS_SYMBOL);
-	kernels->call =
-		(tzml_kernel_call_t *)dlsym(context->library, TZML_CALL_SYMBOL);
-	if (!kernels->table || !kernels->call) {
-		close_kernels(context);
-		memset(kernels, 0, sizeof(*kernels));
+	context->libraries[context->library_count++] = library;
+	found.table = dlsym(library, TZML_KERNELS_SYMBOL);
+	found.call = (tzml_kernel_call_t *)dlsym(library, TZML_CALL_SYMBOL);
+	if (!found.table || !found.call)
 		return TZML_ERROR_KERNELS_CHANGED;
-	}
+	*kernels = found;
 	return TZML_SUCCESS;
 }
 
+/*
+ * That a library was installed is noted in the TA's own storage. Asking OP-TEE
+ * for a library that it does not have would end this TA.
+ */
 enum tzml_status open_kernels(void *opaque,
 			      const uint8_t digest[TZML_DIGEST_SIZE],
 			      const void *image, size_t size,
@@ -192,7 +159,8 @@ enum tzml_status open_kernels(void *opaque,
 	uint8_t uuid[UUID_SIZE] = { 0 };
 
 	uuid_of(digest, uuid);
-	if (!image && (context->reinstall || !is_installed(uuid)))
+	if (!image &&
+	    (context->reinstall || !storage_has(STORAGE_LIBRARY, uuid)))
 		return TZML_ERROR_KERNELS_ABSENT;
 	if (image) {
 		status = install(image, size, uuid);
@@ -206,7 +174,6 @@ void close_kernels(void *opaque)
 {
 	struct platform_context *context = opaque;
 
-	if (context->library)
-		dlclose(context->library);
-	context->library = NULL;
+	while (context->library_count)
+		dlclose(context->libraries[--context->library_count]);
 }

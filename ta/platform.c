@@ -88,7 +88,7 @@ static enum tzml_status digest_finish(void *opaque,
 
 const struct tzml_platform tee_platform = {
 	.target = TZML_TARGET_AARCH64,
-	.kernels_section = TZML_SECTION_KERNELS_TEE,
+	.world = TZML_IN_TEE,
 	.allocate = map_pages,
 	.release = unmap_pages,
 	.digest_start = digest_start,

@@ -10,7 +10,8 @@
 struct platform_context {
 	TEE_TASessionHandle system; /* OP-TEE's system pseudo TA */
 	TEE_OperationHandle digest;
-	void *library; /* from dlopen */
+	void *libraries[TZML_MAX_LIBRARIES]; /* from dlopen */
+	uint32_t library_count;
 	bool reinstall;
 	uint64_t mapped;
 	uint64_t mapped_peak;

@@ -64,7 +64,7 @@ def c_tests() -> Path:
 def libtzml() -> Iterator[Path]:
     """libtzml for this host, without a TEE, for tzml.client to load."""
     make("host", f"O={BUILD / 'host'}", "TEE=n")
-    library = BUILD / "host" / "libtzml.so.0"
+    library = BUILD / "host" / "libtzml.so.1"
     os.environ["TZML_LIBRARY"] = str(library)
     yield library
     del os.environ["TZML_LIBRARY"]

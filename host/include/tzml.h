@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * libtzml: run a bundle in the secure world or in the normal world.
+ * docs/example.c is a whole program.
  *
  *	struct tzml_session *session = NULL;
  *
@@ -19,26 +20,31 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <tzml/dtype.h>
+#include <tzml/status.h>
 
 /* cffi: begin */
-#define TZML_WORLD_REE 0 /* the normal world: plain Linux */
-#define TZML_WORLD_TEE 1 /* the secure world: the TA under OP-TEE */
+#define TZML_WORLD_REE	0 /* the normal world: plain Linux */
+#define TZML_WORLD_TEE	1 /* the secure world: the TA under OP-TEE */
+#define TZML_WORLD_NONE 2 /* of a program that the open worlds cannot run */
 
 struct tzml_session;
 
 struct tzml_tensor_info {
 	const char *name;
-	uint32_t dtype; /* enum tzml_dtype of tzml/format.h */
+	uint32_t dtype; /* enum tzml_dtype */
 	uint32_t dimension_count;
 	const uint32_t *dimensions;
 	uint64_t size; /* bytes */
 };
 
+/* Of the world that was asked for. */
 struct tzml_memory {
 	/* bytes that the model itself takes, in either world */
 	uint64_t arena;
 	uint64_t weights;
-	uint64_t plan;
+	uint64_t state;
+	uint64_t tables;      /* interface, memory section and plans */
 	uint64_t mapped;      /* all of it, in pages, now */
 	uint64_t mapped_peak; /* and at most */
 	/* OP-TEE's memory for TAs: what all of them take; zero in the REE */
@@ -55,17 +61,53 @@ struct tzml_chunk_info {
 	uint64_t nanoseconds; /* wall time of reading it and handing it over */
 };
 
+/* A program of the bundle, and where this session runs it. */
+struct tzml_program_info {
+	const char *name;
+	uint32_t role;	/* 1 infer, 2 accumulate, 3 update, 4 evaluate */
+	uint32_t entry; /* the entry point that it is a part of */
+	uint32_t world; /* TZML_WORLD_* */
+};
+
 /*
  * Open the bundle at `path` in that world. The file stays open: weights for
- * which there is no room are read again in every inference. The REE loads the
- * bundle's code into this process: open only bundles there that you would also
- * execute.
+ * which there is no room are read again in every run. In TZML_WORLD_TEE,
+ * programs that only the normal world may run are run in this process; in
+ * TZML_WORLD_REE, all are. The normal world loads the bundle's code into this
+ * process: open only bundles there that you would also execute.
  */
 uint32_t tzml_open(const char *path, uint32_t world,
 		   struct tzml_session **session);
 
+/*
+ * The same with a file that is open for reading, which the caller may close
+ * afterwards. `name` stands for it in messages.
+ */
+uint32_t tzml_open_fd(int fd, const char *name, uint32_t world,
+		      struct tzml_session **session);
+
+/*
+ * The same with a bundle in memory, `size` bytes at `data`, which stay there
+ * unchanged until tzml_close.
+ */
+uint32_t tzml_open_memory(const void *data, size_t size, const char *name,
+			  uint32_t world, struct tzml_session **session);
+
 /* Close a session and wipe its memory; NULL is allowed. */
 void tzml_close(struct tzml_session *session);
+
+/* The programs of the bundle, in the order in which they run. */
+uint32_t tzml_program_count(const struct tzml_session *session);
+void tzml_program(const struct tzml_session *session, uint32_t index,
+		  struct tzml_program_info *info);
+
+/*
+ * Entry points, each of one program or of several that follow each other.
+ * What is said below of inputs, outputs and tzml_run is of the one that was
+ * selected: 0, until another one is.
+ */
+uint32_t tzml_entry_count(const struct tzml_session *session);
+uint32_t tzml_select(struct tzml_session *session, uint32_t entry);
 
 /* Inputs and outputs, in the order in which tzml_run takes them. */
 uint32_t tzml_input_count(const struct tzml_session *session);
@@ -76,13 +118,19 @@ void tzml_output(const struct tzml_session *session, uint32_t index,
 		 struct tzml_tensor_info *info);
 
 /*
- * One inference. All inputs lie back to back in `inputs`, and all outputs in
+ * Run the model once. All inputs lie back to back in `inputs`, and all outputs in
  * `outputs`; sizes in bytes. `nanoseconds`, if not NULL, is set to the wall
  * time from handing over the inputs to having the outputs.
  */
 uint32_t tzml_run(struct tzml_session *session, const void *inputs,
 		  size_t inputs_size, void *outputs, size_t outputs_size,
 		  uint64_t *nanoseconds);
+
+/*
+ * Give the model's state its initial content again. A model without state is
+ * left as it is.
+ */
+uint32_t tzml_reset(struct tzml_session *session);
 
 uint32_t tzml_memory(struct tzml_session *session, struct tzml_memory *memory);
 

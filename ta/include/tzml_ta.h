@@ -3,14 +3,21 @@
  * The protocol between the normal world and the tzml Trusted Application.
  *
  * One session is one model: each session is an instance of its own, and
- * closing it wipes and gives back everything. Results are TEE_SUCCESS or the
- * codes of tzml/status.h. Parameters not named are TEE_PARAM_TYPE_NONE; types
- * that differ are TZML_ERROR_REQUEST.
+ * closing it wipes and gives back everything. Parameters that are not named
+ * are TEE_PARAM_TYPE_NONE.
+ *
+ * Results are TEE_SUCCESS or the codes of tzml/status.h. Each command lists
+ * those that it may return; besides these, every command returns
+ *
+ * TZML_ERROR_REQUEST	parameters of the wrong types, or a command that does
+ *			not exist
+ * TZML_ERROR_PLATFORM	OP-TEE failed in a way that has no code of its own
  */
 #ifndef TZML_TA_H
 #define TZML_TA_H
 
 #include <stdint.h>
+#include <tzml/dtype.h>
 
 #define TZML_TA_UUID  \
 	{ 0xbcfd5ae6, \
@@ -19,58 +26,133 @@
 	  { 0xa5, 0xd9, 0x76, 0x73, 0xb6, 0xe2, 0xe5, 0x1f } }
 
 /*
+ * Version of this protocol. It goes up when a client of the version before
+ * would misunderstand the TA. Clients ask with TZML_CMD_PING before anything
+ * else, whose number and parameters never change.
+ *
+ * 1	format 1 of bundles; had no TZML_CMD_PING
+ * 2	programs, state, PING and RESET
+ */
+#define TZML_TA_PROTOCOL 2
+
+/* Version of the TA itself; goes up with each release. */
+#define TZML_TA_VERSION 1
+
+/*
+ * Say what this TA is. A TA of protocol 1 returns TZML_ERROR_REQUEST.
+ *
+ * [out] memref[0]   struct tzml_ta_info, or as much of it as there is room
+ *		     for, from the start; the size is that of the whole
+ */
+#define TZML_CMD_PING 16
+
+struct tzml_ta_info {
+	uint32_t protocol;	 /* TZML_TA_PROTOCOL */
+	uint32_t ta_version;	 /* TZML_TA_VERSION */
+	uint32_t format_version; /* of the bundles that it reads */
+	uint32_t kernel_abi;	 /* of the libraries that it loads */
+	uint64_t features;	 /* TZML_TA_FEATURE_*: none yet */
+	/* limits */
+	uint32_t max_sections;
+	uint32_t max_programs;
+	uint32_t max_libraries;
+	uint32_t max_ports; /* inputs of a program, and its outputs */
+};
+
+/*
  * Take a bundle's header and section table. Closes the session's earlier
  * model, if there is one.
  *
  * [in]  memref[0]   the header, exactly as long as it says
  * [in]  value[1].a  TZML_OPEN_* flags
- * [out] value[2].a  section to load next, or TZML_TA_READY
+ * [out] value[2].a  section to load next
+ *
+ * TZML_ERROR_NOT_A_BUNDLE, _FORMAT_OLD, _FORMAT_VERSION, _TRUNCATED, _LIMIT,
+ * _HEADER_MALFORMED, _HEADER_DIGEST, _UNSUPPORTED, _PROTECTION,
+ * _SECTION_TABLE, _WRONG_TARGET	as docs/bundle.md, "Errors", has them
+ * TZML_ERROR_MEMORY		no memory for the header or the tables
  */
 #define TZML_CMD_OPEN 0
 
-/* Do not trust that the model's kernel library is still installed. */
+/* Do not trust that the model's kernel libraries are still installed. */
 #define TZML_OPEN_REINSTALL 1
 
 #define TZML_TA_READY UINT32_MAX
 
 /*
- * Load the next bytes of the section asked for. They are copied before they
- * are looked at; an error closes the model.
+ * Load the next bytes of the section that was asked for. They are copied
+ * before they are looked at; every error but STATE closes the model.
  *
  * [in]  value[0].a  section
  * [in]  value[0].b  offset of the bytes in the section
  * [in]  memref[1]   the bytes
  * [out] value[2].a  section to load next, or TZML_TA_READY
+ *
+ * TZML_ERROR_STATE		no section is wanted
+ * TZML_ERROR_LOAD_ORDER	another section or offset is wanted, or fewer
+ *				bytes
+ * TZML_ERROR_PROTECTION, _SECTION_DIGEST, _INTERFACE_MALFORMED,
+ * _PLAN_MALFORMED, _UNSUPPORTED, _LIMIT, _KERNELS_ABSENT, _SECURE_MEMORY,
+ * _KERNEL_MISSING, _KERNEL_MISMATCH	as docs/bundle.md, "Errors", has them
+ * TZML_ERROR_KERNELS_REFUSED	OP-TEE refused the library's signature
+ * TZML_ERROR_KERNELS_OLD	OP-TEE has a newer version of the library
+ * TZML_ERROR_KERNELS_CHANGED	the library is not the one that the plan names
+ * TZML_ERROR_STORAGE		OP-TEE's secure storage is damaged
+ * TZML_ERROR_STORAGE_FULL	OP-TEE cannot write there
+ * TZML_ERROR_MEMORY		no memory for what comes next
  */
 #define TZML_CMD_LOAD 1
 
 /*
- * Begin an inference and go on until it is done, or until a chunk of weights
- * is missing: then load the section that is asked for, and CONTINUE.
+ * Begin to run a program and go on until it is done, or until a chunk of
+ * weights is missing: then load the section that is asked for, and CONTINUE.
  *
- * [in]  memref[0]   the inputs, back to back in the plan's order
+ * [in]  memref[0]   the inputs, back to back in the order of its ports
  * [out] memref[1]   room for exactly the outputs, likewise; written when done
- * [out] value[2].a  section to load next, or TZML_TA_READY when done
+ * [inout] value[2].a  in: number of the program;
+ *		       out: section to load next, or TZML_TA_READY when done
+ *
+ * TZML_ERROR_STATE		the model is not loaded
+ * TZML_ERROR_PROGRAM		there is no such program, or not in this world
+ * TZML_ERROR_STATE_LOST	a run that did not end left the state half
+ *				changed
+ * TZML_ERROR_INPUT_SIZE, _OUTPUT_SIZE
+ * TZML_ERROR_KERNEL_FAILED
  */
 #define TZML_CMD_RUN 2
 
 /*
- * Go on with the inference that RUN began.
+ * Go on with the run that RUN began.
  *
  * [out] memref[0]   as RUN's memref[1]
  * [out] value[1].a  as RUN's value[2].a
+ *
+ * TZML_ERROR_STATE		no run was begun, or a section is wanted first
+ * TZML_ERROR_OUTPUT_SIZE, _KERNEL_FAILED
  */
 #define TZML_CMD_CONTINUE 3
 
 /*
- * What the model takes and gives.
+ * What a program takes, and what it gives to the caller.
  *
- * [out] memref[0]  array of struct tzml_tensor: inputs, then outputs; when
+ * [out] memref[0]  array of struct tzml_ta_port: inputs, then outputs; when
  *                  it is too short, TEE_ERROR_SHORT_BUFFER and the size
- * [out] value[1].a number of inputs
- * [out] value[1].b number of outputs
+ * [inout] value[1].a in: number of the program; out: number of inputs
+ * [inout] value[1].b in: 0; out: number of outputs
+ *
+ * TZML_ERROR_STATE		the model is not loaded
+ * TZML_ERROR_PROGRAM		there is no such program, or not in this world
  */
 #define TZML_CMD_DESCRIBE 4
+
+struct tzml_ta_port {
+	uint32_t tensor; /* its number in the bundle's interface */
+	uint32_t dtype;	 /* enum tzml_dtype */
+	uint32_t dimension_count;
+	uint32_t dimensions[TZML_MAX_DIMENSIONS];
+	uint32_t reserved;
+	uint64_t size; /* bytes in RUN's memory */
+};
 
 /*
  * Secure memory of this session.
@@ -84,7 +166,18 @@ struct tzml_ta_memory {
 	uint64_t mapped_peak; /* the most of it since the session began */
 	uint64_t arena;
 	uint64_t weights;
-	uint64_t plan;
+	uint64_t state;
+	uint64_t tables; /* interface, memory, plans */
 };
+
+/*
+ * Give the state its initial content again: load the sections that are asked
+ * for. Gives up a run that is under way.
+ *
+ * [out] value[0].a  section to load next, or TZML_TA_READY
+ *
+ * TZML_ERROR_STATE		the model is not loaded
+ */
+#define TZML_CMD_RESET 6
 
 #endif /* TZML_TA_H */

@@ -14,7 +14,7 @@ from tzml.errors import TzmlError
 
 ffi = cffi.FFI()
 
-SONAME = "libtzml.so.0"
+SONAME = "libtzml.so.1"
 
 
 def _declarations() -> str:
@@ -30,7 +30,7 @@ ffi.cdef(_declarations())
 
 @functools.cache
 def library() -> Any:
-    """The loaded library: $TZML_LIBRARY, or libtzml.so.0 where the system has it."""
+    """The loaded library: $TZML_LIBRARY, or libtzml.so.1 where the system has it."""
     path = os.environ.get("TZML_LIBRARY", SONAME)
     try:
         return ffi.dlopen(path)

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Entry points: programs that follow each other, each in its world. The values
+ * that pass between them are tensors of the bundle's interface.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "session.h"
+
+/* The programs of the selected entry point: from `*first`, how many. */
+static uint32_t programs_of(const struct tzml_session *session, uint32_t entry,
+			    uint32_t *first)
+{
+	const struct tzml_interface *interface = &session->interface;
+	uint32_t count = 0;
+
+	*first = 0;
+	for (uint32_t i = 0; i < interface->header->program_count; i++) {
+		if (interface->programs[i].entry != entry)
+			continue;
+		if (!count)
+			*first = i;
+		count++;
+	}
+	return count;
+}
+
+const struct opened *world_of(const struct tzml_session *session,
+			      uint32_t program)
+{
+	uint32_t worlds = session->interface.programs[program].worlds;
+
+	for (size_t i = 0; i < 2; i++)
+		if (session->worlds[i].state &&
+		    session->worlds[i].world->bit & worlds)
+			return session->worlds + i;
+	return NULL;
+}
+
+/* The tensors with a flag among some ports, in the order of their numbers. */
+static uint32_t collect(const struct tzml_session *session, uint32_t entry,
+			uint32_t flag, uint32_t *found)
+{
+	const struct tzml_interface *interface = &session->interface;
+	bool used[TZML_MAX_TENSORS] = { false };
+	uint32_t first = 0;
+	uint32_t programs = programs_of(session, entry, &first);
+	uint32_t count = 0;
+
+	for (uint32_t i = first; i < first + programs; i++) {
+		const struct tzml_program *program = interface->programs + i;
+		const uint32_t *ports = tzml_interface_ports(interface, i);
+
+		for (uint32_t j = 0;
+		     j < program->input_count + program->output_count; j++)
+			used[ports[j]] = true;
+	}
+	for (uint32_t i = 0; i < interface->header->tensor_count; i++)
+		if (used[i] && interface->tensors[i].flags == flag)
+			found[count++] = i;
+	return count;
+}
+
+enum tzml_status select_entry(struct tzml_session *session, uint32_t entry)
+{
+	uint32_t first = 0;
+	uint32_t programs = programs_of(session, entry, &first);
+
+	if (!programs)
+		return fail(TZML_ERROR_PROGRAM, "%s has no entry point %u",
+			    session->bundle.name, entry);
+	for (uint32_t i = first; i < first + programs; i++)
+		if (!world_of(session, i))
+			return fail(
+				TZML_ERROR_PROGRAM,
+				"%s: program %s runs only in the other "
+				"world",
+				session->bundle.name,
+				session->interface.strings +
+					session->interface.programs[i].name);
+	session->entry = entry;
+	session->input_count =
+		collect(session, entry, TZML_TENSOR_INPUT, session->inputs);
+	session->output_count =
+		collect(session, entry, TZML_TENSOR_OUTPUT, session->outputs);
+	return TZML_SUCCESS;
+}
+
+/* Where each tensor's value is while an entry point runs. */
+struct values {
+	const struct tzml_interface *interface;
+	uint8_t *data[TZML_MAX_TENSORS];
+	bool owned[TZML_MAX_TENSORS];
+};
+
+/* Let tensors that lie back to back in `block` have their values there. */
+static size_t place_values(struct values *values, const uint32_t *tensors,
+			   uint32_t count, uint8_t *block)
+{
+	size_t size = 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		if (block)
+			values->data[tensors[i]] = block + size;
+		size += values->interface->tensors[tensors[i]].size;
+	}
+	return size;
+}
+
+static void free_values(struct values *values)
+{
+	for (uint32_t i = 0; i < TZML_MAX_TENSORS; i++) {
+		if (!values->owned[i])
+			continue;
+		explicit_bzero(values->data[i],
+			       values->interface->tensors[i].size);
+		free(values->data[i]);
+	}
+}
+
+/* Copy between ports' values and a block that has them back to back. */
+static enum tzml_status copy_ports(struct values *values, const uint32_t *ports,
+				   uint32_t count, uint8_t *block,
+				   bool to_block)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		size_t size = values->interface->tensors[ports[i]].size;
+		uint8_t **value = values->data + ports[i];
+
+		if (!*value) {
+			*value = malloc(size);
+			values->owned[ports[i]] = *value;
+			if (!*value)
+				return fail(TZML_ERROR_MEMORY, NULL);
+		}
+		memcpy(to_block ? block : *value, to_block ? *value : block,
+		       size);
+		block += size;
+	}
+	return TZML_SUCCESS;
+}
+
+static enum tzml_status run_program(const struct tzml_session *session,
+				    uint32_t number, struct values *values)
+{
+	const struct tzml_interface *interface = &session->interface;
+	const struct tzml_program *program = interface->programs + number;
+	const uint32_t *ports = tzml_interface_ports(interface, number);
+	const struct opened *opened = world_of(session, number);
+	const uint32_t *outputs = ports + program->input_count;
+	size_t inputs_size =
+		tzml_interface_bytes(interface, ports, program->input_count);
+	size_t outputs_size =
+		tzml_interface_bytes(interface, outputs, program->output_count);
+	enum tzml_status status = TZML_SUCCESS;
+	uint8_t *block = calloc(1, inputs_size + outputs_size);
+
+	if (!block)
+		return fail(TZML_ERROR_MEMORY, NULL);
+	status = copy_ports(values, ports, program->input_count, block, true);
+	if (!status)
+		status = opened->world->run(opened->state, number, block,
+					    inputs_size, block + inputs_size,
+					    outputs_size);
+	if (!status)
+		status = copy_ports(values, outputs, program->output_count,
+				    block + inputs_size, false);
+	explicit_bzero(block, inputs_size + outputs_size);
+	free(block);
+	return status;
+}
+
+/* Whether the caller's tensors are a program's ports, in the same order. */
+static bool is_direct(const struct tzml_session *session, uint32_t program)
+{
+	const uint32_t *ports =
+		tzml_interface_ports(&session->interface, program);
+	const struct tzml_program *about =
+		session->interface.programs + program;
+
+	return about->input_count == session->input_count &&
+	       about->output_count == session->output_count &&
+	       !memcmp(ports, session->inputs,
+		       session->input_count * sizeof(*ports)) &&
+	       !memcmp(ports + session->input_count, session->outputs,
+		       session->output_count * sizeof(*ports));
+}
+
+enum tzml_status run_entry(struct tzml_session *session, const void *inputs,
+			   size_t inputs_size, void *outputs,
+			   size_t outputs_size)
+{
+	struct values values = { .interface = &session->interface };
+	enum tzml_status status = TZML_SUCCESS;
+	uint32_t first = 0;
+	uint32_t programs = programs_of(session, session->entry, &first);
+	size_t expected = place_values(&values, session->inputs,
+				       session->input_count, NULL);
+
+	if (inputs_size != expected)
+		return fail(TZML_ERROR_INPUT_SIZE, "%zu bytes instead of %zu",
+			    inputs_size, expected);
+	expected = place_values(&values, session->outputs,
+				session->output_count, outputs);
+	if (outputs_size != expected)
+		return fail(TZML_ERROR_OUTPUT_SIZE, "%zu bytes instead of %zu",
+			    outputs_size, expected);
+	if (programs == 1 && is_direct(session, first)) {
+		const struct opened *opened = world_of(session, first);
+
+		return opened->world->run(opened->state, first, inputs,
+					  inputs_size, outputs, outputs_size);
+	}
+	/* inputs are only read: no program gives an input tensor */
+	place_values(&values, session->inputs, session->input_count,
+		     (uint8_t *)inputs);
+	for (uint32_t i = first; !status && i < first + programs; i++)
+		status = run_program(session, i, &values);
+	free_values(&values);
+	return status;
+}
