@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tzml.bundle.content import DType
+from tzml.bundle.content import DType, Role
 from tzml.client.library import ffi, library
 from tzml.errors import TzmlError
 
@@ -54,6 +54,16 @@ class TensorInfo:
 
 
 @dataclass(frozen=True)
+class ProgramInfo:
+    """A program of the bundle, the entry point that it is a part of, and the world that this session runs it in."""
+
+    name: str
+    role: Role
+    entry: int
+    world: World | None
+
+
+@dataclass(frozen=True)
 class Answer:
     """The outputs by name, and how long the inference took (wall time on the device, in seconds)."""
 
@@ -70,7 +80,8 @@ class Memory:
 
     arena: int
     weights: int
-    plan: int
+    state: int
+    tables: int
     mapped: int
     mapped_peak: int
     pool_size: int
@@ -94,19 +105,44 @@ class ChunkLoads:
 
 
 class Model:
-    """A model that was opened in one of the worlds; a context manager that closes it."""
+    """A model that was opened in one of the worlds; a context manager that closes it.
 
-    def __init__(self, session: Any) -> None:
+    `programs` are the bundle's. `inputs` and `outputs` are those of the entry point that `run` runs: the first,
+    until another is selected.
+    """
+
+    def __init__(self, session: Any, keep: object = None) -> None:
         self._session = session
+        self._keep = keep  # the bytes of a bundle in memory
         lib = library()
+        self.programs = [self._program(i) for i in range(lib.tzml_program_count(session))]
+        self._describe()
+
+    def _describe(self) -> None:
+        lib, session = library(), self._session
         self.inputs = [self._info(lib.tzml_input, i) for i in range(lib.tzml_input_count(session))]
         self.outputs = [self._info(lib.tzml_output, i) for i in range(lib.tzml_output_count(session))]
+
+    def _program(self, index: int) -> ProgramInfo:
+        info: Any = ffi.new("struct tzml_program_info *")
+        library().tzml_program(self._session, index, info)
+        world = World(info.world) if info.world in World._value2member_map_ else None
+        return ProgramInfo(_text(info.name), Role(info.role), info.entry, world)
 
     def _info(self, describe: Any, index: int) -> TensorInfo:
         info: Any = ffi.new("struct tzml_tensor_info *")
         describe(self._session, index, info)
         shape = tuple(info.dimensions[i] for i in range(info.dimension_count))
         return TensorInfo(_text(info.name), np.dtype(DType(info.dtype).name), shape)
+
+    def select(self, entry: int) -> None:
+        """Make an entry point, by its number, the one that `run` runs. Raises RunError if there is no such."""
+        check(library().tzml_select(self._open_session(), entry))
+        self._describe()
+
+    def reset(self) -> None:
+        """Give the model's state its initial content again. Raises RunError."""
+        check(library().tzml_reset(self._open_session()))
 
     def run(self, inputs: Array | Mapping[str, Array]) -> Answer:
         """One inference.
@@ -179,7 +215,7 @@ class Model:
         """Wipe and give back the model's memory. A closed model may be closed again."""
         if self._session is not None:
             library().tzml_close(self._session)
-            self._session = None
+            self._session = self._keep = None
 
     def __enter__(self) -> Model:
         return self
@@ -190,11 +226,21 @@ class Model:
         self.close()
 
 
-def open_model(path: str | os.PathLike[str], world: World = World.tee) -> Model:
-    """Open the bundle at `path`. Raises RunError when the world refuses it."""
-    session = ffi.new("struct tzml_session **")
-    check(library().tzml_open(os.fsencode(Path(path)), world.value, session))
-    return Model(session[0])
+def open_model(bundle: str | os.PathLike[str] | int | bytes, world: World = World.tee) -> Model:
+    """Open a bundle: a file by its path or by a descriptor that is open for reading, or its bytes.
+
+    The caller may close the descriptor afterwards. Raises RunError when the world refuses the bundle.
+    """
+    lib, session, keep = library(), ffi.new("struct tzml_session **"), None
+    if isinstance(bundle, bytes):
+        keep = ffi.from_buffer(bundle)
+        status = lib.tzml_open_memory(keep, len(bundle), b"the bundle in memory", world.value, session)
+    elif isinstance(bundle, int):
+        status = lib.tzml_open_fd(bundle, b"the bundle", world.value, session)
+    else:
+        status = lib.tzml_open(os.fsencode(Path(bundle)), world.value, session)
+    check(status)
+    return Model(session[0], keep)
 
 
 def check(status: int) -> None:
