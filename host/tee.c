@@ -355,7 +355,7 @@ static enum tzml_status tee_open(void **result, const struct bundle *bundle)
 	if (!state)
 		return fail(TZML_ERROR_MEMORY, NULL);
 	*result = state;
-	state->bundle = file;
+	state->bundle = bundle;
 
 	status = connect_and_open(state, 0);
 	if (status == TZML_ERROR_TA_DEAD || status == TZML_ERROR_STORAGE) {

@@ -87,7 +87,7 @@ def test_a_call_finds_its_constants_however_little_room_there_is(graph: Graph, b
         assert taken <= set(loaded)
         for buffer, argument in zip(call.buffers, arguments, strict=True):
             if buffer.data is not None:
-                content = layout.contents[argument.chunk]
+                content = layout.contents[argument.chunk].tobytes()
                 assert content[argument.offset : argument.offset + argument.size] == buffer.data
     largest = max((align(len(content)) for content in layout.contents), default=0)
     assert layout.weights_size <= max(budget, largest)
