@@ -28,6 +28,8 @@ EXAMPLES = ROOT / "docs" / "bundle-examples"
 _BEYOND_KERNELS = {"SUCCESS", "KERNEL_MISSING", "KERNEL_MISMATCH", "KERNELS_CHANGED"}
 _WEIGHTS = {"weights-bit"}  # weights are checked as they are loaded, which the kernels come before
 _NO_LIBRARY = {"tee": "KERNELS_CHANGED", "ree": "KERNELS_REFUSED"}
+# What only the TEE looks at: its memory, its library, its programs.
+_ONLY_TEE = {"memories-first", "no-library-for-the-tee", "no-program-for-the-tee"}
 
 
 @dataclass(frozen=True)
@@ -42,12 +44,15 @@ class BadBundle:
 def example_statuses() -> dict[str, dict[str, str]]:
     """The specification's examples (docs/bundle.md), by name, with their statuses on a target."""
     index = json.loads((EXAMPLES / "index.json").read_text())
-    return {
-        name: _NO_LIBRARY
-        if example["status"] in _BEYOND_KERNELS or name in _WEIGHTS
-        else dict.fromkeys(WORLDS, example["status"])
-        for name, example in index.items()
-    }
+    return {name: _on_a_target(name, example["status"]) for name, example in index.items()}
+
+
+def _on_a_target(name: str, status: str) -> dict[str, str]:
+    if status in _BEYOND_KERNELS or name in _WEIGHTS:
+        return _NO_LIBRARY
+    if status == "SECURE_MEMORY" or name in _ONLY_TEE:
+        return _NO_LIBRARY | {"tee": status}
+    return dict.fromkeys(WORLDS, status)
 
 
 def examples() -> Iterator[BadBundle]:
