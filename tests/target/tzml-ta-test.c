@@ -123,19 +123,55 @@ static TEEC_Result load(TEEC_Session *session, uint32_t index, uint32_t offset,
 	return result;
 }
 
-static TEEC_Result run(TEEC_Session *session, size_t inputs_size,
-		       size_t outputs_size, void *outputs)
+static TEEC_Result run_program(TEEC_Session *session, uint32_t program,
+			       size_t inputs_size, size_t outputs_size,
+			       void *outputs)
 {
 	TEEC_Operation operation = { 0 };
 
 	operation.paramTypes = TEEC_PARAM_TYPES(TEEC_MEMREF_TEMP_INPUT,
 						TEEC_MEMREF_TEMP_OUTPUT,
-						TEEC_VALUE_OUTPUT, TEEC_NONE);
+						TEEC_VALUE_INOUT, TEEC_NONE);
+	operation.params[2].value.a = program;
 	operation.params[0].tmpref.buffer = input.data;
 	operation.params[0].tmpref.size = inputs_size;
 	operation.params[1].tmpref.buffer = outputs;
 	operation.params[1].tmpref.size = outputs_size;
 	return TEEC_InvokeCommand(session, TZML_CMD_RUN, &operation, NULL);
+}
+
+static TEEC_Result run(TEEC_Session *session, size_t inputs_size,
+		       size_t outputs_size, void *outputs)
+{
+	return run_program(session, 0, inputs_size, outputs_size, outputs);
+}
+
+/* What a program takes and gives, in `room` bytes. */
+static TEEC_Result describe(TEEC_Session *session, uint32_t program,
+			    struct tzml_ta_port *ports,
+			    TEEC_Operation *operation, size_t room)
+{
+	memset(operation, 0, sizeof(*operation));
+	operation->paramTypes =
+		TEEC_PARAM_TYPES(TEEC_MEMREF_TEMP_OUTPUT, TEEC_VALUE_INOUT,
+				 TEEC_NONE, TEEC_NONE);
+	operation->params[0].tmpref.buffer = ports;
+	operation->params[0].tmpref.size = room;
+	operation->params[1].value.a = program;
+	return TEEC_InvokeCommand(session, TZML_CMD_DESCRIBE, operation, NULL);
+}
+
+static TEEC_Result reset(TEEC_Session *session, uint32_t *wanted)
+{
+	TEEC_Operation operation = { 0 };
+	TEEC_Result result = TEEC_SUCCESS;
+
+	operation.paramTypes = TEEC_PARAM_TYPES(TEEC_VALUE_OUTPUT, TEEC_NONE,
+						TEEC_NONE, TEEC_NONE);
+	result = TEEC_InvokeCommand(session, TZML_CMD_RESET, &operation, NULL);
+	if (wanted)
+		*wanted = operation.params[0].value.a;
+	return result;
 }
 
 static TEEC_Result continue_run(TEEC_Session *session, void *outputs,
@@ -154,7 +190,7 @@ static TEEC_Result continue_run(TEEC_Session *session, void *outputs,
 /* Load all of the sound bundle. Returns the size of its outputs, or zero. */
 static size_t load_model(TEEC_Session *session)
 {
-	struct tzml_tensor tensors[2 * TZML_MAX_TENSORS] = { 0 };
+	struct tzml_ta_port ports[2 * TZML_MAX_PORTS] = { 0 };
 	TEEC_Operation operation = { 0 };
 	uint32_t wanted = 0;
 	size_t size = 0;
@@ -166,16 +202,10 @@ static size_t load_model(TEEC_Session *session)
 			 bundle.data + section(wanted)->offset,
 			 section(wanted)->size, &wanted))
 			return 0;
-
-	operation.paramTypes =
-		TEEC_PARAM_TYPES(TEEC_MEMREF_TEMP_OUTPUT, TEEC_VALUE_OUTPUT,
-				 TEEC_NONE, TEEC_NONE);
-	operation.params[0].tmpref.buffer = tensors;
-	operation.params[0].tmpref.size = sizeof(tensors);
-	if (TEEC_InvokeCommand(session, TZML_CMD_DESCRIBE, &operation, NULL))
+	if (describe(session, 0, ports, &operation, sizeof(ports)))
 		return 0;
 	for (uint32_t i = 0; i < operation.params[1].value.b; i++)
-		size += tensors[operation.params[1].value.a + i].size;
+		size += ports[operation.params[1].value.a + i].size;
 	return size;
 }
 
@@ -201,43 +231,41 @@ static void test_parameter_types(TEEC_Session *session)
 					  TEEC_MEMREF_TEMP_INPUT,
 					  TEEC_MEMREF_TEMP_OUTPUT };
 	static const struct {
+		uint32_t number;
 		const char *name;
 		uint32_t types;
 	} commands[] = {
-		[TZML_CMD_OPEN] = { "OPEN",
-				    TEEC_PARAM_TYPES(TEEC_MEMREF_TEMP_INPUT,
-						     TEEC_VALUE_INPUT,
-						     TEEC_VALUE_OUTPUT,
-						     TEEC_NONE) },
-		[TZML_CMD_LOAD] = { "LOAD",
-				    TEEC_PARAM_TYPES(TEEC_VALUE_INPUT,
-						     TEEC_MEMREF_TEMP_INPUT,
-						     TEEC_VALUE_OUTPUT,
-						     TEEC_NONE) },
-		[TZML_CMD_RUN] = { "RUN",
-				   TEEC_PARAM_TYPES(TEEC_MEMREF_TEMP_INPUT,
-						    TEEC_MEMREF_TEMP_OUTPUT,
-						    TEEC_VALUE_OUTPUT,
-						    TEEC_NONE) },
-		[TZML_CMD_CONTINUE] = { "CONTINUE",
-					TEEC_PARAM_TYPES(
-						TEEC_MEMREF_TEMP_OUTPUT,
-						TEEC_VALUE_OUTPUT, TEEC_NONE,
-						TEEC_NONE) },
-		[TZML_CMD_DESCRIBE] = { "DESCRIBE",
-					TEEC_PARAM_TYPES(
-						TEEC_MEMREF_TEMP_OUTPUT,
-						TEEC_VALUE_OUTPUT, TEEC_NONE,
-						TEEC_NONE) },
-		[TZML_CMD_MEMORY] = { "MEMORY",
-				      TEEC_PARAM_TYPES(TEEC_MEMREF_TEMP_OUTPUT,
-						       TEEC_NONE, TEEC_NONE,
-						       TEEC_NONE) },
+		{ TZML_CMD_PING, "PING",
+		  TEEC_PARAM_TYPES(TEEC_MEMREF_TEMP_OUTPUT, TEEC_NONE,
+				   TEEC_NONE, TEEC_NONE) },
+		{ TZML_CMD_RESET, "RESET",
+		  TEEC_PARAM_TYPES(TEEC_VALUE_OUTPUT, TEEC_NONE, TEEC_NONE,
+				   TEEC_NONE) },
+		{ TZML_CMD_OPEN, "OPEN",
+		  TEEC_PARAM_TYPES(TEEC_MEMREF_TEMP_INPUT, TEEC_VALUE_INPUT,
+				   TEEC_VALUE_OUTPUT, TEEC_NONE) },
+		{ TZML_CMD_LOAD, "LOAD",
+		  TEEC_PARAM_TYPES(TEEC_VALUE_INPUT, TEEC_MEMREF_TEMP_INPUT,
+				   TEEC_VALUE_OUTPUT, TEEC_NONE) },
+		{ TZML_CMD_RUN, "RUN",
+		  TEEC_PARAM_TYPES(TEEC_MEMREF_TEMP_INPUT,
+				   TEEC_MEMREF_TEMP_OUTPUT, TEEC_VALUE_INOUT,
+				   TEEC_NONE) },
+		{ TZML_CMD_CONTINUE, "CONTINUE",
+		  TEEC_PARAM_TYPES(TEEC_MEMREF_TEMP_OUTPUT, TEEC_VALUE_OUTPUT,
+				   TEEC_NONE, TEEC_NONE) },
+		{ TZML_CMD_DESCRIBE, "DESCRIBE",
+		  TEEC_PARAM_TYPES(TEEC_MEMREF_TEMP_OUTPUT, TEEC_VALUE_INOUT,
+				   TEEC_NONE, TEEC_NONE) },
+		{ TZML_CMD_MEMORY, "MEMORY",
+		  TEEC_PARAM_TYPES(TEEC_MEMREF_TEMP_OUTPUT, TEEC_NONE,
+				   TEEC_NONE, TEEC_NONE) },
 	};
 	const size_t kinds = sizeof(types) / sizeof(types[0]);
 	uint8_t buffer[64] = { 0 };
 
-	for (uint32_t command = 0; command <= TZML_CMD_MEMORY; command++) {
+	for (size_t command = 0;
+	     command < sizeof(commands) / sizeof(commands[0]); command++) {
 		unsigned int wrong = 0;
 		unsigned int tried = 0;
 
@@ -263,7 +291,8 @@ static void test_parameter_types(TEEC_Session *session)
 					sizeof(buffer);
 			}
 			tried++;
-			wrong += TEEC_InvokeCommand(session, command,
+			wrong += TEEC_InvokeCommand(session,
+						    commands[command].number,
 						    &operation, NULL) !=
 				 (TEEC_Result)TZML_ERROR_REQUEST;
 		}
@@ -275,8 +304,9 @@ static void test_parameter_types(TEEC_Session *session)
 
 static void test_unknown_commands(TEEC_Session *session)
 {
-	static const uint32_t commands[] = { TZML_CMD_MEMORY + 1, 99,
-					     UINT32_MAX };
+	static const uint32_t commands[] = { TZML_CMD_RESET + 1,
+					     TZML_CMD_PING - 1,
+					     TZML_CMD_PING + 1, UINT32_MAX };
 	TEEC_Operation operation = { 0 };
 
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
@@ -364,15 +394,87 @@ static void test_sizes(TEEC_Session *session)
 		      (TEEC_Result)TZML_ERROR_REQUEST,
 	      "MEMORY with room of another size is refused");
 
-	operation.paramTypes =
-		TEEC_PARAM_TYPES(TEEC_MEMREF_TEMP_OUTPUT, TEEC_VALUE_OUTPUT,
-				 TEEC_NONE, TEEC_NONE);
-	operation.params[0].tmpref.size = 8;
-	check(TEEC_InvokeCommand(session, TZML_CMD_DESCRIBE, &operation,
-				 NULL) == TEEC_ERROR_SHORT_BUFFER &&
+	check(describe(session, 0, (void *)memory, &operation, 8) ==
+			      TEEC_ERROR_SHORT_BUFFER &&
 		      operation.params[0].tmpref.size >=
-			      2 * sizeof(struct tzml_tensor),
+			      2 * sizeof(struct tzml_ta_port),
 	      "DESCRIBE with too little room says how much it takes");
+	free(outputs);
+}
+
+/* What the TA says of itself, in `room` bytes. */
+static TEEC_Result ping(TEEC_Session *session, void *info, size_t *room)
+{
+	TEEC_Operation operation = { 0 };
+	TEEC_Result result = TEEC_SUCCESS;
+
+	operation.paramTypes = TEEC_PARAM_TYPES(
+		TEEC_MEMREF_TEMP_OUTPUT, TEEC_NONE, TEEC_NONE, TEEC_NONE);
+	operation.params[0].tmpref.buffer = info;
+	operation.params[0].tmpref.size = *room;
+	result = TEEC_InvokeCommand(session, TZML_CMD_PING, &operation, NULL);
+	*room = operation.params[0].tmpref.size;
+	return result;
+}
+
+static void test_ping(TEEC_Session *session)
+{
+	struct tzml_ta_info info[2] = { 0 };
+	size_t room = sizeof(info);
+
+	check(!ping(session, info, &room) && room == sizeof(*info) &&
+		      info->protocol == TZML_TA_PROTOCOL &&
+		      info->format_version == TZML_FORMAT_VERSION &&
+		      info->kernel_abi == TZML_KERNEL_ABI &&
+		      info->max_programs == TZML_MAX_PROGRAMS,
+	      "PING says what the TA is");
+	memset(info, 0, sizeof(info));
+	room = sizeof(uint32_t);
+	check(!ping(session, info, &room) && room == sizeof(*info) &&
+		      info->protocol == TZML_TA_PROTOCOL && !info->ta_version,
+	      "an older client gets the start of it, and nothing behind");
+}
+
+static void test_programs(TEEC_Session *session)
+{
+	static const uint32_t programs[] = { 1, TZML_MAX_PROGRAMS - 1,
+					     TZML_MAX_PROGRAMS, UINT32_MAX };
+	struct tzml_ta_port ports[2 * TZML_MAX_PORTS] = { 0 };
+	size_t size = load_model(session);
+	uint8_t *outputs = calloc(1, size);
+	TEEC_Operation operation = { 0 };
+
+	for (size_t i = 0; i < sizeof(programs) / sizeof(programs[0]); i++) {
+		check(run_program(session, programs[i], input.size, size,
+				  outputs) == (TEEC_Result)TZML_ERROR_PROGRAM,
+		      "program %u, which there is not, cannot be run",
+		      programs[i]);
+		check(describe(session, programs[i], ports, &operation,
+			       sizeof(ports)) ==
+			      (TEEC_Result)TZML_ERROR_PROGRAM,
+		      "nor described");
+	}
+	check(!run(session, input.size, size, outputs), "program 0 can");
+	free(outputs);
+}
+
+static void test_reset(TEEC_Session *session)
+{
+	uint32_t wanted = 0;
+	size_t size = 0;
+	uint8_t *outputs = NULL;
+
+	open_model(session, "", 0, NULL);
+	check(reset(session, NULL) == (TEEC_Result)TZML_ERROR_STATE,
+	      "RESET without a model is refused");
+	open_model(session, bundle.data, header()->header_size, &wanted);
+	check(reset(session, NULL) == (TEEC_Result)TZML_ERROR_STATE,
+	      "RESET of a half-loaded model is refused");
+	size = load_model(session);
+	outputs = calloc(1, size);
+	check(!reset(session, &wanted) && wanted == TZML_TA_READY &&
+		      !run(session, input.size, size, outputs),
+	      "a model without state runs after RESET");
 	free(outputs);
 }
 
@@ -497,10 +599,13 @@ int main(int argc, char **argv)
 
 	open_session(&session);
 	check(still_works(&session), "the sound bundle loads and runs");
+	test_ping(&session);
 	test_parameter_types(&session);
 	test_unknown_commands(&session);
 	test_order(&session);
 	test_sizes(&session);
+	test_programs(&session);
+	test_reset(&session);
 	test_headers(&session);
 	TEEC_CloseSession(&session);
 	test_sessions();
