@@ -1,6 +1,6 @@
 """The metadata section of a bundle: information for people and programs in the normal world.
 
-docs/bundle.md, "Metadata", is the specification. Unknown fields are ignored.
+docs/bundle.md, "Metadata and notes", is the specification. Unknown fields are ignored.
 """
 
 from __future__ import annotations

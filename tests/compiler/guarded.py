@@ -21,10 +21,12 @@ def exit_codes(bundle: Bundle) -> dict[str, int | None]:
 
     0 if all is well; -11 is the signal for an access outside. Arguments hold random bytes.
     """
-    calls = [(call.kernel, tuple(argument.size for argument in call.arguments)) for call in bundle.plan.calls]
+    calls = [(call.kernel, tuple(argument.size for argument in call.arguments)) for call in bundle.program.calls]
     found = {}
     for side in ("before", "behind"):
-        process = multiprocessing.get_context("spawn").Process(target=_run, args=(bundle.kernels_ree, calls, side))
+        process = multiprocessing.get_context("spawn").Process(
+            target=_run, args=(bundle.libraries[0].ree, calls, side)
+        )
         process.start()
         process.join()
         found[side] = process.exitcode

@@ -144,8 +144,9 @@ def command(bundle: Path, as_json: bool, svg: Path | None, html: Path | None) ->
     for t in about["tensors"]:
         click.echo(f"  {t['kind']:<7} {t['name']}: {t['dtype']} {t['shape']}")
     for memory in about["memories"]:
-        of = f" for {' and '.join(memory['worlds'])}" if len(about["memories"]) > 1 else ""
-        click.echo(f"  memory{of}, {len(memory['chunks'])} chunks of weights")
+        calls = sum(p["kernel_calls"] for p in about["programs"] if set(p["worlds"]) <= set(memory["worlds"]))
+        of = f" in {' and '.join(memory['worlds'])}" if len(about["memories"]) > 1 else ""
+        click.echo(f"  {calls} kernel calls{of}, {len(memory['chunks'])} chunks of weights")
         for key in ("arena", "weights", *(["state"] if memory["state"] else [])):
             click.echo(f"  {'  ' + key:<34} {memory[key]:>13,} bytes")
     for key, what in _SIZES.items():
