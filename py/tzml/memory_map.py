@@ -43,7 +43,7 @@ class MemoryMap:
 
 
 def memory_map(bundle: Bundle, number: int = 0) -> MemoryMap:
-    """The map of the program with that number; without the compiler's notes, calls have no names."""
+    """The memory map of a program. If the compiler's notes are missing, calls are named by their kernels."""
     program = bundle.programs[number]
     memory = bundle.memory_of(program)
     about = json.loads(bundle.notes or b"{}").get("programs", {}).get(program.name, {})
@@ -61,7 +61,7 @@ def _value(first: int, names: list[str]) -> str:
 
 
 def _chunks(program: Program, memory: Memory, loads: list[list[int]]) -> Iterator[Held]:
-    """Each chunk, from when it is loaded to the last call that takes it; all along if it stays."""
+    """Each chunk, from the call that loads it to the last call that uses it; from first to last if it stays."""
     chunks = memory.chunks
     moved = {number for numbers in loads for number in numbers}
     last = len(program.calls) - 1
@@ -92,7 +92,7 @@ _STAYS, _STREAMED = "#bab0ac", "#4e79a7"
 
 
 def picture(bundle: Bundle, title: str, number: int = 0) -> str:
-    """A program's map as SVG: calls from left to right, addresses from top to bottom; hovering tells what it is."""
+    """A program's map as SVG: calls from left to right, addresses from top to bottom, details as tooltips."""
     memory = memory_map(bundle, number)
     sizes = bundle.memory_of(bundle.programs[number])
     arena_height = 360

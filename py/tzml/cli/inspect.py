@@ -22,7 +22,10 @@ _SIZES = {
 
 
 def describe(bundle: Bundle) -> dict[str, Any]:
-    """What a bundle holds, as JSON has it. Sizes in bytes. What a model's only program does stands at the top."""
+    """The contents of a bundle as a JSON object, which `--json` prints. Sizes in bytes.
+
+    What a model's only program does also stands at the top level.
+    """
     programs = [_program(bundle, number) for number in range(len(bundle.programs))]
     about = {
         "model_id": None if bundle.model_id == NO_IDENTITY else str(bundle.model_id),
@@ -93,7 +96,7 @@ def _program(bundle: Bundle, number: int) -> dict[str, Any]:
 
 
 def _calls(bundle: Bundle, number: int) -> list[dict[str, Any]]:
-    """Each kernel call of a program: its layer, and what it does to memory."""
+    """Each kernel call of a program: its layer, the bytes of arena and weights that it uses, and what it loads."""
     memory = memory_map(bundle, number)
     calls = []
     for index, call in enumerate(bundle.programs[number].calls):
