@@ -1,6 +1,7 @@
 """Preprocessing of images, labels and quantization parameters, as a bundle describes them.
 
-docs/bundle.md, "Metadata and notes", specifies the fields. Both the compiler and the device parse and check them here.
+docs/bundle.md, "Metadata and notes", specifies the fields. The compiler and the device parse and check them
+here.
 """
 
 from __future__ import annotations
