@@ -9,9 +9,15 @@ TZML_MODULES = " \
     __init__.py \
     __main__.py \
     bundle/__init__.py \
-    bundle/file.py \
+    bundle/bundle.py \
+    bundle/container.py \
+    bundle/content.py \
     bundle/format.py \
+    bundle/identity.py \
+    bundle/interface.py \
+    bundle/memory.py \
     bundle/plan.py \
+    bundle/protection.py \
     bundle/streaming.py \
     cli/__init__.py \
     cli/inspect.py \
