@@ -236,10 +236,12 @@ def _without_intrinsics() -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """MetaSchedule logs at length."""
-    before = logging.root.manager.disable
+    """MetaSchedule logs at length, and stumbles over handlers without a name that others gave its logger."""
+    before, logger = logging.root.manager.disable, logging.getLogger(ms.__name__)
+    handlers, logger.handlers = logger.handlers, []
     logging.disable(logging.CRITICAL)
     try:
         yield
     finally:
         logging.disable(before)
+        logger.handlers = handlers
