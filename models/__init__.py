@@ -1,6 +1,7 @@
-"""The networks tzml is tested with: a module each, with its `MODEL`; `models()` has all of them.
+"""The networks that tzml is tested with. Each is a module with a `MODEL`; `models()` returns all of them.
 
-`python -m tzml_zoo.NAME` writes a network's ONNX file and says where; so does `tzml zoo export NAME`.
+`python -m tzml_zoo.NAME` makes a network's ONNX file and prints its path. `tzml zoo export NAME` writes it to a
+folder of your choice.
 """
 
 from .zoo import ZooModel, models

@@ -1,5 +1,5 @@
-"""AlexNet in its form for one processor: Krizhevsky, "One weird trick for parallelizing convolutional
-neural networks" (2014). No package ships its weights: they are random.
+"""AlexNet in its single-processor form: Krizhevsky, "One weird trick for parallelizing convolutional
+neural networks" (2014). No package ships its weights, so they are random.
 """
 
 from .builder import RELU_GAIN, Net, Value
@@ -8,7 +8,7 @@ from .zoo import RANDOM, ZooModel
 
 def network(net: Net, x: Value) -> Value:
     """[N, 3, 224, 224] to 1000 logits."""
-    # channels, kernel, stride, padding, maximum pooling behind it
+    # channels, kernel, stride, padding, followed by maximum pooling
     layers = [
         (64, 11, 4, 2, True),
         (192, 5, 1, 2, True),

@@ -1,14 +1,14 @@
-"""Build a network's ONNX graph layer by layer, with weights that are given or drawn.
+"""Build a network's ONNX graph layer by layer, with given or random weights.
 
-A network of the zoo is written once, as calls of a `Net`; no framework is needed to build it, so that
-every machine that can compile it can also make it. torch_twin.py reads the graph back into PyTorch, and
-the tests check there that each layer means what PyTorch means by it.
+A network of the zoo is written once, as calls of a `Net`. Building it needs no framework, so every machine that can
+compile it can also make it. torch_twin.py reads the graph back into PyTorch, where the tests check that each layer
+has PyTorch's meaning.
 
-Random weights come from numpy.random.RandomState, the only generator of NumPy whose stream is frozen
-(NEP 19): the same bytes on every machine. They are scaled so that a value has a variance of about 1
-wherever it is, as He et al., "Delving Deep into Rectifiers" (2015), and each unit's weights sum up to
-zero, as Qiao et al., "Weight Standardization" (2019): what all inputs have in common, the positive mean
-behind a ReLU above all, then does not drown what tells one input from another.
+Random weights come from numpy.random.RandomState, the only generator of NumPy whose stream is frozen (NEP 19), so
+they are the same bytes on every machine. They are scaled so that values have a variance of about 1 everywhere (He
+et al., "Delving Deep into Rectifiers", 2015). The weights of each unit sum to zero (Qiao et al., "Weight
+Standardization", 2019). What all inputs have in common, above all the positive mean after a ReLU, then does not
+hide what distinguishes them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from onnx import TensorProto, helper, numpy_helper
 OPSET = 20
 IR_VERSION = 10
 
-# What a ReLU leaves of the variance of a normal value: 1/2 - 1/(2 pi). RELU_GAIN makes up for it.
+# A ReLU reduces the variance of a normally distributed value to 1/2 - 1/(2 pi). RELU_GAIN compensates for that.
 RELU_GAIN = (0.5 - 0.5 / math.pi) ** -0.5
 
 Floats = NDArray[np.float32]
@@ -35,7 +35,7 @@ Pair = int | tuple[int, int]
 
 @dataclass(frozen=True)
 class Value:
-    """What flows between layers: float32, of this shape."""
+    """A float32 tensor of this shape that one layer passes to the next."""
 
     name: str
     shape: tuple[int, ...]
@@ -46,11 +46,11 @@ def _pair(value: Pair) -> tuple[int, int]:
 
 
 class Net:
-    """A network in the making.
+    """A network that is being built.
 
-    Images are [N, C, H, W]. `state` has the weights by name, as PyTorch names them ("conv1.weight");
-    without it they are drawn from `seed`. `parameters` and `macs` count what was built: trained numbers,
-    and multiply-accumulates of one inference in convolutions, dense layers and matrix products.
+    Images are [N, C, H, W]. `state` has the weights by their names in PyTorch ("conv1.weight"); without it, they
+    are drawn with `seed`. `parameters` counts trained values. `macs` counts the multiply-accumulates of one
+    inference in convolutions, dense layers and matrix products.
     """
 
     def __init__(self, name: str, seed: int, state: Mapping[str, Floats] | None = None) -> None:
@@ -64,12 +64,12 @@ class Net:
         self._constants: dict[str, onnx.TensorProto] = {}
 
     def input(self, name: str, *shape: int) -> Value:
-        """An input of the network."""
+        """Add an input to the network."""
         self._inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
         return Value(name, shape)
 
     def model(self, output: Value, name: str) -> onnx.ModelProto:
-        """The network that computes `output`, which gets this name."""
+        """The finished network, whose only output is `output` under this name."""
         self._node("Identity", [output.name], output.shape, name)
         graph = helper.make_graph(
             self._nodes,
@@ -115,7 +115,7 @@ class Net:
     def batch_norm(self, name: str, x: Value, *, gain: float = RELU_GAIN, epsilon: float = 1e-5) -> Value:
         """Batch normalisation, with its statistics fixed: y = gamma (x - mean) / sqrt(var + epsilon) + beta.
 
-        The default `gain` is for a ReLU behind it.
+        The default `gain` is for a following ReLU.
         """
         shape = (x.shape[1],)
         inputs = [
@@ -151,9 +151,9 @@ class Net:
         return self._node("LayerNormalization", inputs, x.shape, name, axis=-1, epsilon=epsilon)
 
     def recurrent(self, kind: str, name: str, x: Value, hidden: int) -> Value:
-        """One layer "LSTM" or "GRU" over [time, N, features]; the last state, [N, hidden].
+        """One layer "LSTM" or "GRU" over [time, N, features]. Returns the last state, [N, hidden].
 
-        Weights are drawn as ONNX has them: W [1, gates·hidden, features], R [1, gates·hidden, hidden],
+        Weights are drawn in ONNX's layout: W [1, gates·hidden, features], R [1, gates·hidden, hidden],
         B [1, 2·gates·hidden]. The GRU is the variant of cuDNN, Keras and PyTorch (linear_before_reset).
         """
         time, n, features = x.shape
@@ -172,10 +172,10 @@ class Net:
         return self.reshape(Value(f"{name}.last", (1, n, hidden)), n, hidden)
 
     def parameter(self, name: str, *shape: int) -> Value:
-        """A learned value that is no layer's weight, as a position embedding."""
+        """A learned value that is not the weight of a layer, such as a position embedding."""
         return Value(self._weight(name, shape, 1.0), shape)
 
-    # Layers without
+    # Layers without weights
 
     def relu(self, x: Value) -> Value:
         return self._node("Relu", [x.name], x.shape)
@@ -188,11 +188,11 @@ class Net:
         return self._node("Gelu", [x.name], x.shape)
 
     def softmax(self, x: Value) -> Value:
-        """Over the last axis."""
+        """Softmax over the last axis."""
         return self._node("Softmax", [x.name], x.shape, axis=-1)
 
     def add(self, a: Value, b: Value) -> Value:
-        """`b` may have to be broadcast to the shape of `a`."""
+        """Sum. `b` is broadcast to the shape of `a`."""
         return self._node("Add", [a.name, b.name], a.shape)
 
     def scale(self, x: Value, factor: float) -> Value:
@@ -204,7 +204,7 @@ class Net:
         return self._node("Concat", [value.name for value in values], tuple(shape), axis=axis)
 
     def max_pool(self, x: Value, kernel: int, stride: int, padding: int = 0, *, ceil: bool = False) -> Value:
-        """With `ceil`, a last window that starts inside the image but ends outside counts."""
+        """Maximum pooling. With `ceil`, a last window that starts inside the image but ends outside counts."""
         n, c, h, w = x.shape
         round_up = stride - 1 if ceil else 0
         oh, ow = ((size + 2 * padding - kernel + round_up) // stride + 1 for size in (h, w))
@@ -212,7 +212,7 @@ class Net:
         return self._node("MaxPool", [x.name], (n, c, oh, ow), ceil_mode=int(ceil), **window)
 
     def avg_pool(self, x: Value, kernel: int, stride: int, padding: int = 0) -> Value:
-        """Average pooling; zeros of the padding count, as in PyTorch."""
+        """Average pooling. The zeros of the padding count, as in PyTorch."""
         n, c, h, w = x.shape
         oh, ow = ((size + 2 * padding - kernel) // stride + 1 for size in (h, w))
         window: dict[str, Any] = {"kernel_shape": [kernel] * 2, "strides": [stride] * 2, "pads": [padding] * 4}
@@ -261,7 +261,7 @@ class Net:
         if array is None:
             array = np.empty(shape, np.float32)
             flat = array.reshape(-1)
-            for start in range(0, len(flat), 1 << 20):  # RandomState draws float64: not all at once
+            for start in range(0, len(flat), 1 << 20):  # in parts, because RandomState draws float64
                 part = flat[start : start + (1 << 20)]
                 part[:] = self._random.standard_normal(len(part)) * deviation
             if math.prod(shape[1:]) > 25:  # a depthwise kernel may see the mean

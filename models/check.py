@@ -1,4 +1,4 @@
-"""Compile a network of the zoo for this host, and compare its answers with those of its own framework."""
+"""Compile a network of the zoo for this host and compare its answers with those of its framework."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ SEED = 1
 
 @dataclass(frozen=True)
 class Agreement:
-    """What a comparison found.
+    """The result of a comparison.
 
-    `difference` is the largest between two outputs, whose largest magnitude is `largest`; in `agree` of
-    `samples` both have the same class first, `classes` of them different. `seconds` is the compiler's time.
+    `difference` is the largest absolute difference between two outputs; `largest` is the largest absolute output.
+    In `agree` of `samples` cases both rank the same class first. The reference ranks `classes` different classes
+    first. `seconds` is the wall time of the compiler.
     """
 
     name: str
@@ -40,7 +41,7 @@ class Agreement:
 
 
 def samples(model: ZooModel, count: int) -> Iterator[Floats]:
-    """Inputs: parts of the photographs for networks that see colours, noise for others."""
+    """`count` inputs: parts of photographs for networks that take colour images, noise for others."""
     random = np.random.RandomState(SEED)
     colours = len(model.input_shape) == 4 and model.input_shape[1] == 3
     for i in range(count):
@@ -63,7 +64,7 @@ def _part_of_photograph(random: np.random.RandomState, number: int, height: int,
 
 
 def check(model: ZooModel, kind: str, count: int, secure_memory: int) -> Agreement:
-    """Compile the network from a file of `kind`, "onnx" or "pt2", and run `count` samples through both.
+    """Compile the network from a file of `kind`, "onnx" or "pt2", and compare `count` answers with the reference.
 
     The reference is ONNX Runtime for ONNX files, PyTorch for .pt2 files. Raises TzmlError.
     """

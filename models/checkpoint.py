@@ -1,8 +1,8 @@
 """Read the weights of a PyTorch checkpoint without PyTorch.
 
-torch.save wrote such files before version 1.6: five pickles (magic number, protocol version, host, state
-dictionary, keys of the storages), then each storage as its number of elements and its bytes. A pickle can
-name any function; this reader knows the three that a state dictionary needs and refuses all others.
+torch.save wrote these files before version 1.6: five pickles (magic number, protocol version, host, state
+dictionary, keys of the storages), then each storage as its number of elements and its bytes. A pickle can name any
+function. This reader knows the three that a state dictionary needs and refuses all others.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ DTYPES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8")}
 
 
 class _Storage:
-    """The numbers that one or more tensors are views of."""
+    """The values on which one or more tensors are views."""
 
     def __init__(self, dtype: np.dtype[Any]) -> None:
         self.dtype = dtype
@@ -30,7 +30,7 @@ class _Storage:
 
 
 class _Tensor:
-    """A view: offset, shape and strides in elements."""
+    """A view on a storage. Offset, shape and strides are in elements."""
 
     def __init__(
         self, storage: _Storage, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: object
@@ -66,7 +66,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def load_checkpoint(path: Path) -> dict[str, Floats]:
-    """The floating-point tensors of a state dictionary by name. Raises ValueError or UnpicklingError."""
+    """Read the floating-point tensors of a state dictionary, by name. Raises ValueError or UnpicklingError."""
     storages: dict[str, _Storage] = {}
     with path.open("rb") as file:
         magic, _, _, state, keys = (_Unpickler(file, storages).load() for _ in range(5))

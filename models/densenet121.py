@@ -1,5 +1,5 @@
 """DenseNet-121: Huang et al., "Densely Connected Convolutional Networks" (2017).
-No package ships its weights: they are random.
+No package ships its weights, so they are random.
 """
 
 from .builder import Net, Value

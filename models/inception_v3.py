@@ -1,5 +1,5 @@
 """Inception-v3: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision" (2015), without
-the second classifier that only training uses. No package ships its weights: they are random.
+the second classifier, which is used only in training. No package ships its weights, so they are random.
 
 The blocks are the paper's figures 5 (A), 6 (C) and 7 (E), and two that halve the image (B, D).
 """
@@ -9,7 +9,7 @@ from .zoo import RANDOM, ZooModel
 
 
 class _Blocks:
-    """Layers with a name before theirs."""
+    """Adds layers to a network and numbers their names."""
 
     def __init__(self, net: Net) -> None:
         self.net = net

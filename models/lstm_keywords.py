@@ -1,5 +1,5 @@
 """LSTM for keyword spotting: the "basic LSTM" of Zhang et al., "Hello Edge: Keyword Spotting on Microcontrollers"
-(2017), in its small size. No package ships its weights: they are random.
+(2017), in its small size. No package ships its weights, so they are random.
 """
 
 from .builder import Net, Value

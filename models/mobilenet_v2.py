@@ -1,5 +1,5 @@
 """MobileNetV2 1.0: Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks" (2018).
-No package ships its weights: they are random.
+No package ships its weights, so they are random.
 """
 
 from .builder import Net, Value
@@ -17,7 +17,7 @@ def conv_bn_relu6(
 
 
 def inverted_residual(net: Net, name: str, x: Value, expansion: int, channels: int, stride: int) -> Value:
-    """1x1 to more channels, 3x3 depthwise, 1x1 to few channels without activation."""
+    """A 1x1 convolution to more channels, a 3x3 depthwise one, and a 1x1 one to few channels without activation."""
     inside = x.shape[1] * expansion
     y = conv_bn_relu6(net, f"{name}.expand", x, inside, 1) if expansion != 1 else x
     y = conv_bn_relu6(net, f"{name}.depthwise", y, inside, 3, stride, groups=inside)

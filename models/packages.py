@@ -1,11 +1,11 @@
-"""Data that packages ship."""
+"""Data from installed packages."""
 
 from importlib import metadata
 from pathlib import Path
 
 
 def package_file(distribution: str, path: str) -> Path:
-    """A file that an installed package brings; the package is not imported, nor what it would need for that."""
+    """The path of a file in an installed package. The package, with its dependencies, is not imported."""
     return Path(str(metadata.distribution(distribution).locate_file(path)))
 
 

@@ -1,6 +1,6 @@
 """Residual networks: He et al., "Deep Residual Learning for Image Recognition" (2015).
 
-ResNet-50 is the variant that everyone uses, with the stride in the 3x3 convolution ("v1.5").
+ResNet-50 is the common variant with the stride in the 3x3 convolution ("v1.5").
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ def conv_bn(net: Net, name: str, x: Value, channels: int, kernel: int, stride: i
 
 
 def _join(net: Net, name: str, x: Value, y: Value, stride: int) -> Value:
-    """The block's end; where shapes differ, a 1x1 convolution makes them equal."""
+    """The sum at the end of a block. If shapes differ, a 1x1 convolution makes them equal."""
     if x.shape != y.shape:
         x = conv_bn(net, f"{name}.downsample", x, y.shape[1], 1, stride, gain=1)
     return net.relu(net.add(x, y))

@@ -1,4 +1,4 @@
-"""ResNet-18: see resnet.py. No package ships its weights: they are random."""
+"""ResNet-18: see resnet.py. No package ships its weights, so they are random."""
 
 from .builder import Net, Value
 from .resnet import basic, resnet

@@ -1,4 +1,4 @@
-"""ResNet-50: see resnet.py. No package ships its weights: they are random."""
+"""ResNet-50: see resnet.py. No package ships its weights, so they are random."""
 
 from .builder import Net, Value
 from .resnet import bottleneck, resnet

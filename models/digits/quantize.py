@@ -1,9 +1,9 @@
-"""Quantize digits.onnx to int8, calibrated on its training digits, by ONNX Runtime and by TensorFlow.
+"""Quantize digits.onnx to int8 with ONNX Runtime and with TensorFlow, calibrated on its training digits.
 
     pip install 'tzml[train]' ai-edge-litert onnxruntime tensorflow-cpu && python -m tzml_zoo.digits.quantize
 
-Writes digits_int8.onnx (int8 weights a channel, int8 activations, QuantizeLinear and DequantizeLinear),
-digits_int8.tflite and digits.tflite, and what LiteRT answers to digits_int8.tflite: digits_int8.npz.
+Writes digits_int8.onnx (int8 weights per channel, int8 activations, QuantizeLinear and DequantizeLinear),
+digits_int8.tflite, digits.tflite, and LiteRT's answers with digits_int8.tflite as digits_int8.npz.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ANSWERS = 200
 
 
 class Digits(quantization.CalibrationDataReader):
-    """The digits that activations are calibrated on."""
+    """The digits on which activations are calibrated."""
 
     def __init__(self) -> None:
         self.images = iter(training_digits()[0][:CALIBRATION, None])
@@ -84,7 +84,7 @@ def write_tflite(*, quantize: bool) -> None:
 
 
 def write_answers() -> None:
-    """LiteRT's answers to held-out digits, of the kernels it takes by itself and of its reference kernels."""
+    """LiteRT's answers to held-out digits, with its default kernels and with its reference kernels."""
     images = held_out_digits()[0][:ANSWERS].reshape(-1, 1, 28, 28, 1)
     found: dict[str, Any] = {}
     for name, kernels in (("litert", OpResolverType.AUTO), ("reference", OpResolverType.BUILTIN_REF)):

@@ -37,7 +37,7 @@ class LeNet5(nn.Sequential):
 
 
 def distort(images: torch.Tensor) -> torch.Tensor:
-    """Turn, scale, shear and shift each image a little: 4,000 digits are few."""
+    """Rotate, scale, shear and shift each image slightly, because 4,000 digits are few."""
     count = len(images)
     angle = (torch.rand(count) - 0.5) * math.radians(24)
     scale = 1 + (torch.rand(count) - 0.5) * 0.25
@@ -54,7 +54,7 @@ def distort(images: torch.Tensor) -> torch.Tensor:
 
 
 def train() -> LeNet5:
-    """A trained network."""
+    """Train the network. The result is the same on every run."""
     torch.manual_seed(SEED)
     torch.set_num_threads(1)  # the same result on every run
     images, labels = map(torch.from_numpy, training_digits())
@@ -76,7 +76,7 @@ def train() -> LeNet5:
 
 
 def export(net: LeNet5) -> None:
-    """Write the network with probabilities at its end, input `image` and output `probabilities`."""
+    """Write the network with a softmax at its end, input `image` and output `probabilities`."""
     net[-1] = nn.Softmax(-1)
     sample = torch.zeros(1, 1, 28, 28)
     program = torch.onnx.export(
@@ -84,7 +84,7 @@ def export(net: LeNet5) -> None:
     )
     assert program is not None
     model = program.model_proto
-    # the exporter notes where in this machine's files each node came from
+    # the exporter notes the path of the source file of each node on this machine
     for part in (model.graph, *model.graph.node, *model.graph.input, *model.graph.output,
                  *model.graph.value_info, *model.graph.initializer):  # fmt: skip
         del part.metadata_props[:]
