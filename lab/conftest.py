@@ -1,4 +1,4 @@
-"""pytest in the lab: environments by name, a folder for each run, failures that say where."""
+"""pytest in the lab: environments by name, a folder for each run, and classes of failure."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # labgrid reads the options in its own, which is trylast
 def pytest_configure(config: pytest.Config) -> None:
-    # a CI job that is cancelled must not leave a machine behind: end as after Ctrl-C
+    # A cancelled CI job must not leave a machine behind: treat SIGTERM like Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     config.stash[FAILURES] = {}
     try:
@@ -70,7 +70,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _take_place(config: pytest.Config, tags: dict[str, str] | None) -> None:
-    """Reserve and lock a board with these tags, if it is one of a shared lab; it is given back after all else."""
+    """Reserve and lock a board with these tags, if there are any. It is given back at the very end."""
     if not tags:
         return
     if config.option.lg_coordinator:
@@ -88,14 +88,14 @@ def _take_place(config: pytest.Config, tags: dict[str, str] | None) -> None:
 
 
 def _end(error: TzmlError) -> Exception:
-    """What ends the run before it has begun: a mistake of the user's, or no image."""
+    """The exception that ends a run before it begins, for a user's mistake or a missing image."""
     if isinstance(error, ImageError):
         return pytest.exit.Exception(f"build failure: {error}", returncode=FailureClass.build.value)
     return pytest.UsageError(str(error))
 
 
 def _ask_person(config: pytest.Config) -> Callable[[str], str]:
-    """For power switches that are people: ask on the terminal, though pytest captures what tests print."""
+    """Ask a person on the terminal to switch the power, although pytest captures output."""
 
     def ask(question: str) -> str:
         with config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
@@ -148,7 +148,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip what needs a target when there is none; labgrid would fail on a `strategy` without environment."""
+    """Skip tests that need a target if there is none. labgrid would fail on `strategy` without an environment."""
     if not environment_of(item.config) and "env" in getattr(item, "fixturenames", ()):
         pytest.skip("needs a target: give --lg-env")
 
@@ -159,12 +159,12 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     for name, value in item.user_properties if call.when == "call" else ():
-        # on the target, as opposed to those of looking a result up
+        # the seconds on the target, not those of looking up the result
         if name == "seconds" and isinstance(value, float):
             report.duration = value
     error = call.excinfo.value if call.excinfo else None
     if call.excinfo and isinstance(error, TargetError):
-        # its message says where the target stopped; where our code stood does not matter
+        # its message says where the target stopped; a traceback of our code would not help
         report.longrepr = call.excinfo.getrepr(style="value", chain=False)
         item.user_properties.append(("failure_class", error.kind.name))
         item.config.stash[FAILURES].setdefault(item.nodeid, error)
@@ -182,7 +182,7 @@ def _strategies(config: pytest.Config) -> list[TrustZoneStrategy]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _always_off_at_the_end(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Boards have no process that ends with ours."""
+    """Switch targets off at the end: a board has no process that ends with ours."""
     if environment_of(request.config):
         request.getfixturevalue("env")  # which is closed after this
     yield
@@ -192,25 +192,25 @@ def _always_off_at_the_end(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def run_folder(request: pytest.FixtureRequest, env: Environment) -> Path:
-    """Where this run leaves its results."""
+    """The folder for this run's results."""
     return request.config.stash[RUN_FOLDER].path
 
 
 @pytest.fixture(scope="session")
 def timings(request: pytest.FixtureRequest, env: Environment) -> Timings:
-    """What was measured; ends up in results.json."""
+    """The measurements for results.json."""
     return request.config.stash[TIMINGS]
 
 
 @pytest.fixture(scope="session")
 def standin(request: pytest.FixtureRequest, env: Environment) -> StandIn:
-    """The board that is none, and what can go wrong with it."""
+    """The stand-in board, which can cause faults."""
     return request.config.stash[STANDIN]
 
 
 @pytest.fixture
 def record(strategy: TrustZoneStrategy) -> ConsoleRecord:
-    """What the consoles said."""
+    """The record of the consoles."""
     return strategy.record
 
 
@@ -223,13 +223,13 @@ def shell(target: Target, strategy: TrustZoneStrategy) -> Shell:
 
 @pytest.fixture
 def tee(target: Target, strategy: TrustZoneStrategy) -> Shell:
-    """A shell on the target's console, with OP-TEE at work."""
+    """A shell on the target's console, with OP-TEE running."""
     strategy.transition("tee")
     return shell_of(target)
 
 
 @pytest.fixture(scope="module")
 def command(target: Target, strategy: TrustZoneStrategy) -> Commands:
-    """Runs commands on the target, by the best way there is, with OP-TEE at work."""
+    """The best way to run commands on the target, with OP-TEE running."""
     strategy.transition("tee")
     return commands_of(target)

@@ -1,4 +1,4 @@
-"""What is wrong is refused: with its own status, in one line that helps, and nothing is left behind."""
+"""Wrong input is refused with its own status, in one helpful line, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tzml_lab.time_limits import scaled
 
 Refusal = dict[str, Any]  # what lab/target/probe.py prints of a bundle
 
-FOLDER = "/tmp/bad-input"  # on the target, as all absolute paths here
+FOLDER = "/tmp/bad-input"  # on the target, like all absolute paths in this file
 SOUND = f"{TARGET_FOLDER}/digits.tzm"
 CASES = [
     (name, world)
@@ -35,7 +35,7 @@ CASES = [
 def files(
     command: Commands, target: Target, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, bad_bundles.BadBundle]:
-    """Bad bundles and inputs, on the target in FOLDER."""
+    """Copy bad bundles and inputs to FOLDER on the target."""
     transfer = files_of(target)
     folder = tmp_path_factory.mktemp("bad") / Path(FOLDER).name
     folder.mkdir()
@@ -69,7 +69,7 @@ def files(
 
 @pytest.fixture(scope="module")
 def answers(files: dict[str, bad_bundles.BadBundle], command: Commands) -> dict[str, dict[str, Refusal]]:
-    """What each world says about each bad bundle."""
+    """Each world's answer to each bad bundle."""
     found: dict[str, dict[str, Refusal]] = {}
     for world in WORLDS:
         names = [name for name, bundle in files.items() if world in bundle.status]
@@ -90,7 +90,7 @@ def test_bad_bundle(
     assert answer["message"].startswith(what)
     assert answer["message"].endswith(f"; {remedy}")
     assert "\n" not in answer["message"]
-    # and the world is as it was before, and so is the client
+    # the world and the client are as they were before
     assert answer["stdin"]
     assert answer["works"]
     first = next(iter(answers[world].values()))

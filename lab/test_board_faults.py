@@ -1,7 +1,7 @@
-"""What goes wrong with boards, done on purpose to one that stands in, with the real image on it.
+"""Faults of boards, caused on purpose on a stand-in board that runs the real image.
 
-Each fault ends in its time with its class, and the next user finds a board that works: that is what the fixture
-`board` of the next test shows. Budgets are seconds on a quiet machine; LG_TIME_SCALE stretches them.
+Each fault is reported in time and with its class, and leaves a board that works for the next user, as the fixture
+`board` of the next test shows. Budgets are seconds on a quiet machine. LG_TIME_SCALE multiplies them.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ RUN = f"tzml run {MODEL} --input /tmp/x.npy --world tee"
 
 @pytest.fixture
 def board(tee: Shell, strategy: TrustZoneStrategy) -> Shell:
-    """The board, with OP-TEE at work; anew for each test that broke it."""
+    """The board with OP-TEE running. It is started again after a test that broke it."""
     strategy.broken = None
     return tee
 
 
 def test_both_worlds_share_the_line(board: Shell, record: ConsoleRecord) -> None:
-    """OP-TEE's lines are not in what commands answer."""
+    """OP-TEE's lines do not get into the output of commands."""
     assert board.run_check("echo sound") == ["sound"]
     assert any("OP-TEE version" in line.text for line in record.lines(Speaker.secure))
     assert not any("OP-TEE version" in line.text for line in record.lines(Speaker.normal))
@@ -89,7 +89,7 @@ def test_power_cut_during_boot(
 
 
 def test_hung_ta(board: Shell, strategy: TrustZoneStrategy, record_property: RecordProperty) -> None:
-    """OP-TEE waits for its supplicant for ever, and whoever called the TA with it."""
+    """OP-TEE waits for its supplicant for ever, and so does the TA's caller."""
     board.run_check(INPUT, timeout=scaled(60))
     board.run_check("kill -STOP $(pidof tee-supplicant)")
     with ExpectedFailure(60, record_property) as expected:
@@ -100,7 +100,7 @@ def test_hung_ta(board: Shell, strategy: TrustZoneStrategy, record_property: Rec
 
 
 def test_full_disk(board: Shell) -> None:
-    """It is said, and nothing stays behind."""
+    """The error says so, and nothing stays behind."""
     board.run_check(INPUT, timeout=scaled(60))
     board.run_check(RUN, timeout=scaled(60))  # the first run of a model needs room in OP-TEE's storage
     with full_disk(board):

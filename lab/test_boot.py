@@ -1,4 +1,4 @@
-"""The image boots: every stage is seen, Linux is healthy, both worlds talk."""
+"""The image boots: every stage is seen, Linux is healthy, both worlds answer."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_secure_world_says_its_version(tee: Shell, target: Target, record: Conso
 
 
 def test_files_travel(tee: Shell, target: Target, tmp_path: Path) -> None:
-    """Over SSH where there is a network, over the serial line where there is none."""
+    """Files are copied over SSH if there is a network, and over the serial line otherwise."""
     files, command = files_of(target), commands_of(target)
     there, back = tmp_path / "there", tmp_path / "back"
     there.mkdir()

@@ -1,4 +1,4 @@
-"""What only the emulated Raspberry Pi 3 can show."""
+"""Tests that only the emulated Raspberry Pi 3 can run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.lg_feature("raspi")
 def with_all_cores(
     env: Environment, strategy: TrustZoneStrategy, run_folder: Path, tmp_path: Path
 ) -> Iterator[EmulatedRaspberryPiDriver]:
-    """A second machine from the same file, which is on; the first is off."""
+    """A second machine from the same file, switched on while the first is off."""
     strategy.transition("off")
     environment = Environment(env.config_file)
     use_folders(environment, run_folder=tmp_path, scratch=tmp_path)
@@ -37,7 +37,7 @@ def with_all_cores(
 
 
 def test_all_cores_start_when_linux_calls_them(with_all_cores: EmulatedRaspberryPiDriver) -> None:
-    """They wait in TF-A; OP-TEE says which have come."""
+    """They wait in TF-A, and OP-TEE prints a line for each that has started."""
     record = with_all_cores.record
     expected = [f"I/TC: Secondary CPU {core} switching to normal world boot" for core in range(1, CORES)]
 

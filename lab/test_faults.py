@@ -1,6 +1,6 @@
-"""What goes wrong in a lab, done on purpose: each fault ends in its budget, with a message that says where.
+"""Faults of a lab, caused on purpose: each is reported within its budget, and its message says where it stopped.
 
-These use real machines, one at a time. Budgets are seconds on a quiet machine; LG_TIME_SCALE stretches them.
+The tests use real machines, one at a time. Budgets are seconds on a quiet machine. LG_TIME_SCALE multiplies them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.lg_feature("emulator")
 
 
 class ExpectedFailureOnBothConsoles(ExpectedFailure):
-    """The error says what both consoles said last."""
+    """The error also shows the last lines of both consoles."""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -47,7 +47,7 @@ class ExpectedFailureOnBothConsoles(ExpectedFailure):
 
 @pytest.fixture
 def qemu(target: Target, strategy: TrustZoneStrategy) -> TrustZoneQEMUDriver:
-    """The session's machine, with OP-TEE at work."""
+    """The session's machine, with OP-TEE running."""
     strategy.transition("tee")
     driver: TrustZoneQEMUDriver = target.get_driver(TrustZoneQEMUDriver)
     return driver
@@ -56,9 +56,9 @@ def qemu(target: Target, strategy: TrustZoneStrategy) -> TrustZoneQEMUDriver:
 def test_hung_xtest_case(
     qemu: TrustZoneQEMUDriver, target: Target, strategy: TrustZoneStrategy, record_property: RecordProperty
 ) -> None:
-    """Xtest stands still in the middle of a case."""
+    """Xtest stops in the middle of a case."""
     shell = shell_of(target)
-    # OP-TEE makes its storage when the first TA is opened: not while the machine is about to be killed
+    # OP-TEE makes its storage when the first TA is opened. It must not be doing so when the machine is stopped.
     shell.run_check("xtest -t regression 1004", timeout=scaled(60))
     run = XtestRun(shell, strategy.record, ["regression_1009"], silence=scaled(5))
     in_background(lambda: os.kill(qemu.pid, signal.SIGSTOP), lambda: run.parser.current)
@@ -82,7 +82,7 @@ def test_linux_panic(
     assert expected.error.kind is FailureClass.test
     assert "Linux panicked: " in expected.error.summary
     assert "sysrq triggered crash" in expected.error.consoles
-    # the next user gets a machine that was started anew, with the same disk
+    # the next user gets a freshly started machine with the same disk
     cycle = strategy.record.cycle
     strategy.transition("tee")
     assert strategy.record.cycle == cycle + 1
@@ -106,7 +106,7 @@ def test_qemu_killed_from_outside(
 def another(
     env: Environment, strategy: TrustZoneStrategy, run_folder: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> Iterator[Environment]:
-    """A second environment from the same file, to be changed by the test; the first machine is off."""
+    """A second environment from the same file, which a test may change. The first machine is off."""
     strategy.transition("off")
     environment = Environment(env.config_file)
     folder = run_folder / "faults" / request.node.name
@@ -117,7 +117,7 @@ def another(
 
 
 def arguments(environment: Environment, driver: str) -> dict[str, Any]:
-    """The arguments of a driver in the environment, before it is made."""
+    """A driver's arguments in the environment, before the driver exists."""
     found: dict[str, Any]
     (found,) = [entry[driver] for entry in environment.config.data["targets"]["main"]["drivers"] if driver in entry]
     return found
@@ -137,7 +137,7 @@ def test_boot_without_root_disk(another: Environment, record_property: RecordPro
 
 
 def test_boot_that_hangs(another: Environment, record_property: RecordProperty) -> None:
-    """The machine stands still, and QEMU with it: it answers no monitor command."""
+    """QEMU is stopped, and answers no monitor command."""
     arguments(another, "TrustZoneStrategy")["silence_timeout"] = 5
     target = another.get_target()
     qemu, strategy = target.get_driver(TrustZoneQEMUDriver), target.get_driver("TrustZoneStrategy")
@@ -147,7 +147,7 @@ def test_boot_that_hangs(another: Environment, record_property: RecordProperty) 
     assert expected.error.kind is FailureClass.boot
     assert "on the way to state booted: the boot hangs" in expected.error.summary
     assert "the last stage was Linux kernel" in expected.error.summary
-    # tried once, and once only
+    # it is tried only once
     with pytest.raises(Exception, match="not tried again after this: boot failure"):
         strategy.transition("shell")
 
@@ -161,23 +161,23 @@ class Child:
         self.process = subprocess.Popen(
             [*command, "--lg-env", env.config_file, "--results", results],
             cwd=ROOT, env=os.environ | variables, text=True,
-            # a shell's background jobs, and so these tests, may have been started without it
+            # SIGINT may be ignored here: it is in a shell's background jobs
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
 
     def said_so_far(self) -> str:
-        """What pytest printed, up to its end if it has come."""
+        """Everything that pytest prints until it ends."""
         assert self.process.stdout
         return self.process.stdout.read()
 
     def machine_talks(self) -> bool:
-        """Whether the machine has said something."""
+        """Whether the machine has printed something."""
         log = self.results / "latest" / "console-normal.log"
         return log.exists() and any(not line.startswith("#") for line in log.read_text().splitlines())
 
     def machines(self) -> list[int]:
-        """The processes whose command lines name the results: QEMU has its disk there."""
+        """The QEMU processes of this run: their command lines name the folder for its results."""
         found = []
         for path in Path("/proc").glob("[0-9]*/cmdline"):
             try:
@@ -236,7 +236,7 @@ def test_no_machine_is_left_behind(child: StartChild, name: str, record_property
 
 @pytest.mark.lg_feature("qemu")  # of an emulated board the firmware is a file on its card
 def test_optee_panic(child: StartChild, env: Environment, tmp_path: Path, record_property: RecordProperty) -> None:
-    """The whole of a failed run: one complete error, everything else skipped, the class in the results."""
+    """A failed run as a whole: one complete error, all other tests skipped, the class in the results."""
     folder = tmp_path / "deploy" / "qemu"
     break_optee(image_of(env.config).folder, folder)
     start = time.monotonic()

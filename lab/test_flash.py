@@ -1,4 +1,4 @@
-"""The image gets onto the board: once, and the right one."""
+"""The right image is written to the board, and only once."""
 
 from __future__ import annotations
 

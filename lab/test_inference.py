@@ -1,4 +1,4 @@
-"""Every model of the image, in both worlds, on data it was not trained on."""
+"""Every model of the image, in both worlds, on data that it was not trained on."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_a_tvm_program_gets_the_same_answers(
 def test_times(
     model: KnownModel, answers: dict[str, TargetRun], timings: Timings, record_property: RecordProperty
 ) -> None:
-    """They are recorded, not judged: the machine is an emulator, and others use it."""
+    """Times are recorded, not judged: the machine may be an emulator that shares its host."""
     for world in WORLDS:
         seconds = answers[world].seconds
         assert len(seconds) == len(model.samples[0])
@@ -104,7 +104,7 @@ def test_secure_memory(
     timings: Timings,
     record_property: RecordProperty,
 ) -> None:
-    """What the TA maps is what the compiler promised, to the byte; the rest is at most what it promised."""
+    """The TA maps exactly what the compiler promised, to the byte. The rest is at most what it promised."""
     memory, promise = answers["tee"].memory, promised(command, f"{TARGET_FOLDER}/{model.name}.tzm")
     assert memory["mapped_peak"] == promise["mapped_memory"]
     assert memory["mapped_peak"] < memory["secure_peak"] <= promise["secure_memory"] <= memory["pool_size"]
@@ -116,7 +116,7 @@ def test_secure_memory(
 def test_where_nothing_is_secret_it_is_said(
     model: KnownModel, answers: dict[str, TargetRun], command: Commands, target: Target
 ) -> None:
-    """A person is told on standard error, a program in the report; only about the secure world."""
+    """A person is told on standard error, a program in the report, and only when the TEE is used."""
     image = image_of(target.env.config).description
     expected = memory_warning(image.machine, image.secure_memory.protected)
     assert answers["tee"].report["warning"] == expected

@@ -1,4 +1,4 @@
-"""`tzml boot`, as a person uses it: on a terminal."""
+"""`tzml boot` on a terminal, as a person uses it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_person_boots_logs_in_and_leaves(folder: Path, env: Environment, targe
         terminal.expect(r"\b42\r")
         assert b"OP-TEE version" in (folder / "console-secure.log").read_bytes()
         if driver.network:
-            # the key is the build's, and the disk's own host key is learned
+            # it uses the build's key, and learns the host key of this disk
             said = subprocess.run(
                 [*ssh.split(), "cat kept"], capture_output=True, text=True, check=False, timeout=scaled(60)
             )

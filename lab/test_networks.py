@@ -1,4 +1,4 @@
-"""Networks that are larger than their secure memory answer as ever, in the memory they were promised."""
+"""Networks that are larger than their secure memory give the right answers in the promised memory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.lg_feature("network")  # tens of megabytes
 
 FOLDER = "/tmp/networks"
 
-# The compiler rounds up what the TA takes for itself, which it cannot know: by no more than this, in bytes.
+# The compiler cannot know exactly what the TA takes for itself. It rounds up by no more than this many bytes.
 ROUNDING = 48 << 10
 
 
@@ -82,7 +82,7 @@ def test_it_takes_the_secure_memory_that_was_promised(
     timings: Timings,
     record_property: RecordProperty,
 ) -> None:
-    """What the TA maps is exact; what OP-TEE takes for code is at most what was promised, and not much less."""
+    """The TA maps exactly what was promised. For code, OP-TEE takes at most that, and not much less."""
     memory = answers["tee"].memory
     peak, own = memory["secure_peak"], memory["secure_peak"] - memory["mapped_peak"]
     record_property("code_memory", own)
@@ -97,7 +97,7 @@ def test_it_takes_the_secure_memory_that_was_promised(
 def test_it_loads_what_inspect_says(
     network: Network, bundle: Bundle, answers: dict[str, TargetRun], timings: Timings, world: str
 ) -> None:
-    """The first inference has some chunks already; the others load as much as `tzml inspect` says."""
+    """Each inference loads as much as `tzml inspect` says, but the first finds some chunks already loaded."""
     streaming, count = answers[world].report["streaming"], len(answers[world].seconds)
     each = bytes_loaded(bundle.program, bundle.memory)
     assert (count - 1) * each <= round(streaming["bytes"] * count) <= count * each
@@ -110,7 +110,7 @@ def test_it_loads_what_inspect_says(
 def test_times(
     network: Network, answers: dict[str, TargetRun], timings: Timings, record_property: RecordProperty
 ) -> None:
-    """They are recorded, not judged: the machine is an emulator, and others use it."""
+    """Times are recorded, not judged: the machine may be an emulator that shares its host."""
     seconds = {world: answers[world].seconds for world in WORLDS}
     for world in WORLDS:
         timings.add(f"{network.model.name}/{world}/inference", seconds[world])

@@ -1,4 +1,4 @@
-"""The machine comes back: after a reboot, and after its power was cut while it wrote."""
+"""The machine recovers from a reboot, and from a power cut while it writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The same board, the same image, through a shared lab: coordinator, exporter, ser2net and sshd are real."""
+"""The same board and image through a shared lab with real coordinator, exporter, ser2net and sshd."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ pytestmark = [pytest.mark.lg_feature("standin"), pytest.mark.skipif(bool(missing
 
 def test_a_night_in_a_shared_lab(strategy: TrustZoneStrategy, standin: StandIn, tmp_path: Path) -> None:
     """What CI does with a board: reserve, lock, flash, test, report, compare, power off and unlock."""
-    strategy.transition("off")  # the board is another's now
+    strategy.transition("off")  # from now on another run has the board
     board = standin.board.name
     lab = LoopbackLab(standin)
     results = tmp_path / "results"
     variables = os.environ | lab.variables
     variables |= {"LG_DEPLOY": str(standin.folder / "deploy"), "TZML_RESULTS": str(results), "CI": ""}
-    variables["LG_TIME_SCALE"] = str(scaled(3))  # a real board, which the environment is for, is faster
+    variables["LG_TIME_SCALE"] = str(scaled(3))  # the environment's limits are for a real board, which is faster
     try:
         lab.start()
         done = subprocess.run(

@@ -83,7 +83,7 @@ class Lab:
         return done.stdout
 
     def job(self, script: str) -> subprocess.Popen[str]:
-        """A night's job for the board, which runs this shell script."""
+        """Start CI's job for the board, with this shell script in place of the tests."""
         path = self.folder / "job"
         path.write_text(f"#!/bin/sh\nPATH={BIN}:$PATH\n{script}\n")
         path.chmod(0o755)
@@ -105,7 +105,7 @@ class Lab:
 
 @pytest.fixture(scope="module")
 def lab(env: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """Runs with the tests of a target, though it needs none: it takes a minute."""
+    """A lab for these tests. It needs no target, but takes a minute, so it runs only with one."""
     found = Lab(tmp_path_factory.mktemp("coordinator"))
     yield found
     found.stop()
@@ -116,7 +116,7 @@ TAKE = "labgrid-client reserve board=rpi3 && labgrid-client -p pi-1 lock && labg
 
 @pytest.fixture
 def running(lab: Lab, tmp_path: Path) -> subprocess.Popen[str]:
-    """A job that has its board, switched on, and works for long."""
+    """A long job that has its board, which is on."""
     job = lab.job(f"{TAKE} && touch {tmp_path}/ready && exec sleep 600")
     deadline = time.monotonic() + scaled(120)
     while not (tmp_path / "ready").exists():
@@ -204,7 +204,7 @@ def test_doctor_finds_a_place_and_who_has_it(lab: Lab) -> None:
     finally:
         lab.client("-p", "pi-1", "unlock")
     assert not held["ok"]
-    assert not held["needed"]  # it will be, some time
+    assert not held["needed"]  # it will be free some time
     assert str(held["found"]).startswith("held by ")
 
 

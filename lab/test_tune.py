@@ -1,4 +1,4 @@
-"""`tzml tune --lg-env` times kernels on the board: here, those of the digits' network."""
+"""`tzml tune --lg-env` times kernels on the board. Here they are those of the digits' network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""OP-TEE's own test suite: xtest runs once, and each of its cases is a test here."""
+"""OP-TEE's own test suite. xtest runs once, and each of its cases is a test here."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tzml_lab.xtest import cases as xtest_cases
 from tzml_lab.xtest.parser import XtestOutcome, XtestTotal
 from tzml_lab.xtest.run import XtestRun
 
-# Seconds without a line; the longest that a case is silent under emulation is far below
+# Seconds without a line. Under emulation, no case is silent for nearly as long.
 SILENCE = 300
 
 
 def recorded(config: pytest.Config) -> tuple[str, list[str]]:
-    """The version of xtest there is a list of cases for, the image's or the nearest one, and the list."""
+    """The recorded version of xtest that is nearest to the image's, and its list of cases."""
     environment = environment_of(config)
     components = image_of(environment.config).components if environment else {}
     version = xtest_cases.nearest_version(components.get("xtest"))
@@ -37,7 +37,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def selected(session: pytest.Session) -> tuple[str, ...]:
-    """What to let xtest run: the cases whose tests were selected."""
+    """Arguments for xtest: the cases whose tests were selected."""
     items = [item for item in session.items if isinstance(item, pytest.Function)]
     chosen = [str(item.callspec.params["case"]) for item in items if item.originalname == "test_case"]
     filters = xtest_cases.FILTERS[session.config.option.xtest]
@@ -70,7 +70,7 @@ def test_case(xtest: XtestRun, case: str, request: pytest.FixtureRequest) -> Non
 
 
 def test_totals(xtest: XtestRun, request: pytest.FixtureRequest, timings: Timings) -> None:
-    """Xtest's own verdict agrees, and it ran the cases of the list: no fewer and no others."""
+    """The totals of xtest itself agree, and it ran exactly the cases of the list."""
     xtest.finish()
     version, cases = recorded(request.config)
     expected = xtest_cases.matching(cases, xtest.filters)

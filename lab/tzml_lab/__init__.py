@@ -1,1 +1,1 @@
-"""labgrid drivers, strategy and parsers of the lab."""
+"""The lab: boots an image on a board or an emulator with labgrid, tests it there, and keeps what it measured."""

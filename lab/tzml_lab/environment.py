@@ -1,4 +1,4 @@
-"""Environment files: found by name, read, and what this host must have for them."""
+"""Environment files: find one by name, read it, and check that this host has what it needs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FOLDER = folders.DATA / "env"
 
 _EXAMPLES = "see lab/env for examples"
 
-# What environment files may refer to; labgrid refuses a file with a variable that is not set.
+# The variables that every environment file may refer to. labgrid refuses a file when a variable is not set.
 _VARIABLES = {"LG_DEPLOY": ROOT / "build" / "deploy"}
 
 
@@ -57,7 +57,7 @@ class _StandInOption(_Option):
 
 
 class _Options(BaseModel):
-    """The part `options` of an environment file, as far as it is the lab's."""
+    """The options of an environment file that the lab reads itself."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -68,7 +68,7 @@ class _Options(BaseModel):
 
 @dataclass(frozen=True)
 class EnvironmentFile:
-    """An environment file before labgrid reads it: labgrid refuses it as long as a variable is not set.
+    """An environment file that labgrid has not read yet. labgrid refuses it while a variable is not set.
 
     Args:
         path: the file
@@ -99,7 +99,7 @@ class EnvironmentFile:
 
     @property
     def standin(self) -> Board | None:
-        """The board that is to be stood in for. Raises TzmlError for one that nothing stands in for."""
+        """The board that needs a stand-in. Raises TzmlError when there is no stand-in for it."""
         if not self.options.standin:
             return None
         board = find_board(self.options.standin.board)
@@ -125,7 +125,7 @@ class EnvironmentFile:
         return sorted({name for template in _templates(self.data) for name in template.get_identifiers()})
 
     def set_variables(self) -> None:
-        """Give the file's variables their defaults. Raises TzmlError for those that have none and are not set."""
+        """Set the file's variables to their defaults. Raises TzmlError for unset variables without a default."""
         missing = []
         for name, variable in self.options.variables.items():
             if name in os.environ or variable.optional:
@@ -138,7 +138,7 @@ class EnvironmentFile:
             raise TzmlError(f"{self.path.name} needs {'; and '.join(missing)}", "set it in the environment")
 
     def check_syntax(self) -> None:
-        """Whether labgrid can read the file, with the variables as they are. Raises TzmlError."""
+        """Let labgrid read the file with the variables as they are. Raises TzmlError when it cannot."""
         try:
             Config(str(self.path))
         except InvalidConfigError as error:
@@ -167,7 +167,7 @@ def find(name: str) -> Path:
 
 
 def set_variables() -> None:
-    """Give the variables of all environment files their defaults. Raises TzmlError for a bad LG_TIME_SCALE."""
+    """Set the variables of all environment files to their defaults. Raises TzmlError for a bad LG_TIME_SCALE."""
     for name, value in _VARIABLES.items():
         os.environ.setdefault(name, str(value))
     try:
@@ -202,7 +202,7 @@ def image_of(config: Config) -> Image:
 
 
 def check_host(environment: Environment) -> None:
-    """Whether this host has what the drivers need: image, QEMU, … Raises TzmlError."""
+    """Check that this host has what the drivers need: image, QEMU and so on. Raises TzmlError."""
     for role in environment.config.get_targets():
         for driver in environment.get_target(role).drivers:
             check = getattr(driver, "check", None)
@@ -211,7 +211,7 @@ def check_host(environment: Environment) -> None:
 
 
 def context(environment: Environment, run_folder: Path) -> dict[str, Any]:
-    """What times of this environment depend on; leaves a copy of image.json. Raises TzmlError."""
+    """Everything that the times of a run depend on. Copies image.json to the run's folder. Raises TzmlError."""
     image = image_of(environment.config)
     shutil.copy(image.folder / "image.json", run_folder)
     about = image.description

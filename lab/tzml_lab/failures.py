@@ -1,4 +1,4 @@
-"""Failures of a target: what kind, where it stopped, and what the consoles said last."""
+"""Failures of a target: what kind it was, where it stopped, and the last lines of the consoles."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from tzml_lab.consoles.record import ConsoleRecord
 
 
 class FailureClass(enum.Enum):
-    """Whose problem a failure is, the one to be mended first on top; the value is pytest's exit status."""
+    """Whose problem a failure is, the most urgent first. The value is pytest's exit status."""
 
     build = 10  # there is no image, or it is not what was built
     infrastructure = 11  # the lab's own machinery failed
     flash = 12  # the image cannot be written to the board
     boot = 13  # the image does not boot
-    test = 1  # the target, or what it answers, failed in a test: pytest's own status for it
+    test = 1  # the target or its answer failed a test; this is pytest's own status for failed tests
     regression = 14  # it works, but is worse than before: `tzml results check`
 
 
@@ -52,7 +52,7 @@ class TargetError(Exception):
 
 
 def last_lines(record: ConsoleRecord, count: int = 12) -> str:
-    """The end of both consoles."""
+    """The last lines of both consoles."""
     parts = []
     for speaker in Speaker:
         parts.append(f"last lines of the {speaker.name} world's console:")
@@ -61,7 +61,7 @@ def last_lines(record: ConsoleRecord, count: int = 12) -> str:
 
 
 def fault_of(record: ConsoleRecord) -> TargetError | None:
-    """The error for a fault that the consoles show, if they show one."""
+    """The error for the fault that the consoles show, if there is one."""
     fault = record.fault
     if not fault:
         return None

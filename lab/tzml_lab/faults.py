@@ -1,4 +1,4 @@
-"""What tests break on purpose: firmware, a target's disk, a board in the middle of its work."""
+"""Faults that tests cause on purpose: broken firmware, a full disk, a board that fails while it works."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from tzml_lab.failures import TargetError
 from tzml_lab.target import Commands
 from tzml_lab.time_limits import scaled
 
-# Runs after OP-TEE has its console, and before it hands over to the normal world
+# It runs after OP-TEE has set up its console and before it starts the normal world.
 _LATE_FUNCTION = "boot_init_primary_final"
-# on the target, on the file system that is filled
+# files on the target, on the file system that is to be filled
 _FILL, _REST = "/root/fill", "/root/rest"
 
 
@@ -58,7 +58,7 @@ class ExpectedFailure:
 
 
 def in_background(action: Callable[[], object], when: Callable[[], object], limit: float = 60) -> threading.Thread:
-    """Do something as soon as something else is so, or that many seconds have passed."""
+    """Run `action` in a thread as soon as `when` is true, or after `limit` seconds on a quiet machine."""
 
     def wait() -> None:
         deadline = time.monotonic() + scaled(limit)
@@ -72,7 +72,7 @@ def in_background(action: Callable[[], object], when: Callable[[], object], limi
 
 
 def without_optee_init(firmware: bytes, tee_elf: Path) -> bytes:
-    """The firmware with zeros, which are no instructions, in place of OP-TEE's last function of its start.
+    """Overwrite the last function that OP-TEE runs at its start with zeros, which are not valid instructions.
 
     Args:
         firmware: what the machine boots, with OP-TEE in it
@@ -96,8 +96,8 @@ def without_optee_init(firmware: bytes, tee_elf: Path) -> bytes:
 
 @contextmanager
 def full_disk(command: Commands) -> Iterator[None]:
-    """While this lasts, nothing more can be written on the target."""
-    # takes all there is before it fails, and writes none of it
+    """Fill the target's disk for the duration of the block."""
+    # fallocate takes all the space before it fails, and writes nothing
     command.run(f"fallocate -l 1T {_FILL}; dd if=/dev/zero of={_REST} bs=4k; sync", timeout=scaled(120))
     try:
         yield

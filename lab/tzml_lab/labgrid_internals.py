@@ -1,7 +1,7 @@
-"""The names that labgrid keeps to itself, each behind a name of ours. No other file uses them.
+"""labgrid's private names, each behind a public name of ours. No other file uses them.
 
-They were read in the release FITS. With another one, tests/lab/test_labgrid_internals.py fails until somebody has
-compared this file with it.
+This file was written for the release FITS. With another release, tests/lab/test_labgrid_internals.py fails until
+somebody has compared this file with the new labgrid.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CommandResult = tuple[list[str], list[str], int]  # standard output, standard er
 
 
 def read_yaml(text: str) -> Any:
-    """The content of an environment file; what refers to variables is a string.Template. Raises yaml.YAMLError."""
+    """The content of an environment file. References to variables are string.Template. Raises yaml.YAMLError."""
     return load(text)
 
 
@@ -36,7 +36,7 @@ def environment_of(config: pytest.Config) -> Environment | None:
 
 
 def place_name(place: RemotePlace) -> str:
-    """The name of the place that was taken; the environment may have a pattern or a reservation's token."""
+    """The name of the acquired place. The environment may give a pattern or a reservation's token instead."""
     name: str = place.manager.session.get_place(place.name).name
     return name
 
@@ -60,19 +60,19 @@ class ConsoleBase:
 
 
 def unread(console: ConsoleExpectMixin) -> bytes:
-    """What came since the last match, after an expect() that timed out."""
+    """The bytes that came since the last match, after an expect() that timed out."""
     data: bytes = console._expect.before
     return data
 
 
 def forget_unread(console: ConsoleExpectMixin) -> None:
-    """Drop what pexpect keeps when an expect() times out: the next one begins with what comes from now on."""
+    """Drop the bytes that pexpect keeps when an expect() times out, so that the next one sees only new bytes."""
     expect = console._expect
     expect._before, expect._buffer = expect.buffer_type(), expect.buffer_type()
 
 
 class ListeningConsoleBase(ConsoleBase, ConsoleExpectMixin, Driver):
-    """expect() on a console that is no ConsoleProtocol."""
+    """expect() on a console that does not implement ConsoleProtocol."""
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
@@ -106,7 +106,7 @@ class ShellBase(ShellDriver):
 
 
 class SSHBase(SSHDriver):
-    """SSHDriver; ssh takes the first value of an option, and `first_options` come before labgrid's."""
+    """SSHDriver with options of ours. ssh takes the first value of an option, and ours come before labgrid's."""
 
     def first_options(self) -> Sequence[str]:
         """Such as "StrictHostKeyChecking=yes"."""
@@ -120,17 +120,17 @@ class SSHBase(SSHDriver):
 
 
 class QEMUBase(ConsoleBase, QEMUDriver):
-    """QEMUDriver while it is active: what it starts, and where."""
+    """QEMUDriver, with access to the process that it starts while it is active."""
 
     @property
     def command(self) -> list[str]:
-        """QEMU's command line, which may be changed. It ends with the first serial port's option and device."""
+        """QEMU's command line. It may be changed, and ends with the first serial port's option and device."""
         command: list[str] = self._cmd
         return command
 
     @property
     def folder(self) -> Path:
-        """A folder as long as the driver is active."""
+        """A folder that exists while the driver is active."""
         return Path(self._tempdir)
 
     @property
@@ -141,7 +141,7 @@ class QEMUBase(ConsoleBase, QEMUDriver):
 
     @property
     def process(self) -> subprocess.Popen[bytes] | None:
-        """QEMU; labgrid ends it with Python."""
+        """QEMU's process. labgrid ends it when Python exits."""
         process: subprocess.Popen[bytes] | None = self._child
         return process
 

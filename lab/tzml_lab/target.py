@@ -1,4 +1,4 @@
-"""What the lab asks of a target that has booted. labgrid's drivers are not typed; these say what ours promise."""
+"""Types for what the lab uses of a booted target: labgrid's own drivers have none."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tzml_lab.labgrid_internals import CommandResult
 
 
 class Commands(Protocol):
-    """Runs commands; after `timeout` seconds without an end it raises TargetError, or labgrid's own error."""
+    """Runs commands. Raises TargetError or labgrid's own error when one takes longer than `timeout` seconds."""
 
     def run(self, cmd: str, *, timeout: float = 30.0) -> CommandResult:
         """Standard output and standard error in lines, and the exit status."""
@@ -36,7 +36,7 @@ class FileTransfer(Protocol):
 
 
 class RecordedConsole(Protocol):
-    """A console that is always read, by a driver of ours."""
+    """A console that one of our drivers reads all the time."""
 
     record: ConsoleRecord
 
@@ -49,7 +49,7 @@ class RecordedConsole(Protocol):
         ...
 
     def expect(self, pattern: str | list[str], timeout: float = -1) -> tuple[int, bytes, re.Match[bytes], bytes]:
-        """Index of the pattern that came, what came before it, its match and its text. Raises pexpect's TIMEOUT."""
+        """Wait for a pattern: its index, the bytes before it, its match, its bytes. Raises pexpect's TIMEOUT."""
         ...
 
 
@@ -62,13 +62,13 @@ class Shell(Commands, Protocol):
 
 
 def commands_of(target: Target) -> Commands:
-    """Runs commands by the best way there is: SSH, or a shell on the console."""
+    """The best way to run commands: SSH if the target has a network, otherwise a shell on the console."""
     found: Commands = target.get_driver("CommandProtocol")
     return found
 
 
 def files_of(target: Target) -> FileTransfer:
-    """Copies files by the best way there is: SSH, or the serial line."""
+    """The best way to copy files: SSH if the target has a network, otherwise the serial line."""
     found: FileTransfer = target.get_driver("FileTransferProtocol")
     return found
 

@@ -1,4 +1,4 @@
-"""Time limits: for calls that have none of their own, and longer ones on slow machines.
+"""Time limits: for calls that have none of their own, and scaled for slow machines.
 
 LG_TIME_SCALE=3 makes every time limit of the lab three times as long.
 """
@@ -18,7 +18,7 @@ VARIABLE = "LG_TIME_SCALE"
 
 
 def scaled(seconds: float) -> float:
-    """A time limit on this machine. Raises ValueError when the variable is no positive number."""
+    """A time limit scaled for this machine. Raises ValueError when LG_TIME_SCALE is not a positive number."""
     text = os.environ.get(VARIABLE, "1")
     try:
         factor = float(text)
@@ -31,9 +31,9 @@ def scaled(seconds: float) -> float:
 
 @contextmanager
 def time_limit(seconds: float, what: str, kind: FailureClass = FailureClass.infrastructure) -> Iterator[None]:
-    """Raise TargetError in the block when it takes too long, and end the programs that it started.
+    """Raise TargetError when the block takes too long, and end the programs that it started.
 
-    Works in the main thread only, where pytest and labgrid are; limits do not nest. Seconds are scaled.
+    It works only in the main thread, which pytest and labgrid use. Limits do not nest. Seconds are scaled.
     """
     limit = scaled(seconds)
     before = _children()
@@ -57,7 +57,7 @@ def time_limit(seconds: float, what: str, kind: FailureClass = FailureClass.infr
 
 
 def _children() -> set[int]:
-    """The processes that this one started and that have not ended."""
+    """The running child processes of this process."""
     found: set[int] = set()
     for path in Path("/proc/self/task").glob("*/children"):
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""A deploy folder like a build's, with small files: for what needs an image.json but boots nothing."""
+"""A deploy folder with small files, for tests that need an image.json but boot no real machine."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ DESCRIPTION = {
 
 @pytest.fixture
 def deploy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The deploy folder of a machine `qemu`, which environments find."""
+    """A deploy folder of the machine `qemu`, where environments find it."""
     folder = tmp_path / "deploy" / "qemu"
     folder.mkdir(parents=True)
     files = []
@@ -82,7 +82,7 @@ def deploy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def edit(deploy: Path) -> Callable[..., None]:
-    """Changes image.json: edit(format=2), edit(machine=None) removes."""
+    """Change image.json: edit(format=2) sets a field, edit(machine=None) removes one."""
 
     def change(**values: Any) -> None:
         path = deploy / "image.json"
@@ -111,7 +111,7 @@ class Bench:
         self.use()
 
     def use(self) -> None:
-        """As a new run would: everything but the board is made anew."""
+        """Make everything but the board again, as a new run would."""
         self.leave()
         self.environment = Environment(str(self.path))
         self.target: Target = self.environment.get_target()
@@ -120,7 +120,7 @@ class Bench:
 
     @property
     def image(self) -> BoardImage:
-        """What belongs on the board."""
+        """The image that belongs on the board."""
         assert self.strategy.board_image
         return self.strategy.board_image
 

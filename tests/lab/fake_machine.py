@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""A program that boots in no time: called like QEMU by the stand-in board, says what the real image says.
+"""A machine that boots in no time. The stand-in board calls it like QEMU, and it prints what the real image prints.
 
-It is for tests of what is around the machine. The "disk" must begin as the file system of the test's image does,
-and its end is where the machine keeps what it writes.
+It is for tests of everything around the machine. Its "disk" must begin as the test's image does; it writes at the
+end.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MARK = b"\nmark: "
 
 
 class Machine:
-    """Serial port 0 is Linux's, port 1 OP-TEE's."""
+    """Serial port 0 is Linux's, and port 1 is OP-TEE's."""
 
     def __init__(self, arguments: list[str]) -> None:
         text = " ".join(arguments)
@@ -46,7 +46,7 @@ class Machine:
         self.ports[port].sendall(text.replace("\n", "\r\n").encode())
 
     def lines(self) -> Iterator[str]:
-        """What the user types, which is sent back at once as a terminal does."""
+        """The lines that the user types. They are echoed, as on a terminal."""
         line = bytearray()
         while byte := self.ports[0].recv(1):
             self.ports[0].sendall(byte.replace(b"\n", b"\r\n"))

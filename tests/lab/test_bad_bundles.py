@@ -1,4 +1,4 @@
-"""What the lab calls wrong is wrong, as far as this host can tell."""
+"""The lab's wrong bundles are wrong, as far as this host can tell."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory, key_file: Path) -> bytes:
 def test_a_spoiled_bundle_is_what_it_is_called(sound: bytes) -> None:
     spoiled = {bundle.name: bundle for bundle in bad_bundles.spoiled(sound, 13 << 20)}
     assert list(spoiled) == list(bad_bundles.SPOILED)
-    # what takes the kernels, the key or the memory of a target cannot be seen here
+    # these need a target's kernels, key or memory to be seen as wrong
     left_to_target = {"real-kernel-missing", "another-key", "too-large"}
     for name, bundle in spoiled.items():
         assert bundle.data != sound

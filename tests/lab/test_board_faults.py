@@ -1,4 +1,4 @@
-"""What goes wrong between a lab and its boards: each fault has its class, comes in its time, and leaves a lab."""
+"""Faults between a lab and its boards: each is reported in time, with its class, and the lab recovers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MakeBench = Callable[[str], Bench]
 
 @pytest.fixture
 def board(bench: MakeBench) -> Bench:
-    """A board that can be used, with its image."""
+    """A board that runs its image."""
     one = bench("rpi3-standin")
     one.strategy.transition("shell")
     return one
@@ -37,7 +37,7 @@ def failure(kind: FailureClass, says: str) -> Iterator[list[TargetError]]:
 
 
 def usable(board: Bench) -> None:
-    """The next run finds a lab that works."""
+    """The next run finds a working lab."""
     board.use()
     board.strategy.transition("shell")
     assert board.shell.run_check("cat /etc/tzml-flashed") == [board.image.digest]
@@ -67,7 +67,7 @@ def test_optee_panics_on_the_line_that_both_worlds_share(board: Bench) -> None:
         board.shell.run("panic", timeout=60)
     assert time.monotonic() - start < 20
     assert "S E/TC:0 0 TEE load address" in caught[0].consoles
-    board.strategy.transition("shell")  # without a new run: the strategy saw it, too
+    board.strategy.transition("shell")  # without a new run: the strategy noticed it, too
     assert board.shell.run_check("uname -r")
 
 

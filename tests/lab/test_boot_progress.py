@@ -1,4 +1,4 @@
-"""Stages and faults on the consoles of real machines; the files are consoles.log of their runs."""
+"""Stages and faults, from the consoles.log of runs of real machines."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_faults(name: str, kind: str, what: str, last: str) -> None:
 def test_no_fault_before_the_panic() -> None:
     lines = recorded(BOOT)
     panic = next(i for i, line in enumerate(lines) if "Kernel panic" in line.text)
-    # OP-TEE's console has a Trusted Application's panics there, too: xtest has run
+    # xtest has run, so OP-TEE's console also shows panics of Trusted Applications
     assert progress_of(lines[:panic]).fault is None
 
 

@@ -1,4 +1,4 @@
-"""The emulated VideoCore follows config.txt, and says which line it cannot follow."""
+"""The emulated VideoCore follows config.txt, or names the line that it cannot follow."""
 
 from __future__ import annotations
 

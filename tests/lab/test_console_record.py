@@ -137,7 +137,7 @@ def test_class_of_a_fault(record: ConsoleRecord, kind: str, said: bytes, expecte
 
 @pytest.fixture
 def worlds() -> Worlds:
-    """For each world, our end of its console and the machine's."""
+    """For each world, both ends of its console: ours and the machine's."""
     return {world: socket.socketpair() for world in Speaker}
 
 

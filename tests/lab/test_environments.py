@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -8,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from labgrid import Environment
 
 from tzml.boards import boards
@@ -16,7 +18,7 @@ from tzml_lab import environment as environments
 from tzml_lab.environment import FOLDER, ROOT, EnvironmentFile
 from tzml_lab.failures import FailureClass
 
-# a file has what a shared lab tells otherwise; no board is asked
+# remote environments need a coordinator, which tells them what the others have in their files
 REMOTE = {f"{name}-remote": f"{name}-standin" for name, board in boards().items() if board.standin}
 NAMES = [name for name in environments.names() if name not in REMOTE]
 
@@ -120,10 +122,17 @@ def test_every_variable_that_a_person_must_set_is_explained(name: str) -> None:
     assert set(file.used_variables) - lab_sets <= set(file.options.variables)
 
 
-@pytest.mark.parametrize("option", ["disk: rootfs", "nic: user", "boot_args: quiet"])
-def test_what_image_json_decides_is_no_option(deploy: Path, tmp_path: Path, option: str) -> None:
-    text = (FOLDER / "qemu.yaml").read_text().replace("rootdisk: rootfs", option)
-    (tmp_path / "mine.yaml").write_text(text)
+DRIVER = "TrustZoneQEMUDriver"
+
+
+@pytest.mark.parametrize("option", [{"disk": "rootfs"}, {"nic": "user"}, {"boot_args": "quiet"}], ids=str)
+def test_what_image_json_decides_is_no_option(deploy: Path, tmp_path: Path, option: dict[str, str]) -> None:
+    data = EnvironmentFile.read(FOLDER / "qemu.yaml").data
+    data["paths"]["deploy"] = str(deploy)
+    (arguments,) = [entry[DRIVER] for entry in data["targets"]["main"]["drivers"] if DRIVER in entry]
+    del arguments["rootdisk"]
+    arguments.update(option)
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(json.loads(json.dumps(data))))
     with pytest.raises(Exception, match="TrustZoneQEMUDriver takes rootdisk"):
         Environment(str(tmp_path / "mine.yaml")).get_target()
 
@@ -147,7 +156,7 @@ def one_line(result: subprocess.CompletedProcess[str]) -> str:
 
 
 def build_failure(result: subprocess.CompletedProcess[str]) -> str:
-    """What is said about an image that is not there, or not as it was built."""
+    """The message about an image that is missing or damaged."""
     said = result.stdout + result.stderr
     assert result.returncode == FailureClass.build.value, said
     assert "Traceback" not in said

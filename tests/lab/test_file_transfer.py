@@ -1,4 +1,4 @@
-"""Files travel over a line that damages some of what it carries; here it leads to a shell on this host."""
+"""Files are copied over a line that damages some of them. Here it leads to a shell on this host."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PROMPT = "there# "
 
 
 class Line(pexpect.spawn):  # type: ignore[misc]
-    """What labgrid's consoles have of pexpect; every so often a line of a transfer is damaged."""
+    """The part of pexpect that labgrid's consoles offer. It damages a line of a transfer now and then."""
 
     def __init__(self, every: int = 0) -> None:
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
@@ -33,7 +33,7 @@ class Line(pexpect.spawn):  # type: ignore[misc]
             env=environment,
             timeout=20,
             maxread=65536,
-            # who starts the tests in the background ignores SIGINT, which is inherited: Ctrl-C would do nothing
+            # Tests that were started in the background inherit that SIGINT is ignored, and Ctrl-C would do nothing.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         self.setecho(True)

@@ -1,4 +1,4 @@
-"""An image gets onto a stand-in board through labgrid's own drivers: usbsdmux, bmaptool and fastboot are real."""
+"""An image is written to a stand-in board by labgrid's own drivers and real usbsdmux, bmaptool and fastboot."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_another_image_is_written(bench: MakeBench) -> None:
     one = bench("rpi3-standin")
     one.strategy.transition("shell")
     described = one.standin.folder / "deploy" / "rpi3" / "image.json"
-    described.write_text(described.read_text() + "\n")  # whose digest names the image
+    described.write_text(described.read_text() + "\n")  # its digest names the image
     one.use()
     one.strategy.transition("shell")
     assert one.image.writes == 1
@@ -124,7 +124,7 @@ def test_without_its_card_a_board_does_not_boot(bench: MakeBench) -> None:
 
 
 def test_large_files_are_sent_in_parts(bench: MakeBench, deploy: Path) -> None:
-    """More than the board takes at once: the client makes sparse images of it."""
+    """An image that is too large for one download is sent as sparse images."""
     one = bench("hikey-standin")
     fastboot = one.target.get_driver("AndroidFastbootDriver", activate=False)
     fastboot.sparse_size = "64K"
@@ -150,7 +150,7 @@ def test_an_image_that_lacks_a_partitions_file_is_not_flashed(bench: MakeBench) 
 
 @pytest.mark.boards
 def test_fastboot_takes_what_kas_deploys_for_the_hikey(bench: MakeBench, tmp_path: Path) -> None:
-    """The real files, which nothing here can boot: `kas build kas/hikey.yml` makes them."""
+    """The real files of `kas build kas/hikey.yml`, which nothing here can boot."""
     try:
         image = load_image(ROOT / "build/deploy/hikey")
     except TzmlError as error:

@@ -19,7 +19,7 @@ from tzml_lab.emulation.interactive import describe
 
 
 def machine_of(command: list[str]) -> list[str]:
-    """A command line without what differs between two runs of one machine: disk, port, consoles, monitor."""
+    """A command line without the parts that differ between two runs: disk, port, consoles, monitor."""
     options = iter(command)
     found = [next(options)]
     for option in options:
@@ -32,7 +32,7 @@ def machine_of(command: list[str]) -> list[str]:
 
 @pytest.fixture
 def of_the_tests(deploy: Path) -> list[str]:
-    """What TrustZoneQEMUDriver runs."""
+    """The command line of TrustZoneQEMUDriver."""
     environment = Environment(str(environments.find("qemu")))
     driver = environment.get_target().get_driver(TrustZoneQEMUDriver)
     command: list[str] = list(driver.command)

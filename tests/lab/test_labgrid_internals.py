@@ -35,7 +35,7 @@ OURS = sorted(
 
 
 def private_names(of: type) -> set[str]:
-    """What a class keeps to itself: its private methods, and the attributes that its own code sets."""
+    """A class's private methods, and the private attributes that its own code uses."""
     methods = {name for name in vars(of) if re.match(r"_[a-z]", name)} - {"_abc_impl"}
     return methods | set(re.findall(r"\bself\.(_[a-z]\w*)", inspect.getsource(of)))
 
@@ -60,7 +60,7 @@ def test_there_are_drivers() -> None:
 
 @pytest.mark.parametrize("driver", OURS, ids=lambda driver: driver.__name__)
 def test_no_driver_uses_or_overrides_a_private_name(driver: type) -> None:
-    """Not even by accident: a helper of ours that is called as one of labgrid's would take its place."""
+    """Not even by accident: a method of ours with the name of one of labgrid's would replace it."""
     private = {name for base in upstream(driver) for name in private_names(base)}
     assert private_names(driver) & private == set()
 
@@ -68,14 +68,14 @@ def test_no_driver_uses_or_overrides_a_private_name(driver: type) -> None:
 def test_nobody_else_asks_for_one() -> None:
     names = set(re.findall(r"\.(_[a-z]\w*)", Path(labgrid_internals.__file__).read_text()))
     assert {"_expect", "_cmd", "_child", "_socket", "_tempdir"} <= names
-    ours = {"_read", "_write", "_run"}  # are names of many things, and the test above looks for them
+    ours = {"_read", "_write", "_run"}  # these are common names, and the test above looks for them
     pattern = re.compile(rf"(?<!self)\.({'|'.join(sorted(names - ours))})\b|LABGRID_ENV_KEY|labgrid\.util\.yaml")
     for path in sorted((ROOT / "lab").rglob("*.py")):
         if path.name != "labgrid_internals.py":
             assert pattern.findall(path.read_text()) == [], path
 
 
-# -- What the file counts on, done ----------------------------------------------------------------------------
+# -- What the file relies on ----------------------------------------------------------------------------
 
 
 def parameters(method: object) -> list[str]:
@@ -113,7 +113,7 @@ def test_what_is_started_and_where(deploy: Path) -> None:
 
 
 class Silent(ConsoleExpectMixin):  # type: ignore[misc]
-    """A console that says what it was given, once."""
+    """A console that prints each of its chunks once."""
 
     def __init__(self, *said: bytes) -> None:
         self._said = list(said)

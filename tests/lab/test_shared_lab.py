@@ -1,4 +1,4 @@
-"""A board in a shared lab: through a real coordinator, exporter and sshd, and given back whatever happens."""
+"""A board in a shared lab with real coordinator, exporter and sshd: it is given back whatever happens."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class SharedLab:
         return self.started[-1]
 
     def finish(self, run: subprocess.Popen[str], status: int = 0) -> str:
-        """What it said, once it has ended with that status."""
+        """Wait until the run ends with that status, and return its output."""
         said, _ = run.communicate(timeout=scaled(120))
         assert run.returncode == status, said
         return said
@@ -114,7 +114,7 @@ def test_a_board_that_somebody_has(shared: Callable[[str], SharedLab]) -> None:
     assert "infrastructure failure: no place with board=rpi3" in said
     # it is still hers
     assert "/eve" in lab.lab.client("-p", lab.lab.place, "show")
-    # and the next one waits for her
+    # the next run waits for her
     run = lab.run()
     time.sleep(scaled(3))
     assert run.poll() is None
@@ -132,5 +132,5 @@ def test_a_lab_that_dies(shared: Callable[[str], SharedLab], edit: Callable[...,
     lab.lab.end(what)
     said = lab.finish(run, FailureClass.infrastructure.value)
     assert re.search("infrastructure failure: on the way to state booted: the serial line is gone", said), said
-    # systemd starts them anew (docs/board-lab.md)
+    # systemd starts them again (docs/board-lab.md)
     getattr(lab.lab, f"start_{what}")()

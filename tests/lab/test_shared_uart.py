@@ -1,4 +1,4 @@
-"""One UART for both worlds: OP-TEE's lines are told from Linux's, wherever they come and however they are cut."""
+"""One UART for both worlds: OP-TEE's lines are separated from Linux's, however the bytes are cut."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_every_byte_goes_to_its_world(data: st.DataObject, said: list[bytes]) ->
     expected[Speaker.secure] = b"".join(s for s in said if s in OPTEE)
     if b"E/TC" not in expected[Speaker.normal] and not any(a in (b"E", b"E/") for a in said):
         assert heard(chunks) == expected
-    else:  # what Linux says may look like a start: but nothing is lost
+    else:  # Linux's output may look like the start of a line of OP-TEE's, but nothing is lost
         found = heard(chunks)
         assert sorted(found[Speaker.normal] + found[Speaker.secure]) == sorted(text)
 

@@ -1,4 +1,4 @@
-"""The parts of a stand-in board that have a format of their own to keep to."""
+"""The parts of a stand-in board that implement a format."""
 
 from __future__ import annotations
 

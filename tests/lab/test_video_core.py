@@ -1,4 +1,4 @@
-"""The emulated VideoCore puts into memory what the card says, and says what the card lacks."""
+"""The emulated VideoCore loads memory from the card, and names what the card lacks."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def compiled(source: str) -> bytes:
 
 @pytest.fixture
 def core(tmp_path: Path) -> MakeCore:
-    """Makes the VideoCore of a card; a file that is None is left out."""
+    """Make a card and its VideoCore. A file that is None is left out."""
 
     def make(files: dict[str, bytes | None] | None = None, cores: int = CORES) -> VideoCore:
         fat = tmp_path / "fat"

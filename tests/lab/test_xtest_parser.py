@@ -153,7 +153,7 @@ def test_a_failed_case_that_speaks_of_skipping_has_failed() -> None:
 
 @pytest.mark.parametrize("index", range(len(FAILED)))
 def test_a_line_that_is_lost_invents_no_success(index: int) -> None:
-    """Bytes get lost on a serial line; the case may then look unfinished or failed, but never passed."""
+    """If a serial line loses bytes, a case may look unfinished or failed, but never passed."""
     parser = parse(FAILED[:index] + FAILED[index + 1 :])
     assert all(case.outcome is not XtestOutcome.ok for case in parser.cases.values())
 

@@ -1,1 +1,1 @@
-"""Boards on a desk or in a shared lab: their images, power and places."""
+"""Boards on a desk or in a shared lab: writing images to them, their power, their places."""

@@ -1,4 +1,4 @@
-"""Write the image to a board, once: what was written is noted here, and on the board itself."""
+"""Write an image to a board only once: this host and the board itself note which image it has."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tzml_lab.failures import FailureClass, TargetError
 from tzml_lab.target import Commands
 from tzml_lab.time_limits import scaled, time_limit
 
-# Where the board says which image it has. It is gone as soon as anybody writes another one.
+# The file on the board that names its image. Writing another image removes it.
 MARK = "/etc/tzml-flashed"
 
 
 @dataclass(frozen=True)
 class FlashNote:
-    """What this host last wrote to a board; the board's own mark has the last word.
+    """The note on this host of the image that it last wrote to a board. The board's own mark overrides it.
 
     Args:
         path: a JSON file for this board
@@ -33,7 +33,7 @@ class FlashNote:
 
     @property
     def digest(self) -> str:
-        """The digest of the image that was written, or nothing."""
+        """The digest of the image that was written, or an empty string."""
         try:
             found = json.loads(self.path.read_text())["digest"]
         except (OSError, ValueError, KeyError, TypeError):
@@ -41,14 +41,14 @@ class FlashNote:
         return str(found)
 
     def write(self, digest: str) -> None:
-        """An image was written, all of it."""
+        """Note an image that was written completely."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         new = self.path.with_suffix(f".{os.getpid()}")
         new.write_text(json.dumps({"digest": digest}))
         new.replace(self.path)
 
     def discard(self) -> None:
-        """Nobody knows what is on the board."""
+        """Forget the image: nobody knows what is on the board."""
         self.path.unlink(missing_ok=True)
 
 
@@ -59,7 +59,7 @@ class SDCardFlasher:
         self._target, self._mux, self._card, self._seconds = target, mux, card, seconds
 
     def write(self) -> None:
-        """Raises TargetError, CalledProcessError, ExecutionError; the board is off."""
+        """Write the card while the board is off. Raises TargetError, CalledProcessError, ExecutionError."""
         self._target.activate(self._mux)
         with time_limit(30, "switching the SD card to the host"):
             self._mux.set_mode("host")
@@ -72,13 +72,13 @@ class SDCardFlasher:
 
 
 class FastbootFlasher:
-    """Writes partitions with fastboot, which the board's firmware answers after power-on."""
+    """Writes partitions with fastboot, which the board's firmware offers after power-on."""
 
     def __init__(self, target: Any, power: Any, fastboot: Any, seconds: float) -> None:
         self._target, self._power, self._fastboot, self._seconds = target, power, fastboot, seconds
 
     def write(self) -> None:
-        """Raises TargetError, CalledProcessError; the board is off before and afterwards."""
+        """Write all partitions. The board is off before and afterwards. Raises TargetError, CalledProcessError."""
         with time_limit(30, "the power switch"):
             self._power.on()
         with time_limit(60, "waiting for the board's fastboot", FailureClass.flash):
@@ -91,14 +91,14 @@ class FastbootFlasher:
             self._power.off()
 
     def boot(self) -> None:
-        """Let the board go on from fastboot into the image. Raises TargetError, CalledProcessError."""
+        """Let the board continue from fastboot into the image. Raises TargetError, CalledProcessError."""
         self._target.activate(self._fastboot)
         with time_limit(60, "leaving fastboot", FailureClass.boot):
             self._fastboot.continue_boot()
 
 
 class BoardImage:
-    """The image in the deploy folder, and whether the board has it.
+    """The image that belongs on a board, and whether the board has it.
 
     Args:
         flasher: how it gets there
@@ -113,7 +113,7 @@ class BoardImage:
         self._marked = False
 
     def write_if_needed(self) -> None:
-        """Write the image unless the board is said to have it already. Raises TargetError."""
+        """Write the image unless this host's note says that the board has it. Raises TargetError."""
         if self.note.digest == self.digest:
             return
         self.note.discard()
@@ -126,7 +126,7 @@ class BoardImage:
         self.writes += 1
 
     def confirm(self, shell: Commands) -> bool:
-        """Whether the board that has booted has this image; marks it when it was just written."""
+        """Whether the booted board has this image. Marks the board if the image was just written."""
         if not self._marked and self.writes:
             shell.run_check(f"echo {self.digest} >{MARK}; sync")
         elif not self._marked and shell.run(f"cat {MARK} 2>/dev/null")[0] != [self.digest]:
@@ -137,7 +137,7 @@ class BoardImage:
 
 
 def board_name(target: Any) -> str:
-    """The place in the lab, or the environment when the board is on this host."""
+    """The board's place in a shared lab, or the environment for a board on this host."""
     for resource in target.resources:
         if isinstance(resource, RemotePlace):
             return f"place-{resource.name}"
@@ -145,7 +145,7 @@ def board_name(target: Any) -> str:
 
 
 def reason(error: Exception) -> str:
-    """Why a program of the lab failed, in one line: the last two that it said."""
+    """Why a program failed, in one line: the last two lines of its output."""
     if not isinstance(error, subprocess.CalledProcessError):
         return str(error).splitlines()[0] if str(error) else type(error).__name__
     said = (error.output or b"").decode("utf-8", "replace").replace("\r", "\n").split("\n")

@@ -1,4 +1,4 @@
-"""A board in a shared lab: reserved, locked, and always switched off and given back."""
+"""Reserve and lock a board of a shared lab, and always switch it off and give it back."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _CLIENT = (sys.executable, "-m", "labgrid.remote.client")
 
 
 class Place:
-    """A place that this process holds until `give_back()`, or until it ends, however it does.
+    """A place that this process holds until `give_back()`, or until the process ends for any reason.
 
-    A guard process gives it back: it waits for the end of a pipe, which the kernel closes for us.
+    A guard process gives it back. It waits until its input pipe closes, which the kernel does when we end.
 
     Args:
         name: the place, or a reservation's token after a plus
@@ -48,9 +48,9 @@ class Place:
 
 
 def hold(tags: Mapping[str, str], wait: float) -> Place | None:
-    """The place LG_PLACE, or one with these tags, which LG_PLACE then names.
+    """Take the place LG_PLACE, or one with these tags, and set LG_PLACE to its name.
 
-    Returns None if the user holds the place LG_PLACE already: it stays so.
+    Returns None if the user already holds the place LG_PLACE: then it is not given back, either.
 
     Args:
         tags: what the place must have; all of them
@@ -84,7 +84,7 @@ def hold(tags: Mapping[str, str], wait: float) -> Place | None:
 
 
 def _client(*arguments: str, seconds: float = 30) -> str:
-    """labgrid-client's answer. Raises TzmlError."""
+    """Run labgrid-client and return its output. Raises TzmlError."""
     try:
         done = subprocess.run(
             [*_CLIENT, *arguments], capture_output=True, text=True, check=False, timeout=scaled(seconds)
@@ -105,7 +105,7 @@ def _quietly(*arguments: str) -> None:
 
 
 def _owner(name: str) -> str:
-    """host/user of who holds the place, or nothing."""
+    """The host/user that holds the place, or an empty string."""
     found = re.search(r"^\s*acquired: (\S+/\S+)", _client("-p", name, "show"), re.MULTILINE)
     return found[1] if found else ""
 
@@ -118,7 +118,7 @@ def _name_of(token: str) -> str:
 
 
 def main() -> None:
-    """The guard: wait for the end of whoever started it, then give the place back."""
+    """The guard process: wait for the parent's end, then give the place back."""
     name, token = sys.argv[1:]
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""What the power switch says about a board that does not answer."""
+"""Ask the power switch about a board that does not answer."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from tzml_lab.time_limits import time_limit
 
 
 def power_was_cut(target: Any) -> bool:
-    """Whether the board is off, though nobody here switched it off. Raises TargetError."""
+    """Whether the board has no power. Raises TargetError."""
     power = target.get_driver(PowerProtocol, activate=False)
-    if not isinstance(power, NetworkPowerDriver):  # people and emulators are not asked
+    if not isinstance(power, NetworkPowerDriver):  # a person or an emulator is not asked
         return False
     with time_limit(30, "the power switch"):
         return not power.get()

@@ -1,1 +1,1 @@
-"""What a machine says, and is told, on its consoles and serial line."""
+"""A machine's consoles: what it prints there, how a boot proceeds, and files sent over the serial line."""

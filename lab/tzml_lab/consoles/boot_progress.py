@@ -1,4 +1,4 @@
-"""How far a boot has come, and what ended it: read off the lines of both consoles."""
+"""How far a boot has come, and what stopped it, recognised from the lines of both consoles."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class BootStage:
     pattern: re.Pattern[str]
 
 
-# In the order of a boot. The kernel's own first line comes late when its console does, or never when it is
-# quiet: what U-Boot says last counts as well.
+# In the order of a boot. The kernel's first line comes late when its console starts late, and never when it is
+# quiet, so U-Boot's last line counts as the kernel's start, too.
 STAGES = tuple(
     BootStage(name, title, re.compile(pattern))
     for name, title, pattern in (
@@ -60,7 +60,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class _Sign:
-    """A line that shows a fault; a `prompt` does so before the line has ended."""
+    """A line that shows a fault. A `prompt` is recognised before the line ends."""
 
     kind: str
     what: str
@@ -68,7 +68,7 @@ class _Sign:
     prompt: bool = False
 
 
-# A user TA that panics is no fault: xtest makes some do so.
+# A user TA that panics is not a fault: xtest makes some of them panic.
 _SIGNS = (
     _Sign("kernel-panic", "Linux panicked", re.compile(r"\bKernel panic - not syncing")),
     _Sign("kernel-oops", "Linux crashed", re.compile(r"\bInternal error: ")),
@@ -82,21 +82,21 @@ _SIGNS = (
         "the initramfs gave up",
         re.compile(r"^initramfs: (.* did not appear|cannot mount|.* has no /)"),
     ),
-    # udev was too slow for systemd, which waits for the device for a minute and a half
+    # udev was too slow for systemd, which waits a minute and a half for the device
     _Sign("no-login", "systemd offers no login on the console", re.compile(r"^\[DEPEND\].* Serial Getty on ")),
     _Sign("emergency", "systemd went into emergency mode", re.compile(r"^You are in emergency mode")),
 )
 
 
 class BootProgress:
-    """The stages one power cycle has reached, with their seconds since power-on, and its fault."""
+    """The stages that one power cycle has reached, in seconds since power-on, and the fault that stopped it."""
 
     def __init__(self) -> None:
         self.reached: dict[str, float] = {}
         self.fault: Fault | None = None
 
     def see(self, line: Line, ended: bool = True) -> None:
-        """Look at a line, or at what has come of it so far: the same line is seen more than once."""
+        """Look at a line, or at the start of one that has not ended. The same line may be seen more than once."""
         for stage in STAGES:
             if stage.pattern.search(line.text):
                 self._reach(stage, line)
@@ -105,13 +105,13 @@ class BootProgress:
                 self.report(Fault(sign.kind, f"{sign.what}: {line.text}", line.seconds))
 
     def _reach(self, stage: BootStage, line: Line) -> None:
-        # TF-A announces itself anew when the machine was reset behind our back
+        # TF-A prints its banner again when the machine was reset without our doing
         if stage is _RESET and len(self.reached) > 1:
             self.report(Fault("reset", "the machine was reset", line.seconds))
         self.reached.setdefault(stage.name, line.seconds)
 
     def report(self, fault: Fault) -> None:
-        """Note a fault; the first one stays, for it is the cause of others."""
+        """Note a fault. The first one stays: it is the cause of those that follow."""
         self.fault = self.fault or fault
 
     @property

@@ -1,7 +1,7 @@
-"""Files over the serial line that a shell is on, for boards without a network.
+"""Copy files over the serial line of a shell, for boards without a network.
 
-Files and folders travel as one packed archive, in lines with checksums. Every line is confirmed, and asked for
-or sent again when it was damaged: a UART has no flow control, and the kernel's messages come in between.
+Files and folders are packed into one archive and sent in lines with checksums. Every line is confirmed, and sent
+again if it was damaged: a UART has no flow control, and kernel messages appear in between.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from tzml_lab.target import RecordedConsole
 from tzml_lab.time_limits import scaled
 
 _HELPER = DATA / "target" / "files.py"
-# as lab/target/files.py has it
+# the same as in lab/target/files.py
 SIZE = 2100
 _TRIES = 5
-# seconds until a line, or the answer to it, is taken to be lost; and those to pack or unpack everything
+# seconds until a line or its answer counts as lost, and seconds to pack or unpack everything
 _LOST, _PACK = 5.0, 120.0
 
 
 class SerialFiles:
-    """The shell's end of a transfer: alone on the console until it is over.
+    """The host's end of a transfer. Nothing else may use the console until it is over.
 
     Args:
         console: labgrid's ConsoleProtocol, with a shell's prompt
@@ -69,7 +69,7 @@ class SerialFiles:
                 archive.extract(member, folder, filter="data")
 
     def _part(self, number: int) -> bytes:
-        """A line's content; a damaged one is asked for again."""
+        """The content of a line. Asks again for a damaged one."""
         for _ in range(_TRIES):
             answer = self._ask(str(number), rf"= {number} ([0-9a-f]{{8}}) ([A-Za-z0-9+/=]*)\r")
             try:
@@ -83,7 +83,7 @@ class SerialFiles:
     @contextmanager
     def _helper(self, *arguments: str) -> Iterator[None]:
         """The target's end of the transfer, in the foreground of the shell."""
-        # the program is longer than a command may be
+        # the program is too long for a command line
         start = "import base64,zlib;print('= start');exec(zlib.decompress(base64.b64decode(input())))"
         program = base64.b64encode(zlib.compress(_HELPER.read_bytes(), 9)).decode()
         self._console.sendline(f"stty -echo; python3 -uc {shlex.quote(start)} {shlex.join(arguments)}; stty echo")

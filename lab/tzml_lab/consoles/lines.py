@@ -1,4 +1,4 @@
-"""A line of a console: of which world, and when."""
+"""A line of a console, with its time and the world that printed it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 class Speaker(enum.Enum):
-    """Whose console it is; the value is the letter in logs."""
+    """The world whose console it is. The value is the letter in logs."""
 
     normal = "N"
     secure = "S"
@@ -15,7 +15,7 @@ class Speaker(enum.Enum):
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a console; `seconds` since power-on, when its first byte came."""
+    """One line of a console. `seconds` is when its first byte came, since power-on."""
 
     seconds: float
     speaker: Speaker

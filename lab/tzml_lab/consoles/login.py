@@ -1,4 +1,4 @@
-"""Wait for a machine that boots, and say why it does not."""
+"""Wait for a boot to finish, and explain one that does not."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tzml_lab.consoles.record import ConsoleRecord
 from tzml_lab.failures import FailureClass, TargetError, fault_of
 from tzml_lab.time_limits import scaled
 
-# the share of bytes that are no text, from which on the serial line is at fault, not the boot
+# if a larger share of the bytes is not text, the serial line is at fault, not the boot
 _MUCH_NOISE = 0.02
 
 
@@ -28,14 +28,14 @@ def await_login(target: Any, record: ConsoleRecord, boot_timeout: float, silence
         failure = fault_of(record)
         if failure:
             raise failure
-        # OP-TEE's console tells nothing of a hang: it may go on to talk while Linux is dead
+        # OP-TEE's console does not show a hang: OP-TEE may go on printing while Linux is dead
         silence = record.silent_for(Speaker.normal)
         if silence > scaled(silence_timeout) or record.seconds > scaled(boot_timeout):
             raise _no_login(target, record, silence, hangs=silence > scaled(silence_timeout))
 
 
 def _no_login(target: Any, record: ConsoleRecord, silence: float, *, hangs: bool) -> TargetError:
-    """Why there is no login prompt."""
+    """The reason why there is no login prompt."""
     if power_was_cut(target):
         return TargetError(FailureClass.infrastructure, f"the power was cut; {record.progress}")
     if not record.heard:

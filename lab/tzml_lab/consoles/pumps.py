@@ -1,4 +1,4 @@
-"""The threads that always read: QEMU's consoles, or a board's serial line."""
+"""Threads that read consoles all the time: QEMU's, or a board's serial line."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from tzml_lab.consoles.lines import Speaker
 from tzml_lab.consoles.record import ConsoleRecord
 from tzml_lab.consoles.shared_uart import Pieces, SharedUart
 
-# seconds without a byte after which a line is taken to have paused
+# seconds without a byte after which the line counts as paused
 _PAUSE = 0.1
 
 
 class ConsolePump(threading.Thread):
     """Moves bytes from QEMU's console sockets into a record until QEMU ends.
 
-    QEMU's UART stops the whole machine, its monitor included, as soon as a few hundred bytes wait in a
-    socket that nobody reads. labgrid reads only while someone calls expect(), and its stack of steps is
-    not made for a second thread: so this one reads always, and calls nothing of labgrid.
+    QEMU's UART stops the whole machine, including its monitor, as soon as a few hundred bytes wait in a socket
+    that nobody reads. labgrid reads only during expect(), and its stack of steps is not thread-safe. So this
+    thread reads all the time and calls nothing of labgrid's.
 
     Args:
         sockets: the connection to each world's console
@@ -60,7 +60,7 @@ class ConsolePump(threading.Thread):
             self._record.report(Fault("machine-ended", what, self._record.seconds))
 
     def stop(self) -> None:
-        """The end that comes next is wanted: it is no fault."""
+        """QEMU is about to be ended on purpose: do not report it as a fault."""
         self._stopping = True
 
 
@@ -82,7 +82,7 @@ def _explain(process: subprocess.Popen[bytes]) -> str:
 class SerialPump(threading.Thread):
     """Moves bytes from a serial port into a record until it is stopped, each world's to its own console.
 
-    A boot says things while nobody waits for any, and the end of a serial line is noticed only by who reads.
+    A board prints while nobody is waiting for it, and only a reader notices that a serial line has gone.
 
     Args:
         port: an open pyserial port; nobody else reads from it
@@ -115,6 +115,6 @@ class SerialPump(threading.Thread):
             self._record.feed(speaker, data)
 
     def stop(self) -> None:
-        """End; must come before the port is closed."""
+        """Stop reading. Call it before the port is closed."""
         self._stopping.set()
         self.join()

@@ -1,7 +1,7 @@
-"""What a machine said on its consoles since power-on, on one clock.
+"""A record of both consoles since power-on, with one clock.
 
-A ConsoleRecord is fed by whoever reads the consoles (a thread of its own, see pumps.py) and read by
-drivers, the strategy and reports. It knows nothing of labgrid.
+A thread that reads the consoles feeds it (pumps.py). Drivers, the strategy and reports read it. It does not depend
+on labgrid.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ from typing import TextIO
 from tzml_lab.consoles.boot_progress import BootProgress, Fault
 from tzml_lab.consoles.lines import Line, Speaker
 
-# Noise in a log that people read: window titles and the like (up to BEL or ST), colours and cursor movements,
+# What people do not want in a log: window titles and the like (up to BEL or ST), colours and cursor movements,
 # single escapes, other control characters (ECMA-48)
 _ESCAPES = re.compile(
     r"\x1b[\]P^_X][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b\[[0-?]*[ -/]*[@-~]|\x1b[ -/]*[0-~]|[\x00-\x08\x0b-\x1f\x7f]"
 )
-# what no firmware, kernel or shell sends
+# bytes that no firmware, kernel or shell sends
 _NO_TEXT = re.compile(r"[\x01-\x06\x0e-\x1a\x1c-\x1f\x7f-\x9f\ufffd]")
 _KEPT_LINES = 500
 _KEPT_BYTES = 4 << 20
-# A line that does not end is cut: it is looked at again whenever more of it comes
+# A line that does not end is cut here, because it is looked at again whenever more of it comes.
 _LONGEST_LINE = 4096
-# Only prompts are looked at before their line ends: whole files come in pieces of a few bytes, and who reads too
-# slowly stops the machine
+# A line that has not ended is only looked at while it is short enough for a prompt. Files come in pieces of a few
+# bytes, and a reader that is too slow stops the machine.
 _LONGEST_PROMPT = 256
-# each world's own, and both in the order in which they came
+# one log for each world, and one with all lines in the order in which they came
 LOGS = ("console-normal", "console-secure", "consoles")
-# A panic is printed over many lines: seconds from the first of them until it is reported
+# A panic takes many lines: it is reported this many seconds after the first of them.
 _SETTLED = 1.5
 
 
 @dataclass
 class _Console:
-    """One console's bytes: `unread` by expect(), `open` of the line that has not ended."""
+    """One console: bytes that expect() has not read yet (`unread`), and the line that has not ended (`open`)."""
 
     unread: bytearray = field(default_factory=bytearray)
     open: bytearray = field(default_factory=bytearray)
@@ -53,7 +53,7 @@ class _Console:
 
 
 class ConsoleRecord:
-    """Both consoles of one target over all its power cycles. Methods may be called from any thread.
+    """Both consoles of a target over all its power cycles. Its methods are thread-safe.
 
     Args:
         folder: where the logs are written; None keeps the record in memory only
@@ -89,7 +89,7 @@ class ConsoleRecord:
             print(f"# power-on {self.cycle}, {now}", file=file, flush=True)
 
     def close(self) -> None:
-        """Write what is left and close the logs."""
+        """Write the lines that have not ended, and close the logs."""
         with self._changed:
             self._flush()
             for log in {log for logs in self._logs.values() for log in logs}:
@@ -97,7 +97,7 @@ class ConsoleRecord:
             self._logs = {}
 
     def feed(self, speaker: Speaker, data: bytes) -> None:
-        """Bytes that just came from that console."""
+        """Add bytes that just came from that console."""
         with self._changed:
             console = self._consoles[speaker]
             console.heard = now = time.monotonic()
@@ -116,7 +116,7 @@ class ConsoleRecord:
             self._changed.notify_all()
 
     def report(self, fault: Fault) -> None:
-        """A fault that no console shows, such as the end of the machine. The first fault stays."""
+        """Report a fault that no console shows, such as the end of the machine. The first fault stays."""
         with self._changed:
             self.progress.report(fault)
             self._changed.notify_all()
@@ -137,7 +137,7 @@ class ConsoleRecord:
 
     @property
     def seconds(self) -> float:
-        """Since power-on."""
+        """Seconds since power-on."""
         return time.monotonic() - self._start
 
     @property
@@ -147,7 +147,7 @@ class ConsoleRecord:
 
     @property
     def noise(self) -> float:
-        """The share of what was heard that is no text: a serial line at fault, or its baud rate."""
+        """The share of bytes that are not text. If it is large, the serial line or its baud rate is at fault."""
         return sum(console.noise for console in self._consoles.values()) / max(self.heard, 1)
 
     def silent_for(self, speaker: Speaker) -> float:
@@ -156,12 +156,12 @@ class ConsoleRecord:
 
     @property
     def fault(self) -> Fault | None:
-        """What ended this power cycle, once there was time to say everything about it."""
+        """What ended this power cycle, once all lines about it had time to come."""
         found = self.progress.fault
         return found if found and self.seconds - found.seconds >= _SETTLED else None
 
     def wait(self, done: Callable[[], bool], seconds: float) -> bool:
-        """Wait until `done` or a fault; says whether it is done."""
+        """Wait until `done` is true, there is a fault, or the time is over. Returns whether it is done."""
         deadline = time.monotonic() + seconds
         with self._changed:
             while not done():
@@ -172,7 +172,7 @@ class ConsoleRecord:
         return True
 
     def take(self, speaker: Speaker, limit: int, seconds: float) -> bytes:
-        """Bytes nobody has taken yet; none after that time, or once there is a fault."""
+        """Bytes that nobody has taken yet. Empty if none come in that time or there is a fault."""
         console = self._consoles[speaker]
         self.wait(lambda: bool(console.unread), seconds)
         with self._changed:
@@ -181,13 +181,13 @@ class ConsoleRecord:
         return data
 
     def lines(self, speaker: Speaker) -> list[Line]:
-        """The last few hundred lines, with the one that has not ended."""
+        """The last few hundred lines, including the one that has not ended."""
         with self._changed:
             console = self._consoles[speaker]
             return [*console.lines, *([_line(console, speaker)] if console.open else [])]
 
     def tail(self, speaker: Speaker, count: int = 12) -> list[str]:
-        """The last lines that are not empty, as in the log."""
+        """The last non-empty lines, as in the log."""
         return [str(line) for line in self.lines(speaker) if line.text][-count:]
 
 

@@ -1,4 +1,4 @@
-"""One UART for both worlds: which bytes are OP-TEE's."""
+"""One UART for both worlds: tell OP-TEE's lines from Linux's."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from tzml_lab.consoles.record import ConsoleRecord
 
 Pieces = list[tuple[Speaker, bytes]]
 
-# How OP-TEE begins its lines: severity, then core, TA or loader of TAs
+# The beginning of OP-TEE's lines: severity, then core, TA or loader of TAs
 _START = re.compile(rb"[EIDFM]/(?:TC|TA|LD):")
 _MAYBE_START = re.compile(rb"[EIDFM](?:/(?:T[CA]?|LD?)?)?$")
 
 
 class SharedUart:
-    """Takes OP-TEE's lines out of what a UART says, also where they begin in the middle of one of Linux's.
+    """Separates OP-TEE's lines from Linux's, even where one begins in the middle of the other.
 
-    OP-TEE writes whole lines; Linux goes on afterwards where it was. TF-A, which only speaks before Linux does,
-    counts as part of the normal world's boot.
+    OP-TEE writes whole lines, and Linux then continues where it was. TF-A, which prints only before Linux does,
+    counts as the normal world.
     """
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class SharedUart:
         self._held = b""
 
     def split(self, data: bytes) -> Pieces:
-        """The worlds' parts of what came next. What may become the start of OP-TEE's line is held back."""
+        """Split new bytes by world. Bytes that may be the start of OP-TEE's line are held back until more come."""
         data, self._held = self._held + data, b""
         pieces: Pieces = []
         while data:
@@ -43,18 +43,18 @@ class SharedUart:
         return pieces
 
     def release(self) -> Pieces:
-        """What was held back, when nothing has come after it for a while: it was only a letter."""
+        """The bytes that were held back. Call it when nothing has come for a while: they were not OP-TEE's."""
         held, self._held = self._held, b""
         return [(Speaker.normal, held)] if held else []
 
     @staticmethod
     def _secure(data: bytes) -> int:
-        """The length of what is OP-TEE's."""
+        """How many of the first bytes are OP-TEE's."""
         return data.find(b"\n") + 1 or len(data)
 
     @staticmethod
     def _normal(data: bytes) -> int:
-        """The length of what is Linux's for sure."""
+        """How many of the first bytes are certainly Linux's."""
         if found := _START.search(data):
             return found.start()
         if found := _MAYBE_START.search(data):
@@ -63,7 +63,7 @@ class SharedUart:
 
 
 class SharedConsoleRecord(ConsoleRecord):
-    """A record whose only source is a shared port: feed it as the normal world's."""
+    """A record of a port that both worlds share. Feed it as the normal world's console."""
 
     def power_on(self) -> None:
         """Start the clock: a new power cycle begins."""
@@ -71,6 +71,6 @@ class SharedConsoleRecord(ConsoleRecord):
         super().power_on()
 
     def feed(self, speaker: Speaker, data: bytes) -> None:
-        """Bytes that just came from the port."""
+        """Add bytes that just came from the port."""
         for whose, piece in self._uart.split(data):
             super().feed(whose, piece)

@@ -1,4 +1,4 @@
-"""`tzml lab doctor`: what this host and an environment lack, and the command that mends it."""
+"""`tzml lab doctor`: find out what this host lacks for an environment, and which command mends it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ __all__ = ["Check", "diagnose"]
 
 
 def diagnose(environment: Path, results: Path) -> Iterator[Check]:
-    """Look at everything that a run of this environment needs; `results` is where it would leave its folder."""
+    """Check everything that a run of this environment needs. `results` is the folder for its results."""
     yield from check_host(results)
     yield from check_environment(environment)

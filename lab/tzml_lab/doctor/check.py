@@ -1,4 +1,4 @@
-"""One thing that was looked at."""
+"""One thing that was checked."""
 
 from __future__ import annotations
 
@@ -27,6 +27,6 @@ class Check:
 
 
 def program(name: str, package: str) -> Check:
-    """Whether a program is installed, which a Debian package has."""
+    """Check that a program is installed. `package` is the Debian package that has it."""
     path = shutil.which(name)
     return Check(name, bool(path), path or "not installed", f"sudo apt-get install {package}")

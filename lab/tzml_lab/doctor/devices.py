@@ -1,4 +1,4 @@
-"""Whether the resources of an environment are there: serial adapters, SD mux, fastboot, power switch, place."""
+"""Check the resources of an environment: serial adapter, SD mux, fastboot, power switch, place."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COORDINATOR = "127.0.0.1:20408"  # labgrid's own default
 
 
 def check_resource(name: str, arguments: Arguments, options: Arguments) -> Iterator[Check]:
-    """Look for what a resource of that class stands for; `options` are the environment's."""
+    """Check the device behind a resource of that class. `options` are the environment's."""
     if "standin" in options:
         return  # all of them are made when the stand-in starts
     checks: dict[str, Callable[[Arguments], Iterator[Check]]] = {
@@ -62,7 +62,7 @@ def _usb(what: str, subsystem: str, wanted: Arguments, group: str, *, needed: bo
 
 
 def matches(device: Any, match: Mapping[str, str]) -> bool:
-    """As labgrid matches: every property, `@` for one of any parent."""
+    """Match a device as labgrid does: every property must fit; `@` means a property of any parent."""
     for key, value in match.items():
         devices = device.ancestors if key.startswith("@") else [device]
         if not any(d.properties.get(key.removeprefix("@")) == value for d in devices):
@@ -83,7 +83,7 @@ def _sd_mux(wanted: Arguments) -> Iterator[Check]:
 
 def _fastboot(wanted: Arguments) -> Iterator[Check]:
     yield _rule("udev rule of fastboot", "51-android.rules", "android-sdk-platform-tools-common")
-    # a board that is off, or runs Linux, has no fastboot: the lab will put it there
+    # A board that is off or runs Linux has no fastboot. The lab will start it.
     yield from _usb("board in fastboot mode", "usb", wanted, "plugdev", needed=False)
 
 
@@ -104,7 +104,7 @@ def _power(wanted: Arguments) -> Iterator[Check]:
     if "//" in host:
         yield _reachable(what, f"{address.hostname}:{port}", "see whether it is on, and its address")
         return
-    try:  # each model has a protocol and a port of its own
+    try:  # the port depends on the model
         socket.getaddrinfo(address.hostname, None)
     except OSError as error:
         yield Check(what, False, f"no such host: {error.strerror}", "correct the address, or the name service")

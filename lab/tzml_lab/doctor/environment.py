@@ -1,4 +1,4 @@
-"""What an environment needs: its file, variables, image, programs, and the devices of its board."""
+"""Check what an environment needs: its file, variables, image, programs, and the devices of its board."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tzml_lab.doctor.check import Check, program
 from tzml_lab.doctor.devices import check_resource
 from tzml_lab.environment import EnvironmentFile
 
-# Programs that drivers call, and Debian's packages of them
+# Programs that drivers call, and the Debian packages that have them
 PROGRAMS = {
     "EmulatedRaspberryPiDriver": (
         *(("mcopy", "mtools"), ("dtc", "device-tree-compiler"), ("fdtput", "device-tree-compiler")),
@@ -35,7 +35,7 @@ EMULATORS = {"EmulatedRaspberryPiDriver", "TrustZoneQEMUDriver"}
 
 
 def check_environment(path: Path) -> Iterator[Check]:
-    """Look at everything an environment file refers to; nothing of it is started."""
+    """Check everything that an environment file refers to, without starting any of it."""
     try:
         file = EnvironmentFile.read(path)
     except TzmlError as error:
@@ -63,7 +63,7 @@ def check_environment(path: Path) -> Iterator[Check]:
 
 
 def _missing_variables(file: EnvironmentFile) -> Iterator[Check]:
-    """Variables that must be set and are not; the file's options explain them, and which have a default."""
+    """Find variables that must be set and are not. The file's options explain them, and say which have defaults."""
     for name in file.used_variables:
         variable = file.options.variables.get(name)
         if name in os.environ or name == "BASE":  # which is labgrid's own

@@ -1,6 +1,6 @@
-"""What every environment needs of this host.
+"""Check what every environment needs of this host.
 
-KVM is not among it: QEMU emulates TrustZone in software only.
+KVM does not matter: QEMU emulates TrustZone in software only.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FORMAT = Path("/proc/sys/fs/binfmt_misc/qemu-aarch64")
 
 
 def check_host(results: Path) -> Iterator[Check]:
-    """Packages, emulation of arm64 programs, disk space."""
+    """Check packages, emulation of arm64 programs and disk space."""
     yield _packages()
     yield _binfmt()
     yield _space("disk space for building", ROOT / "build", BUILD_SPACE, needed=False)

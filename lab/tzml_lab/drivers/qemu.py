@@ -1,4 +1,4 @@
-"""QEMU with a TrustZone machine: labgrid's driver, plus what two worlds need."""
+"""labgrid's QEMU driver, extended for a machine with two worlds."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ _OPTIONAL_STRING = attr.validators.optional(attr.validators.instance_of(str))
 class TrustZoneQEMUDriver(QEMUBase):
     """A QEMU machine with two worlds, booted from the image in the environment's path `deploy`.
 
-    The machine's first serial port is Linux's console, and this driver's; the second is OP-TEE's, and
-    SecureConsoleDriver's. A thread reads both, always, into `record`. QEMU ends with the process that
-    started it, however that ends. The images of the environment are the files of the image, by role, and
-    the kernel's arguments are those of image.json.
+    This driver is the console on the machine's first serial port, which is Linux's. SecureConsoleDriver is the
+    console on the second one, which is OP-TEE's. A thread reads both all the time into `record`. QEMU ends with the
+    process that started it, for whatever reason that ends. The environment's images are the files of image.json by
+    role, and the kernel's arguments come from there, too.
 
-    A NetworkService that is bound leads to the guest's SSH port; its port is set on power-on when it is 0.
+    A bound NetworkService leads to the guest's SSH port. If its port is 0, a free one is set at power-on.
 
     Args:
         qemu_bin (str): optional, reference to the tools key for the QEMU binary
@@ -54,7 +54,7 @@ class TrustZoneQEMUDriver(QEMUBase):
         rootdisk (str): optional, reference to the images key of the raw root disk; the machine writes to an
             overlay that survives power cycles, never to the disk itself
 
-    See QEMUDriver for the others; `disk`, `nic` and `boot_args` have no place here.
+    See QEMUDriver for the others. `disk`, `nic` and `boot_args` are not allowed.
 
     """
 
@@ -85,12 +85,12 @@ class TrustZoneQEMUDriver(QEMUBase):
 
     @cached_property
     def record(self) -> ConsoleRecord:
-        """What the consoles said; written to the option `run_folder`, if there is one."""
+        """The record of the consoles, also written to the folder in the option `run_folder` if there is one."""
         return ConsoleRecord(run_folder(self._config))
 
     @cached_property
     def scratch(self) -> Path:
-        """Where the overlay is: the option `scratch_folder`, or a folder that lives as long as the driver."""
+        """Where the overlay is: the option `scratch_folder`, or a temporary folder of this driver."""
         folder = self._config.data.get("options", {}).get("scratch_folder")
         if folder:
             return Path(folder)
@@ -103,7 +103,7 @@ class TrustZoneQEMUDriver(QEMUBase):
 
     @property
     def emulator(self) -> Emulator:
-        """The machine that the image wants. Raises TzmlError."""
+        """The machine that the image was built for. Raises TzmlError."""
         found = self.image.description.emulator
         if not found:
             raise TzmlError(f"the image in {self.image.folder} is for a board, not for QEMU")
@@ -134,16 +134,16 @@ class TrustZoneQEMUDriver(QEMUBase):
         return self.process.pid
 
     def check(self) -> None:
-        """Whether QEMU and the image are there, and the image is what was built. Raises TzmlError."""
+        """Check that QEMU is installed and the image is the one that was built. Raises TzmlError."""
         assert self.qemu
         self.image.verify()
 
     def context(self) -> dict[str, str]:
-        """What times on this machine depend on."""
+        """What the times on this machine depend on."""
         return {"qemu": ".".join(map(str, self.get_qemu_version(self.qemu)))}
 
     def get_qemu_base_args(self) -> list[str]:
-        """QEMU's command line but for consoles and monitor: here and in `tzml boot`. Raises TzmlError."""
+        """QEMU's command line without consoles and monitor, also for `tzml boot`. Raises TzmlError."""
         emulator = self.emulator
         self.qemu_bin = self.qemu
         self.machine = self.machine or emulator.machine
@@ -160,14 +160,14 @@ class TrustZoneQEMUDriver(QEMUBase):
             forward = f"hostfwd=tcp:{self.network.address}:{self.network.port}-:22"
             device = f"{emulator.network_device},netdev=net"
             if emulator.network_device.endswith("-pci"):
-                device += ",romfile="  # else QEMU wants the ROM of a package that nothing else needs
+                device += ",romfile="  # otherwise QEMU needs a ROM from a package that nothing else needs
             command += ["-netdev", f"user,id=net,{forward}", "-device", device]
         else:
             command += ["-nic", "none"]
         return command
 
     def terminal_args(self, secure_log: Path, *, both: bool) -> list[str]:
-        """QEMU's arguments for consoles and monitor on a person's terminal, OP-TEE's if `both`."""
+        """QEMU's arguments for consoles and monitor on a terminal, with OP-TEE's console if `both`."""
         secure = f"file,id=secure,path={secure_log}"
         if both:  # it is output only: the keyboard stays with Linux
             secure = f"file,id=secure,path=/dev/stderr,append=on,logfile={secure_log}"
@@ -215,7 +215,7 @@ class TrustZoneQEMUDriver(QEMUBase):
             raise
 
     def _accept(self, listener: socket.socket) -> socket.socket:
-        """QEMU's connection; unlike labgrid's accept() this one ends when QEMU does."""
+        """Accept QEMU's connection. Unlike labgrid's accept(), this ends when QEMU does."""
         assert self.process
         deadline = time.monotonic() + scaled(30)
         listener.settimeout(0.1)
@@ -230,7 +230,7 @@ class TrustZoneQEMUDriver(QEMUBase):
         raise TargetError(FailureClass.infrastructure, f"QEMU did not start: {said[-1] if said else 'no message'}")
 
     def _find_ssh_port(self) -> None:
-        """Tell the NetworkService which port the system chose."""
+        """Set the NetworkService's port to the one that the system chose."""
         if not self.network or self.network.port:
             return
         answer = self.monitor_command("human-monitor-command", {"command-line": "info usernet"})
@@ -242,7 +242,7 @@ class TrustZoneQEMUDriver(QEMUBase):
 
     @step()
     def off(self) -> None:
-        """End QEMU, as a power switch would; also one that hangs or is gone."""
+        """End QEMU as a power switch would, even if it hangs or is gone already."""
         if not self.status:
             return
         if self._pump:
@@ -287,7 +287,7 @@ class TrustZoneQEMUDriver(QEMUBase):
         return take_or_fail(self.record, speaker, limit, timeout)
 
     def resolve_conflicts(self, client: Any) -> None:
-        """One client at a time talks to Linux; one that only listens to OP-TEE is in nobody's way."""
+        """Only one client at a time may talk to Linux. A client that only listens to OP-TEE does not conflict."""
         if not getattr(client, "listens_only", False):
             for other in self.clients:
                 if other is not client and not getattr(other, "listens_only", False):

@@ -1,4 +1,4 @@
-"""QEMU's Raspberry Pi 3, booted from the very image that goes to the board's SD card."""
+"""QEMU's Raspberry Pi 3, booted from the same image that goes to the board's SD card."""
 
 from __future__ import annotations
 
@@ -22,11 +22,10 @@ from tzml_lab.environment import run_folder
 @target_factory.reg_driver
 @attr.s(eq=False)
 class EmulatedRaspberryPiDriver(TrustZoneQEMUDriver):
-    """A Raspberry Pi 3 with the card `rootdisk` (default: sdcard), whose FAT partition says what starts and how.
+    """A Raspberry Pi 3 with the card `rootdisk` (default: sdcard). The card's FAT partition decides what starts.
 
-    Both worlds share the mini UART, as on the board: what OP-TEE says is told from the rest by how its lines
-    begin. The other UART leads to Bluetooth, which is not emulated. The board's Ethernet is not, either: the
-    network is a USB adapter.
+    Both worlds share the mini UART, as on the board. OP-TEE's lines are recognised by how they begin. The other
+    UART leads to Bluetooth, which is not emulated. Neither is the board's Ethernet: the network is a USB adapter.
 
     Args:
         cores (int): optional, how many of the four cores start (default: what the board's descriptor says)
@@ -42,12 +41,12 @@ class EmulatedRaspberryPiDriver(TrustZoneQEMUDriver):
 
     @cached_property
     def record(self) -> SharedConsoleRecord:
-        """What the consoles said; written to the option `run_folder`, if there is one."""
+        """The record of the consoles, also written to the folder in the option `run_folder` if there is one."""
         return SharedConsoleRecord(run_folder(self._config))
 
     @property
     def overlay(self) -> DiskOverlay:
-        """The card that the machine writes to: QEMU takes only powers of two. Raises TzmlError."""
+        """The card that the machine writes to. Its size is a power of two, as QEMU requires. Raises TzmlError."""
         found = super().overlay
         assert found
         if not found.base.is_file():
@@ -62,12 +61,12 @@ class EmulatedRaspberryPiDriver(TrustZoneQEMUDriver):
         return [*command, *core.arguments(self.emulator.cpu)]
 
     def terminal_args(self, secure_log: Path, *, both: bool) -> list[str]:
-        """QEMU's arguments for a person's terminal, on which both worlds speak whether asked to or not."""
+        """QEMU's arguments for a terminal. Both worlds always share it."""
         return ["-serial", "null", "-chardev", f"stdio,id=shared,mux=on,logfile={secure_log},signal=off",
                 "-serial", "chardev:shared", "-mon", "chardev=shared"]  # fmt: skip
 
     def _add_consoles(self) -> None:
-        """The first UART is nobody's; the second is the only console, and labgrid's."""
+        """Leave the first UART unconnected. The second is the only console."""
         self._listeners = {Speaker.normal: self.listener}
         place = self.command.index("-serial")
         self.command[place:place] = ["-serial", "null"]

@@ -1,4 +1,4 @@
-"""Write an SD card through a mux, block by block of the map that comes with the image."""
+"""Write an SD card through a mux, with the block map that comes with the image."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from labgrid.driver.usbstoragedriver import Mode
 @target_factory.reg_driver
 @attr.s(eq=False)
 class SDCardDriver(USBStorageDriver):
-    """USBStorageDriver that writes with bmaptool, which also checks what it read, and takes a file for a card.
+    """USBStorageDriver that writes with bmaptool, which also verifies the image, and that accepts a file as a card.
 
-    A stand-in board has a file where a real one has a card: it has no size in /sys, and any size it needs.
+    A stand-in board has a file instead of a card. A file has no size in /sys, and grows as needed.
     """
 
     @step()

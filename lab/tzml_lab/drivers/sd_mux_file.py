@@ -1,4 +1,4 @@
-"""A USB-SD-Mux that udev does not know."""
+"""A USB-SD-Mux made of files, which udev does not know."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from labgrid.resource.udev import USBSDMuxDevice
 
 @attr.s(eq=False)
 class _NoManager(ResourceManager):
-    """Nothing comes and goes."""
+    """A manager for resources that are always there."""
 
 
 @target_factory.reg_resource
 @attr.s(eq=False)
 class FileSDMuxDevice(USBSDMuxDevice):
-    """USBSDMuxDevice for which files stand in.
+    """A USBSDMuxDevice made of files.
 
     Args:
         control_path (str): the file with the chip's registers
@@ -31,4 +31,4 @@ class FileSDMuxDevice(USBSDMuxDevice):
         ManagedResource.__attrs_post_init__(self)
 
     def poll(self) -> None:
-        """The paths are given."""
+        """Nothing to look for: the paths are given."""

@@ -16,7 +16,7 @@ from tzml_lab.labgrid_internals import ListeningConsoleBase
 class SecureConsoleDriver(ListeningConsoleBase):
     """expect() on what OP-TEE says.
 
-    It is no ConsoleProtocol: OP-TEE listens to nobody, and a ShellDriver must not bind to it.
+    It does not implement ConsoleProtocol: OP-TEE takes no input, and a ShellDriver must not bind to it.
     """
 
     bindings = {"qemu": TrustZoneQEMUDriver}  # noqa: RUF012 (how labgrid declares them)
@@ -33,5 +33,5 @@ class SecureConsoleDriver(ListeningConsoleBase):
 
     @Driver.check_active
     def text(self) -> str:
-        """Everything since power-on that is still kept (some hundred lines), one line each."""
+        """The last few hundred lines since power-on."""
         return "\n".join(line.text for line in self.qemu.record.lines(Speaker.secure))

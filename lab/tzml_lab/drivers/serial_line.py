@@ -19,10 +19,10 @@ from tzml_lab.labgrid_internals import SerialBase
 @target_factory.reg_driver
 @attr.s(eq=False)
 class RecordedSerialDriver(SerialBase):
-    """SerialDriver that reads always, into `record`, and knows which lines are OP-TEE's.
+    """SerialDriver that reads all the time into `record`, and separates OP-TEE's lines from Linux's.
 
-    Boards have one UART for both worlds: what Linux says is this console's output, what OP-TEE says is in
-    the record and the logs. A line that ends (adapter pulled out, exporter gone) is a fault of the lab.
+    Boards have one UART for both worlds. Linux's lines are this console's output; OP-TEE's are only in the record
+    and the logs. If the serial line goes away (adapter pulled out, exporter gone), that is a fault of the lab.
     """
 
     def __attrs_post_init__(self) -> None:
@@ -31,7 +31,7 @@ class RecordedSerialDriver(SerialBase):
 
     @cached_property
     def record(self) -> ConsoleRecord:
-        """What the board said; written to the option `run_folder`, if there is one."""
+        """The record of the console, also written to the folder in the option `run_folder` if there is one."""
         return ConsoleRecord(run_folder(self.target.env.config))
 
     def open(self) -> None:
@@ -42,7 +42,7 @@ class RecordedSerialDriver(SerialBase):
             super().open()
         except (SerialException, OSError) as error:
             raise TargetError(FailureClass.infrastructure, str(error)) from error
-        self.record.power_on()  # whatever state the board is in: from here on it is heard
+        self.record.power_on()  # the clock starts now, whatever state the board is in
         self._pump = SerialPump(self.serial, self.record)
         self._pump.start()
 

@@ -1,4 +1,4 @@
-"""A shell on a serial line that may be at fault itself."""
+"""Shells on a console: prompts from the image, and diagnosis of commands that do not end."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from tzml_lab.failures import FailureClass, TargetError
 from tzml_lab.labgrid_internals import CommandResult, ShellBase, forget_unread, unread
 from tzml_lab.time_limits import scaled
 
-# what is sent when a command gives no answer: if it comes back as it was, the line is sound
+# Sent when a command gives no answer: if it comes back unchanged, the serial line is sound.
 _PATTERN = "0123456789-abcdefghijklmnopqrstuvwxyz-ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _TRIES = 4
-# what bash sends before its prompt to terminals that can mark what was pasted
+# bash sends this before its prompt if the terminal supports bracketed paste
 _BRACKETED_PASTE = r"(?:\x1b\[\?2004h)?"
 
 
 @target_factory.reg_driver
 @attr.s(eq=False)
 class ImageShellDriver(ShellBase):
-    """ShellDriver whose prompts and user are those that the image has, unless they are given.
+    """ShellDriver that takes prompts and user from image.json unless they are given.
 
     Args:
         prompt (regex): optional, the shell's prompt (default: image.json's)
@@ -53,10 +53,11 @@ class ImageShellDriver(ShellBase):
 @target_factory.reg_driver
 @attr.s(eq=False)
 class DiagnosingShellDriver(ImageShellDriver):
-    """ShellDriver that finds out why a command gives no answer: the target, the command, or the line between.
+    """A shell that finds out why a command gives no answer: the target, the command, or the serial line.
 
-    labgrid raises pexpect's TIMEOUT for all of them; this raises TargetError of the right class. Files travel
-    over the same line; labgrid's own way needs a program for XMODEM on the target, and has no folders.
+    labgrid raises pexpect's TIMEOUT for all of them. This driver raises a TargetError of the right class. It also
+    copies files over the serial line; labgrid's own way needs an XMODEM program on the target and cannot copy
+    folders.
     """
 
     def execute(self, command: str, timeout: float, codec: str, errors: str) -> CommandResult:
@@ -102,8 +103,8 @@ class DiagnosingShellDriver(ImageShellDriver):
         return TargetError(FailureClass.test, f"no end after {timeout:.0f} s: {command}", record=record)
 
     def _probe(self) -> list[str]:
-        """What a pattern that the terminal or the shell sends back looks like, a few times."""
-        forget_unread(self.console)  # what came of the command is no answer to this
+        """Send a pattern a few times, and return what the terminal or the shell sends back."""
+        forget_unread(self.console)  # the rest of the command's output is not an answer to this
         self.console.sendcontrol("c")
         answers = []
         for _ in range(_TRIES):
@@ -112,7 +113,7 @@ class DiagnosingShellDriver(ImageShellDriver):
         return answers
 
     def _heard(self, seconds: float) -> str:
-        """The longest word of what comes next: the pattern if all is well."""
+        """The longest word that comes next. It is the pattern if all is well."""
         try:
             _, heard, _, _ = self.console.expect(self.prompt, timeout=seconds)
         except TIMEOUT:

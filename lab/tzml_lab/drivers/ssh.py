@@ -1,4 +1,4 @@
-"""SSH to a machine whose host key nobody has seen before."""
+"""SSH to a machine with a new, unknown host key."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from labgrid.resource import NetworkService
 from tzml_lab.labgrid_internals import SSHBase
 from tzml_lab.time_limits import scaled
 
-# The name under which ssh looks up the key: the address says nothing about which machine it is
+# ssh looks up the host key under this name, because the address does not identify the machine.
 _ALIAS = "target"
 
 
 @target_factory.reg_driver
 @attr.s(eq=False)
 class ConsoleTrustSSHDriver(SSHBase):
-    """SSHDriver that trusts the host key which the target itself shows on its console, and no other.
+    """SSHDriver that trusts only the host key that the target shows on its console.
 
-    A fresh image makes its host keys on the first boot, so nobody can know them in advance; labgrid then
-    checks nothing. Here the shell on the serial line, which leads to the target and nowhere else, is asked.
+    A fresh image makes its host keys at its first boot, so nobody can know them in advance, and labgrid checks
+    nothing. This driver asks the shell on the serial line, which can only lead to the target.
 
     Args:
         key (str): reference to the images key for the private key that the image lets in
 
-    See SSHDriver for the others; `keyfile` and `connection_timeout` have no place here.
+    See SSHDriver for the others. `keyfile` and `connection_timeout` are ignored.
 
     """
 
@@ -40,7 +40,7 @@ class ConsoleTrustSSHDriver(SSHBase):
 
     def on_activate(self) -> None:
         self._secrets = Path(tempfile.mkdtemp(prefix="tzml-ssh-"))
-        # ssh refuses a private key that others may read, as a shared deploy folder may have it
+        # ssh refuses a private key that others can read, and in a shared deploy folder they may
         copy = self._secrets / "key"
         copy.touch(0o600)
         copy.write_bytes(Path(self.target.env.config.get_image_path(self.key)).read_bytes())
@@ -51,7 +51,7 @@ class ConsoleTrustSSHDriver(SSHBase):
         super().on_activate()
 
     def first_options(self) -> Sequence[str]:
-        """Trust the keys that were read, and nothing else."""
+        """Options that trust only the keys that were read."""
         hosts = f"UserKnownHostsFile={self._secrets / 'known_hosts'}"
         return (hosts, "StrictHostKeyChecking=yes", f"HostKeyAlias={_ALIAS}", "IdentitiesOnly=yes")
 

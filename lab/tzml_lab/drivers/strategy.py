@@ -30,7 +30,7 @@ from tzml_lab.time_limits import scaled, time_limit
 
 
 class Status(enum.IntEnum):
-    """States in their order; each includes the ones before it."""
+    """The states in order. Each includes the ones before it."""
 
     unknown = enum.auto()
     off = enum.auto()
@@ -55,13 +55,12 @@ class Status(enum.IntEnum):
 class TrustZoneStrategy(Strategy):
     """off → flashed → booted (login prompt) → shell (logged in) → tee (OP-TEE and tee-supplicant answer).
 
-    A board is flashed through its SD mux or with fastboot, if the environment has drivers for one of them, and
-    only when it has another image than the one in the environment's path `deploy`: the note that this host
-    keeps in LG_FLASH_NOTES says so, and the board's own mark is compared with it after the boot.
+    A board is flashed through its SD mux or with fastboot, if the environment has a driver for one of them, and
+    only if its image is not the one in the environment's path `deploy`. This host keeps a note of the board's image
+    in LG_FLASH_NOTES, and compares it with the board's own mark after the boot.
 
-    The first failure on the way breaks the strategy: it is raised in full once, and everything after it
-    fails at once with its summary. A target that reached its state and fails later, in a test, is started
-    anew by the next transition.
+    The first failure on the way breaks the strategy. It is raised in full once; everything after it fails at once
+    with its summary. If a target reaches its state and fails later, in a test, the next transition starts it again.
 
     Args:
         power_timeout (int): optional, seconds that the power switch, and opening the console, may take
@@ -98,7 +97,7 @@ class TrustZoneStrategy(Strategy):
         self.boots: list[dict[str, float]] = []
         self._steps: dict[Status, Callable[[], None]] = {
             Status.off: self._power_off,
-            Status.flashed: self._flash,  # its seconds are those of writing: _flash notes them itself
+            Status.flashed: self._flash,  # notes its seconds itself, because only writing counts
             Status.booted: self._boot_image,
             Status.shell: self._log_in,
             Status.tee: self._await_tee,
@@ -107,13 +106,13 @@ class TrustZoneStrategy(Strategy):
 
     @property
     def record(self) -> ConsoleRecord:
-        """What the consoles said."""
+        """The record of the consoles."""
         record: ConsoleRecord = self.console.record
         return record
 
     @step(args=["status"])
     def transition(self, status: Status | str) -> None:
-        """Bring the target into that state. Raises TargetError, or StrategyError once that has happened."""
+        """Bring the target into that state. Raises TargetError, and StrategyError if that happened before."""
         self._raise_if_broken()
         wanted = Status.named(status)
         if self._lost or (wanted < self.status and wanted is not Status.shell):
@@ -125,7 +124,7 @@ class TrustZoneStrategy(Strategy):
 
     @step(args=["status"])
     def force(self, status: Status | str) -> None:
-        """Take the target's word that it is in that state: for boards that are, during development."""
+        """Assume that the target is in that state already, for boards during development."""
         self._raise_if_broken()
         wanted = Status.named(status)
         try:
@@ -139,15 +138,15 @@ class TrustZoneStrategy(Strategy):
         self.status = wanted
 
     def suspect(self, reason: str) -> None:
-        """The target may be unusable: the next transition starts it anew."""
+        """Note that the target may be unusable: the next transition starts it again."""
         self.logger.warning("the target will be started anew: %s", reason)
         self._suspicion = reason
 
     @step()
     def reboot(self) -> None:
-        """Let Linux start the machine anew, up to the login prompt; the state is shell. Raises TargetError."""
+        """Let Linux reboot, and wait for the login prompt. The state must be shell. Raises TargetError."""
         self.shell.console.sendline("systemctl reboot")
-        self.record.power_on()  # the reset that comes is no fault
+        self.record.power_on()  # the reset that follows is not a fault
         self.target.deactivate(self.shell)
         try:
             await_login(self.target, self.record, self.boot_timeout, self.silence_timeout)
@@ -159,14 +158,14 @@ class TrustZoneStrategy(Strategy):
         self.status = Status.booted
 
     def finish(self) -> None:
-        """Leave the target off at the end of a run, also one that is broken. Raises nothing."""
+        """Switch the target off at the end of a run, even if the strategy is broken. Raises nothing."""
         try:
             self._power_off()
         except Exception as error:
             self.logger.error("the target may be on still: %s", reason(error))
 
     def add_times(self, timings: Timings) -> None:
-        """Add how long every complete boot took to reach each stage, and every transition each state."""
+        """Add the seconds in which every complete boot reached each stage, and every transition each state."""
         for boot in self.boots:
             if "login" in boot:
                 for stage, seconds in boot.items():
@@ -176,7 +175,7 @@ class TrustZoneStrategy(Strategy):
 
     @property
     def _lost(self) -> bool:
-        """The target is no longer in the state it had reached."""
+        """Whether the target is no longer in the state that it had reached."""
         fault = self.record.progress.fault
         return self.status > Status.off and bool(fault or self._suspicion)
 
@@ -190,14 +189,14 @@ class TrustZoneStrategy(Strategy):
             self._steps[state]()
         except Exception as error:
             self.broken = self._failure(error, state)
-            self._suspicion = self.broken.what  # who tries again all the same starts with power off
+            self._suspicion = self.broken.what  # another attempt starts with power off
             raise self.broken from error
         if state is not Status.flashed:
             self.seconds.setdefault(state.name, []).append(time.monotonic() - start)
         self.status = state
 
     def _failure(self, error: Exception, state: Status) -> TargetError:
-        """The same error, with the state it kept the target from and both consoles."""
+        """The error, with the state that was not reached and the last lines of both consoles."""
         kind: FailureClass
         if isinstance(error, TargetError):
             kind = FailureClass.boot if error.kind is FailureClass.test else error.kind
@@ -245,7 +244,7 @@ class TrustZoneStrategy(Strategy):
             self.seconds.setdefault(Status.flashed.name, []).append(time.monotonic() - start)
 
     def _boot_image(self) -> None:
-        """Boot. A board that does not, and was only said to have the image, gets it now, and one more chance."""
+        """Boot. If a board fails whose image was not written in this run, write it and try once more."""
         try:
             self._boot()
         except TargetError as error:
@@ -259,7 +258,7 @@ class TrustZoneStrategy(Strategy):
 
     def _boot(self) -> None:
         with time_limit(self.power_timeout, "opening the console"):
-            self.target.activate(self.console)  # before power, so that nothing is lost
+            self.target.activate(self.console)  # before power-on, so that no output is lost
         with time_limit(self.power_timeout, "the power switch"):
             self.power.on()
         if self.board_image and isinstance(self.board_image.flasher, FastbootFlasher):
@@ -275,7 +274,7 @@ class TrustZoneStrategy(Strategy):
             self.logger.warning("somebody wrote another image to the board: writing this one again")
             for state in (Status.off, Status.flashed, Status.booted, Status.shell):
                 self._steps[state]()
-        # a serial line has no size, and 80 columns break commands in two
+        # a serial terminal has no size, and at 80 columns long commands are wrapped
         self.shell.run_check("stty columns 1000")
 
     def _await_tee(self) -> None:

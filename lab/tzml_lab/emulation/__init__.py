@@ -1,1 +1,1 @@
-"""What QEMU lacks of a machine: disks to write to, the VideoCore of a Raspberry Pi, a terminal for people."""
+"""What QEMU itself lacks: disks that may be written to, a Raspberry Pi's VideoCore, a machine for people."""

@@ -1,6 +1,6 @@
-"""A Raspberry Pi's config.txt, as far as an emulated VideoCore can do what it says.
+"""Read a Raspberry Pi's config.txt, as far as an emulated VideoCore can follow it.
 
-The real one ignores what it does not know, so that a misspelt setting goes unnoticed. Here it is an error.
+The real VideoCore ignores unknown settings, so a misspelt one goes unnoticed. Here it is an error.
 https://www.raspberrypi.com/documentation/computers/config_txt.html
 """
 
@@ -11,16 +11,16 @@ from dataclasses import dataclass, field
 
 from tzml.errors import TzmlError
 
-# Filters that let a Pi 3 Model B read on, and those that do not
+# Filters that apply to a Pi 3 Model B, and those that do not
 _FITTING = ("all", "pi3")
 _OTHERS = ("none", "pi0", "pi0w", "pi02", "pi1", "pi2", "pi3+", "pi4", "pi400", "pi5", "cm4", "cm5")
-# Nothing in an emulator is slower, louder or brighter for these
+# Settings that make no difference in an emulator
 _HARMLESS = ("avoid_warnings", "boot_delay", "disable_overscan", "disable_splash", "hdmi_safe", "uart_2ndstage")
 
 
 @dataclass
 class VideoCoreConfig:
-    """What config.txt tells the VideoCore, with the VideoCore's own defaults. Addresses are Arm's."""
+    """The settings in config.txt, with the VideoCore's own defaults. Addresses are as the Arm cores see them."""
 
     arm_64bit: bool = False
     armstub: str = ""
@@ -38,7 +38,7 @@ class VideoCoreConfig:
 
     @property
     def tree(self) -> str:
-        """The device tree of a Pi 3 Model B, under the name that the kernel in use has for it."""
+        """The name of the Pi 3 Model B's device tree, which depends on the kernel."""
         return self.device_tree or f"bcm{'2837' if self.upstream_kernel else '2710'}-rpi-3-b.dtb"
 
 
@@ -48,7 +48,7 @@ _NAMES = ("armstub", "cmdline", "device_tree", "kernel", "overlay_prefix")
 
 
 def parse(text: str) -> VideoCoreConfig:
-    """Read config.txt. Raises TzmlError with the line that cannot be followed."""
+    """Read config.txt. Raises TzmlError with the number of the line that cannot be followed."""
     config = VideoCoreConfig()
     reading = True
     for number, line in enumerate(text.splitlines(), 1):

@@ -1,4 +1,4 @@
-"""A disk that a machine may write to, over an image's disk that nobody may."""
+"""A disk that a machine may write to, on top of an image that stays unchanged."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from tzml.errors import TzmlError
 
 @dataclass(frozen=True)
 class DiskOverlay:
-    """A qcow2 file with what a machine wrote, over the file system image that was built.
+    """A qcow2 file with everything that a machine wrote, on top of the built disk image.
 
-    It survives power cycles, and is discarded when the image under it is another one.
+    It survives power cycles, and is discarded when the image under it changes.
 
     Args:
         path: the qcow2 file
@@ -34,7 +34,7 @@ class DiskOverlay:
         return self.path.with_suffix(".json")
 
     def usable(self) -> bool:
-        """Whether the overlay exists and is one of this very image."""
+        """Whether the overlay exists and belongs to this image."""
         try:
             stamp = json.loads(self._stamp.read_text())
         except (OSError, ValueError):

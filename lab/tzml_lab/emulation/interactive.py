@@ -1,4 +1,4 @@
-"""The machine of an environment for a person: the lab's QEMU, with its console on a terminal."""
+"""An environment's QEMU machine for a person, with its console on a terminal."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from tzml_lab.emulation.disk_overlay import DiskOverlay
 from tzml_lab.environment import ROOT, EnvironmentFile, find, set_variables, use_folders
 
 FOLDER = ROOT / "build" / "boot"
-# What a person calls a machine, and the environment that has it on QEMU
+# The names of machines, and the environment that runs each on QEMU
 MACHINES = {name: board.emulation.environment for name, board in boards().items() if board.emulation}
 
 
 @dataclass(frozen=True)
 class InteractiveMachine:
-    """A machine that is ready to be started.
+    """A machine that is ready to start.
 
     Args:
         command: QEMU's command line
@@ -42,9 +42,9 @@ class InteractiveMachine:
     overlay: DiskOverlay | None
 
     def lock(self) -> None:
-        """Keep others from this machine's disk until this process, or the QEMU it becomes, ends.
+        """Lock this machine's disk until this process, or the QEMU that it becomes, ends.
 
-        Raises TzmlError when one has it already.
+        Raises TzmlError when it is locked already.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -64,19 +64,19 @@ class InteractiveMachine:
         self.folder.joinpath("known_hosts").unlink(missing_ok=True)
 
     def prepare(self) -> None:
-        """Make sure that the disk is there. Raises TzmlError."""
+        """Make the disk if it does not exist. Raises TzmlError."""
         if self.overlay:
             if not self.overlay.usable():  # another image has other host keys
                 self.discard()
             self.overlay.prepare()
 
     def run(self) -> None:
-        """Become QEMU: the terminal is the machine's from here on."""
+        """Replace this process with QEMU, which takes over the terminal."""
         os.execv(self.command[0], self.command)
 
 
 def describe(name: str, folder: Path | None = None, *, both_consoles: bool = False) -> InteractiveMachine:
-    """The machine of that environment, with the arguments that tests start it with.
+    """The machine of an environment, with the same arguments as in the tests.
 
     Args:
         name: one of MACHINES, or an environment

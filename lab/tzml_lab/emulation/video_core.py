@@ -1,9 +1,9 @@
-"""The part of a Raspberry Pi 3's VideoCore: reads the card's FAT partition and puts into memory what belongs there.
+"""Do what a Raspberry Pi 3's VideoCore does: read the card's FAT partition and load memory from it.
 
 QEMU's raspi3b has the Arm cores and the peripherals, but nothing that starts them. The real VideoCore runs
-bootcode.bin and start.elf, reads config.txt, loads files, applies overlays to the device tree, fills in memory,
-kernel arguments and initramfs, and lets the Arm cores go at address 0. Here that is done with mtools and the
-device tree compiler's tools.
+bootcode.bin and start.elf, reads config.txt, loads files, applies overlays to the device tree, enters memory,
+kernel arguments and initramfs into it, and starts the Arm cores at address 0. This module does it with mtools and
+the device tree compiler's tools.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from tzml_lab.emulation import config_txt
 
 REBUILD = "build the image again: kas build kas/rpi3.yml"
 CORES = 4
-# Of the Arm cores' counter
+# Frequency of the Arm cores' counter
 CRYSTAL_HZ = 19_200_000
-# What the boot ROM and the first stage need before anything of ours is looked at
+# Files that the boot ROM and the first stage need before they look at ours
 _FIRMWARE = ("bootcode.bin", "start.elf", "fixup.dat")
 _PERIPHERALS = 0x3F000000
-# Our code for all cores, in the VideoCore's own part of memory, which Linux is not told of
+# Address of our start code, in the VideoCore's part of memory, which Linux does not use
 _START = _PERIPHERALS - 0x10000
-# A device tree with room for what TF-A adds
+# Bytes of room in the device tree for what TF-A adds
 _TREE_PADDING = 4096
-# Machine code that all cores start with. A core that is not to start sleeps here, instead of in TF-A, which waits
-# with WFE: in QEMU that is spinning.
+# Machine code that all cores start with. A core that shall not start sleeps here. In TF-A it would wait with WFE,
+# which QEMU executes as a busy loop.
 _PARK = (
     0xD53800A1,  # mrs  x1, mpidr_el1
     0x92401C21,  # and  x1, x1, #0xff       the number of this core
@@ -41,7 +41,7 @@ _PARK = (
     0x17FFFFFF,  # b    back to wfi
 )
 _CORES_PLACE, _CORES_SHIFT = 2, 10
-# GPIO 14 and 15 to the mini UART (function ALT5), as enable_uart=1 has it: TF-A looks which UART has the pins
+# Give GPIO 14 and 15 to the mini UART (function ALT5), as enable_uart=1 does. TF-A checks which UART has the pins.
 _MINI_UART_ON_PINS = (
     0xB50000A1,  # cbnz x1, past the next four: the first core does it
     0xD2A7E400,  # mov  x0, #0x3f200000     the GPIO block
@@ -57,30 +57,30 @@ _TO_ARMSTUB = (
 
 @dataclass(frozen=True)
 class Loaded:
-    """A file at its place in the Arm cores' memory."""
+    """A file, and its address in the Arm cores' memory."""
 
     path: Path
     address: int
 
     @property
     def end(self) -> int:
-        """The first byte after it."""
+        """The address after its last byte."""
         return self.address + self.path.stat().st_size
 
 
 def emulated_cores(machine: str) -> int:
-    """How many cores are to start, by the descriptor of that board."""
+    """How many cores the board's descriptor lets start."""
     board = boards().get(machine)
     return (board and board.emulation and board.emulation.cores) or CORES
 
 
 def card_size(size: int) -> int:
-    """Bytes of the smallest card that QEMU takes and that holds so many: a power of two."""
+    """Bytes of the smallest card that holds `size` bytes. QEMU takes only powers of two."""
     return 1 << (size - 1).bit_length()
 
 
 class VideoCore:
-    """What the VideoCore of a Pi with this card does at power-on.
+    """The VideoCore of a Pi with this card, at power-on.
 
     Args:
         card: image of an SD card; its first partition is FAT
@@ -110,7 +110,7 @@ class VideoCore:
             cpu: QEMU's name for the kind of cores
 
         """
-        # QEMU counts at 62.5 MHz unless told otherwise, and time in the machine would fly three times too fast
+        # By default QEMU counts at 62.5 MHz, and time in the machine would pass three times too fast.
         arguments = ["-global", f"{cpu}-arm-cpu.cntfrq={CRYSTAL_HZ}"]
         for loaded in self.load():
             arguments += ["-device", f"loader,file={loaded.path},addr={loaded.address:#x},force-raw=on"]
@@ -119,7 +119,7 @@ class VideoCore:
         return arguments
 
     def load(self) -> list[Loaded]:
-        """All that is in memory when the Arm cores start. Raises TzmlError."""
+        """Everything in memory when the Arm cores start. Raises TzmlError."""
         config = self.config
         if not config.arm_64bit or not config.armstub or config.device_tree_address is None:
             raise TzmlError(
@@ -145,7 +145,7 @@ class VideoCore:
         return path
 
     def _make_tree(self, initramfs: Loaded | None) -> None:
-        """The device tree that Linux gets."""
+        """Write the device tree that Linux gets."""
         config = self.config
         overlays = [self._file(f"{config.overlay_prefix}{name}.dtbo") for name in config.dtoverlay]
         self._tree.write_bytes(self._file(config.tree).read_bytes())
@@ -168,7 +168,7 @@ class VideoCore:
 
     @property
     def _arm_memory(self) -> int:
-        """The end of what the VideoCore leaves to the Arm cores."""
+        """The end of the memory that the VideoCore leaves to the Arm cores."""
         return min(self._memory - (self.config.gpu_mem << 20), _PERIPHERALS)
 
     def _check_places(self, found: list[Loaded]) -> None:
@@ -187,7 +187,7 @@ class VideoCore:
 
 
 def start_code(cores: int, *, mini_uart: bool) -> bytes:
-    """What the cores run first: those with a number below `cores` end up at address 0."""
+    """The code that all cores run first. Those with a number below `cores` continue at address 0."""
     park = list(_PARK)
     park[_CORES_PLACE] = park[_CORES_PLACE] & ~(0xFFF << _CORES_SHIFT) | (cores - 1) << _CORES_SHIFT
     code = (*park, *(_MINI_UART_ON_PINS if mini_uart else ()), *_TO_ARMSTUB)

@@ -1,8 +1,8 @@
-"""Models on a target: what they answer, what they should, and bundles that must be refused."""
+"""Models on a target: their answers, reference answers, and bundles that must be refused."""
 
 from __future__ import annotations
 
 from tzml.client import World
 
-# as `tzml run --world` calls them
+# the names that `tzml run --world` takes
 WORLDS = (World.tee.name, World.ree.name)

@@ -1,4 +1,4 @@
-"""What a model on the target answers, in one of the worlds."""
+"""Run a model on the target, in one of the worlds."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from numpy.typing import NDArray
 from tzml_lab.target import Commands, commands_of, files_of
 from tzml_lab.time_limits import scaled
 
-# a serial line would take half a minute for what comes back as a file
+# Outputs come back as a file: as JSON they would take half a minute on a serial line.
 _WITHOUT_OUTPUTS = "{name: told[name] for name in told if name != 'outputs'}"
 _MEMORY_ONLY = "{name: told[name] for name in told if name.endswith('_memory')}"
 
 
 @dataclass(frozen=True)
 class TargetRun:
-    """What `tzml run` reported, but for its outputs, and the first output for each sample."""
+    """The report of `tzml run` without its outputs, and the first output for each sample."""
 
     report: dict[str, Any]
     outputs: NDArray[Any]
 
     @property
     def seconds(self) -> list[float]:
-        """What each run took."""
+        """Seconds of each inference."""
         samples: list[float] = self.report["seconds"]["samples"]
         return samples
 
     @property
     def memory(self) -> dict[str, int]:
-        """Bytes of it."""
+        """Bytes of memory, by kind."""
         memory: dict[str, int] = self.report["memory"]
         return memory
 
@@ -63,12 +63,12 @@ def ask(
 
 
 def promised(command: Commands, bundle: str) -> dict[str, int]:
-    """What a bundle on the target says of its memory: secure_memory, mapped_memory, code_memory, in bytes."""
+    """The memory that a bundle on the target promises: secure_memory, mapped_memory, code_memory, in bytes."""
     return _told(command, f"tzml inspect {bundle}", _MEMORY_ONLY, 60)
 
 
 def _told(command: Commands, run: str, wanted: str, timeout: float) -> dict[str, Any]:
-    """What a command tells in JSON, or what is wanted of it: a Python expression of `told`."""
+    """The JSON that a command prints, cut down on the target by `wanted`, a Python expression of `told`."""
     program = f"import json, sys; told = json.load(sys.stdin); print(json.dumps({wanted}))"
     lines = command.run_check(f'{run} --json | python3 -c "{program}"', timeout=scaled(timeout))
     told: dict[str, Any] = json.loads("".join(lines))

@@ -1,4 +1,4 @@
-"""Bundles that are wrong, each with the status that either world must give for it.
+"""Wrong bundles, each with the status that each world must give for it.
 
 A status is a name of runtime/include/tzml/status.h.
 """
@@ -23,10 +23,10 @@ from tzml_lab.inference import WORLDS
 
 EXAMPLES = ROOT / "docs" / "bundle-examples"
 
-# The examples' kernel libraries are none. An example that is right up to there, or wrong beyond, is refused
-# for that: the TA reads the library's name in its signature, Linux tries to load it.
+# The examples have no real kernel libraries. An example that is right up to there, or wrong only after that, is
+# refused because of its library: the TA reads the library's name in its signature, Linux tries to load it.
 _BEYOND_KERNELS = {"SUCCESS", "KERNEL_MISSING", "KERNEL_MISMATCH", "KERNELS_CHANGED"}
-_WEIGHTS = {"weights-bit"}  # weights are checked as they are loaded, which the kernels come before
+_WEIGHTS = {"weights-bit"}  # weights are checked when they are loaded, after the kernels
 _NO_LIBRARY = {"tee": "KERNELS_CHANGED", "ree": "KERNELS_REFUSED"}
 # What only the TEE looks at: its memory, its library, its programs.
 _ONLY_TEE = {"memories-first", "no-library-for-the-tee", "no-program-for-the-tee"}
@@ -34,7 +34,7 @@ _ONLY_TEE = {"memories-first", "no-library-for-the-tee", "no-program-for-the-tee
 
 @dataclass(frozen=True)
 class BadBundle:
-    """A bundle's bytes, and the status it gets in each world that can tell."""
+    """A bundle's bytes, and the status it gets in each world that checks for it."""
 
     name: str
     data: bytes
@@ -61,7 +61,7 @@ def examples() -> Iterator[BadBundle]:
         yield BadBundle(name, (EXAMPLES / f"{name}.tzm").read_bytes(), status)
 
 
-# How a sound bundle is spoiled, by name, with the status that follows
+# The ways in which a sound bundle is spoiled, with the status that each must get
 SPOILED = {
     "half": dict.fromkeys(WORLDS, "TRUNCATED"),
     "version-bit": dict.fromkeys(WORLDS, "HEADER_DIGEST"),
@@ -74,7 +74,7 @@ SPOILED = {
 
 
 def spoiled(sound: bytes, memory: int) -> Iterator[BadBundle]:
-    """A bundle that works, made wrong in every way of `SPOILED`.
+    """Spoil a bundle that works in every way of `SPOILED`.
 
     Args:
         sound: the bundle
@@ -106,12 +106,12 @@ def _flip(data: bytes, at: int) -> bytes:
 
 
 def _signed_by_another(bundle: Bundle) -> Bundle:
-    """The bundle with a kernel library that the target has never seen, signed with a key it does not know."""
+    """The bundle with a new kernel library, signed with a key that the target does not know."""
     return _signed(bundle, os.urandom(32), rsa.generate_private_key(public_exponent=65537, key_size=2048))
 
 
 def versions(sound: bytes, key: SigningKey) -> tuple[bytes, bytes]:
-    """A bundle that works, with a kernel library that the target has never seen: as version 1, and as version 0."""
+    """A bundle that works with a new kernel library, as version 1 and as version 0."""
     bundle, digest = decode(sound), os.urandom(32)
     return _signed(bundle, digest, key, 1).encode(), _signed(bundle, digest, key, 0).encode()
 
@@ -119,7 +119,7 @@ def versions(sound: bytes, key: SigningKey) -> tuple[bytes, bytes]:
 def _signed(bundle: Bundle, new: bytes, key: SigningKey, version: int = 0) -> Bundle:
     """The bundle with its kernel library signed again.
 
-    A library that was installed before is not installed again: so this one gets another digest, and name.
+    The target does not install a library again, so this one gets a new digest, and with it a new name.
     """
     old = bundle.program.kernels_digest
     signed = bundle.libraries[0].tee
@@ -129,7 +129,7 @@ def _signed(bundle: Bundle, new: bytes, key: SigningKey, version: int = 0) -> Bu
 
 
 def remedies() -> dict[str, tuple[str, str]]:
-    """What the one line about each status must say: what happened, and what to do about it."""
+    """The two halves of the line about each status: what happened, and what to do about it."""
     source = (ROOT / "runtime/include/tzml/status.h").read_text().replace("\\\n", " ")
     string = r'((?:"[^"]*"\s*)+)'
     entries = re.findall(rf"X\((\w+),\s*0x\w+,\s*{string},\s*{string}\)", source)

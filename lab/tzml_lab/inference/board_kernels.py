@@ -1,4 +1,4 @@
-"""Kernels timed on a board: what `tzml tune --lg-env` asks for."""
+"""Time kernels on a board, for `tzml tune --lg-env`."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from tzml_lab.target import commands_of, files_of
 from tzml_lab.time_limits import scaled
 
 _REPEAT = 10
-_WAIT = 600.0  # seconds for a place that somebody has
+_WAIT = 600.0  # seconds to wait for a place that somebody else has
 _LIMIT = 600.0  # seconds for the kernels of one measurement
 
 
 @contextmanager
 def on_board(name: str) -> Iterator[Run]:
-    """Boot the board of an environment; off, and given back, at the end. Raises TzmlError."""
+    """Boot the board of an environment. At the end it is switched off and given back. Raises TzmlError."""
     with ExitStack() as stack, _explained():
         environments.set_variables()
         file = EnvironmentFile.read(environments.find(name))
@@ -52,7 +52,7 @@ def on_board(name: str) -> Iterator[Run]:
 
 
 def run_on(target: Target) -> Run:
-    """Starts the program on a target that has booted."""
+    """A function that runs the measuring program on a booted target."""
     command, transfer = commands_of(target), files_of(target)
 
     def run(folder: Path) -> str:
@@ -68,7 +68,7 @@ def run_on(target: Target) -> Run:
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    """What went wrong with the board, in one error."""
+    """Raise a TargetError as a TzmlError."""
     try:
         yield
     except TargetError as error:

@@ -1,4 +1,4 @@
-"""The models that the lab has data for: what a bundle on the target must answer, computed elsewhere."""
+"""Models with known answers: samples, and what another runtime answers to them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tzml_zoo import digits
 
 Array = NDArray[Any]
 
-# where an image has its bundles
+# the folder with an image's bundles
 TARGET_FOLDER = "/usr/share/tzml/models"
 
 
@@ -51,7 +51,7 @@ class KnownModel:
         return self.answers(self.samples[0])
 
     def difference(self, outputs: Array) -> float:
-        """The largest from the reference, as real numbers."""
+        """The largest difference from the reference, in real numbers."""
         return float(np.abs(outputs.astype(np.float64) - self.reference).max() * self.step)
 
 
@@ -64,13 +64,13 @@ def _onnx_runtime(inputs: Array) -> Array:
 
 
 def _quantized_digits() -> tuple[Array, Array]:
-    """The held-out digits that there are answers of LiteRT to."""
+    """The held-out digits for which LiteRT's answers were recorded."""
     inputs = np.load(digits.LITERT_ANSWERS)["x"]
     return inputs.reshape(-1, 28, 28, 1), digits.held_out_digits()[1][: len(inputs)]
 
 
 def _litert(inputs: Array) -> Array:
-    """As quantize.py recorded them: there is no LiteRT wheel for every Python."""
+    """LiteRT's answers as quantize.py recorded them, because LiteRT has no wheels for some Pythons."""
     answers: Array = np.load(digits.LITERT_ANSWERS)["litert"]
     assert len(answers) == len(inputs)
     return answers

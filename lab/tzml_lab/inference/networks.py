@@ -1,4 +1,4 @@
-"""Networks of the zoo that are larger than the secure memory they run in: compiled here, run on the target."""
+"""Networks larger than the secure memory that they run in. They are compiled here and run on the target."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ Array = NDArray[Any]
 
 SECURE_MEMORY = 8 << 20
 
-# The first is small enough for every run; its weights are random, as are ResNet-18's.
+# The first is small enough for every run. Its weights are random, and so are ResNet-18's.
 PART = ("mobilenet_v2",)
 FULL = (*PART, "efficientnet_lite0", "resnet18")
 
 
 @dataclass(frozen=True)
 class Network:
-    """A network of the zoo that looks at the photographs that scikit-learn ships.
+    """A network of the zoo, with the photographs that scikit-learn ships as its inputs.
 
     `difference` is the largest from ONNX Runtime that counts as none, for outputs of a magnitude of 1.
     """
@@ -39,7 +39,7 @@ class Network:
 
     @cached_property
     def photographs(self) -> Sequence[Path]:
-        """One for networks with random weights, which have no answer that means anything."""
+        """All photographs, or only one for a network with random weights, whose answers mean nothing."""
         found = list(photographs().values())
         return found if self.model.labels else found[:1]
 

@@ -1,4 +1,4 @@
-"""The key that an image's OP-TEE trusts, where the image was built on this host."""
+"""The signing key that an image's OP-TEE trusts, if the image was built on this host."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ KEY = ROOT / "build" / "keys" / "ta-signing.pem"
 
 
 def signing_key(image: Image) -> SigningKey | None:
-    """The key whose public half is the image's; None if this host does not have it. Raises TzmlError."""
+    """The private key to the image's public key, or None if this host does not have it. Raises TzmlError."""
     if not KEY.exists():
         return None
     key = load_signing_key(KEY)

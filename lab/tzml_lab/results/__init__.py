@@ -1,1 +1,1 @@
-"""What a run leaves: its folder, and what it measured."""
+"""The results of a run: its folder and its measurements."""

@@ -1,4 +1,4 @@
-"""The folder of one run: JUnit XML, measurements, console logs, image.json; and the history beside it."""
+"""The folder of a run, with JUnit XML, measurements, console logs and image.json, and the history beside it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tzml.results.run import read_run
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Where a run leaves its results, and what it needs only while it lasts.
+    """The folder for a run's results, and for files that it needs only while it lasts.
 
     Args:
         path: `<results>/<timestamp>-<environment>`
@@ -61,22 +61,22 @@ class RunFolder:
 
     @property
     def scratch(self) -> Path:
-        """Disks that a run writes to; gone afterwards."""
+        """The folder for disks that a run writes to. It is removed afterwards."""
         return self.path / "scratch"
 
     def record(self, junit: Path) -> None:
-        """Add the run to `<results>/history.jsonl`; JUnit XML may be written elsewhere. Raises TzmlError."""
+        """Add the run to `<results>/history.jsonl`, and copy JUnit XML from elsewhere. Raises TzmlError."""
         if junit.resolve() != self.junit:
             shutil.copy(junit, self.junit)
         History(self.path.with_name("history.jsonl")).add(read_run(self.path).run)
 
     def finish(self) -> None:
-        """Remove what is of no use after the run."""
+        """Remove the files that only the run needed."""
         shutil.rmtree(self.scratch, ignore_errors=True)
 
 
 def host() -> dict[str, str | int]:
-    """What this machine is, as far as times depend on it."""
+    """The properties of this machine that times depend on."""
     return {
         "machine": platform.machine(),
         "cpu": _cpu(),
@@ -86,7 +86,7 @@ def host() -> dict[str, str | int]:
 
 
 def _cpu() -> str:
-    """The model of the processor, where the kernel tells it."""
+    """The model of the processor, if the kernel tells it."""
     try:
         found = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     except OSError:

@@ -1,4 +1,4 @@
-"""Times and sizes measured on a target: samples, their statistics, and what they were measured with.
+"""Times and sizes measured on a target: samples, their statistics, and the conditions they were measured in.
 
 docs/lab.md describes the file.
 """

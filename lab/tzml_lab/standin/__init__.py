@@ -1,4 +1,4 @@
-"""A board for those who have none: QEMU behind a serial line, a power switch, an SD mux and fastboot.
+"""A program that stands in for a board: QEMU behind a serial line, a power switch, an SD mux or fastboot.
 
-Everything of labgrid's is real up to here; tests and drivers do not know the difference.
+labgrid's part is all real. Tests and drivers do not know the difference.
 """

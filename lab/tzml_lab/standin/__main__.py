@@ -20,7 +20,7 @@ READY = "ready"
 
 
 def _board_with_card(image: Image, folder: Path) -> StandInBoard:
-    """A board that boots from the card, as long as the mux gives it the card."""
+    """A board that boots from its card while the mux gives it the card."""
     mux, card = folder / "sdmux", folder / "card"
     mux.write_bytes(sdmux.POWER_ON)
     card.touch()
@@ -42,7 +42,7 @@ async def _board_with_fastboot(board: Board, image: Image, folder: Path, address
     """A board that waits in fastboot after power-on, and boots from its partitions."""
     partitions = {part.name: PartitionFile(folder / f"{part.name}.img", part.size) for part in board.partitions}
     storage = {part.standin: partitions[part.name].path for part in board.partitions if part.standin}
-    storage["initrd"] = image.path("initrd")  # the virt machine's kernel cannot do without
+    storage["initrd"] = image.path("initrd")  # the virt machine's kernel needs one
     standin = StandInBoard(VirtMachine(image, lambda: storage), folder)
     await FastbootServer(standin, partitions).serve(address)
     return standin

@@ -51,18 +51,18 @@ class StandInBoard:
 
     @property
     def waits(self) -> bool:
-        """It has power, and its boot loader waits for `boot()`."""
+        """Whether it has power and its boot loader is waiting for `boot()`."""
         return self.powered and not self._process
 
     async def on(self, boot: bool = True) -> None:
-        """Power on. Without `boot` the machine waits for `boot()`: its boot loader talks fastboot."""
+        """Power on. Without `boot` the boot loader offers fastboot until `boot()` is called."""
         if not self.powered:
             self.powered = True
             if boot:
                 await self.boot()
 
     async def boot(self) -> None:
-        """Start the machine from what is in its storage now."""
+        """Start the machine from the present content of its storage."""
         async with self._switching:
             await self._start()
 
@@ -88,17 +88,17 @@ class StandInBoard:
             )  # fmt: skip
         ended = asyncio.ensure_future(self._process.wait())
         await asyncio.wait({asyncio.ensure_future(_all(connections)), ended}, return_when=asyncio.FIRST_COMPLETED)
-        # if one is missing, qemu.log says why; a board that does not start is silent
+        # If one is missing, qemu.log says why. A board that does not start is silent.
         for number, connection in enumerate(connections if all(c.done() for c in connections) else []):
             reader, writer = connection.result()
             self._writers.append(writer)
-            # the first port is Linux's; OP-TEE's has whole lines, as on a UART that both share
+            # The first port is Linux's. OP-TEE's is forwarded in whole lines, as on a UART that both share.
             self._readers.append(asyncio.ensure_future(self._from_machine(reader, lines=number > 0)))
         for server in servers:
             server.close()
 
     async def off(self) -> None:
-        """Cut the power; of a machine that is being started as soon as it is."""
+        """Cut the power. If the machine is just being started, that comes first."""
         async with self._switching:
             await self._stop()
 
@@ -116,7 +116,7 @@ class StandInBoard:
         self._readers, self._writers = [], []
 
     def pause(self, stopped: bool) -> None:
-        """Let the machine stand still, or go on."""
+        """Pause the machine, or let it continue."""
         if self._process:
             self._process.send_signal(signal.SIGSTOP if stopped else signal.SIGCONT)
 

@@ -23,14 +23,14 @@ _MOST = 256 << 20
 
 @dataclass(frozen=True)
 class PartitionFile:
-    """A partition of the board's storage: a file, and the bytes it may have."""
+    """A partition of the board's storage: a file, and its largest size in bytes."""
 
     path: Path
     size: int
 
 
 class FastbootServer:
-    """What the boot loader does with partitions while the board waits in fastboot.
+    """A boot loader's fastboot server.
 
     Args:
         board: answers only while it waits in its boot loader

@@ -1,6 +1,6 @@
-"""A shared lab on this host alone: labgrid's coordinator, an exporter with a stand-in board, and sshd between.
+"""A shared lab on this host: labgrid's coordinator, an exporter with a stand-in board, and sshd.
 
-All are the real programs, on the stand-in's own address in 127.0.0.0/8, and end with this process.
+All are the real programs. They use the stand-in's own address in 127.0.0.0/8, and end with this process.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tzml_lab.time_limits import scaled
 _SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 _SER2NET = shutil.which("ser2net", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 
-# "#" begins a statement in this file: comments would be "##"
+# In this file "#" begins a Jinja statement; a comment is "##".
 _EXPORTER = """\
 board:
   RawSerialPort: {{port: '{tty}', speed: 115200}}
@@ -57,7 +57,7 @@ Host *
 
 
 def missing() -> str:
-    """What this host lacks for it, as a command; nothing if it has all."""
+    """The command that installs what this host lacks, or an empty string."""
     found = {"openssh-server": _SSHD, "ser2net": _SER2NET, "rsync": shutil.which("rsync")}
     packages = [package for package, program in found.items() if not program]
     return f"sudo apt-get install {' '.join(packages)}" if packages else ""
@@ -76,7 +76,7 @@ class LoopbackLab:
 
     @property
     def variables(self) -> dict[str, str]:
-        """What makes programs use this lab."""
+        """Environment variables that make programs use this lab."""
         path = f"{self._folder}/bin:{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin"
         return {"LG_COORDINATOR": self.coordinator_address, "PATH": path}
 
@@ -91,7 +91,7 @@ class LoopbackLab:
         self._run("sshd", [str(_SSHD), "-D", "-e", "-f", str(self._folder / "ssh" / "sshd_config")])
 
     def start_coordinator(self) -> None:
-        """Its places are in its working directory."""
+        """Start the coordinator, which keeps its places in its working directory."""
         self._run("coordinator", ["labgrid-coordinator", "-l", self.coordinator_address])
         self._await("the coordinator", lambda: self.client("places") is not None)
 
@@ -121,7 +121,7 @@ class LoopbackLab:
         ).stdout  # fmt: skip
 
     def end(self, name: str) -> None:
-        """Kill "coordinator", "exporter" or "sshd" with all that it started, as systemd does."""
+        """Kill "coordinator", "exporter" or "sshd" with its child processes, as systemd does."""
         process = self._processes.pop(name)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -152,7 +152,7 @@ class LoopbackLab:
             time.sleep(0.2)
 
     def _make_ssh(self) -> None:
-        """Keys and settings of this lab's own: the user's are not touched."""
+        """Make keys and settings for this lab only. The user's are not touched."""
         folder = self._folder / "ssh"
         folder.mkdir()
         for name in ("host", "user"):

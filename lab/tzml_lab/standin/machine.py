@@ -1,4 +1,4 @@
-"""What runs on a stand-in board: the image's machine on QEMU, started from the board's own storage."""
+"""The machines of stand-in boards: QEMU, started from the board's own storage."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tzml_lab.emulation.video_core import VideoCore, card_size, emulated_cores
 
 
 class Machine(Protocol):
-    """A machine that boots from what was flashed.
+    """A machine that boots from the storage of a stand-in board.
 
     Args:
         uarts: how many serial ports to connect; the board's line has all of them
@@ -23,14 +23,14 @@ class Machine(Protocol):
     uarts: int
 
     def command(self) -> list[str] | None:
-        """QEMU's command line but for its serial ports; None when there is nothing to boot: the board is silent."""
+        """QEMU's command line without serial ports. None if there is nothing to boot: then the board is silent."""
         ...
 
 
 class VirtMachine:
-    """QEMU's virt machine, which stands in for a board: its firmware, kernel and disk are files of the board's.
+    """QEMU's virt machine, with firmware, kernel and disk from the board's storage.
 
-    What the board's boot ROM would find by itself is given to QEMU.
+    QEMU is told where they are; a real board's boot ROM would find them by itself.
 
     Args:
         image: tells the machine and the kernel's arguments
@@ -61,7 +61,7 @@ class VirtMachine:
 
 
 class PiMachine:
-    """QEMU's Raspberry Pi 3, started from its card as the VideoCore would.
+    """QEMU's Raspberry Pi 3, started from its card as the VideoCore would do it.
 
     Args:
         image: tells QEMU's machine; what boots is on the card
@@ -96,7 +96,7 @@ class PiMachine:
 
 
 def _qemu(emulator: Emulator) -> list[str]:
-    """QEMU's command line for a machine that has nothing yet, and tells nobody anything."""
+    """QEMU's command line for a machine without storage, network and consoles."""
     command = [emulator.program, "-machine", emulator.machine, "-cpu", emulator.cpu]
     command += ["-smp", str(emulator.cpus), "-m", str(emulator.memory_mib)]
     return [*command, "-nic", "none", "-display", "none", "-monitor", "none"]

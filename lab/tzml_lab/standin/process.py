@@ -1,4 +1,4 @@
-"""Start a stand-in board for an environment that asks for one, and end it with the tests."""
+"""Start a stand-in board for an environment that asks for one, and end it after the tests."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PACKAGES = {"bmaptool": "bmap-tools", "fastboot": "fastboot", "setpriv": "util-
 
 
 class StandIn:
-    """A stand-in board in a process of its own; it ends when this one does.
+    """A stand-in board in a process of its own, which ends when this process does.
 
     Environment files find it by the variables LG_STANDIN (its folder) and LG_STANDIN_ADDRESS: every one has an
     address of its own in 127.0.0.0/8, and its services have the ports that they always have.
@@ -53,7 +53,7 @@ class StandIn:
             raise
 
     def _make_deploy_folder(self, board: Board, image: Image) -> None:
-        """A deploy folder `deploy/<board>` with the files of `image`, in the roles that the board's image has."""
+        """Make a deploy folder `deploy/<board>` with the files of `image` in the roles of the board's image."""
         folder = self.folder / "deploy" / board.name
         folder.mkdir(parents=True)
         description = json.loads((image.folder / "image.json").read_text())
@@ -61,13 +61,13 @@ class StandIn:
         for file in files.values():
             folder.joinpath(file["path"]).symlink_to(image.folder / file["path"])
         for partition in board.partitions:
-            # in the places of a boot partition and of a sparse image: what QEMU's machine boots from
+            # QEMU's machine boots from its own files, which take the places of the board's
             if partition.standin:
                 files[partition.file] = files[partition.standin] | {"role": partition.file}
             elif partition.file:
                 files[partition.file] = _small_file(folder, partition.file)
         if board.flashing == "sd-card" and "sdcard" not in files:
-            # a whole disk without partitions is what the virt machine boots from
+            # the virt machine boots from a disk without partitions
             files["sdcard"] = files["rootfs"] | {"role": "sdcard", "path": "sdcard.img"}
             disk = folder / "sdcard.img"
             disk.symlink_to(image.path("rootfs"))
@@ -107,12 +107,12 @@ class StandIn:
 
     @property
     def variables(self) -> dict[str, str]:
-        """What environment files refer to, and where it is noted what was flashed: this board is a new one."""
+        """Variables for environment files, and a new folder for notes of flashed images: this is a new board."""
         notes = str(self.folder / "flashed")
         return {"LG_STANDIN": str(self.folder), "LG_STANDIN_ADDRESS": self.address, "LG_FLASH_NOTES": notes}
 
     def ask(self, path: str) -> str:
-        """Use the power switch or its panel of faults, from any thread: `relay/1/0`, `fault/lost/20`."""
+        """Send a request to the power switch: `relay/1/0`, `fault/lost/20`. It is thread-safe."""
         with urllib.request.urlopen(f"http://{self.address}:{PORT}/{path}", timeout=scaled(30)) as answer:
             text: str = answer.read().decode()
         return text
@@ -129,14 +129,14 @@ class StandIn:
 
 
 def _small_file(folder: Path, role: str) -> dict[str, str | int]:
-    """A file that the board takes and the machine does not need, as image.json has it."""
+    """Make a file that the board takes and QEMU does not need, and return its entry for image.json."""
     data = role.encode()
     (folder / role).write_bytes(data)
     return {"role": role, "path": role, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
 def stand_in_for(file: EnvironmentFile) -> StandIn | None:
-    """The stand-in that the environment file asks for with the option `standin`; its variables are set.
+    """Start the stand-in that the environment asks for with the option `standin`, and set its variables.
 
     Raises TzmlError.
     """

@@ -19,7 +19,7 @@ _OPCODE, _WRITE, _WRITE_READ = 0xCF, 0x23, 0x22
 _ADDRESS = 0x41
 _CHECK_CONDITION = 2
 
-# the expander's registers; after power-on all pins are inputs, and resistors give the card to the board
+# The expander's registers. After power-on all pins are inputs, and resistors give the card to the board.
 _INPUT, _OUTPUT, _DIRECTION = 0, 1, 3
 POWER_ON = bytes([0, 0xFF, 0, 0xFF])
 _NO_POWER, _TO_BOARD = 0x02, 0x04
@@ -35,7 +35,7 @@ def mode(registers: bytes) -> str:
 
 
 def transfer(path: Path, command: bytes, data: bytes) -> bytes | None:
-    """Do what an I2C message says; returns what was read, or None when no chip answers.
+    """Execute an I2C message. Returns the byte that was read, or None if no chip answers.
 
     Args:
         path: the file with the registers
@@ -53,12 +53,12 @@ def transfer(path: Path, command: bytes, data: bytes) -> bytes | None:
         return b""
     if command[1] != _WRITE_READ:
         return None
-    registers[_INPUT] = registers[_OUTPUT]  # pins read as they are driven
+    registers[_INPUT] = registers[_OUTPUT]  # reading a pin gives the level it is driven to
     return bytes([registers[command[7]]])
 
 
 def ioctl(file: Any, request: int, header: Any) -> int:
-    """fcntl.ioctl for SG_IO; `header` is usbsdmux's sg_io_hdr_t."""
+    """Replaces fcntl.ioctl for SG_IO. `header` is usbsdmux's sg_io_hdr_t."""
     if request != _SG_IO:
         raise OSError(f"ioctl {request:#x} on a stand-in")
     command = ctypes.string_at(header.cmdp, header.cmd_len)
@@ -76,7 +76,7 @@ def main() -> None:
     from usbsdmux.usbsdmux import UsbSdMuxClassic
 
     fcntl.ioctl = ioctl  # type: ignore[assignment]
-    program.autoselect_driver = UsbSdMuxClassic  # which asks /sys for the model otherwise
+    program.autoselect_driver = UsbSdMuxClassic  # otherwise it looks up the model in /sys
     program.main()
 
 

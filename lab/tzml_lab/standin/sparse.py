@@ -1,4 +1,4 @@
-"""Android's sparse images, which fastboot sends for files that are larger than the board takes at once.
+"""Android's sparse images. fastboot sends them for files that are too large for one download.
 
 The format is that of AOSP's system/core/libsparse/sparse_format.h: a header of 28 bytes, then chunks with
 headers of 12; all little-endian.
@@ -21,7 +21,7 @@ def is_sparse(data: bytes) -> bool:
 
 
 def write_sparse(data: bytes, out: BinaryIO) -> None:
-    """Write the blocks of a sparse image where they belong; others stay. Raises ValueError."""
+    """Write the blocks of a sparse image, and leave all others unchanged. Raises ValueError."""
     _, major, _, header_size, chunk_header_size, block, blocks, chunks, _ = _HEADER.unpack_from(data)
     if major != 1 or header_size < _HEADER.size or chunk_header_size < _CHUNK.size:
         raise ValueError("a sparse image of an unknown version")

@@ -1,4 +1,4 @@
-"""A network power switch, as labgrid's model `simplerest` wants it, with a panel for what goes wrong in labs."""
+"""A network power switch for labgrid's model `simplerest`, which can also cause faults."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PORT = 9101
 
 
 class PowerSwitch:
-    """HTTP: /relay/1/1 and /relay/1/0 switch, /relay/1 tells. For tests: /fault/<what>/<number>.
+    """An HTTP server: /relay/1/1 and /relay/1/0 switch, /relay/1 reads. For tests: /fault/<what>/<number>.
 
     Faults: `lost` and `garbled` (thousandths of the bytes on the serial line), `unplugged` (the serial adapter),
     `paused` (the machine), `stuck` (this switch answers no more).

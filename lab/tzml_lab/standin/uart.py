@@ -1,4 +1,4 @@
-"""The serial line of a stand-in board: a pseudo terminal, as a USB adapter would be a tty."""
+"""The serial line of a stand-in board: a pseudo-terminal in place of a USB adapter's tty."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 @dataclass
 class Noise:
-    """What goes wrong on the line, in thousandths of the bytes; always the same, for the seed is fixed."""
+    """Noise on the line, in thousandths of the bytes. It is reproducible, because the seed is fixed."""
 
     lost: int = 0
     garbled: int = 0
@@ -22,7 +22,7 @@ class Noise:
         self._random = random.Random(1)
 
     def __call__(self, data: bytes) -> bytes:
-        """What is left of it."""
+        """Return the bytes as they arrive."""
         if not self.lost and not self.garbled:
             return data
         heard = bytearray()
@@ -53,7 +53,7 @@ class Uart:
 
     def plug(self) -> None:
         """Make the tty."""
-        self._master, self._slave = os.openpty()  # the slave stays open: nobody needs to listen
+        self._master, self._slave = os.openpty()  # the slave stays open, so that nobody has to listen
         tty.setraw(self._slave)
         os.set_blocking(self._master, False)
         new = self._link.with_name("tty.new")
@@ -64,7 +64,7 @@ class Uart:
         self._plugged = True
 
     def unplug(self) -> None:
-        """Pull the adapter out: the tty is gone for who has it open."""
+        """Pull the adapter out: the tty disappears."""
         self._plugged = False
         asyncio.get_running_loop().remove_reader(self._master)
         os.close(self._slave)
@@ -78,7 +78,7 @@ class Uart:
         self._take(self.noise(data))
 
     def write(self, data: bytes) -> None:
-        """What the board says. As on a real line, it is lost when nobody reads."""
+        """Send the board's output. As on a real line, it is lost if nobody reads it."""
         data = self.noise(data)
         while data and self._plugged:
             try:

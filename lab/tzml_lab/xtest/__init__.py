@@ -1,1 +1,1 @@
-"""OP-TEE's own test suite: run on a target, read line by line, compared with what was recorded."""
+"""OP-TEE's own test suite, xtest: run it, read its output line by line, compare it with recorded lists of cases."""

@@ -16,9 +16,9 @@ from tzml_lab.xtest.parser import XtestParser
 FOLDER = DATA / "data"
 _PREFIX = "xtest-regression-"
 
-# What xtest is told to run for --xtest (parts of names; nothing means everything). The part has some of every
-# family: core, sessions, hashes, ciphers and signatures, the heap, secure storage, mbed TLS. It lacks what
-# takes long under emulation.
+# xtest's arguments for --xtest: parts of names; none means everything. `part` has cases of every family: core,
+# sessions, hashes, ciphers and signatures, the heap, secure storage, mbed TLS. It leaves out cases that take long
+# under emulation.
 FILTERS = {
     "part": (
         *("regression_100", "regression_102", "regression_103", "regression_2001", "regression_2004"),
@@ -30,7 +30,7 @@ FILTERS = {
 
 
 def recorded_versions() -> list[str]:
-    """The versions of which there is a list, oldest first."""
+    """The versions for which there is a list, oldest first."""
     found = [path.stem.removeprefix(_PREFIX) for path in FOLDER.glob(f"{_PREFIX}*.txt")]
     return sorted(found, key=_order)
 

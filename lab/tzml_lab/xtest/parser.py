@@ -1,4 +1,4 @@
-"""OP-TEE's test program, xtest: read what it prints, line by line."""
+"""Read the output of OP-TEE's test program, xtest, line by line."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _SUBCASE_END = re.compile(rf"^  ({_NAME}\.\S+) (OK|FAILED)\b")
 _CASE_END = re.compile(rf"^  ({_NAME}) (OK|FAILED)\b")
 _TOTAL = re.compile(r"^(\d+) (subtest|test case)s? of which (\d+) failed$")
 _SKIP = re.compile(r"\bskip", re.IGNORECASE)
-# On a UART that both worlds share, lines of OP-TEE and of the kernel come in between
+# On a UART that both worlds share, lines of OP-TEE and of the kernel appear in between.
 _NOISE = re.compile(r"^(?:\[ *\d+\.\d+\] |[DIEF]/(?:T[CA]|LD):)")
 
 
 class XtestOutcome(enum.Enum):
-    """How a case ended; `unfinished` when it did not."""
+    """How a case ended, or `unfinished`."""
 
     ok = "OK"
     failed = "FAILED"
@@ -28,7 +28,7 @@ class XtestOutcome(enum.Enum):
 
 @dataclass
 class XtestCase:
-    """One case: its seconds, how each of its subcases ended, and everything it printed."""
+    """One case: how long it took, how each of its subcases ended, and everything it printed."""
 
     name: str
     title: str
@@ -39,7 +39,7 @@ class XtestCase:
 
     @property
     def skip_reason(self) -> str:
-        """What the case said about skipping, if it did."""
+        """The line in which the case says that it skips something, if there is one."""
         return next((line.strip() for line in self.lines if _SKIP.search(line)), "")
 
 
@@ -52,7 +52,7 @@ class XtestTotal:
 
 
 class XtestParser:
-    """Cases and totals of one run of xtest, as far as it has come."""
+    """Cases and totals of a run of xtest, as far as it has come."""
 
     def __init__(self) -> None:
         self.cases: dict[str, XtestCase] = {}
@@ -62,7 +62,7 @@ class XtestParser:
         self._start = 0.0
 
     def feed(self, line: str, now: float) -> None:
-        """Read a line without its end, which came at `now` (seconds on any clock that goes forward)."""
+        """Read a line, without its end, that came at `now` (seconds on any monotonic clock)."""
         if _NOISE.match(line):
             return
         if match := _CASE.match(line):
@@ -99,6 +99,6 @@ def _end_subcase(case: XtestCase, name: str, said: XtestOutcome) -> None:
 
 
 def _case_outcome(case: XtestCase, said: XtestOutcome) -> XtestOutcome:
-    """A case that only said that it skips has tested nothing, though xtest calls it OK."""
+    """A case that only said that it skips has tested nothing, so it was skipped, although xtest calls it OK."""
     tested = any(outcome is XtestOutcome.ok for outcome in case.subcases.values())
     return XtestOutcome.skipped if said is XtestOutcome.ok and case.skip_reason and not tested else said

@@ -20,7 +20,7 @@ from tzml_lab.xtest.parser import XtestCase, XtestParser
 
 
 class XtestRun:
-    """One run of xtest, read line by line: whoever asks for a case waits for that case only.
+    """One run of xtest, read line by line, so that a test waits only until its own case has ended.
 
     Args:
         shell: an active ShellDriver; the run has its console until it is over
@@ -57,11 +57,11 @@ class XtestRun:
 
     @property
     def over(self) -> bool:
-        """Nothing more will come."""
+        """Whether the run has ended or failed."""
         return self.exit_status is not None or self.failure is not None
 
     def case(self, name: str) -> XtestCase | None:
-        """That case once it has ended; None if the run ended before. Raises TargetError when it ended it."""
+        """Wait for a case. None if the run ends without it. Raises TargetError if the case ended the run."""
         while not self.over and not self._ended(name):
             self._read_line()
         if self.failure and name == self._unfinished:
@@ -69,14 +69,14 @@ class XtestRun:
         return self.parser.cases[name] if self._ended(name) else None
 
     def finish(self) -> None:
-        """Read to the end. Raises TargetError if there is none."""
+        """Read to the end of the run. Raises TargetError if it does not come."""
         while not self.over:
             self._read_line()
         if self.failure:
             raise self.failure
 
     def stop(self) -> bool:
-        """End a run that is not over, with Ctrl-C; says whether the shell is usable again."""
+        """End a run that is not over with Ctrl-C. Returns whether the shell is usable again."""
         if self._log:
             self._log.close()
             self._log = None
