@@ -83,7 +83,12 @@ CHANGES: dict[str, tuple[str, str, set[str]]] = {
     "the TA": ("ta/*.c", "/* */\n", {"tzml-ta", "tzml-image"}),
     "the runtime of both worlds": ("runtime/run.c", "/* */\n", {"tzml-ta", "tzml", "tzml-image"}),
     "the host library": ("host/tee.c", "/* */\n", {"tzml", "tzml-image"}),
-    "the Python package": ("py/tzml/errors.py", "# \n", {"python3-tzml", "tzml-models", "tzml-image"}),
+    "the Python package": (
+        "py/tzml/errors.py",
+        "# \n",
+        {"python3-tzml", "tzml-board", "tzml-models", "tzml-image"},
+    ),
+    "a board's descriptor": ("py/tzml/boards/rpi3.toml", "# \n", {"tzml-board", "tzml-models", "tzml-image"}),
     "the training script": ("models/digits/train.py", "# \n", set()),
 }
 

@@ -4,7 +4,7 @@
 SUMMARY = "Facts about this device for tzml"
 
 require recipes-tzml/tzml-source.inc
-SRC_URI += "file://py/tzml"
+SRC_URI += "file://py/tzml/__init__.py file://py/tzml/boards file://py/tzml/errors.py"
 
 DEPENDS = "python3-pydantic-native"
 PACKAGE_ARCH = "${MACHINE_ARCH}"
