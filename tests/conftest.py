@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from programs import run_module
 from small_models import DATA, Array, CompileAndRun
 
 ROOT = Path(__file__).parent.parent
@@ -50,7 +50,7 @@ def make(folder: str, *arguments: str) -> None:
 
 def tzml(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run the command `tzml`."""
-    return subprocess.run([sys.executable, "-m", "tzml", *arguments], capture_output=True, text=True, check=False)
+    return run_module("tzml", *arguments)
 
 
 @pytest.fixture(scope="session")

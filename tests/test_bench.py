@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from conftest import tzml
 
 from tzml.bench.programs import compile_c, source
 from tzml.cli.bench import command
@@ -37,9 +36,7 @@ def test_a_network_without_a_tflite_file_has_a_dash_and_the_way_to_make_one(
 
 
 def test_a_name_that_is_nothing_is_one_line() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "tzml", "bench", "nothing"], capture_output=True, text=True, check=False
-    )
+    done = tzml("bench", "nothing")
     assert done.returncode == 2
     assert done.stderr.startswith("tzml: nothing is neither a file nor a network in the zoo; the zoo has digits")
     assert done.stderr.count("\n") == 1

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from conftest import ROOT
+from programs import run_module
 
 from tzml.boards import FOLDER, Board, boards, find_board, memory_warning, read_board
 from tzml.errors import TzmlError
@@ -175,8 +174,8 @@ def test_gitlab_tests_what_the_descriptors_say() -> None:
 
 
 def test_the_nights_script_asks_for_the_same() -> None:
-    command = [sys.executable, "-m", "tzml", "lab", "environments", "--nightly"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = run_module("tzml", "lab", "environments", "--nightly")
+    assert done.returncode == 0, done.stderr
     assert set(done.stdout.split()) == listed("nightly")
 
 

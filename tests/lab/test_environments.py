@@ -4,13 +4,13 @@ import json
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 from labgrid import Environment
+from programs import run_module
 
 from tzml.boards import boards
 from tzml.errors import TzmlError
@@ -140,10 +140,9 @@ def test_what_image_json_decides_is_no_option(deploy: Path, tmp_path: Path, opti
 def lab(*arguments: str, cwd: Path = ROOT, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run pytest on the lab as a user does."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LG_")}
-    command = [sys.executable, "-m", "pytest", str(ROOT / "lab"), "-p", "no:cacheprovider", *arguments]
-    return subprocess.run(
-        command, cwd=cwd, env=environment | variables, capture_output=True, text=True, check=False, timeout=120
-    )
+    # that is about the process that this one is a fork of
+    options = ("-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning", *arguments)
+    return run_module("pytest", ROOT / "lab", *options, cwd=cwd, env=environment | variables)
 
 
 def one_line(result: subprocess.CompletedProcess[str]) -> str:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
-import sys
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from labgrid import Environment
+from programs import run_module
 
 from tzml.errors import TzmlError
 from tzml_lab import environment as environments
@@ -65,8 +64,7 @@ def test_the_machine_is_what_image_json_says(of_the_tests: list[str], deploy: Pa
 
 
 def boot(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tzml", "boot", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ, timeout=60)
+    return run_module("tzml", "boot", *arguments)
 
 
 def test_print_only_prints(deploy: Path, tmp_path: Path) -> None:
