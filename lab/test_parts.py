@@ -1,0 +1,56 @@
+"""A network whose programs run in both worlds, one after the other, gives the bits of the whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from labgrid import Target
+
+from tzml.bundle import Bundle, Worlds
+from tzml.compiler import CompileOptions
+from tzml_lab.environment import image_of
+from tzml_lab.inference.answers import ask
+from tzml_lab.inference.known_models import KNOWN, TARGET_FOLDER
+from tzml_lab.inference.parts import Part, compile_parts
+from tzml_lab.inference.signing_key import signing_key
+from tzml_lab.target import Commands, files_of
+from tzml_zoo.digits import ONNX
+
+FOLDER = "/tmp/parts"
+TEE, REE = Worlds.tee, Worlds.ree
+PARTITIONS = {
+    "first": [("image", "relu", TEE), ("relu", "probabilities", REE)],
+    "middle": [("image", "relu", REE), ("relu", "relu_2", TEE), ("relu_2", "probabilities", REE)],
+    "last": [("image", "view", REE), ("view", "probabilities", TEE)],
+    "two": [
+        ("image", "relu", TEE), ("relu", "view", REE), ("view", "relu_2", TEE), ("relu_2", "probabilities", TEE),
+    ],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=PARTITIONS)
+def bundle(request: pytest.FixtureRequest, target: Target, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The digits network with these of its layers in the TEE."""
+    image = image_of(target.env.config)
+    key = signing_key(image)
+    if key is None:
+        pytest.skip("the key that the image was signed with is not here")
+    options = CompileOptions(image.description.machine, signing_key=key)
+    cuts = [Part(begin, end, worlds) for begin, end, worlds in PARTITIONS[request.param]]
+    return compile_parts(ONNX, cuts, options, tmp_path_factory.mktemp("parts"))
+
+
+def test_it_gives_the_bits_of_the_whole(bundle: Bundle, target: Target, command: Commands, tmp_path: Path) -> None:
+    bundle.write(tmp_path / "parts.tzm")
+    np.save(tmp_path / "inputs.npy", KNOWN["digits"].samples[0][:20])
+    command.run_check(f"mkdir -p {FOLDER}")
+    files = files_of(target)
+    for name in ("parts.tzm", "inputs.npy"):
+        files.put(str(tmp_path / name), f"{FOLDER}/{name}")
+    whole = ask(target, f"{TARGET_FOLDER}/digits.tzm", f"{FOLDER}/inputs.npy", "tee", tmp_path, timeout=120)
+    parts = ask(target, f"{FOLDER}/parts.tzm", f"{FOLDER}/inputs.npy", "tee", tmp_path, timeout=120)
+    assert parts.outputs.tobytes() == whole.outputs.tobytes()
+    assert parts.report["memory"]["mapped_peak"] == bundle.mapped_memory
+    assert parts.report["memory"]["secure_peak"] <= bundle.secure_memory
