@@ -557,7 +557,11 @@ class Examples(list[Example]):
         add("no-program-for-the-tee", "no program may run in the TEE", ree, "KERNELS_ABSENT")
 
     def bounds(self) -> None:
-        """Values on either side of a limit, which only examples tell apart."""
+        """Values on either side of a limit, and other cases that only examples tell apart (tools/mutate)."""
+        self.works(
+            "state-streamed", "state is changed between chunks that share a place", state_streamed(), 2 * ANSWER
+        )
+        self.works("two-libraries", "three programs and two libraries", two_libraries())
 
 
 def streamed() -> Bundle:
@@ -638,6 +642,41 @@ def two_chunks_a_call() -> Bundle:
         memories=(memory,),
         chunks=content(WEIGHTS, struct.pack("<16f", *(4.0 * i for i in range(16))) + bytes(36)),
     )
+
+
+def state_streamed() -> Bundle:
+    """Adds the weights to the state, then sums the input times ones times the state; another program only reads it.
+
+    The chunks take turns.
+    """
+    total = Call(1, (arena(128), arena(192, 4)))
+    update = (
+        Call(2, (state(), weights())),
+        Call(0, (arena(0), weights(0, 64, 1), arena(64))),
+        Call(0, (arena(64), state(), arena(128))),
+    )
+    look = (Call(0, (arena(0), state(), arena(64))), Call(0, (arena(64), weights(), arena(128))))
+    first = replace(PROGRAM, role=Role.update, outputs=(Port(1, 192),), calls=(*update, total))
+    second = replace(first, name="look", role=Role.evaluate, entry=1, calls=(*look, total))
+    memory = Memory(256, 64, 64, (Chunk(64, 0), Chunk(64, 0)), (Chunk(64, 0),))
+    return replace(
+        BUNDLE,
+        programs=(first, second),
+        memories=(memory,),
+        chunks=content(WEIGHTS, ONES),
+        pieces=content(WEIGHTS),
+    )
+
+
+def two_libraries() -> Bundle:
+    """The model, and two entry points of another library that add up the input."""
+    calls = (Call(1, (arena(0), arena(128, 4))),)
+    more = (
+        replace(PROGRAM, name=name, entry=entry, library=1, calls=calls)
+        for entry, name in enumerate(("total", "again"), 1)
+    )
+    libraries = (Library(b"signed OP-TEE library", b"ELF"), Library(b"another signed library", b"another ELF"))
+    return replace(BUNDLE, programs=(PROGRAM, *more), libraries=libraries)
 
 
 def renamed(program: str, tensor: str) -> bytes:

@@ -6,12 +6,24 @@
 #include "example_kernels.h"
 #include "test_platform.h"
 
+/* Whether a call that is counted is to fail. */
+static bool fails(uint32_t *left)
+{
+	if (*left == NEVER)
+		return false;
+	if (!*left)
+		return true;
+	--*left;
+	return false;
+}
+
 static void *allocate(void *opaque, size_t size)
 {
 	struct test_context *context = opaque;
 	void *memory = NULL;
 
-	if (size > context->limit - context->allocated ||
+	if (fails(&context->allocations_left) ||
+	    size > context->limit - context->allocated ||
 	    posix_memalign(&memory, TZML_ALIGNMENT, size))
 		return NULL;
 	memset(memory, 0, size);
@@ -31,6 +43,8 @@ static enum tzml_status digest_start(void *opaque)
 {
 	struct test_context *context = opaque;
 
+	if (fails(&context->digests_left))
+		return TZML_ERROR_PLATFORM;
 	return EVP_DigestInit_ex(context->digest, EVP_sha256(), NULL) == 1
 		       ? TZML_SUCCESS
 		       : TZML_ERROR_PLATFORM;
@@ -41,6 +55,10 @@ static enum tzml_status digest_update(void *opaque, const void *data,
 {
 	struct test_context *context = opaque;
 
+	if (fails(&context->digests_left))
+		return TZML_ERROR_PLATFORM;
+	if (context->shared)
+		memset(context->shared, 0x55, context->shared_size);
 	return EVP_DigestUpdate(context->digest, data, size) == 1
 		       ? TZML_SUCCESS
 		       : TZML_ERROR_PLATFORM;
@@ -51,6 +69,8 @@ static enum tzml_status digest_finish(void *opaque,
 {
 	struct test_context *context = opaque;
 
+	if (fails(&context->digests_left))
+		return TZML_ERROR_PLATFORM;
 	return EVP_DigestFinal_ex(context->digest, digest, NULL) == 1
 		       ? TZML_SUCCESS
 		       : TZML_ERROR_PLATFORM;
@@ -61,37 +81,45 @@ static enum tzml_status open_kernels(void *opaque,
 				     const void *image, size_t size,
 				     struct tzml_kernels *kernels)
 {
-	const struct test_context *context = opaque;
+	struct test_context *context = opaque;
 
 	(void)digest;
 	(void)size;
 	if (!image && !context->installed)
 		return TZML_ERROR_KERNELS_ABSENT;
-	*kernels = example_kernels;
+	context->opened++;
+	*kernels = *context->kernels;
 	return TZML_SUCCESS;
 }
 
 static void close_kernels(void *opaque)
 {
-	(void)opaque;
+	struct test_context *context = opaque;
+
+	context->opened = 0;
 }
 
-const struct tzml_platform test_platform = {
-	.target = TZML_TARGET_AARCH64,
-	.world = TZML_IN_TEE,
-	.allocate = allocate,
-	.release = release,
-	.digest_start = digest_start,
-	.digest_update = digest_update,
-	.digest_finish = digest_finish,
-	.open_kernels = open_kernels,
-	.close_kernels = close_kernels,
-};
+#define PLATFORM_IN(which)                \
+	{ .target = TZML_TARGET_AARCH64,  \
+	  .world = (which),               \
+	  .allocate = allocate,           \
+	  .release = release,             \
+	  .digest_start = digest_start,   \
+	  .digest_update = digest_update, \
+	  .digest_finish = digest_finish, \
+	  .open_kernels = open_kernels,   \
+	  .close_kernels = close_kernels }
+
+const struct tzml_platform test_platform = PLATFORM_IN(TZML_IN_TEE);
+const struct tzml_platform test_platform_ree = PLATFORM_IN(TZML_IN_REE);
 
 void test_context_open(struct test_context *context)
 {
 	memset(context, 0, sizeof(*context));
+	context->kernels = &example_kernels;
 	context->limit = SIZE_MAX;
+	context->allocations_left = NEVER;
+	context->digests_left = NEVER;
 	context->digest = EVP_MD_CTX_new();
 	if (!context->digest)
 		abort();
@@ -100,6 +128,6 @@ void test_context_open(struct test_context *context)
 void test_context_close(struct test_context *context)
 {
 	EVP_MD_CTX_free(context->digest);
-	if (context->allocated)
+	if (context->allocated || context->opened)
 		abort();
 }

@@ -5,15 +5,26 @@
 
 #include <tzml/model.h>
 
+/* Nothing fails before the call that is counted down to zero. */
+#define NEVER UINT32_MAX
+
 struct test_context {
 	void *digest;	/* EVP_MD_CTX */
 	bool installed; /* the example library is there without its image */
-	size_t limit;	/* bytes that may be allocated in all */
+	const struct tzml_kernels *kernels; /* the library that is opened */
+	uint32_t opened;		    /* how many libraries are open */
+	size_t limit; /* bytes that may be allocated in all */
 	size_t allocated;
+	uint32_t allocations_left; /* or NEVER */
+	uint32_t digests_left;	   /* calls of any of the three; or NEVER */
+	/* what the normal world writes to while a digest is made, or NULL */
+	uint8_t *shared;
+	size_t shared_size;
 };
 
-/* The example library, as if it were installed. */
+/* The example library, as if it were installed; in the TEE, and in the REE. */
 extern const struct tzml_platform test_platform;
+extern const struct tzml_platform test_platform_ree;
 
 void test_context_open(struct test_context *context);
 
