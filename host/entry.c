@@ -38,6 +38,21 @@ const struct opened *world_of(const struct tzml_session *session,
 	return NULL;
 }
 
+struct port_sizes sizes_of(const struct tzml_interface *interface,
+			   uint32_t program)
+{
+	const struct tzml_program *about = interface->programs + program;
+	const uint32_t *ports = tzml_interface_ports(interface, program);
+
+	return (struct port_sizes){
+		.inputs = tzml_interface_bytes(interface, ports,
+					       about->input_count),
+		.outputs = tzml_interface_bytes(interface,
+						ports + about->input_count,
+						about->output_count),
+	};
+}
+
 /* The tensors with a flag among some ports, in the order of their numbers. */
 static uint32_t collect(const struct tzml_session *session, uint32_t entry,
 			uint32_t flag, uint32_t *found)
@@ -149,24 +164,21 @@ static enum tzml_status run_program(const struct tzml_session *session,
 	const uint32_t *ports = tzml_interface_ports(interface, number);
 	const struct opened *opened = world_of(session, number);
 	const uint32_t *outputs = ports + program->input_count;
-	size_t inputs_size =
-		tzml_interface_bytes(interface, ports, program->input_count);
-	size_t outputs_size =
-		tzml_interface_bytes(interface, outputs, program->output_count);
+	struct port_sizes sizes = sizes_of(interface, number);
 	enum tzml_status status = TZML_SUCCESS;
-	uint8_t *block = calloc(1, inputs_size + outputs_size);
+	uint8_t *block = calloc(1, sizes.inputs + sizes.outputs);
 
 	if (!block)
 		return fail(TZML_ERROR_MEMORY, NULL);
 	status = copy_ports(values, ports, program->input_count, block, true);
 	if (!status)
 		status = opened->world->run(opened->state, number, block,
-					    inputs_size, block + inputs_size,
-					    outputs_size);
+					    sizes.inputs, block + sizes.inputs,
+					    sizes.outputs);
 	if (!status)
 		status = copy_ports(values, outputs, program->output_count,
-				    block + inputs_size, false);
-	explicit_bzero(block, inputs_size + outputs_size);
+				    block + sizes.inputs, false);
+	explicit_bzero(block, sizes.inputs + sizes.outputs);
 	free(block);
 	return status;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Reading bundles. What lies in them is checked by the worlds that use them. */
 #include <errno.h>
+#include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -92,19 +93,25 @@ static enum tzml_status file_size(const struct bundle *bundle, uint64_t *size)
 	return TZML_SUCCESS;
 }
 
-/* Whether a bundle too short for its header is one at all, and of which format. */
-static enum tzml_status check_start(const struct bundle *bundle,
-				    enum tzml_status status)
+/* What is wrong with a bundle that is too short for its header. */
+static enum tzml_status check_start(const struct bundle *bundle)
 {
 	struct tzml_header start = { 0 };
-	size_t size = offsetof(struct tzml_header, header_size);
+	enum tzml_status status = TZML_SUCCESS;
+	size_t header_size = 0;
 
-	if (status != TZML_ERROR_TRUNCATED)
-		return status;
-	if (read_at(bundle, &start, size, 0) ||
-	    memcmp(start.magic, TZML_MAGIC, sizeof(start.magic)))
-		return fail(TZML_ERROR_NOT_A_BUNDLE, "%s", bundle->name);
-	return fail(TZML_ERROR_TRUNCATED, "%s", bundle->name);
+	if (read_at(bundle, &start, offsetof(struct tzml_header, header_size),
+		    0)) {
+		if (read_at(bundle, &start, sizeof(start.magic), 0))
+			return fail(TZML_ERROR_NOT_A_BUNDLE, "%s",
+				    bundle->name);
+		start.format_version = TZML_FORMAT_VERSION;
+	}
+	status = tzml_bundle_header_size(&start, &header_size);
+	/* the size that it should have is not there */
+	if (status == TZML_ERROR_HEADER_MALFORMED)
+		status = TZML_ERROR_TRUNCATED;
+	return fail(status, "%s", bundle->name);
 }
 
 /* Only as far as it takes to read the rest. */
@@ -115,8 +122,10 @@ static enum tzml_status read_header(struct bundle *bundle)
 	uint64_t size = 0;
 
 	status = read_at(bundle, &start, sizeof(start), 0);
+	if (status == TZML_ERROR_TRUNCATED)
+		return check_start(bundle);
 	if (status)
-		return check_start(bundle, status);
+		return status;
 	status = tzml_bundle_header_size(&start, &bundle->header_size);
 	if (status)
 		return fail(status, "%s", bundle->name);
@@ -148,7 +157,7 @@ enum tzml_status bundle_open_fd(struct bundle *bundle, int fd, const char *name)
 enum tzml_status bundle_open_memory(struct bundle *bundle, const void *data,
 				    size_t size, const char *name)
 {
-	bundle->memory = data;
+	bundle->memory = size ? data : (const void *)"";
 	bundle->memory_size = size;
 	bundle->name = strdup(name);
 	return bundle->name ? read_header(bundle)
@@ -177,9 +186,12 @@ static enum tzml_status nothing_to_do(void *state, uint32_t section,
 enum tzml_status bundle_read_interface(const struct bundle *bundle, void **data,
 				       struct tzml_interface *interface)
 {
-	/* a checked header has the interface as its first section */
-	size_t size = tzml_bundle_sections(bundle->header)->size;
+	/* a checked header has the interface as its first section, in clear */
+	const struct tzml_section *section =
+		tzml_bundle_sections(bundle->header);
+	uint8_t digest[TZML_DIGEST_SIZE] = { 0 };
 	enum tzml_status status = TZML_SUCCESS;
+	size_t size = section->size;
 
 	*data = malloc(size);
 	if (!*data)
@@ -187,6 +199,10 @@ enum tzml_status bundle_read_interface(const struct bundle *bundle, void **data,
 	status = bundle_read(bundle, 0, *data, size, nothing_to_do, NULL);
 	if (status)
 		return status;
-	status = tzml_interface_check(*data, size, interface);
+	if (EVP_Digest(*data, size, digest, NULL, EVP_sha256(), NULL) != 1)
+		return fail(TZML_ERROR_PLATFORM, "%s", bundle->name);
+	status = memcmp(digest, section->tag, sizeof(digest))
+			 ? TZML_ERROR_SECTION_DIGEST
+			 : tzml_interface_check(*data, size, interface);
 	return status ? fail(status, "%s", bundle->name) : status;
 }

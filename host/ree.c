@@ -231,16 +231,13 @@ static enum tzml_status ree_open(void **result, const struct bundle *bundle)
 	return status ? fail(status, "%s", bundle->name) : load(state);
 }
 
-static enum tzml_status ree_sizes(void *opaque, uint32_t program,
-				  size_t *inputs_size, size_t *outputs_size)
+/* Inputs and outputs are copied from and to where the caller has them. */
+static enum tzml_status ree_reserve(void *opaque, size_t inputs_size,
+				    size_t outputs_size)
 {
-	const struct ree_state *state = opaque;
-	const struct tzml_plan *plan = tzml_model_plan(&state->model, program);
-
-	if (!plan)
-		return fail(TZML_ERROR_PROGRAM, "%s", state->bundle->name);
-	*inputs_size = plan->inputs_size;
-	*outputs_size = plan->outputs_size;
+	(void)opaque;
+	(void)inputs_size;
+	(void)outputs_size;
 	return TZML_SUCCESS;
 }
 
@@ -288,7 +285,7 @@ static enum tzml_status ree_memory(void *opaque, struct tzml_memory *memory)
 const struct world ree_world = {
 	.bit = TZML_IN_REE,
 	.open = ree_open,
-	.sizes = ree_sizes,
+	.reserve = ree_reserve,
 	.run = ree_run,
 	.reset = ree_reset,
 	.memory = ree_memory,

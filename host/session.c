@@ -38,36 +38,34 @@ static bool lacks_a_world(const struct tzml_session *session)
 	return false;
 }
 
-/* A world's programs must be as large as the interface says. */
-static enum tzml_status check_sizes(const struct tzml_session *session)
+/* Let each open world make room for the largest of its programs. */
+static enum tzml_status reserve(const struct tzml_session *session)
 {
 	const struct tzml_interface *interface = &session->interface;
+	enum tzml_status status = TZML_SUCCESS;
 
-	for (uint32_t i = 0; i < interface->header->program_count; i++) {
-		const struct tzml_program *program = interface->programs + i;
-		const uint32_t *ports = tzml_interface_ports(interface, i);
-		const struct opened *opened = world_of(session, i);
-		enum tzml_status status = TZML_SUCCESS;
+	for (size_t i = 0; !status && i < 2; i++) {
+		const struct opened *opened = session->worlds + i;
 		size_t inputs_size = 0;
 		size_t outputs_size = 0;
 
-		if (!opened)
+		if (!opened->state)
 			continue;
-		status = opened->world->sizes(opened->state, i, &inputs_size,
-					      &outputs_size);
-		if (status)
-			return status;
-		if (inputs_size != tzml_interface_bytes(interface, ports,
-							program->input_count) ||
-		    outputs_size !=
-			    tzml_interface_bytes(interface,
-						 ports + program->input_count,
-						 program->output_count))
-			return fail(TZML_ERROR_FILE,
-				    "%s changed while it was read",
-				    session->bundle.name);
+		for (uint32_t j = 0; j < interface->header->program_count;
+		     j++) {
+			struct port_sizes sizes = sizes_of(interface, j);
+
+			if (world_of(session, j) != opened)
+				continue;
+			if (inputs_size < sizes.inputs)
+				inputs_size = sizes.inputs;
+			if (outputs_size < sizes.outputs)
+				outputs_size = sizes.outputs;
+		}
+		status = opened->world->reserve(opened->state, inputs_size,
+						outputs_size);
 	}
-	return TZML_SUCCESS;
+	return status;
 }
 
 /*
@@ -86,7 +84,7 @@ static enum tzml_status open_session(struct tzml_session *session,
 	if (!status && world != &ree_world && lacks_a_world(session))
 		status = open_world(session, 1, &ree_world);
 	if (!status)
-		status = check_sizes(session);
+		status = reserve(session);
 	return status ? status : select_entry(session, 0);
 }
 

@@ -32,12 +32,9 @@ struct bundle {
 struct world {
 	enum tzml_worlds bit;
 	enum tzml_status (*open)(void **state, const struct bundle *bundle);
-	/*
-	 * Bytes of a program's inputs and outputs, in the order of its ports.
-	 * TZML_ERROR_PROGRAM if this world cannot run it.
-	 */
-	enum tzml_status (*sizes)(void *state, uint32_t program,
-				  size_t *inputs_size, size_t *outputs_size);
+	/* Make room for the inputs of any program, and for the outputs. */
+	enum tzml_status (*reserve)(void *state, size_t inputs_size,
+				    size_t outputs_size);
 	enum tzml_status (*run)(void *state, uint32_t program,
 				const void *inputs, size_t inputs_size,
 				void *outputs, size_t outputs_size);
@@ -88,7 +85,10 @@ bundle_read(const struct bundle *bundle, uint32_t section, void *buffer,
 				     uint64_t offset, size_t size),
 	    void *state);
 
-/* Read the interface, which a world has checked, into memory of its own. */
+/*
+ * Read the interface into memory of its own. The header is one that a world
+ * has checked; the interface is checked again, since the file may have changed.
+ */
 enum tzml_status bundle_read_interface(const struct bundle *bundle, void **data,
 				       struct tzml_interface *interface);
 
@@ -103,6 +103,15 @@ enum tzml_status select_entry(struct tzml_session *session, uint32_t entry);
 /* The open world that runs a program, or NULL. */
 const struct opened *world_of(const struct tzml_session *session,
 			      uint32_t program);
+
+/* Bytes of a program's inputs and outputs, back to back. */
+struct port_sizes {
+	size_t inputs;
+	size_t outputs;
+};
+
+struct port_sizes sizes_of(const struct tzml_interface *interface,
+			   uint32_t program);
 
 /* Run the programs of the selected entry point, one after the other. */
 enum tzml_status run_entry(struct tzml_session *session, const void *inputs,

@@ -35,12 +35,6 @@ struct pta_stats_alloc {
 #define STORAGE_NOT_AVAILABLE 0xF0100003
 #define STORAGE_NO_SPACE      0xFFFF3041
 
-/* Bytes of a program's inputs and outputs; zero: the TA does not run it. */
-struct program_sizes {
-	size_t inputs;
-	size_t outputs;
-};
-
 struct tee_state {
 	TEEC_Context context;
 	TEEC_Session session;
@@ -51,7 +45,6 @@ struct tee_state {
 	TEEC_SharedMemory outputs;
 	const struct bundle *bundle;
 	uint32_t wanted; /* section the TA asks for */
-	struct program_sizes programs[TZML_MAX_PROGRAMS];
 	uint64_t pool_before;
 };
 
@@ -254,65 +247,6 @@ static enum tzml_status open_model(struct tee_state *state, uint32_t flags)
 	return status ? status : load(state);
 }
 
-/* Ask the TA how large a program's inputs and outputs are. */
-static enum tzml_status fetch_sizes(struct tee_state *state, uint32_t program)
-{
-	struct tzml_ta_port ports[2 * TZML_MAX_PORTS] = { 0 };
-	struct program_sizes *sizes = state->programs + program;
-	TEEC_Operation operation = { 0 };
-	TEEC_Result result = TEEC_SUCCESS;
-	uint32_t origin = 0;
-	uint32_t inputs = 0;
-	uint32_t outputs = 0;
-
-	operation.paramTypes =
-		TEEC_PARAM_TYPES(TEEC_MEMREF_TEMP_OUTPUT, TEEC_VALUE_INOUT,
-				 TEEC_NONE, TEEC_NONE);
-	operation.params[0].tmpref.buffer = ports;
-	operation.params[0].tmpref.size = sizeof(ports);
-	operation.params[1].value.a = program;
-	result = TEEC_InvokeCommand(&state->session, TZML_CMD_DESCRIBE,
-				    &operation, &origin);
-	if (result == (uint32_t)TZML_ERROR_PROGRAM)
-		return TZML_SUCCESS; /* it is the normal world's, or none */
-	if (result)
-		return translate(state, result, origin);
-	inputs = operation.params[1].value.a;
-	outputs = operation.params[1].value.b;
-	if (inputs > TZML_MAX_PORTS || outputs > TZML_MAX_PORTS)
-		return fail(TZML_ERROR_TEE_FAILED,
-			    "the TA has %u inputs and %u outputs", inputs,
-			    outputs);
-
-	for (uint32_t i = 0; i < inputs; i++)
-		sizes->inputs += ports[i].size;
-	for (uint32_t i = 0; i < outputs; i++)
-		sizes->outputs += ports[inputs + i].size;
-	return TZML_SUCCESS;
-}
-
-/* Shared memory for the inputs of any program, and for the outputs. */
-static enum tzml_status share_values(struct tee_state *state)
-{
-	enum tzml_status status = TZML_SUCCESS;
-	size_t outputs = 0;
-	size_t inputs = 0;
-
-	for (uint32_t i = 0; !status && i < TZML_MAX_PROGRAMS; i++) {
-		status = fetch_sizes(state, i);
-		if (inputs < state->programs[i].inputs)
-			inputs = state->programs[i].inputs;
-		if (outputs < state->programs[i].outputs)
-			outputs = state->programs[i].outputs;
-	}
-	if (!status)
-		status = share(state, &state->inputs, inputs, TEEC_MEM_INPUT);
-	if (!status)
-		status =
-			share(state, &state->outputs, outputs, TEEC_MEM_OUTPUT);
-	return status;
-}
-
 /* libteec takes a block that was never shared for one with descriptor 0. */
 static void unshare(TEEC_SharedMemory *memory)
 {
@@ -367,22 +301,23 @@ static enum tzml_status tee_open(void **result, const struct bundle *bundle)
 		disconnect(state);
 		status = connect_and_open(state, TZML_OPEN_REINSTALL);
 	}
-	return status ? status : share_values(state);
+	return status;
 }
 
-static enum tzml_status tee_sizes(void *opaque, uint32_t program,
-				  size_t *inputs_size, size_t *outputs_size)
+static enum tzml_status tee_reserve(void *opaque, size_t inputs_size,
+				    size_t outputs_size)
 {
-	const struct tee_state *state = opaque;
+	struct tee_state *state = opaque;
+	enum tzml_status status =
+		share(state, &state->inputs, inputs_size, TEEC_MEM_INPUT);
 
-	if (program >= TZML_MAX_PROGRAMS || !state->programs[program].inputs)
-		return fail(TZML_ERROR_PROGRAM, "%s", state->bundle->name);
-	*inputs_size = state->programs[program].inputs;
-	*outputs_size = state->programs[program].outputs;
-	return TZML_SUCCESS;
+	return status ? status
+		      : share(state, &state->outputs, outputs_size,
+			      TEEC_MEM_OUTPUT);
 }
 
-static enum tzml_status start_run(struct tee_state *state, uint32_t program)
+static enum tzml_status start_run(struct tee_state *state, uint32_t program,
+				  size_t inputs_size, size_t outputs_size)
 {
 	TEEC_Operation operation = { 0 };
 	enum tzml_status status = TZML_SUCCESS;
@@ -391,16 +326,17 @@ static enum tzml_status start_run(struct tee_state *state, uint32_t program)
 						TEEC_MEMREF_PARTIAL_OUTPUT,
 						TEEC_VALUE_INOUT, TEEC_NONE);
 	operation.params[0].memref.parent = &state->inputs;
-	operation.params[0].memref.size = state->programs[program].inputs;
+	operation.params[0].memref.size = inputs_size;
 	operation.params[1].memref.parent = &state->outputs;
-	operation.params[1].memref.size = state->programs[program].outputs;
+	operation.params[1].memref.size = outputs_size;
 	operation.params[2].value.a = program;
 	status = invoke(state, TZML_CMD_RUN, &operation);
 	state->wanted = operation.params[2].value.a;
 	return status;
 }
 
-static enum tzml_status continue_run(struct tee_state *state, uint32_t program)
+static enum tzml_status continue_run(struct tee_state *state,
+				     size_t outputs_size)
 {
 	TEEC_Operation operation = { 0 };
 	enum tzml_status status = TZML_SUCCESS;
@@ -409,7 +345,7 @@ static enum tzml_status continue_run(struct tee_state *state, uint32_t program)
 		TEEC_PARAM_TYPES(TEEC_MEMREF_PARTIAL_OUTPUT, TEEC_VALUE_OUTPUT,
 				 TEEC_NONE, TEEC_NONE);
 	operation.params[0].memref.parent = &state->outputs;
-	operation.params[0].memref.size = state->programs[program].outputs;
+	operation.params[0].memref.size = outputs_size;
 	status = invoke(state, TZML_CMD_CONTINUE, &operation);
 	state->wanted = operation.params[1].value.a;
 	return status;
@@ -423,11 +359,11 @@ static enum tzml_status tee_run(void *opaque, uint32_t program,
 	enum tzml_status status = TZML_SUCCESS;
 
 	memcpy(state->inputs.buffer, inputs, inputs_size);
-	status = start_run(state, program);
+	status = start_run(state, program, inputs_size, outputs_size);
 	while (!status && state->wanted != TZML_TA_READY) {
 		status = load(state);
 		if (!status)
-			status = continue_run(state, program);
+			status = continue_run(state, outputs_size);
 	}
 	if (!status)
 		memcpy(outputs, state->outputs.buffer, outputs_size);
@@ -488,7 +424,7 @@ static void tee_close(void *opaque)
 const struct world tee_world = {
 	.bit = TZML_IN_TEE,
 	.open = tee_open,
-	.sizes = tee_sizes,
+	.reserve = tee_reserve,
 	.run = tee_run,
 	.reset = tee_reset,
 	.memory = tee_memory,

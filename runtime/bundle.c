@@ -77,8 +77,7 @@ static bool worlds_are_sound(const struct tzml_section *section)
 static enum tzml_status check_section(const struct tzml_section *section)
 {
 	if (section->flags > TZML_SECTION_REQUIRED ||
-	    !all_zero(section->reserved, sizeof(section->reserved)) ||
-	    !section->type)
+	    !all_zero(section->reserved, sizeof(section->reserved)))
 		return TZML_ERROR_SECTION_TABLE;
 	if (section->type > TZML_SECTION_WEIGHTS)
 		return section->flags ? TZML_ERROR_UNSUPPORTED : TZML_SUCCESS;

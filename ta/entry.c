@@ -36,10 +36,11 @@ static TEE_Result ping(struct session *session __unused, uint32_t types,
 
 	if (types != expected)
 		return TZML_ERROR_REQUEST;
-	/* older clients know the start of it */
-	memcpy(params[0].memref.buffer, &info,
-	       MIN(params[0].memref.size, sizeof(info)));
-	params[0].memref.size = sizeof(info);
+	/* older clients have room for the start of it: a larger size than theirs
+	 * would mean that there is nothing in their buffer
+	 */
+	params[0].memref.size = MIN(params[0].memref.size, sizeof(info));
+	memcpy(params[0].memref.buffer, &info, params[0].memref.size);
 	return TEE_SUCCESS;
 }
 

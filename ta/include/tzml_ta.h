@@ -42,7 +42,7 @@
  * Say what this TA is. A TA of protocol 1 returns TZML_ERROR_REQUEST.
  *
  * [out] memref[0]   struct tzml_ta_info, or as much of it as there is room
- *		     for, from the start; the size is that of the whole
+ *		     for, from the start; the size is what was written
  */
 #define TZML_CMD_PING 16
 
@@ -140,8 +140,9 @@ struct tzml_ta_info {
  * [inout] value[1].a in: number of the program; out: number of inputs
  * [inout] value[1].b in: 0; out: number of outputs
  *
- * TZML_ERROR_STATE		the model is not loaded
+ * TZML_ERROR_STATE		the model is not loaded, or a run is under way
  * TZML_ERROR_PROGRAM		there is no such program, or not in this world
+ * TZML_ERROR_MEMORY		no memory to put the answer together
  */
 #define TZML_CMD_DESCRIBE 4
 

@@ -32,13 +32,20 @@ static enum tzml_status check_file(const uint8_t *file, size_t size,
 	struct tzml_header header = { 0 };
 	enum tzml_status status = TZML_SUCCESS;
 
-	memcpy(&header, file, size < sizeof(header) ? size : sizeof(header));
+	if (size >= sizeof(header))
+		memcpy(&header, file, sizeof(header));
+	else /* magic and version: no more is believed of a cut header */
+		memcpy(&header, file,
+		       size < offsetof(struct tzml_header, header_size)
+			       ? sizeof(header.magic)
+			       : offsetof(struct tzml_header, header_size));
+	if (size < offsetof(struct tzml_header, header_size))
+		header.format_version = TZML_FORMAT_VERSION;
 	status = tzml_bundle_header_size(&header, header_size);
+	if (size < sizeof(header) && status == TZML_ERROR_HEADER_MALFORMED)
+		return TZML_ERROR_TRUNCATED;
 	if (status)
-		return size < sizeof(header) &&
-				       status != TZML_ERROR_NOT_A_BUNDLE
-			       ? TZML_ERROR_TRUNCATED
-			       : status;
+		return status;
 	return size < *header_size || size < header.bundle_size
 		       ? TZML_ERROR_TRUNCATED
 		       : TZML_SUCCESS;
