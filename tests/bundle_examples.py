@@ -174,7 +174,7 @@ class Examples(list[Example]):
     ) -> None:
         self.append(Example(name, status, about, data, readable, answer))
 
-    def works(self, name: str, about: str, bundle: Bundle | bytes, answer: float = ANSWER) -> None:
+    def works(self, name: str, about: str, bundle: Bundle | bytes, answer: float | None = ANSWER) -> None:
         data = bundle if isinstance(bundle, bytes) else bundle.encode()
         self.add(name, "SUCCESS", about, data, True, answer)
 
@@ -561,6 +561,7 @@ class Examples(list[Example]):
         self.works(
             "state-streamed", "state is changed between chunks that share a place", state_streamed(), 2 * ANSWER
         )
+        self.works("ports-swapped", "ports in another order than the tensors", swapped(), None)
         self.works("two-libraries", "three programs and two libraries", two_libraries())
 
 
@@ -666,6 +667,23 @@ def state_streamed() -> Bundle:
         chunks=content(WEIGHTS, ONES),
         pieces=content(WEIGHTS),
     )
+
+
+def swapped() -> Bundle:
+    """Takes step, then image; gives image * step + step as sum, and the sum of image * step as score."""
+    tensors = (
+        IMAGE,
+        Tensor("step", DType.float32, (16,), Direction.input),
+        SCORE,
+        Tensor("sum", DType.float32, (16,), Direction.output),
+    )
+    calls = (
+        Call(0, (arena(64), arena(0), arena(128))),
+        Call(1, (arena(128), arena(192, 4))),
+        Call(2, (arena(128), arena(0))),
+    )
+    program = replace(PROGRAM, inputs=(Port(1, 0), Port(0, 64)), outputs=(Port(3, 128), Port(2, 192)), calls=calls)
+    return replace(BUNDLE, tensors=tensors, programs=(program,), memories=(Memory(arena_size=256),), chunks=())
 
 
 def two_libraries() -> Bundle:

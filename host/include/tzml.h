@@ -23,6 +23,10 @@
 #include <tzml/dtype.h>
 #include <tzml/status.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* cffi: begin */
 #define TZML_WORLD_REE	0 /* the normal world: plain Linux */
 #define TZML_WORLD_TEE	1 /* the secure world: the TA under OP-TEE */
@@ -109,7 +113,10 @@ void tzml_program(const struct tzml_session *session, uint32_t index,
 uint32_t tzml_entry_count(const struct tzml_session *session);
 uint32_t tzml_select(struct tzml_session *session, uint32_t entry);
 
-/* Inputs and outputs, in the order in which tzml_run takes them. */
+/*
+ * Inputs and outputs, in the order in which tzml_run takes them. An index is
+ * below the count. What an info points to stays until tzml_close.
+ */
 uint32_t tzml_input_count(const struct tzml_session *session);
 uint32_t tzml_output_count(const struct tzml_session *session);
 void tzml_input(const struct tzml_session *session, uint32_t index,
@@ -118,8 +125,8 @@ void tzml_output(const struct tzml_session *session, uint32_t index,
 		 struct tzml_tensor_info *info);
 
 /*
- * Run the model once. All inputs lie back to back in `inputs`, and all outputs in
- * `outputs`; sizes in bytes. `nanoseconds`, if not NULL, is set to the wall
+ * Run the model once. All inputs lie back to back in `inputs`, and all outputs
+ * in `outputs`; sizes in bytes. `nanoseconds`, if not NULL, is set to the wall
  * time from handing over the inputs to having the outputs.
  */
 uint32_t tzml_run(struct tzml_session *session, const void *inputs,
@@ -145,5 +152,9 @@ const char *tzml_error(void);
 /* The name of a status, as in "SECTION_DIGEST". */
 const char *tzml_status_name(uint32_t status);
 /* cffi: end */
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif /* TZML_H */

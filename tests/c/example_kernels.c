@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <math.h>
+
 #include "example_kernels.h"
 
 enum { MULTIPLY, SUM, ADD, KERNEL_COUNT };
 
-static const struct {
+const struct {
 	struct tzml_kernel_table table;
 	struct tzml_kernel kernels[KERNEL_COUNT];
 	struct tzml_kernel_argument arguments[7];
-} library = {
+} tzml_kernels = {
 	.table = {
 		.magic = TZML_KERNELS_MAGIC,
 		.abi = TZML_KERNEL_ABI,
@@ -49,24 +51,28 @@ static void add(float *sum_so_far, const float *more)
 
 int example_kernels_fail;
 
-static int32_t call(uint32_t kernel, void *const *arguments)
+/* Each does its work before it fails. */
+int32_t tzml_kernel_call(uint32_t kernel, void *const *arguments)
 {
+	const float *first = arguments[0];
+	bool fails = example_kernels_fail || isnan(*first);
+
 	switch (kernel) {
 	case MULTIPLY:
 		multiply(arguments[0], arguments[1], arguments[2]);
-		return -example_kernels_fail;
+		return -fails;
 	case SUM:
 		sum(arguments[0], arguments[1]);
-		return -example_kernels_fail;
+		return -fails;
 	case ADD:
 		add(arguments[0], arguments[1]);
-		return -example_kernels_fail;
+		return -fails;
 	default:
 		return -1;
 	}
 }
 
 const struct tzml_kernels example_kernels = {
-	.table = &library.table,
-	.call = call,
+	.table = &tzml_kernels.table,
+	.call = tzml_kernel_call,
 };

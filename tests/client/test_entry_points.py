@@ -1,0 +1,228 @@
+"""Entry points, state, and bundles that are no file, with the specification's examples and their kernels."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import struct
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import bundle_examples
+import numpy as np
+import pytest
+from bundle_examples import ANSWER, BUNDLE, HEADER, patch
+
+from tzml.bundle import Bundle, Library, Role, Target, Worlds
+from tzml.client import Model, RunError, World, open_model
+
+HOST = Target.aarch64 if platform.machine() == "aarch64" else Target.x86_64
+INPUT = np.arange(16, dtype=np.float32).reshape(1, 4, 4)
+TOTAL = float(INPUT.sum())
+
+pytestmark = pytest.mark.usefixtures("libtzml")
+
+
+@pytest.fixture(scope="module")
+def library(c_tests: Path) -> Library:
+    """The examples' kernels, as Linux loads them."""
+    return Library(b"not signed", (c_tests / "example_kernels.so").read_bytes())
+
+
+@pytest.fixture
+def opened(library: Library) -> Callable[[Bundle], Model]:
+    """Opens an example in the normal world of this host."""
+
+    def open_(bundle: Bundle) -> Model:
+        return open_model(for_host(bundle, library), World.ree)
+
+    return open_
+
+
+def for_host(bundle: Bundle, library: Library) -> bytes:
+    return replace(bundle, target=HOST, libraries=(library,) * len(bundle.libraries)).encode()
+
+
+def score(model: Model) -> float:
+    return float(model.run(INPUT).outputs["score"][0])
+
+
+def test_a_model_has_programs_and_the_first_entry_point_is_run(opened: Callable[[Bundle], Model]) -> None:
+    with opened(bundle_examples.two_entries()) as model:
+        assert [(p.name, p.role, p.entry, p.world) for p in model.programs] == [
+            ("main", Role.infer, 0, World.ree),
+            ("total", Role.evaluate, 1, World.ree),
+        ]
+        assert score(model) == ANSWER
+        model.select(1)
+        assert score(model) == TOTAL
+        model.select(0)
+        assert score(model) == ANSWER
+
+
+def test_an_entry_point_that_is_not_there_is_refused(opened: Callable[[Bundle], Model]) -> None:
+    with opened(BUNDLE) as model:
+        with pytest.raises(RunError, match=r"has no entry point 1; give one that `tzml inspect` shows") as caught:
+            model.select(1)
+        assert caught.value.status == "PROGRAM"
+        assert score(model) == ANSWER
+
+
+def test_programs_that_follow_each_other_are_one_model(opened: Callable[[Bundle], Model]) -> None:
+    with opened(bundle_examples.partition()) as model:
+        assert [info.name for info in model.inputs] == ["image"]
+        assert [info.name for info in model.outputs] == ["score"]
+        assert score(model) == ANSWER
+        assert score(model) == ANSWER
+
+
+@pytest.mark.parametrize(
+    ("bundle", "program"),
+    [
+        (bundle_examples.partition(Worlds.ree, Worlds.tee), "second"),
+        (bundle_examples.partition(Worlds.tee, Worlds.ree), "first"),
+    ],
+    ids=["ree-tee", "tee-ree"],
+)
+def test_the_normal_world_alone_does_not_run_what_is_the_secure_worlds(
+    opened: Callable[[Bundle], Model], bundle: Bundle, program: str
+) -> None:
+    with pytest.raises(RunError, match=f"program {program} runs only in the other world") as caught:
+        opened(bundle)
+    assert caught.value.status == "PROGRAM"
+
+
+def test_a_program_may_take_its_inputs_in_another_order_than_the_caller_gives_them(
+    opened: Callable[[Bundle], Model],
+) -> None:
+    with opened(bundle_examples.swapped()) as model:
+        assert [info.name for info in model.inputs] == ["image", "step"]
+        assert [info.name for info in model.outputs] == ["score", "sum"]
+        outputs = model.run({"step": np.full(16, 2, np.float32), "image": INPUT}).outputs
+        assert outputs["score"].tolist() == [TOTAL * 2]
+        assert outputs["sum"].tolist() == (INPUT * 2 + 2).ravel().tolist()
+
+
+def test_state_lives_as_long_as_the_model_is_open(opened: Callable[[Bundle], Model]) -> None:
+    with opened(bundle_examples.stateful()) as model:
+        assert [score(model) for _ in range(3)] == [ANSWER, 2 * ANSWER, 3 * ANSWER]
+        model.reset()
+        assert score(model) == ANSWER
+        assert model.memory().state == 128
+    with opened(bundle_examples.stateful()) as model:
+        assert score(model) == ANSWER
+
+
+def test_a_model_without_state_is_left_alone_by_a_reset(opened: Callable[[Bundle], Model]) -> None:
+    with opened(bundle_examples.streamed()) as model:
+        model.reset()
+        assert score(model) == ANSWER
+
+
+def test_two_programs_share_the_state_and_chunks_that_take_turns(opened: Callable[[Bundle], Model]) -> None:
+    with opened(bundle_examples.state_streamed()) as model:
+        assert [score(model) for _ in range(2)] == [2 * ANSWER, 3 * ANSWER]
+        model.select(1)
+        looked = score(model)
+        assert looked == score(model)
+        model.select(0)
+        assert score(model) == 4 * ANSWER
+        assert all(chunk.loads >= 3 for chunk in model.chunks())
+
+
+def test_a_run_that_fails_loses_the_state_until_it_is_reset(opened: Callable[[Bundle], Model]) -> None:
+    with opened(bundle_examples.stateful()) as model:
+        with pytest.raises(RunError) as failed:
+            model.run(np.full_like(INPUT, np.nan))  # the examples' kernels fail on it
+        with pytest.raises(RunError, match=r"half changed.*reset the state, or open the model again") as lost:
+            model.run(INPUT)
+        assert (failed.value.status, lost.value.status) == ("KERNEL_FAILED", "STATE_LOST")
+        model.reset()
+        assert score(model) == ANSWER
+
+
+def test_a_run_that_fails_without_state_is_over(opened: Callable[[Bundle], Model]) -> None:
+    with opened(BUNDLE) as model:
+        with pytest.raises(RunError, match="a kernel reported a failure"):
+            model.run(np.full_like(INPUT, np.nan))
+        assert score(model) == ANSWER
+
+
+def test_several_libraries_are_open_at_once(opened: Callable[[Bundle], Model]) -> None:
+    with opened(bundle_examples.two_libraries()) as model, opened(bundle_examples.two_libraries()) as other:
+        assert score(model) == ANSWER
+        model.select(2)
+        other.select(1)
+        assert score(model) == score(other) == TOTAL
+
+
+def test_a_bundle_comes_from_a_path_a_descriptor_or_memory(library: Library, tmp_path: Path) -> None:
+    data = for_host(bundle_examples.streamed(), library)
+    path = tmp_path / "model.tzm"
+    path.write_bytes(data)
+    descriptor = os.open(path, os.O_RDONLY)
+    models = [open_model(path, World.ree), open_model(descriptor, World.ree), open_model(data, World.ree)]
+    os.close(descriptor)
+    path.unlink()
+    del data
+    for model in models:  # chunks are still read from where the bundle was
+        assert score(model) == ANSWER
+        model.close()
+
+
+@pytest.mark.parametrize("data", [b"", b"\x89TZM\r\n\x1a", b"text, and no bundle" * 30])
+def test_bytes_that_are_no_bundle_are_refused(data: bytes) -> None:
+    with pytest.raises(RunError, match="not a tzml bundle: the bundle in memory"):
+        open_model(data, World.ree)
+
+
+def test_a_descriptor_that_cannot_be_read_is_refused() -> None:
+    read, write = os.pipe()
+    with pytest.raises(RunError, match="cannot be read: the bundle: Illegal seek"):
+        open_model(read, World.ree)
+    os.close(read)
+    os.close(write)
+    with pytest.raises(RunError, match="Bad file descriptor"):
+        open_model(read, World.ree)
+
+
+WRONG = {example.name: example for example in bundle_examples.Examples() if not example.readable}
+
+
+# what only the TEE looks at; the normal world finds that the examples' libraries are none
+FOR_THE_TEE = {"library-memory", "mapped-memory", "memories-first", "secure-memory", "weights-bit"}
+
+
+def header_digest(data: bytes) -> bytes:
+    (size,) = struct.unpack_from("<I", data, 12)
+    return hashlib.sha256(data[:224] + bytes(96) + data[HEADER:size]).digest()
+
+
+def for_this_processor(data: bytes) -> bytes:
+    """An example, which is for AArch64, unless its header's digest is what is wrong with it."""
+    if len(data) < HEADER or header_digest(data) != data[224:256]:
+        return data
+    data = patch(data, 56, "I", HOST)
+    return patch(data, 224, "32s", header_digest(data))
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_libtzml_gives_the_specifications_status(name: str) -> None:
+    with pytest.raises(RunError) as caught:
+        open_model(for_this_processor(WRONG[name].data), World.ree)
+    assert caught.value.status == ("KERNELS_REFUSED" if name in FOR_THE_TEE else WRONG[name].status)
+
+
+def test_a_file_that_changes_while_it_is_open_gives_no_wrong_answer(library: Library, tmp_path: Path) -> None:
+    path = tmp_path / "model.tzm"
+    data = for_host(bundle_examples.streamed(), library)
+    path.write_bytes(data)
+    with open_model(path, World.ree) as model:
+        assert score(model) == ANSWER
+        with path.open("r+b") as file:
+            file.seek(-1, os.SEEK_END)
+            file.write(b"\x55")
+        with pytest.raises(RunError, match="does not match its digest"):
+            model.run(INPUT)
