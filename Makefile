@@ -9,8 +9,9 @@
 #   make lock       resolve requirements*.in into the lock files; UPGRADE=--upgrade takes the newest
 #   make test-boards     the boards' images, and the lab's drivers with boards that stand in (forty minutes)
 #   make test-frontends  the tests that need PyTorch and TensorFlow, in an environment of their own (4 GB)
-#   make test-full  make test with all of OP-TEE's regression suite and more networks, and make test-boards (an
-#                   hour more)
+#   make test-full  make test with all of OP-TEE's regression suite and more networks, make test-boards and
+#                   make mutants (an hour more)
+#   make mutants    change each check of the runtime in turn, to see that a test fails (ten minutes)
 #   make image      only QEMU's image: kas build kas/qemu.yml
 #   make image-rpi3 only the Raspberry Pi's SD card: kas build kas/rpi3.yml (two minutes after QEMU's)
 #   make boot       boot the image, console on this terminal (Ctrl-A X leaves)
@@ -71,7 +72,12 @@ test-boards: image image-rpi3 image-hikey
 
 test-full: LAB_OPTIONS = --xtest full --networks full
 test-full: PI_TESTS = lab
-test-full: test test-boards
+test-full: test test-boards mutants
+
+mutants: setup
+	@mkdir -p $(LOGS)
+	@echo "== mutants of the runtime (log: $(LOGS)/mutants.log)"
+	@$(VENV)/python tools/mutate 2>&1 | tee $(LOGS)/mutants.log
 
 test-frontends: setup
 	@mkdir -p $(LOGS)
@@ -97,4 +103,4 @@ distclean: clean
 	rm -rf results .venv
 	@tools/delete-keys
 
-.PHONY: boot check clean demo distclean format help image lint lock setup test test-boards test-frontends test-full
+.PHONY: boot check clean demo distclean format help image lint lock mutants setup test test-boards test-frontends test-full

@@ -117,6 +117,7 @@ static enum tzml_status check_sections(const struct tzml_header *header)
 
 		if (!follows(section, previous) ||
 		    section->offset != tzml_align(end) ||
+		    section->offset < end ||
 		    !in_range(section->offset, section->size,
 			      header->bundle_size))
 			return TZML_ERROR_SECTION_TABLE;

@@ -5,14 +5,13 @@
  * examples. Prints one TAP line a check (https://testanything.org), and exits 0
  * if all passed.
  */
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <tzml/model.h>
 
-#include "../../runtime/written.h"
 #include "example_kernels.h"
+#include "tap.h"
 #include "test_platform.h"
 
 #define ANSWER	   620.f /* of most examples for 0, 1, …, 15 */
@@ -20,24 +19,6 @@
 #define INPUT_SIZE (NUMBERS * sizeof(float))
 
 static const char *folder;
-static unsigned int count;
-static unsigned int failures;
-
-static void check(bool passed, const char *what, ...)
-	__attribute__((format(printf, 2, 3)));
-
-static void check(bool passed, const char *what, ...)
-{
-	va_list arguments;
-
-	printf("%sok %u - ", passed ? "" : "not ", ++count);
-	va_start(arguments, what);
-	vprintf(what, arguments);
-	va_end(arguments);
-	putchar('\n');
-	failures += !passed;
-}
-
 /* A bundle of the examples, and the model that it becomes. */
 struct fixture {
 	uint8_t *file;
@@ -583,56 +564,6 @@ static void test_failing_platform(const char *name)
 	close_example(&f);
 }
 
-/* The union of intervals, against one that is kept byte by byte. */
-static void test_written(void)
-{
-	enum { SPAN = 40, INTERVALS = 12, ROUNDS = 20000 };
-	uint64_t scratch[INTERVALS * TZML_CHECK_BYTES / sizeof(uint64_t)];
-	unsigned int wrong = 0;
-	unsigned int yes = 0;
-
-	srand(1);
-	for (int round = 0; round < ROUNDS; round++) {
-		bool bytes[SPAN + 1] = { false };
-		struct {
-			uint64_t start;
-			uint64_t end;
-		} intervals[INTERVALS];
-		struct written written = { 0 };
-		int known = 1 + rand() % INTERVALS;
-
-		written_begin(&written, scratch, known);
-		for (int i = 0; i < known; i++) {
-			intervals[i].start = rand() % SPAN;
-			intervals[i].end =
-				intervals[i].start + 1 +
-				rand() % (SPAN - (int)intervals[i].start);
-			written_know(&written, intervals[i].start,
-				     intervals[i].end);
-		}
-		written_sort(&written);
-		for (int i = 0; i < known; i++) {
-			int asked = rand() % known;
-			bool expected = true;
-			bool found =
-				written_has(&written, intervals[asked].start,
-					    intervals[asked].end);
-
-			for (uint64_t byte = intervals[asked].start;
-			     byte < intervals[asked].end; byte++)
-				expected &= bytes[byte];
-			wrong += found != expected;
-			yes += expected;
-			written_add(&written, intervals[i].start,
-				    intervals[i].end);
-			memset(bytes + intervals[i].start, 1,
-			       intervals[i].end - intervals[i].start);
-		}
-	}
-	check(!wrong && yes > ROUNDS,
-	      "what was written is known of each interval (%u wrong)", wrong);
-}
-
 int main(int argc, char **argv)
 {
 	if (argc != 2) {
@@ -653,7 +584,5 @@ int main(int argc, char **argv)
 	test_worlds();
 	test_failing_platform("minimal");
 	test_failing_platform("two-pieces");
-	test_written();
-	printf("1..%u\n", count);
-	return failures ? 1 : 0;
+	return tap_end();
 }
