@@ -1,4 +1,4 @@
-# What every recipe has: the tasks of OE-core's base.bbclass, in the same order and with the same defaults.
+# The base of every recipe: the tasks of OE-core's base.bbclass, in the same order and with the same defaults.
 
 inherit logging
 inherit patch
@@ -13,7 +13,7 @@ FILESEXTRAPATHS ?= "__default:"
 FILESPATH = "${@tzml_filespath(d)}"
 
 def tzml_filespath(d):
-    """Where file:// is looked up: FILESEXTRAPATHS, then the recipe's folders, the most special first."""
+    """The search path for file://: FILESEXTRAPATHS, then the recipe's folders, the most specific first."""
     here = d.getVar("FILE_DIRNAME")
     folders = [f"{here}/{d.getVar('BP')}", f"{here}/{d.getVar('BPN')}", f"{here}/files"]
     extra = [path for path in (d.getVar("FILESEXTRAPATHS") or "").split(":") if path and path != "__default"]
@@ -94,7 +94,7 @@ do_build() {
 addtask clean
 do_clean[nostamp] = "1"
 python base_do_clean() {
-    """Remove what was built, but not what was downloaded."""
+    """Remove what was built, but keep downloads."""
     bb.note(f"removing {d.getVar('WORKDIR')}")
     tzmldebian.staging.clean(d)
 }
@@ -137,7 +137,7 @@ do_unpack[doc] = "unpack SRC_URI into UNPACKDIR"
 
 EXPORT_FUNCTIONS do_fetch do_unpack do_configure do_compile do_install do_clean do_cleanall do_listtasks
 
-# -- What bars a recipe from this machine ---------------------------------------------------------------
+# -- Recipes that are not for this machine --------------------------------------------------------------
 
 python () {
     machines = d.getVar("COMPATIBLE_MACHINE")

@@ -1,3 +1,3 @@
-# An image as OE-core's class of this name makes one; the work is in image.bbclass.
+# Stands for OE-core's class of the same name; image.bbclass does the work.
 
 inherit image

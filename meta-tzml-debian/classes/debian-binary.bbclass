@@ -1,5 +1,5 @@
-# A recipe whose result is files of Debian's binary packages, taken as they are. FILES_TAKEN lists what to take
-# (default: all); none of it becomes a package of ours again unless the recipe says PACKAGES.
+# For recipes whose result is unchanged files of Debian's binary packages. FILES_TAKEN lists the files to take
+# (default: all). They are not packaged again unless the recipe sets PACKAGES.
 
 PACKAGES = ""
 

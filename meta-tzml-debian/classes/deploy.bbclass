@@ -1,6 +1,6 @@
-# do_deploy leaves files in DEPLOYDIR; they appear in DEPLOY_DIR_IMAGE, and those of an earlier run vanish.
+# do_deploy leaves files in DEPLOYDIR. They are moved to DEPLOY_DIR_IMAGE, and those of an earlier run are removed.
 #
-# What a file is to the machine that boots, and what is worth knowing of the component, image.json tells:
+# image.json tells the role of each file for the machine that boots, and facts about the component:
 #   DEPLOY_ROLE[<role>] = "<file>"            a file of DEPLOYDIR
 #   DEPLOY_LOAD_ADDRESS[<role>] = "0x..."     where the machine loads it, if it is told
 #   DEPLOY_VERSION, DEPLOY_ORIGIN             by default those of the Debian package that was fetched
@@ -14,7 +14,7 @@ DEPLOY_ORIGIN ?= ""
 DEPLOY_FACTS = "${WORKDIR}/facts.json"
 
 do_deploy[doc] = "put results into DEPLOY_DIR_IMAGE"
-# a recipe that is the same for several machines is deployed for each of them
+# a recipe that is the same for several machines is deployed for each machine
 do_deploy[stamp-extra-info] = "${MACHINE_ARCH}"
 do_deploy[cleandirs] = "${DEPLOYDIR}"
 do_deploy[dirs] = "${B}"

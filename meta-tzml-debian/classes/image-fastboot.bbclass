@@ -1,16 +1,16 @@
 # Images for the partitions of an eMMC, which fastboot writes: a FAT file system to boot from, the root file system in
-# Android's sparse format, and the partition table. They take the place of the bare file system.
+# Android's sparse format, and the partition table. They replace the bare file system.
 #
 # IMAGE_BOOT_FILES   the FAT partition's files, as in OE-core's wic: `deployed` or `deployed;name-in-the-partition`
-# EMMC_PARTITIONS    name:MiB:type for each partition, in their order; `-` MiB: the rest
-# EMMC_SECTORS       sectors of 512 bytes that the eMMC has
+# EMMC_PARTITIONS    name:MiB:type for each partition, in order; `-` MiB means the rest
+# EMMC_SECTORS       number of 512-byte sectors of the eMMC
 
 IMAGE_BOOT_IMG = "${WORKDIR}/boot.img"
 IMAGE_SYSTEM_IMG = "${WORKDIR}/system.img"
 IMAGE_PTABLE_IMG = "${WORKDIR}/prm_ptable.img"
 IMAGE_DISKS = "${IMAGE_BOOT_IMG} ${IMAGE_SYSTEM_IMG} ${IMAGE_PTABLE_IMG}"
 IMAGE_BOOT_SIZE ?= "64"
-# the FAT file system's serial number, and the first part of the partitions' identities
+# the serial number of the FAT file system, and the first part of the partitions' GUIDs
 IMAGE_DISK_ID = "0x745a6d6c"
 
 do_image_fastboot[doc] = "make images of the partitions, for fastboot"

@@ -1,5 +1,5 @@
-# The root file system and a FAT partition to boot from, as the image of a whole SD card, with its block map
-# (bmaptool writes only the blocks that hold something). Takes the place of the bare file system.
+# The image of a complete SD card, with a FAT partition to boot from and the root file system, and its block map
+# (bmaptool writes only the blocks that contain data). It replaces the bare file system.
 #
 # IMAGE_BOOT_FILES lists the FAT partition's files, as in OE-core's wic: `deployed` or `deployed;name-on-the-card`.
 

@@ -1,4 +1,4 @@
-# A disk with Debian and IMAGE_INSTALL on it, and image.json, which describes all that a machine needs to boot it.
+# A disk with Debian and IMAGE_INSTALL, and image.json, which describes everything that a machine needs to boot it.
 
 LICENSE ?= "Apache-2.0"
 SRC_URI = ""
@@ -18,7 +18,7 @@ deltask populate_sysroot
 deltask prepare_recipe_sysroot
 
 IMAGE_INSTALL ?= ""
-# What every image of this feed has, whatever the product adds.
+# The contents of every image of this feed, in addition to the product's.
 IMAGE_FEED_INSTALL ?= "debian-config kernel-modules optee-test"
 IMAGE_INSTALL:append = " ${IMAGE_FEED_INSTALL}"
 IMAGE_FEATURES ?= ""
@@ -28,14 +28,14 @@ RDEPENDS += "${IMAGE_INSTALL}"
 IMAGE_ROOTFS = "${WORKDIR}/rootfs"
 IMAGE_EXT4 = "${WORKDIR}/rootfs.ext4"
 IMAGE_PACKAGE_LIST = "${WORKDIR}/packages.json"
-# KiB of room to work in, on top of what is used times the factor (which pays for the file system itself)
+# KiB of free space, in addition to the used space times the factor (which covers the file system itself)
 IMAGE_ROOTFS_EXTRA_SPACE ?= "524288"
 IMAGE_OVERHEAD_FACTOR ?= "1.1"
 IMAGE_UUID = "745a6d6c-0000-4000-8000-000000000001"
 
 ROOTFS_BASE = "${TMPDIR}/rootfs/debian-rootfs.tar.zst"
 ROOTFS_BASE_PACKAGES = "${TMPDIR}/rootfs/debian-rootfs.json"
-# Functions that change IMAGE_ROOTFS after the packages are in.
+# Functions that change IMAGE_ROOTFS after the packages are installed.
 ROOTFS_POSTPROCESS_COMMAND ?= ""
 ROOTFS_POSTPROCESS_COMMAND:append = " tzml_authorize_key"
 
@@ -76,7 +76,7 @@ DEPLOY_ROLE[package-list] = "packages.json"
 DEPLOY_ROLE[ssh-key] = "ssh_ed25519"
 do_deploy[dirs] = "${DEPLOYDIR}"
 do_deploy() {
-    # moved: the disk is the largest of all files, and whoever boots it writes to it
+    # moved, because the disk is the largest file, and whoever boots it may write to it
     mv ${IMAGE_DISKS} ${DEPLOYDIR}/
     install -m 0644 ${IMAGE_PACKAGE_LIST} ${DEPLOYDIR}/
     install -m 0600 ${SSH_KEY} ${DEPLOYDIR}/ssh_ed25519
@@ -85,7 +85,7 @@ do_deploy() {
 addtask deploy after do_image before do_image_complete
 
 do_image_complete[doc] = "write image.json"
-# what image.json tells of: what the machine boots, and what its image is tested with
+# the components in image.json: what the machine boots, and what its image is tested with
 IMAGE_COMPONENTS = "${EXTRA_IMAGEDEPENDS} optee-test"
 do_image_complete[depends] = "${@' '.join(recipe + ':do_deploy' for recipe in d.getVar('IMAGE_COMPONENTS').split())}"
 do_image_complete[vardeps] += "KERNEL_CMDLINE"

@@ -1,4 +1,4 @@
-# Checks that the licence a recipe states is still the one its source has.
+# Checks that the source still has the licence that the recipe states.
 
 addtask populate_lic after do_patch
 python license_do_populate_lic() {

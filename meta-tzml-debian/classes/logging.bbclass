@@ -1,4 +1,4 @@
-# Messages from shell tasks, through the pipe on which bb.build listens (LOGFIFO is open to the task).
+# Messages from shell tasks, sent through the pipe on which bb.build listens (LOGFIFO is open in the task).
 
 LOGFIFO = "${T}/fifo.${@os.getpid()}"
 

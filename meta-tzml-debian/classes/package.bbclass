@@ -1,8 +1,8 @@
-# Divides what do_install left in D among PACKAGES, by FILES:<package>, the first match first.
+# Divides the files in D among PACKAGES: each file goes to the first package whose FILES:<package> matches it.
 
 PKGDEST = "${WORKDIR}/packages-split"
 INHIBIT_PACKAGE_STRIP ?= ""
-# checks to leave out: arch, buildpaths, installed-vs-shipped
+# checks that can be skipped: arch, buildpaths, installed-vs-shipped
 INSANE_SKIP ?= ""
 
 addtask package after do_install
@@ -13,8 +13,8 @@ python package_do_package() {
     tzmldebian.packages.split(d)
 }
 
-# Checks what is packaged. Depends on the packages that ours need, so that [recrdeptask] finds its way through
-# RDEPENDS to all that an image installs.
+# Checks the packages. Depends on the packages that they need, so that [recrdeptask] follows RDEPENDS to everything
+# that an image installs.
 addtask package_qa after do_package before do_build
 do_package_qa[rdeptask] = "do_package"
 do_package_qa[file-checksums] += "${TZML_LIB}/packages.py:True"

@@ -1,11 +1,11 @@
-# Makes a .deb of every package that has files, or that says ALLOW_EMPTY:<package> = "1".
+# Makes a .deb for every package that has files or sets ALLOW_EMPTY:<package> = "1".
 
 DEB_COMPONENT = "${DEPLOY_DIR_DEB}/${PACKAGE_ARCH}/${PN}"
 DEB_BUILD_DIR = "${WORKDIR}/deploy-debs"
 DEB_PACKAGE_VARS = "ALLOW_EMPTY CONFFILES DESCRIPTION PKG RCONFLICTS RDEPENDS RPROVIDES RREPLACES SUMMARY"
 
 def tzml_package_vars(d):
-    """The variables that say what goes into a control file."""
+    """The variables that determine the contents of a control file."""
     packages = (d.getVar("PACKAGES") or "").split()
     return " ".join(f"{name}:{package}" for name in d.getVar("DEB_PACKAGE_VARS").split() for package in packages)
 

@@ -17,7 +17,7 @@ python patch_do_patch() {
         done = subprocess.run(command, cwd=where, text=True, capture_output=True)
         bb.plain(done.stdout)
         if done.returncode:
-            bb.fatal(f"{os.path.basename(patch)} does not apply to {where}: refresh it, or take it out of SRC_URI")
+            bb.fatal(f"{os.path.basename(patch)} does not apply to {where}: refresh it, or remove it from SRC_URI")
 }
 
 EXPORT_FUNCTIONS do_patch

@@ -1,4 +1,4 @@
-# Where Debian's Python looks for modules that come in packages.
+# The folder in which Debian's Python finds modules from packages.
 
 PYTHON_BASEVERSION = "3"
 PYTHON_DIR = "python${PYTHON_BASEVERSION}"

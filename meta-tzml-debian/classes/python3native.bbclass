@@ -1,4 +1,4 @@
-# Python for the build: the project's own environment (.venv), which has what requirements.lock says.
+# The Python for the build: the project's own environment (.venv), made from requirements.lock.
 
 inherit python3-dir
 

@@ -1,4 +1,4 @@
-# Checked once before recipes are parsed: the machine, the host's tools, the build's keys.
+# Checks that run once before recipes are parsed: the machine, the host's tools, the build's keys.
 
 python tzml_sanity_eventhandler() {
     if d.getVar('BB_WORKERCONTEXT', False) != '1':
@@ -9,7 +9,7 @@ addhandler tzml_sanity_eventhandler
 tzml_sanity_eventhandler[eventmask] = "bb.event.ConfigParsed"
 
 TZML_KEYS ?= "${TOPDIR}/keys"
-# The TA signing key: OP-TEE OS accepts only TAs that it signed.
+# The TA signing key. OP-TEE OS accepts only TAs signed with it.
 TA_SIGN_KEY = "${TZML_KEYS}/ta-signing.pem"
 TA_SIGN_KEY_PUBLIC = "${TZML_KEYS}/ta-signing.pub.pem"
 SSH_KEY = "${TZML_KEYS}/ssh_ed25519"

@@ -1,6 +1,6 @@
-# Every recipe builds against a sysroot of its own, made of what its dependencies staged and of nothing else.
+# Every recipe builds against a sysroot of its own, which contains only what its dependencies staged.
 
-# C programs need the target's C library; recipes that do not may say INHIBIT_DEFAULT_DEPS = "1".
+# C programs need the target's C library. Recipes that do not need it may set INHIBIT_DEFAULT_DEPS = "1".
 BASEDEPENDS = "virtual/libc"
 DEPENDS:prepend = "${@'' if d.getVar('INHIBIT_DEFAULT_DEPS') else '${BASEDEPENDS} '}"
 

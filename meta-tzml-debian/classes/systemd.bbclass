@@ -1,5 +1,5 @@
 # SYSTEMD_SERVICE:<package> lists the units to enable; SYSTEMD_AUTO_ENABLE:<package> = "disable" leaves them off.
-# A vendor's link (in /usr) enables them: nothing has to run on the target, and `systemctl mask` still wins.
+# A vendor link in /usr enables them: nothing has to run on the target, and `systemctl mask` still takes precedence.
 
 SYSTEMD_PACKAGES ?= "${PN}"
 FILES:${PN}:append = " ${systemd_unitdir}"

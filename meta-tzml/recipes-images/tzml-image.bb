@@ -1,4 +1,4 @@
-# The image that the product is tested on.
+# The image on which the product is tested.
 
 SUMMARY = "OP-TEE, Debian or Poky, and tzml"
 LICENSE = "Apache-2.0"

@@ -110,7 +110,7 @@ def test_a_version_that_is_gone_is_replaced_by_the_newest_with_a_warning(
 ) -> None:
     assert fetched(debian, "apt-binary://app;suite=sid;version=0.9-1") == ["app_1.0-1_arm64.deb"]
     (warning,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
-    assert warning.startswith("app 0.9-1 cannot be had from Debian any more")
+    assert warning.startswith("app 0.9-1 is no longer available from Debian")
     assert warning.endswith("using 1.0-1 of sid instead")
 
 

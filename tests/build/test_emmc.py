@@ -105,5 +105,5 @@ def test_partitions_that_do_not_fit_are_refused(one_error: Says) -> None:
 
 def test_a_root_file_system_that_is_too_large_is_refused(recipe: Any, one_error: Says) -> None:
     recipe.setVar("EMMC_SECTORS", str(60 * 2048))
-    with one_error("the root file system has 20 MiB", "`system` 9", "EMMC_SECTORS"):
+    with one_error("the root file system has 20 MiB", "`system` has 9 MiB", "EMMC_SECTORS"):
         emmc.make(recipe)

@@ -59,12 +59,12 @@ def test_it_can_be_made_of_its_own_result() -> None:
 
 @pytest.mark.parametrize("given", [b"", b"fip" * 1000, upstreams(b"nothing")], ids=["empty", "other", "no entries"])
 def test_another_file_is_refused(given: bytes) -> None:
-    with pytest.raises(ValueError, match=r"no l-loader\.bin"):
+    with pytest.raises(ValueError, match=r"not an l-loader\.bin"):
         hikey.l_loader(given, b"BL2")
 
 
 def test_a_bl2_that_is_too_large_for_its_memory_is_refused() -> None:
-    with pytest.raises(ValueError, match="BL2 has 192513 bytes, its place 192512"):
+    with pytest.raises(ValueError, match="BL2 has 192513 bytes, but only 192512 fit"):
         hikey.l_loader(upstreams(), bytes(192513))
 
 
@@ -75,5 +75,5 @@ def test_the_error_names_the_users_file(d: Any, tmp_path: Path, one_error: Says)
     for name, value in {"B": tmp_path, "STAGING_DIR_HOST": tmp_path, "VENDOR_FILES_DIR": tmp_path}.items():
         d.setVar(name, str(value))
     d.setVar("VENDOR_FILES", "l-loader.bin")
-    with one_error(f"{tmp_path}/l-loader.bin", "no l-loader.bin"):
+    with one_error(f"{tmp_path}/l-loader.bin", "not an l-loader.bin"):
         hikey.assemble(d)

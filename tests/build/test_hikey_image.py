@@ -51,7 +51,7 @@ def test_a_second_build_runs_no_task_and_ends_with_what_is_missing(image: dict[s
     assert summary, done.stdout[-3000:]
     assert summary[1] == summary[2]
     said = done.stdout[summary.end() :]
-    assert ("not complete without" in said) == bool(image["missing"])
+    assert ("incomplete without" in said) == bool(image["missing"])
     for entry in image["missing"]:
         for value in entry.values():
             assert value in said

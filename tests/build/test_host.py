@@ -17,7 +17,7 @@ from .conftest import Says
 def test_an_unknown_machine_is_answered_with_the_known(d: Any, one_error: Says) -> None:
     d.setVar("BBLAYERS", str(ROOT / "meta-tzml-debian"))
     d.setVar("MACHINE", "qmeu")
-    with one_error('MACHINE is "qmeu"', "known: ", "qemu", "kas manifest"):
+    with one_error('MACHINE is "qmeu"', "known machines: ", "qemu", "kas manifest"):
         host.check(d)
 
 

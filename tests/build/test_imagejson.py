@@ -121,7 +121,7 @@ def test_a_role_without_its_file_names_recipe_role_and_file(recipe: Any, tmp_pat
     recipe.setVar("PN", "optee-os")
     recipe.setVar("DEPLOY_MANIFEST", str(tmp_path / "manifest.json"))
     recipe.setVarFlag("DEPLOY_ROLE", "tee-elf", "tee.elf")
-    with one_error("optee-os", "DEPLOY_ROLE[tee-elf]", '"tee.elf"', "do_deploy did not make"):
+    with one_error("optee-os", "DEPLOY_ROLE[tee-elf]", '"tee.elf"', "do_deploy did not create"):
         imagejson.publish(recipe)
 
 

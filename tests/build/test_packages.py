@@ -66,7 +66,7 @@ def test_each_file_goes_to_the_first_package_that_names_it(recipe: Any) -> None:
 
 def test_a_file_that_no_package_takes_is_named(recipe: Any, one_error: Says) -> None:
     install(recipe, usr__share__lost=b"")
-    with one_error("app: do_install made files that no package takes: /usr/share/lost", "FILES:${PN}"):
+    with one_error("app: do_install created files that are in no package: /usr/share/lost", "FILES:${PN}"):
         packages.split(recipe)
 
 
@@ -112,7 +112,7 @@ def test_a_package_with_a_script_is_refused(recipe: Any, one_error: Says) -> Non
     install(recipe, usr__bin__app=b"")
     packages.split(recipe)
     recipe.setVar("pkg_postinst:app", "ldconfig")
-    with one_error("app has a pkg_postinst", "have no scripts"):
+    with one_error("app has a pkg_postinst", "cannot have scripts"):
         packages.write_debs(recipe)
 
 
@@ -126,7 +126,7 @@ def test_a_unit_is_enabled_by_a_link(recipe: Any) -> None:
 
 def test_a_unit_that_is_not_there_is_named(recipe: Any, one_error: Says) -> None:
     recipe.setVar("SYSTEMD_SERVICE:app", "app.service")
-    with one_error("app: SYSTEMD_SERVICE names app.service, which do_install did not put into"):
+    with one_error("app: SYSTEMD_SERVICE names app.service, which do_install did not install in"):
         packages.enable_units(recipe)
 
 

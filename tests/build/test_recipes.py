@@ -1,4 +1,4 @@
-"""The product's recipes use only what OE-core gives too, so that the same files build under Yocto."""
+"""The product's recipes use only what OE-core has too, so that nothing in them rules out Yocto."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ def test_the_same_files_make_the_same_card(recipe: Any) -> None:
     ("files", "says"),
     [
         ("missing.bin", "has no missing.bin"),
-        ("videocore/*;start.elf", "several files cannot all become start.elf"),
+        ("videocore/*;start.elf", "several files, which cannot all become start.elf"),
     ],
 )
 def test_boot_files_that_are_not_there_are_named(recipe: Any, one_error: Says, files: str, says: str) -> None:

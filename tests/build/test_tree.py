@@ -89,5 +89,5 @@ def test_two_dependencies_with_the_same_file_are_an_error(recipe: Any, tmp_path:
     for name in ("glibc", "musl"):
         tree.write_atomically(tmp_path / f"components/arm64/{name}/usr/include/stdio.h", name)
     depends_on(recipe, "glibc", "musl")
-    with one_error("two dependencies stage", "usr/include/stdio.h", "leave one out of DEPENDS"):
+    with one_error("two dependencies stage", "usr/include/stdio.h", "remove one of them from DEPENDS"):
         staging.collect(recipe)

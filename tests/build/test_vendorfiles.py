@@ -71,7 +71,7 @@ def test_every_build_ends_with_the_list_as_long_as_something_is_missing(
         caplog.clear()
         vendorfiles.warn(d)
         [said] = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-        assert said.startswith("not complete without a.bin, b.bin: ")
+        assert said.startswith("the image is incomplete without a.bin, b.bin: ")
     caplog.clear()
     (tmp_path / "image.json").write_text(json.dumps({"missing": []}))
     vendorfiles.warn(d)
@@ -87,10 +87,10 @@ def test_another_file_than_upstreams_is_used_with_a_warning(
     (files / "a.bin").write_bytes(b"my own")
     vendorfiles.check(d, "a.bin")
     [said] = [record.getMessage() for record in caplog.records]
-    assert all(word in said for word in ("a.bin", "is not upstream's", vendorfiles.git_object_id(b"my own")))
+    assert all(word in said for word in ("a.bin", "differs from upstream's", vendorfiles.git_object_id(b"my own")))
 
 
-@pytest.mark.parametrize(("value", "words"), [("~/files", "absolute path"), ("/nowhere", "no folder")])
+@pytest.mark.parametrize(("value", "words"), [("~/files", "absolute path"), ("/nowhere", "not a folder")])
 def test_a_folder_that_is_none(d: Any, files: Path, value: str, words: str, one_error: Says) -> None:
     d.setVar("VENDOR_FILES_DIR", value)
     with one_error("TZML_FILES", value, words):

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Python of the Debian feed. BitBake imports the modules below and follows calls into them for task hashes."""
+"""Python code of the Debian feed.
+
+BitBake imports the modules below, and follows calls into them when it computes the hashes of tasks.
+"""
 
 BBIMPORTS = [
     "bootstrap",

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Debian's archive through the host's own apt, with a state of our own.
+"""Access to Debian's archive through the host's apt, with an apt state of our own.
 
-The mirror, proxies and keyrings are the host's; only the suite and the architecture differ. Nothing of the
-host's apt state is changed.
+The mirror, proxies and keyrings are the host's; only the suite and the architecture differ. The host's own apt
+state is not changed.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ SIMULATED = re.compile(
 
 
 class AptError(Exception):
-    """Something that apt could not do; the message says what to do about it."""
+    """apt could not do something; the message says how to fix it."""
 
 
 @dataclass(frozen=True)
 class ArchiveFile:
-    """A file of the archive as its signed index describes it."""
+    """A file of the archive, as its signed index describes it. `size` is in bytes."""
 
     name: str
     size: int
@@ -50,21 +50,21 @@ class ArchiveFile:
 
     @property
     def version(self) -> str:
-        """Of a package or .dsc file: name_version[_architecture].suffix."""
+        """The version in the name of a package or .dsc file: name_version[_architecture].suffix."""
         version = unquote(self.name.split("_")[1])
         return version.removesuffix(".dsc").removesuffix(".deb")
 
 
 @dataclass(frozen=True)
 class Mirror:
-    """Where the host takes Debian from."""
+    """The addresses from which the host takes Debian."""
 
     main: str
     security: str | None
 
 
 def host_mirror() -> Mirror:
-    """The Debian archive among the host's apt sources. Needs no package lists."""
+    """The Debian archive among the host's apt sources. Needs no package lists. Raises AptError."""
     output = _run(["apt-get", "indextargets", "--no-release-info", "--format", "$(SITE) $(RELEASE)"])
     sites = {release: site for site, release in (line.split() for line in output.splitlines())}
     main = next((sites[r] for r in sorted(sites) if r in RELEASES), None)
@@ -78,9 +78,10 @@ def host_mirror() -> Mirror:
 
 
 class Archive:
-    """Debian for one architecture, at some suites, with an apt state in `state`.
+    """Debian's archive for one architecture and some suites, with an apt state in the folder `state`.
 
-    Instances with the same state directory may live in several processes: what apt cannot share is locked.
+    Instances in several processes may share one state folder: a lock protects what apt cannot share. Methods raise
+    AptError.
     """
 
     def __init__(
@@ -93,7 +94,7 @@ class Archive:
         env: dict[str, str] | None = None,
         components: Sequence[str] = ("main",),
     ) -> None:
-        """`prefer`: packages to take from another suite than the first, by suite."""
+        """`prefer` lists, by suite, the packages to take from another suite than the first."""
         self.mirror = mirror
         self.suites = tuple(suites)
         self.architecture = architecture
@@ -104,10 +105,10 @@ class Archive:
         self._state = state / digest
         self._preferences = self._pins(prefer or {})
 
-    # -- what is asked of an archive --------------------------------------------------------------------
+    # -- requests ---------------------------------------------------------------------------------------
 
     def source(self, package: str, version: str | None, to: Path) -> list[ArchiveFile]:
-        """Download the .dsc of a source package and the files it names."""
+        """Download the .dsc of a source package and the files that it names."""
         wanted = f"{package}={version}" if version else package
         return self._get(["source", "--download-only", "--only-source", wanted], to, to)
 
@@ -124,20 +125,20 @@ class Archive:
         return re.findall(r"(?:^|[,|])\s*([a-z0-9][a-z0-9+.-]+)", fields.get("Depends", ""))
 
     def closure(self, packages: Sequence[str], to: Path) -> tuple[list[ArchiveFile], dict[str, str]]:
-        """Download packages and all they depend on, for an empty system. Also: package to origin."""
+        """Download packages with all their dependencies, for an empty system. Also returns package to origin."""
         origins = self.simulate(packages)
         files = self._get([*INSTALL, "--download-only", *packages], self._state, to)
         return files, origins
 
     def simulate(self, packages: Sequence[str]) -> dict[str, str]:
-        """What apt would install on an empty system: package to origin. AptError if it does not fit together."""
+        """What apt would install on an empty system: package to origin. Raises AptError if packages conflict."""
         with self._locked():
             self.refresh(LISTS_AGE_SECONDS)
             output = self._apt([*INSTALL, "--simulate", *packages])
         matches = filter(None, map(SIMULATED.match, output.splitlines()))
         return {match["package"]: match["origin"] for match in matches}
 
-    # -- how it is done ---------------------------------------------------------------------------------
+    # -- implementation ---------------------------------------------------------------------------------
 
     def _get(self, arguments: list[str], directory: Path, to: Path) -> list[ArchiveFile]:
         to.mkdir(parents=True, exist_ok=True)
@@ -147,12 +148,12 @@ class Archive:
             try:
                 return self._get_once(arguments, directory, to)
             except AptError:
-                # an archive that moved since the lists were fetched looks like this
+                # this happens if the archive has changed since the lists were fetched
                 self.refresh(0)
                 return self._get_once(arguments, directory, to)
 
     def _get_once(self, arguments: list[str], directory: Path, to: Path) -> list[ArchiveFile]:
-        # without an archives folder of its own apt leaves out what lies in it
+        # apt does not print files that are in its archives folder, so give it an empty one
         empty = ["-o", f"Dir::Cache::archives={self._state / 'archives'}"]
         output = self._apt([*empty, "--print-uris", "-qq", *arguments])
         files = [
@@ -163,7 +164,7 @@ class Archive:
         if not files:
             raise AptError(f"apt-get {arguments[0]}: nothing to download")
         missing = [file for file in files if not is_intact(to / file.name, file)]
-        for file in missing:  # apt would go on from a broken one
+        for file in missing:  # apt would resume from a damaged file
             to.joinpath(file.name).unlink(missing_ok=True)
         if missing:
             self._apt(["-o", f"Dir::Cache::archives={to}", *arguments], cwd=directory)
@@ -172,7 +173,7 @@ class Archive:
         return files
 
     def refresh(self, age: float) -> None:
-        """Fetch the package lists unless they are younger than `age` seconds."""
+        """Fetch the package lists, unless they are younger than `age` seconds."""
         stamp = self._state / "refreshed"
         try:
             if time.time() - stamp.stat().st_mtime < age:
@@ -184,7 +185,7 @@ class Archive:
         except AptError as error:
             if not stamp.exists():
                 raise
-            bb.warn(f"Debian's package lists could not be refreshed, going on with older ones: {error}")
+            bb.warn(f"Debian's package lists could not be refreshed, continuing with older ones: {error}")
             return
         stamp.touch()
 
@@ -201,7 +202,7 @@ class Archive:
             "APT::Architecture": self.architecture,
             "APT::Architectures": self.architecture,
             "APT::Sandbox::User": "root",
-            "Debug::NoLocking": "true",  # _locked() is ours, and a normal user must not need /var/lib/dpkg
+            "Debug::NoLocking": "true",  # _locked() locks instead; /var/lib/dpkg must not be needed without root
             "Dir::Cache": str(self._state),
             "Dir::Etc::Preferences": str(preferences),
             "Dir::Etc::PreferencesParts": "/dev/null",
@@ -230,7 +231,7 @@ class Archive:
         return "".join(lines)
 
     def _pins(self, prefer: dict[str, Sequence[str]]) -> str:
-        """All suites but the first are only for the packages that are asked for there."""
+        """Suites other than the first provide only the packages that `prefer` names for them."""
         pins = [f"Package: *\nPin: release n={suite}\nPin-Priority: 100\n" for suite in self.suites[1:]]
         pins += [
             f"Package: {' '.join(packages)}\nPin: release n={suite}\nPin-Priority: 990\n"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The images of an eMMC's partitions and its partition table, for fastboot (image-fastboot.bbclass)."""
+"""Images of an eMMC's partitions and its partition table, for fastboot (image-fastboot.bbclass)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from . import fat, host
 
 SECTOR = 512
 FIRST = (1 << 20) // SECTOR
-# protective MBR, header, 128 entries; at the end of the disk a copy without the MBR
+# protective MBR, header and 128 entries; the end of the disk has a copy without the MBR
 TABLE_SECTORS = 34
-# names of sgdisk's codes 0700, EF02, EF00, 8301, 8300, as upstream's tables have them
+# GUIDs of sgdisk's codes 0700, EF02, EF00, 8301 and 8300, which upstream's tables use
 TYPES = {
     "basic": "EBD0A0A2-B9E5-4433-87C0-68B6B72699C7",
     "bios-boot": "21686148-6449-6E6F-744E-656564454649",
@@ -28,7 +28,7 @@ TYPES = {
 
 @dataclass(frozen=True)
 class Partition:
-    """A partition; start and size in sectors."""
+    """A partition. Start and size are in sectors."""
 
     name: str
     start: int
@@ -45,20 +45,22 @@ def make(d: Any) -> None:
     room = next((partition.size * SECTOR for partition in layout if partition.name == "system"), 0)
     if root.stat().st_size > room:
         need, have = root.stat().st_size >> 20, room >> 20
-        bb.fatal(f"the root file system has {need} MiB, the partition `system` {have}: see EMMC_SECTORS")
+        bb.fatal(
+            f"the root file system has {need} MiB, but the partition `system` has {have} MiB: see EMMC_SECTORS"
+        )
     fat.make(d, boot)
     host.run(["img2simg", str(root), str(system)])
     table.write_bytes(partition_table(layout, int(d.getVar("EMMC_SECTORS")), d.getVar("IMAGE_DISK_ID")))
 
 
 def partitions(entries: list[str], sectors: int) -> list[Partition]:
-    """What EMMC_PARTITIONS says: `name:MiB:type`."""
+    """The partitions that EMMC_PARTITIONS lists as `name:MiB:type`."""
     found: list[Partition] = []
     start, end = FIRST, sectors - TABLE_SECTORS + 1
     for number, entry in enumerate(entries, 1):
         name, size, kind = [*entry.split(":"), "", ""][:3]
         if kind not in TYPES or not (size.isdigit() or (size == "-" and number == len(entries))):
-            bb.fatal(f"EMMC_PARTITIONS: {entry}: it has to be name:MiB:type with a type of {', '.join(TYPES)}")
+            bb.fatal(f"EMMC_PARTITIONS: {entry} must be name:MiB:type, where type is one of {', '.join(TYPES)}")
         length = end - start if size == "-" else int(size) * fat.MIB // SECTOR
         found.append(Partition(name, start, length, kind))
         start += length
@@ -68,7 +70,7 @@ def partitions(entries: list[str], sectors: int) -> list[Partition]:
 
 
 def partition_table(layout: list[Partition], sectors: int, disk_id: str) -> bytes:
-    """The primary GPT with the protective MBR; fastboot writes the copy at the end of the eMMC."""
+    """The primary GPT with the protective MBR. fastboot writes the copy at the end of the eMMC."""
     prefix = disk_id.removeprefix("0x")
     lines = ["label: gpt", f"label-id: {prefix}-0000-4000-8000-0000000000ff", f"first-lba: {TABLE_SECTORS}"]
     for number, partition in enumerate(layout, 1):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The FAT partition that a board boots from, made without root, and the same bytes for the same files."""
+"""The FAT partition from which a board boots. It is made without root; the same files give the same bytes."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ MIB = 1 << 20
 
 
 def make(d: Any, image: Path) -> None:
-    """IMAGE_BOOT_FILES as a file system of IMAGE_BOOT_SIZE MiB."""
+    """Write IMAGE_BOOT_FILES to a file system of IMAGE_BOOT_SIZE MiB."""
     files = boot_files(d.getVar("IMAGE_BOOT_FILES").split(), Path(d.getVar("DEPLOY_DIR_IMAGE")))
     _fill(image, int(d.getVar("IMAGE_BOOT_SIZE")) * MIB, files, Path(d.getVar("WORKDIR"), "boot"), d)
 
 
 def boot_files(entries: list[str], folder: Path) -> dict[str, Path]:
-    """Name on the card to file: of `name`, `folder/*` and `name;name-on-the-card`, all below `folder`."""
+    """Map names on the card to files, for entries `name`, `folder/*` and `name;name-on-the-card` below `folder`."""
     found: dict[str, Path] = {}
     for entry in entries:
         pattern, _, name = entry.partition(";")
@@ -30,7 +30,7 @@ def boot_files(entries: list[str], folder: Path) -> dict[str, Path]:
         if not paths:
             bb.fatal(f"IMAGE_BOOT_FILES: {folder} has no {pattern}: correct the name, or add its recipe")
         if name and len(paths) > 1:
-            bb.fatal(f"IMAGE_BOOT_FILES: {entry}: several files cannot all become {name}")
+            bb.fatal(f"IMAGE_BOOT_FILES: {entry} matches several files, which cannot all become {name}")
         found |= {name or path.name: path for path in paths}
     return found
 

@@ -1,23 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fetchers for what the Debian feed downloads. All verify a sha256 that something signed or pinned vouches for.
+"""Fetchers of the Debian feed. All verify a SHA-256 that is in a signed index or pinned in a recipe.
 
 apt-source://PACKAGE;suite=SUITE[;version=VERSION][;otherwise=SUITE]
-    A source package; unpacks like `dpkg-source -x`, patches applied, into `source` (or ;subdir=). `otherwise` names
-    a suite whose newest is taken, with a warning, where the first cannot be had.
+    A source package. It unpacks like `dpkg-source -x`, with patches applied, into `source` (or ;subdir=). If the
+    first suite does not have it, the newest version in the suite `otherwise` is taken, with a warning.
 apt-binary://PACKAGE;suite=SUITE[;version=VERSION][;component=NAME][;with=PATTERN][;onto=SUITE:VARIABLE]
-    A binary package for DEB_HOST_ARCH, and those of its dependencies whose names match the shell pattern;
-    unpacks its files into `root`. It may be in a component besides main. With `onto`, it has to be installable
-    on that other suite, where VARIABLE names packages that come from its own suite, too; otherwise the other
-    suite's is taken, with a warning.
+    A binary package for DEB_HOST_ARCH, and those of its dependencies whose names match the shell pattern `with`.
+    Its files unpack into `root`. `component` is in addition to main. With `onto`, the package must be installable
+    on that other suite, together with the packages that VARIABLE lists, which also come from the package's own
+    suite. If it is not, the other suite's version is taken, with a warning.
 apt-closure://NAME;suite=SUITE;packages=VARIABLE[;prefer=SUITE:VARIABLE]
-    The packages that VARIABLE lists with all they depend on, as for an empty system; `prefer` names packages
-    to take from another suite where that fits together. Unpacks the .deb files themselves into `debs`.
+    The packages that VARIABLE lists with all their dependencies, for an empty system. `prefer` names packages to
+    take from another suite if they fit. The .deb files themselves unpack into `debs`.
 pypi-wheel://PROJECT;version=VERSION;python=3.13;platform=TAG;sha256sum=DIGEST
-    A wheel for the target, by pip as the machine configures it; unpacks into `wheel`.
+    A wheel for the target, downloaded by pip with the host's configuration. It unpacks into `wheel`.
 
-Debian's archive moves: where VERSION is gone, the newest one is taken and a warning says so. What a URL
-brought is kept as a record, a JSON file in DL_DIR, next to the files it names. do_fetch copies both into
-WORKDIR (see keep()), so that DL_DIR may be deleted at any time.
+Debian's archive changes. If VERSION is gone, the newest version is taken, with a warning. Each download is recorded
+in a JSON file in DL_DIR next to the files. do_fetch copies both into WORKDIR (see keep()), so DL_DIR may be deleted
+at any time.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ NETWORK_VARIABLES = tuple(bb.fetch2.FETCH_EXPORT_VARS)
 
 @dataclass
 class Record:
-    """What a URL brought: the files, and for each package its version and origin."""
+    """The result of a download: its files, and the origin of each package."""
 
     url: str
     files: list[apt.ArchiveFile]
@@ -66,7 +66,7 @@ class Record:
 
 
 class RecordedMethod(FetchMethod):
-    """A method whose result is a record in DL_DIR and files beside it."""
+    """A fetcher that leaves a record in DL_DIR, with the files next to it."""
 
     url_type = ""
     required: tuple[str, ...] = ()
@@ -75,7 +75,7 @@ class RecordedMethod(FetchMethod):
         return bool(ud.type == self.url_type)
 
     def supports_checksum(self, ud: FetchData) -> bool:
-        return False  # bb's own checksums: the record has each file's
+        return False  # these are BitBake's own checksums; the record has one for each file
 
     def try_premirror(self, ud: FetchData, d: Any) -> bool:
         return False
@@ -86,13 +86,13 @@ class RecordedMethod(FetchMethod):
     def urldata_init(self, ud: FetchData, d: Any) -> None:
         for name in self.required:
             if name not in ud.parm:
-                raise ParameterError(f"It needs ;{name}=", ud.url)
+                raise ParameterError(f"it needs ;{name}=", ud.url)
         digest = hashlib.sha256(self.identity(ud, d).encode()).hexdigest()[:12]
         ud.localfile = f"records/{ud.host}_{digest}.json"
         ud.needdonestamp = False
 
     def identity(self, ud: FetchData, d: Any) -> str:
-        """What the record depends on."""
+        """A text that contains everything on which the record depends."""
         return f"{ud.url} {d.getVar('DEB_HOST_ARCH')}"
 
     def record_path(self, ud: FetchData, d: Any) -> Path:
@@ -112,7 +112,7 @@ class RecordedMethod(FetchMethod):
             return True
         for file in record.files:
             if not apt.is_intact(self.directory(d) / file.name, file):
-                bb.note(f"{file.name} is missing or not what was downloaded: fetching it again")
+                bb.note(f"{file.name} is missing or has changed: fetching it again")
                 return True
         return False
 
@@ -128,13 +128,13 @@ class RecordedMethod(FetchMethod):
         raise NotImplementedError
 
     def kept(self, ud: FetchData, d: Any) -> tuple[Record, Path]:
-        """The record and the folder of its files in this recipe's WORKDIR."""
+        """The record, and the folder in this recipe's WORKDIR that contains its files."""
         directory = Path(d.getVar("FETCHED_DIR"))
         return Record.read(directory / Path(ud.localfile).name), directory
 
 
 class AptMethod(RecordedMethod):
-    """What is common to the archive's fetchers."""
+    """Base class of the fetchers for Debian's archive."""
 
     required = ("suite",)
 
@@ -170,7 +170,7 @@ class AptMethod(RecordedMethod):
                 raise
             files = fetch(None)
             bb.warn(
-                f"{ud.host} {version} cannot be had from Debian any more ({error}); "
+                f"{ud.host} {version} is no longer available from Debian ({error}); "
                 f"using {files[0].version} of {ud.parm['suite']} instead"
             )
             return files
@@ -193,7 +193,7 @@ class AptSource(AptMethod):
             archive = other = self.archive(ud, d, [ud.parm["otherwise"]])
             files = other.source(ud.host, None, to)
             version = next(file.version for file in files if file.name.endswith(".dsc"))
-            bb.warn(f"{ud.host} of {ud.parm['suite']} cannot be had ({error}): using {version}")
+            bb.warn(f"{ud.host} of {ud.parm['suite']} is not available ({error}): using {version}")
         files.sort(key=lambda file: not file.name.endswith(".dsc"))
         return self.recorded(ud, archive, files)
 
@@ -201,7 +201,7 @@ class AptSource(AptMethod):
         record, directory = self.kept(ud, d)
         target = Path(rootdir, ud.parm.get("subdir", "source"))
         shutil.rmtree(target, ignore_errors=True)
-        # the signed index vouches for the .dsc: its own signature needs no key here
+        # the signed index has the digest of the .dsc, so its own signature need not be checked
         command = ["dpkg-source", "--no-check", "--extract", str(directory / record.files[0].name), str(target)]
         run_unpacker(command, ud)
 
@@ -267,8 +267,8 @@ class AptClosure(AptMethod):
                 raise
             suite, names = next(iter(prefer.items()))
             bb.warn(
-                f"{' '.join(names)} of {suite} cannot be had or no longer fit {ud.parm['suite']} ({error}): "
-                f"using those of {ud.parm['suite']}, so xtest may be of another version than OP-TEE OS"
+                f"{' '.join(names)} of {suite} are not available or no longer fit {ud.parm['suite']} ({error}): "
+                f"using those of {ud.parm['suite']}, so the versions of xtest and OP-TEE OS may differ"
             )
             archive = self.archive(ud, d)
             files, origins = archive.closure(packages, to)
@@ -313,7 +313,7 @@ class PypiWheel(RecordedMethod):
 
 
 def network_environment(d: Any) -> dict[str, str]:
-    """The caller's proxies and pip settings, which a task's clean environment lacks."""
+    """The environment of a task plus the caller's proxies and pip settings, which the task lacks."""
     original = d.getVar("BB_ORIGENV", False)
     env = dict(os.environ, HOME=d.getVar("HOST_HOME"), LC_ALL="C.UTF-8", PATH=host.SYSTEM_PATH)
     for name in original:
@@ -334,7 +334,7 @@ def recorded_urls(d: Any) -> list[FetchData]:
 
 
 def download(d: Any) -> None:
-    """do_fetch. Our own methods have no mirrors to try: what they cannot do is said once."""
+    """do_fetch. Our own fetchers have no mirrors to try, so a failure is reported only once."""
     recorded = recorded_urls(d)
     for ud in recorded:
         ud.setup_localpath(d)
@@ -346,7 +346,7 @@ def download(d: Any) -> None:
 
 
 def keep(d: Any) -> None:
-    """After do_fetch: keep what was fetched in WORKDIR, whatever becomes of DL_DIR."""
+    """After do_fetch: copy the downloads to WORKDIR, so that DL_DIR is no longer needed."""
     kept = Path(d.getVar("FETCHED_DIR"))
     shutil.rmtree(kept, ignore_errors=True)
     for ud in recorded_urls(d):
@@ -358,7 +358,7 @@ def keep(d: Any) -> None:
 
 
 def records(d: Any) -> list[Record]:
-    """What this recipe's URLs brought; for tasks after do_fetch."""
+    """The records of this recipe's URLs, for tasks after do_fetch."""
     return [ud.method.kept(ud, d)[0] for ud in recorded_urls(d)]
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The build host: what it must have, said in one line before anything is parsed."""
+"""The build host: checks of what it must have, which fail with one line before anything is parsed."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any
 
 import bb
 
-# Debian keeps the administrator's commands out of a normal user's PATH.
+# On Debian, a normal user's PATH lacks the administrator's commands.
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def run(command: list[str], **options: Any) -> str:
-    """Run a command of a task; its output. A failure ends the task with what the command said last."""
+    """Run a command in a task and return its output. If it fails, the task ends with the command's last message."""
     done = subprocess.run(command, text=True, capture_output=True, **options)
     if done.stderr:
         print(done.stderr.rstrip(), flush=True)  # into the task's log
@@ -28,7 +28,7 @@ def run(command: list[str], **options: Any) -> str:
 
 
 def become_root_command() -> str:
-    """What wraps the worker of [fakeroot] tasks."""
+    """The command that wraps the worker of [fakeroot] tasks."""
     if os.getuid() == 0:
         return "env"
     return "unshare --user --map-root-user --map-auto --"
@@ -40,11 +40,11 @@ def machines(d: Any) -> dict[str, Path]:
 
 
 def check(d: Any) -> None:
-    """Check what every build needs; bb.fatal() with one line that says what to do."""
+    """Check what every build needs. Ends with bb.fatal() and one line that says what to do."""
     machine, known = d.getVar("MACHINE"), machines(d)
     if machine not in known:
         bb.fatal(
-            f'MACHINE is "{machine}", which no layer knows; known: {", ".join(sorted(known))}. '
+            f'MACHINE is "{machine}", which no layer has; known machines: {", ".join(sorted(known))}. '
             "Set `machine:` in the kas manifest"
         )
     check_subordinate_ids()
@@ -52,7 +52,7 @@ def check(d: Any) -> None:
 
 
 def link_tools(d: Any) -> None:
-    """Fill HOSTTOOLS_DIR, the PATH of all tasks, with links to HOSTTOOLS."""
+    """Fill HOSTTOOLS_DIR, which is the PATH of all tasks, with links to the HOSTTOOLS."""
     directory = Path(d.getVar("HOSTTOOLS_DIR"))
     directory.mkdir(parents=True, exist_ok=True)
     missing = []
@@ -78,19 +78,19 @@ def _link_tool(directory: Path, tool: str) -> bool:
 
 
 def check_foreign_execution(d: Any) -> None:
-    """Package scripts of the target run on the host: by itself if it is of the same kind, else by emulation."""
+    """Check that the host can run the target's package scripts, natively or under emulation."""
     if os.uname().machine == "aarch64":
         return
     handler = Path("/proc/sys/fs/binfmt_misc/qemu-aarch64")
     if not handler.exists():
         bb.fatal(
-            "this host's kernel does not know how to run arm64 programs (binfmt_misc has no qemu-aarch64): "
+            "this host's kernel cannot run arm64 programs (binfmt_misc has no qemu-aarch64): "
             "run tools/bootstrap as root"
         )
 
 
 def check_subordinate_ids() -> None:
-    """A normal user needs ids to own the target's files with."""
+    """Check that a normal user has ids that can own the target's files."""
     if os.getuid() == 0:
         return
     user = pwd.getpwuid(os.getuid()).pw_name
@@ -99,6 +99,6 @@ def check_subordinate_ids() -> None:
         entries = path.read_text().splitlines() if path.exists() else []
         if not any(line.split(":")[0] in (user, str(os.getuid())) for line in entries):
             bb.fatal(
-                f"{name} has no range for {user}, which making a root file system as a normal user needs: "
+                f"{name} has no range for {user}, which making a root file system without root needs: "
                 f"run `sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}`"
             )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The deploy folder and image.json, which describes it (docs/image.md, docs/image.schema.json)."""
+"""The deploy folder, and image.json, which describes it (docs/image.md, docs/image.schema.json)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import jsonschema
 from . import fetch, tree
 
 FORMAT = 1
-# What debian-config and debian-rootfs make of the console.
+# The login, as debian-config and debian-rootfs set it up.
 LOGIN = {
     "user": "root",
     "login_prompt": "tzml login: ",
@@ -27,7 +27,7 @@ LOGIN = {
 
 
 def publish(d: Any) -> None:
-    """After do_deploy: move DEPLOYDIR's files to DEPLOY_DIR_IMAGE, take away those of an earlier run."""
+    """After do_deploy: move DEPLOYDIR's files to DEPLOY_DIR_IMAGE and remove those of an earlier run."""
     source, target = Path(d.getVar("DEPLOYDIR")), Path(d.getVar("DEPLOY_DIR_IMAGE"))
     manifest = Path(d.getVar("DEPLOY_MANIFEST"))
     names = sorted(str(p.relative_to(source)) for p in source.rglob("*") if p.is_symlink() or not p.is_dir())
@@ -36,7 +36,7 @@ def publish(d: Any) -> None:
     for name in names:
         place = target / name
         place.parent.mkdir(parents=True, exist_ok=True)
-        # moved, not linked: who boots the image writes to it
+        # moved, not linked, because whoever boots the image may write to it
         shutil.move(source / name, place)
     for name in set(earlier) - set(names):
         target.joinpath(name).unlink(missing_ok=True)
@@ -49,10 +49,10 @@ def _component(d: Any, source: Path) -> dict[str, Any]:
     files = []
     for role, name in sorted(roles.items()):
         name = d.expand(name)
-        if not name:  # a role that this machine's or this build's files do not have
+        if not name:  # this machine or this build has no file for the role
             continue
         if not source.joinpath(name).exists():
-            bb.fatal(f'{d.getVar("PN")}: DEPLOY_ROLE[{role}] is "{name}", which do_deploy did not make')
+            bb.fatal(f'{d.getVar("PN")}: DEPLOY_ROLE[{role}] is "{name}", which do_deploy did not create')
         entry = {"role": role, "path": name}
         if address := d.expand(addresses.get(role, "")):
             entry["load_address"] = address
@@ -69,7 +69,7 @@ def _component(d: Any, source: Path) -> dict[str, Any]:
 
 
 def _provenance(d: Any) -> tuple[str, str]:
-    """Version and origin: what the recipe says, or what was really fetched."""
+    """Version and origin, as the recipe states them or else as actually fetched."""
     version, origin = d.getVar("DEPLOY_VERSION"), d.getVar("DEPLOY_ORIGIN")
     records = fetch.records(d)
     if records:
@@ -80,7 +80,7 @@ def _provenance(d: Any) -> tuple[str, str]:
 
 
 def write(d: Any) -> None:
-    """do_image_complete: image.json, checked against its schema."""
+    """do_image_complete: write image.json, checked against its schema."""
     directory, manifests = Path(d.getVar("DEPLOY_DIR_IMAGE")), Path(d.getVar("DEPLOY_MANIFEST")).parent
     names = [d.getVar("PN"), *d.getVar("IMAGE_COMPONENTS").split()]
     components = [json.loads(manifests.joinpath(f"{name}.json").read_text()) for name in sorted(names)]
@@ -126,7 +126,7 @@ def _consoles(d: Any) -> list[dict[str, Any]]:
 
 
 def _emulator(d: Any) -> dict[str, Any] | None:
-    """The machine for QEMU, in pieces: who starts it adds consoles, network and files as it needs them."""
+    """The parameters of the machine for QEMU. Whoever starts it adds consoles, network and files."""
     if not d.getVar("QB_SYSTEM_NAME"):
         return None
     machine, cpu, cpus, memory, network = (

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The initial RAM file system, written without root and the same every time."""
+"""The initial RAM file system, made without root; the same input gives the same bytes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DIRECTORIES = ("bin", "dev", "modules.d", "proc", "root", "sys")
 
 @dataclass(frozen=True)
 class Entry:
-    """One name in a cpio archive."""
+    """An entry in a cpio archive."""
 
     name: str
     mode: int
@@ -58,7 +58,7 @@ class Modules:
         self._aliases: dict[str, list[str]] = {}
         for line in folder.joinpath("modules.alias").read_text().splitlines():
             words = line.split()
-            if words[:1] == ["alias"] and len(words) == 3:  # hardware ids may have blanks in them
+            if words[:1] == ["alias"] and len(words) == 3:  # hardware ids may contain blanks
                 _, alias, module = words
                 self._aliases.setdefault(alias.replace("-", "_"), []).append(module)
         self._soft: dict[str, list[str]] = {}
@@ -74,7 +74,7 @@ class Modules:
             yield path, needs.split()
 
     def closure(self, names: list[str]) -> list[str]:
-        """Paths of the modules and all they need, in the order in which to load them."""
+        """The paths of the modules and of all modules that they need, in the order in which to load them."""
         order: list[str] = []
 
         def visit(name: str, optional: bool) -> None:
@@ -87,11 +87,13 @@ class Modules:
                 if optional or name in self._aliases:
                     return
                 near = fnmatch.filter(self._paths, f"*{name[:6]}*")[:5]
-                bb.fatal(f"INITRAMFS_MODULES: the kernel has no module {name}; close: {' '.join(near) or 'none'}")
+                bb.fatal(
+                    f"INITRAMFS_MODULES: the kernel has no module {name}; similar names: {' '.join(near) or 'none'}"
+                )
             path = self._paths[name]
             for soft in self._soft.get(name, []):
                 visit(soft, optional=True)
-            # modules.dep lists what is needed from the module outwards
+            # modules.dep lists the nearest dependencies first
             for needed in reversed(self._needs[path]):
                 visit(module_name(needed), optional=False)
             if path not in order:
@@ -102,13 +104,13 @@ class Modules:
         return order
 
     def read(self, path: str) -> bytes:
-        """A module as busybox can load it: not compressed."""
+        """The uncompressed content of a module, because busybox cannot load compressed ones."""
         data = self._folder.joinpath(path).read_bytes()
         return lzma.decompress(data) if path.endswith(".xz") else data
 
 
 def archive(entries: list[Entry], mtime: int) -> bytes:
-    """A cpio archive in the format `newc`, which the kernel unpacks."""
+    """A cpio archive in the kernel's format `newc`."""
     out = bytearray()
     for number, entry in enumerate([*entries, Entry("TRAILER!!!", 0)], start=1):
         name = entry.name.encode() + b"\0"

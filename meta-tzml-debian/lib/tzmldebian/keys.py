@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The build's own keys: made once, kept in TZML_KEYS, never part of the source.
+"""The build's own keys: made once, kept in TZML_KEYS, and never part of the source.
 
-Recipes that use a key name its file in a task's [file-checksums], so that another key means another build.
+Recipes that use a key name its file in a task's [file-checksums], so that a different key causes a rebuild.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def ensure(d: Any) -> None:
 
 
 def _make(path: Path, command: list[str], mode: int = 0o600) -> None:
-    """Run a command that writes a file, its name in the place of `{}`; others never see half of it."""
+    """Run a command that writes a file, whose name replaces `{}`. Others never see an incomplete file."""
     new = path.with_name(f".{path.name}.new")
     new.unlink(missing_ok=True)
     before = os.umask(0o077)

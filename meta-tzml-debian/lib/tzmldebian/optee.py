@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What image.json and the tests know of an OP-TEE build: read from the build, not from a manual."""
+"""Facts about an OP-TEE build for image.json and the tests, read from the build itself; and signing of TAs."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from . import host
 
 
 def settings(conf_mk: Path) -> dict[str, str]:
-    """OP-TEE's final configuration, as its build wrote it down."""
+    """OP-TEE's final configuration, as its build wrote it."""
     return dict(re.findall(r"^(\w+)=(.*)$", conf_mk.read_text(), flags=re.MULTILINE))
 
 
 def memory(conf: dict[str, str], tee_elf: Path) -> dict[str, int]:
-    """The secure memory in bytes: all of it, what OP-TEE's core is linked to fill, and what that leaves for TAs.
+    """The secure memory in bytes: its base and size, the size of OP-TEE's core, and what is left for TAs.
 
-    What the core allocates while it boots (page tables, thread stacks) comes out of the TAs' part, too; the
-    statistics PTA has the exact figure on the target.
+    The page tables and thread stacks that the core allocates while it boots also come out of the TAs' part. On the
+    target, the statistics PTA has the exact figure.
     """
     base, size = int(conf["CFG_TZDRAM_START"], 0), int(conf["CFG_TZDRAM_SIZE"], 0)
     with tee_elf.open("rb") as stream:
         symbols = ELFFile(stream).get_section_by_name(".symtab")
         start, end = (symbols.get_symbol_by_name(name)[0]["st_value"] for name in ("__text_start", "__end"))
     if not base <= start < end < base + size:
-        bb.fatal(f"{tee_elf}: the core lies at {start:#x} to {end:#x}, outside of {base:#x} + {size:#x}")
+        bb.fatal(f"{tee_elf}: the core is at {start:#x} to {end:#x}, outside of {base:#x} + {size:#x}")
     test_pool = 0
     if conf.get("CFG_SECURE_DATA_PATH") == "y" and "CFG_TEE_SDP_MEM_BASE" not in conf:
         test_pool = int(conf["CFG_TEE_SDP_MEM_SIZE"], 0)
@@ -49,7 +49,7 @@ def memory(conf: dict[str, str], tee_elf: Path) -> dict[str, int]:
 
 
 def shared_memory(conf: dict[str, str]) -> dict[str, Any]:
-    """What the worlds exchange data in: any page that Linux offers, or bytes that are set aside for it."""
+    """The memory for exchanging data: any page that Linux offers, or bytes reserved for this purpose."""
     reserved = int(conf["CFG_SHMEM_SIZE"], 0) if conf["CFG_CORE_RESERVED_SHM"] == "y" else 0
     return {"dynamic": conf["CFG_CORE_DYN_SHM"] == "y", "reserved_size": reserved}
 
@@ -90,25 +90,25 @@ def deploy(d: Any) -> None:
 
 MAGIC = 0x4F545348  # "HSTO"
 HEADER = struct.Struct("<IIIIHH")  # magic, image type, image size, algorithm, hash size, signature size
-SUBKEY = struct.Struct("<16sIII")  # UUID, name size, version, greatest depth below
+SUBKEY = struct.Struct("<16sIII")  # UUID, name size, version, greatest depth below it
 BOOTSTRAP_TA, SUBKEY_IMAGE = 1, 3
 SUBKEY_BITS = 2048
 
 
 @dataclass(frozen=True)
 class Subkey:
-    """A link of the chain from the root key to a TA."""
+    """A link in the chain of keys from the root key to a TA."""
 
     uuid: uuid.UUID
     name_size: int
     version: int
     max_depth: int
-    next_name: str  # of the next link or the TA in this one's name space; empty if it has the same UUID
+    next_name: str  # name of the next link or the TA in this one's name space; empty if it has the same UUID
 
 
 @dataclass(frozen=True)
 class SignedTa:
-    """A .ta file taken apart."""
+    """The parts of a .ta file."""
 
     subkeys: list[Subkey]
     uuid: uuid.UUID
@@ -138,7 +138,7 @@ class SignedTa:
 
 
 def sign_again(d: Any) -> None:
-    """do_compile of optee-test: every TA under this build's key, and under chains like those it came with."""
+    """do_compile of optee-test: sign every TA with this build's key, through chains like its original ones."""
     sources, build = Path(d.getVar("S"), "usr/lib/optee_armtz"), Path(d.getVar("B"))
     kit = Path(d.getVar("STAGING_INCDIR"), "optee/export-user_ta/scripts/sign_encrypt.py")
     tool = [d.getVar("PYTHON"), str(kit)]
@@ -155,7 +155,7 @@ def _sign(tool: list[str], ta: SignedTa, root_key: Path, build: Path) -> None:
         work = Path(name)
         key, chain, next_name = root_key, None, ""
         for depth, subkey in enumerate(ta.subkeys):
-            # its private half is needed here only
+            # the private half of the new key is needed only here
             new_key, new_chain = work / f"{depth}.pem", work / f"{depth}.bin"
             host.run(["openssl", "genrsa", "-out", str(new_key), str(SUBKEY_BITS)])
             command = [*tool, "sign-subkey", "--key", str(key), *_below(chain, next_name)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From what do_install left in D to .deb files."""
+"""Packaging: from the files that do_install left in D to .deb files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SCRIPTS = ("pkg_preinst", "pkg_postinst", "pkg_prerm", "pkg_postrm")
 
 
 def split(d: Any) -> None:
-    """Copy each file of D to the first of PACKAGES whose FILES match it. No PACKAGES: nothing to divide."""
+    """Copy each file in D to the first of PACKAGES whose FILES match it. Does nothing without PACKAGES."""
     if not (d.getVar("PACKAGES") or "").split():
         return
     image, destination = Path(d.getVar("D")), Path(d.getVar("PKGDEST"))
@@ -42,7 +42,7 @@ def split(d: Any) -> None:
     orphans = sorted(f"/{path.relative_to(image)}" for path in left if path.is_symlink() or not path.is_dir())
     if orphans and "installed-vs-shipped" not in (d.getVar("INSANE_SKIP") or "").split():
         bb.fatal(
-            f"{d.getVar('PN')}: do_install made files that no package takes: {', '.join(orphans)}. "
+            f"{d.getVar('PN')}: do_install created files that are in no package: {', '.join(orphans)}. "
             "Name them in FILES:${PN}, or do not install them"
         )
 
@@ -82,7 +82,7 @@ def _strip(root: Path, strip: str) -> None:
 
 
 def check(d: Any) -> None:
-    """do_package_qa: no program of another machine, no path of this host."""
+    """do_package_qa: refuse programs for another machine and paths of the build folder."""
     skip = (d.getVar("INSANE_SKIP") or "").split()
     root, work = Path(d.getVar("PKGDEST")), d.getVar("TMPDIR").encode()
     for path in _walk(root) if root.exists() else ():
@@ -98,13 +98,15 @@ def check(d: Any) -> None:
 
 
 def enable_units(d: Any) -> None:
-    """Enable systemd units by links in their package: for each WantedBy, <target>.wants/<unit>."""
+    """Enable systemd units by links in their package: <target>.wants/<unit> for each WantedBy."""
     directory = Path(d.getVar("D") + d.getVar("systemd_system_unitdir"))
     for package in d.getVar("SYSTEMD_PACKAGES").split():
         enable = d.getVar(f"SYSTEMD_AUTO_ENABLE:{package}") or d.getVar("SYSTEMD_AUTO_ENABLE") or "enable"
         for unit in (d.getVar(f"SYSTEMD_SERVICE:{package}") or "").split():
             if not directory.joinpath(unit).exists():
-                bb.fatal(f"{package}: SYSTEMD_SERVICE names {unit}, which do_install did not put into {directory}")
+                bb.fatal(
+                    f"{package}: SYSTEMD_SERVICE names {unit}, which do_install did not install in {directory}"
+                )
             if enable != "enable":
                 continue
             parser = configparser.RawConfigParser(strict=False, interpolation=None)
@@ -122,7 +124,7 @@ def debian_name(package: str) -> str:
 
 
 def relation(d: Any, names: str | None) -> str:
-    """A Depends-like field: our packages and Debian's, by the names that Debian's dpkg knows them under."""
+    """A field such as Depends, with the Debian names of our packages and of Debian's."""
     result = []
     for name, versions in bb.utils.explode_dep_versions2(names or "").items():
         for debian in (d.getVarFlag("DEBIAN_NAME", name) or debian_name(name)).split():
@@ -142,8 +144,8 @@ def write_debs(d: Any) -> None:
         for script in SCRIPTS:
             if d.getVar(f"{script}:{package}"):
                 bb.fatal(
-                    f"{package} has a {script}: packages of the Debian feed have no scripts, "
-                    "because nothing of the target runs while its image is made"
+                    f"{package} has a {script}: packages of the Debian feed cannot have scripts, "
+                    "because no code of the target runs while its image is made"
                 )
         if any(root.iterdir()) or bb.utils.to_boolean(d.getVar(f"ALLOW_EMPTY:{package}")):
             _write_deb(d, package, root, built)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A root file system and its disk: Debian, with this build's packages on top.
 
-Runs as root, or as root of a user namespace (FAKEROOTCMD); nothing of the target is run.
+The code runs as root, or as root of a user namespace (FAKEROOTCMD). It runs no code of the target.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from . import host, tree
 
 
 def assemble(d: Any) -> None:
-    """do_rootfs of an image: Debian, and IMAGE_INSTALL with what it needs of this build's packages."""
+    """do_rootfs of an image: Debian, IMAGE_INSTALL, and the packages of this build that IMAGE_INSTALL needs."""
     root = Path(d.getVar("IMAGE_ROOTFS"))
-    # The kernel fills /dev; root of a user namespace may not make devices.
+    # The kernel fills /dev, and root of a user namespace cannot create devices.
     host.run(
         ["tar", "--zstd", "-xf", d.getVar("ROOTFS_BASE"), "-C", str(root), "--numeric-owner", "--exclude=./dev/*"]
     )
@@ -50,12 +50,12 @@ class Deb:
 
 
 def _names(relation: str | None) -> list[str]:
-    """Package names of a relation field; of alternatives the first."""
+    """The package names in a relation field. Of alternatives, the first counts."""
     return [part.split("|")[0].split("(")[0].strip() for part in (relation or "").split(",") if part.strip()]
 
 
 def _our_packages(d: Any) -> dict[str, Deb]:
-    """All packages that recipes this image depends on have made."""
+    """All packages made by recipes on which this image depends."""
     recipes = {
         recipe for recipe, task, *_ in d.getVar("BB_TASKDEPDATA", False).values() if task == "do_package_write_deb"
     }
@@ -69,7 +69,7 @@ def _our_packages(d: Any) -> dict[str, Deb]:
 
 
 def _closure(d: Any, ours: dict[str, Deb], debian: set[str]) -> list[str]:
-    """IMAGE_INSTALL and what it depends on, in the order of dependence."""
+    """IMAGE_INSTALL and its dependencies, with dependencies first."""
     providers = {name: deb.name for deb in ours.values() for name in (*deb.provides, deb.name)}
     order: list[str] = []
     seen: set[str] = set()
@@ -80,7 +80,7 @@ def _closure(d: Any, ours: dict[str, Deb], debian: set[str]) -> list[str]:
         seen.add(name)
         if name not in providers:
             bb.fatal(
-                f"{because} needs {name}, which no recipe makes and Debian's root file system does not have: "
+                f"{because} needs {name}, which no recipe provides and Debian's root file system does not contain: "
                 "correct the name, or add it to DEBIAN_PACKAGES (debian-packages.inc)"
             )
         deb = ours[providers[name]]
@@ -96,9 +96,9 @@ def _closure(d: Any, ours: dict[str, Deb], debian: set[str]) -> list[str]:
 
 
 def _install(root: Path, architecture: str, debs: list[Path]) -> None:
-    """Install with the host's dpkg, for which the target's packages are of a foreign architecture.
+    """Install with the host's dpkg, which sees the target's packages as packages of a foreign architecture.
 
-    That spares emulation; dependencies are checked above, and our packages have no scripts.
+    This avoids emulation. Dependencies are checked above, and our packages have no scripts.
     """
     if not debs:
         return
@@ -116,7 +116,7 @@ def _install(root: Path, architecture: str, debs: list[Path]) -> None:
 
 
 def _write_sources(root: Path, mirror: dict[str, str | None], suite: str) -> None:
-    """On the target, apt uses the mirror that the image was made from."""
+    """Configure the target's apt to use the mirror from which the image was made."""
     keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
     parts = [(mirror["main"], f"{suite} {suite}-updates"), (mirror["security"], f"{suite}-security")]
     text = "\n".join(
@@ -129,7 +129,7 @@ def _write_sources(root: Path, mirror: dict[str, str | None], suite: str) -> Non
 
 
 def make_ext4(d: Any) -> None:
-    """do_image: the disk. Sparse, with room to work in, and the same bytes for the same tree."""
+    """do_image: write the disk. It is sparse and has free space; the same tree gives the same bytes."""
     root, image = Path(d.getVar("IMAGE_ROOTFS")), Path(d.getVar("IMAGE_EXT4"))
     used = int(host.run(["du", "--summarize", "--block-size=1K", str(root)]).split()[0])
     size = int(used * float(d.getVar("IMAGE_OVERHEAD_FACTOR"))) + int(d.getVar("IMAGE_ROOTFS_EXTRA_SPACE"))

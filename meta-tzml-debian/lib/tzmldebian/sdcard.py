@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The image of an SD card: a FAT partition that the board boots from, and the root file system.
+"""The image of an SD card: a FAT partition from which the board boots, and the root file system.
 
-Made without root and without loop devices, and the same bytes for the same files.
+It is made without root and without loop devices. The same files give the same bytes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from . import fat, host
 from .fat import MIB
 
 SECTOR = 512
-# Cards erase 4 MiB at a time: partitions begin where such a block does.
+# Cards erase blocks of 4 MiB, so partitions begin at such a block.
 ALIGNMENT = 4 * MIB
 
 
@@ -28,7 +28,7 @@ def make(d: Any) -> None:
 
 
 def _make_card(card: Path, partitions: list[Path], disk_id: str) -> None:
-    """The card with a DOS partition table; the first partition is FAT."""
+    """Write the card with a DOS partition table. The first partition is FAT."""
     starts, end = [], ALIGNMENT
     for path in partitions:
         starts.append(end)

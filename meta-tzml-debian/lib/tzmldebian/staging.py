@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sysroots: what a recipe stages for others, and what it gets from those it depends on."""
+"""Sysroots: what a recipe stages for others, and what it receives from its dependencies."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from . import tree
 
 
 def stage(d: Any) -> None:
-    """Copy SYSROOT_DIRS of D into SYSROOT_DESTDIR. From there on it is hard links, which would disturb tasks
-    that read D (tar notices a new link as a change).
+    """Copy SYSROOT_DIRS of D into SYSROOT_DESTDIR.
+
+    Further copies are hard links. Links to files in D would disturb tasks that read D, because tar takes a new link
+    for a change.
     """
     image, staged = Path(d.getVar("D")), Path(d.getVar("SYSROOT_DESTDIR"))
     ignored = [image / path.lstrip("/") for path in d.getVar("SYSROOT_DIRS_IGNORE").split()]
@@ -31,7 +33,7 @@ def publish(d: Any) -> None:
 
 
 def collect(d: Any) -> None:
-    """Fill RECIPE_SYSROOT with what this recipe's DEPENDS, and theirs, have staged."""
+    """Fill RECIPE_SYSROOT with what this recipe's dependencies, direct and indirect, have staged."""
     sysroot, components = Path(d.getVar("RECIPE_SYSROOT")), Path(d.getVar("COMPONENTS_DIR"))
     recipes = {
         recipe
@@ -45,7 +47,7 @@ def collect(d: Any) -> None:
                 f"{recipe} has staged nothing in {components}: run `bitbake -c clean {recipe}` and build again"
             )
         _merge(found[0], sysroot, [], _place)
-    # Debian's /lib is a link into /usr; linker scripts rely on it
+    # on Debian these are links into /usr, on which linker scripts rely
     for name in ("bin", "lib", "sbin"):
         link = sysroot / name
         if not link.exists():
@@ -54,7 +56,7 @@ def collect(d: Any) -> None:
 
 
 def clean(d: Any) -> None:
-    """Remove all that this recipe has built or published."""
+    """Remove everything that this recipe has built or published."""
     for folder in ("WORKDIR", "SYSROOT_COMPONENT", "DEB_COMPONENT"):
         shutil.rmtree(d.getVar(folder), ignore_errors=True)
     stamps = Path(d.getVar("STAMP"))
@@ -77,5 +79,5 @@ def _merge(source: Path, target: Path, ignored: list[Path], place: Callable[[str
 
 def _place(source: str, target: str) -> None:
     if Path(target).exists() and not Path(target).samefile(source):
-        bb.fatal(f"two dependencies stage {target}: leave one out of DEPENDS")
+        bb.fatal(f"two dependencies stage {target}: remove one of them from DEPENDS")
     tree.link_or_copy(Path(source), Path(target))

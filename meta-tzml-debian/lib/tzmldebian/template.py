@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Text files with @NAME@ in the places of BitBake's variables."""
+"""Text files in which @NAME@ stands for a BitBake variable."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def fill(d: Any, files: list[str], names: list[str]) -> None:
-    """Files of S with the values of these variables, to B."""
+    """Copy files from S to B and insert the values of these variables."""
     for file in files:
         text = Path(d.getVar("S"), file).read_text()
         for name in names:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files and folders: what a task writes is either there and whole, or not there."""
+"""Files and folders that a task writes either exist completely or not at all."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def write_atomically(path: Path, content: str | bytes, mode: int = 0o644) -> Non
 
 @contextmanager
 def written_atomically(path: Path, mode: int = 0o644) -> Iterator[Path]:
-    """A name to write to; it becomes `path` when the block ends without an exception."""
+    """A temporary file that is renamed to `path` if the block ends without an exception."""
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(descriptor)
     new = Path(name)
@@ -34,7 +34,7 @@ def written_atomically(path: Path, mode: int = 0o644) -> Iterator[Path]:
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """A second name where the file system allows it, a copy elsewhere. Never write to either in place."""
+    """Make a hard link if the file system allows it, or else a copy. Never write to either in place."""
     target.unlink(missing_ok=True)
     try:
         target.hardlink_to(source)
@@ -49,7 +49,7 @@ def sha256(path: Path) -> str:
 
 
 def replace_tree(source: Path, target: Path) -> None:
-    """Put a copy of `source` (hard links) in the place of `target` in one step."""
+    """Replace `target` with a copy of `source` made of hard links, in one step."""
     new = target.with_name(f"{target.name}.new")
     shutil.rmtree(new, ignore_errors=True)
     new.parent.mkdir(parents=True, exist_ok=True)

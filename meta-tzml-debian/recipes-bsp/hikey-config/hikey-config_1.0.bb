@@ -1,5 +1,5 @@
-# What U-Boot reads from the eMMC's FAT partition, besides kernel and initramfs: the boot menu, and Debian's device
-# tree with what Linux has to know of OP-TEE's memory.
+# Files that U-Boot reads from the eMMC's FAT partition in addition to kernel and initramfs: the boot menu, and Debian's
+# device tree with an overlay that tells Linux about OP-TEE's memory.
 
 SUMMARY = "Boot configuration of the HiKey"
 LICENSE = "Apache-2.0"

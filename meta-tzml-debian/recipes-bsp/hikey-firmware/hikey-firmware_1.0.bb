@@ -1,8 +1,8 @@
-# What the HiKey's boot ROM and TF-A load: fip.bin and l-loader.bin, of what was built and of the user's files
-# (vendor-files.bbclass). What cannot be made without them is left out, and image.json says what is missing.
+# Files that the HiKey's boot ROM and TF-A load: fip.bin and l-loader.bin, made from what was built and from the user's
+# files (vendor-files.bbclass). What cannot be made without them is omitted, and image.json says what is missing.
 
 SUMMARY = "Firmware of the HiKey"
-# fip.bin and l-loader.bin have what the user supplied in them: HiSilicon's mcuimage.bin is not free
+# fip.bin and l-loader.bin contain files that the user supplied; HiSilicon's mcuimage.bin is not free
 LICENSE = "BSD-3-Clause & BSD-2-Clause & GPL-2.0-or-later"
 
 SRC_URI = ""

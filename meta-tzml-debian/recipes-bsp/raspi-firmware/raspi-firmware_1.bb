@@ -1,5 +1,5 @@
-# What the Raspberry Pi's VideoCore runs before the Arm cores start: Broadcom's binaries, which may be
-# redistributed and used on a Raspberry Pi only. Their licence goes onto the card with them.
+# Broadcom's binaries, which the Raspberry Pi's VideoCore runs before the Arm cores start. They may be redistributed but
+# used only on a Raspberry Pi. The card also contains their licence.
 
 SUMMARY = "Boot firmware of the Raspberry Pi 3"
 HOMEPAGE = "https://github.com/raspberrypi/firmware"

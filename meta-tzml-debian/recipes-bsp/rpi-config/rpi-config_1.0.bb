@@ -1,4 +1,4 @@
-# The text files of the card's first partition, and the device tree overlay that tells Linux of OP-TEE.
+# The text files on the card's first partition, and the device tree overlay that tells Linux about OP-TEE.
 
 SUMMARY = "Boot configuration of the Raspberry Pi 3"
 LICENSE = "Apache-2.0"

@@ -1,4 +1,4 @@
-# The boot loader of the HiKey's normal world. Debian builds it for other boards only: from its source.
+# The boot loader of the HiKey's normal world, built from Debian's source, because Debian's package lacks this board.
 
 SUMMARY = "Das U-Boot for the HiKey"
 HOMEPAGE = "https://www.denx.de/wiki/U-Boot/"
@@ -26,7 +26,7 @@ do_configure() {
     oe_runmake hikey_defconfig
     cat ${UNPACKDIR}/hikey.cfg >>${B}/.config
     oe_runmake olddefconfig
-    # Kconfig drops silently what it does not know or what lacks something else
+    # Kconfig silently drops options that it does not know, or whose dependencies are missing
     grep CONFIG_ ${UNPACKDIR}/hikey.cfg | while read -r line; do
         grep -qxF -e "$line" ${B}/.config || die "hikey.cfg: U-Boot does not take $line"
     done

@@ -1,4 +1,4 @@
-# The boot loader of the normal world, as Debian builds it; trusted-firmware-a packs it into the firmware.
+# The boot loader of the normal world from Debian's package. trusted-firmware-a packs it into the firmware.
 
 SUMMARY = "Das U-Boot"
 HOMEPAGE = "https://www.denx.de/wiki/U-Boot/"
@@ -19,7 +19,7 @@ do_install:append() {
     install -m 0644 ${S}/${UBOOT_FILE} ${D}${nonarch_libdir}/u-boot/u-boot.bin
 }
 
-# Part of the firmware: nothing to deploy but what image.json says of it.
+# It is part of the firmware, so only its entry in image.json is deployed.
 do_deploy() {
     :
 }

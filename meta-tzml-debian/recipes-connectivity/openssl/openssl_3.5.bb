@@ -1,4 +1,4 @@
-# libcrypto, libssl and their headers, to compile against. On the target they are Debian's own packages.
+# libcrypto, libssl and their headers, for compiling. The target has Debian's own packages.
 
 SUMMARY = "Headers and libraries of OpenSSL"
 HOMEPAGE = "https://www.openssl.org/"

@@ -1,5 +1,6 @@
-# How this Debian behaves: consoles, network, SSH, OP-TEE's services, and what does not run at boot. Only files
-# beside those of Debian's packages (drop-ins, masks), so that apt can upgrade these without questions.
+# The configuration of Debian: consoles, network, SSH, OP-TEE's services, and what does not run at boot. It adds files
+# to those of Debian's packages (drop-ins, masks) but changes none, so that apt can upgrade the packages without
+# questions.
 
 SUMMARY = "Configuration of tzml's Debian images"
 LICENSE = "Apache-2.0"
@@ -13,7 +14,7 @@ ENABLED_UNITS = " \
     multi-user.target.wants/systemd-networkd.service \
     sockets.target.wants/systemd-networkd.socket \
 "
-# Units and generators that cost time at every boot and serve nobody on a board or an emulator.
+# Units and generators that take time at every boot but are useless on a board or an emulator.
 MASKED_UNITS = " \
     apt-daily-upgrade.timer \
     apt-daily.timer \

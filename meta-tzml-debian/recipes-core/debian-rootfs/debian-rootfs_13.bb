@@ -1,6 +1,6 @@
-# Debian as it comes: the packages below and all they depend on, installed by mmdebstrap. Takes minutes, nearly
-# all of it package scripts under emulation, so the result is kept in TZML_CACHE by what it is made of. Nothing
-# of the product and nothing of this build (keys, names) is in it: that comes with the image.
+# Unmodified Debian: the packages below and their dependencies, installed by mmdebstrap. This takes minutes, mostly for
+# package scripts under emulation, so the result is cached in TZML_CACHE under a digest of its inputs. It contains
+# nothing of the product or of this build (keys, names); these are added with the image.
 
 SUMMARY = "Debian 13 root file system"
 HOMEPAGE = "https://www.debian.org/"
@@ -22,11 +22,11 @@ require debian-packages.inc
 
 do_fetch[vardeps] += "DEBIAN_OPTEE_PACKAGES DEBIAN_PACKAGES"
 
-# What other recipes' packages depend on is here, under Debian's name or OE-core's.
+# It provides the dependencies of other recipes' packages, under Debian's name or OE-core's.
 RPROVIDES:${PN} = "${DEBIAN_PACKAGES} ${@' '.join(name for name in (d.getVarFlags('DEBIAN_NAME') or {}) if name != 'doc')}"
 PACKAGES = "${PN}"
 
-# For the recipes of images: the archive, and the packages in it.
+# For image recipes: the archive, and the list of packages in it.
 ROOTFS_BASE = "${TMPDIR}/rootfs/${PN}.tar.zst"
 ROOTFS_BASE_PACKAGES = "${TMPDIR}/rootfs/${PN}.json"
 

@@ -1,4 +1,4 @@
-# The C library and kernel headers that the target has, to compile and link against.
+# The target's C library and kernel headers, for compiling and linking.
 
 SUMMARY = "Headers and libraries of Debian's C library"
 HOMEPAGE = "https://www.gnu.org/software/libc/"
@@ -10,5 +10,5 @@ inherit debian-binary
 
 PROVIDES = "virtual/libc"
 FILES_TAKEN = "usr/include usr/lib"
-# Converters and start files for other systems: nothing links against them.
+# Converters and start files for other systems, against which nothing links.
 SYSROOT_DIRS_IGNORE += "${libdir}/gconv ${libdir}/audit"

@@ -1,5 +1,5 @@
-# The first user space: finds the root device and hands over. Made on the host from Debian's static busybox and
-# the modules that the machine needs for that.
+# The first user space: it finds the root device and hands over. It is made on the host from Debian's static busybox and
+# the modules that the machine needs to find its root device.
 
 SUMMARY = "Initial RAM file system"
 LICENSE = "Apache-2.0 & GPL-2.0-only"

@@ -1,11 +1,11 @@
-# Tensors that PyTorch, NumPy and others share (DLPack), from the wheel on PyPI: Debian has none.
+# Tensors shared between PyTorch, NumPy and others (DLPack), from PyPI's wheel, because Debian has no package.
 
 SUMMARY = "TVM's foreign function interface for Python"
 HOMEPAGE = "https://tvm.apache.org/ffi/"
 LICENSE = "Apache-2.0"
 LIC_FILES_CHKSUM = "file://apache_tvm_ffi-${PV}.dist-info/licenses/LICENSE;md5=c16953895cf4b5a5334120ac9a33a789"
 
-# for the target's Python (debian-packages.inc); requirements.lock has the same version for the host's
+# for the target's Python (debian-packages.inc); requirements.lock has the same version for the host
 WHEEL_PLATFORMS = "manylinux_2_24_aarch64,manylinux_2_28_aarch64"
 SRC_URI = "pypi-wheel://apache-tvm-ffi;version=${PV};python=3.13;platform=${WHEEL_PLATFORMS};sha256sum=d6aebe30f21dcbd9e76c5aab56afe0fe228804a4ad73e413b067ae3d27e02f93"
 S = "${UNPACKDIR}/wheel"
@@ -14,7 +14,7 @@ INHIBIT_DEFAULT_DEPS = "1"
 
 inherit python3-dir
 
-# What compiles extensions against it is of no use on the target; `cpp` and lib/libtvm_ffi_testing.so are imported.
+# Files for compiling extensions are useless on the target; `cpp` and lib/libtvm_ffi_testing.so are imported.
 WHEEL_LEFT_OUT = "3rdparty cython include share src"
 
 do_install() {

@@ -1,11 +1,11 @@
-# Debian's stock kernel: the image for the boot loader, and its modules as a package of ours, without the
-# maintainer scripts that would build an initramfs under emulation.
+# Debian's stock kernel: the image for the boot loader, and the modules as a package of this build, without the
+# maintainer scripts, which would build an initramfs under emulation.
 
 SUMMARY = "Debian's Linux kernel"
 HOMEPAGE = "https://www.kernel.org/"
 LICENSE = "GPL-2.0-only"
 
-# the meta-package, and the kernel it depends on
+# the meta-package, and the kernel on which it depends
 SRC_URI = "apt-binary://linux-image-arm64;suite=${DEBIAN_SUITE};with=linux-image-*"
 
 inherit debian-binary deploy
@@ -33,7 +33,7 @@ do_install:append() {
     rm -r ${D}/boot
 }
 
-# device trees of the machine, with their folder
+# the machine's device trees, with their folder
 KERNEL_DEVICETREE ?= ""
 
 DEPLOY_ROLE[kernel] = "Image"

@@ -1,4 +1,4 @@
-# libteec, libckteec and their headers, to compile against. On the target they are Debian's own packages.
+# libteec, libckteec and their headers, for compiling. The target has Debian's own packages.
 
 SUMMARY = "Headers and libraries of OP-TEE's user space"
 HOMEPAGE = "https://www.op-tee.org/"

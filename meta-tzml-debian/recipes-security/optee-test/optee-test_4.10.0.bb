@@ -1,5 +1,5 @@
-# OP-TEE's test suite: Debian's xtest, its TAs signed again, because Debian's are signed with upstream's key and
-# this build's OP-TEE OS trusts only ours.
+# OP-TEE's test suite: Debian's xtest, with its TAs signed again. Debian's TAs are signed with upstream's key, but this
+# build's OP-TEE OS trusts only its own key.
 
 SUMMARY = "OP-TEE test suite (xtest)"
 HOMEPAGE = "https://www.op-tee.org/"

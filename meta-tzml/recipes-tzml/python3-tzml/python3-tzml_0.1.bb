@@ -1,4 +1,4 @@
-# The Python package, as far as a device needs it: compiler, reports and lab stay on the build host.
+# The part of the Python package that a device needs. Compiler, reports and lab stay on the build host.
 
 SUMMARY = "Run tzml bundles from Python"
 

@@ -1,5 +1,5 @@
-# What the device knows of its own hardware: whether anything keeps the normal world out of OP-TEE's memory.
-# Without this file, tzml says that nothing shows it.
+# Tells the device about its own hardware: whether anything keeps the normal world out of OP-TEE's memory. Without this
+# file, `tzml run` warns that the memory may be unprotected.
 
 SUMMARY = "Facts about this device for tzml"
 

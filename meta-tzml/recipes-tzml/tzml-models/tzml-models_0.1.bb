@@ -1,20 +1,20 @@
-# Networks, compiled for this machine and signed with the key that its OP-TEE OS trusts.
+# Networks compiled for this machine and signed with the key that its OP-TEE OS trusts.
 
 SUMMARY = "Bundles of the networks tzml is tested with"
 
 require recipes-tzml/tzml-source.inc
-# Bundles are called as their networks' files: real numbers from ONNX, integers from TFLite.
+# Bundles have the names of the networks' files: float32 from ONNX, int8 from TFLite.
 TZML_NETWORKS = "digits.onnx digits_int8.tflite"
 SRC_URI += "file://models/digits/digits.onnx file://models/digits/digits_int8.tflite"
 SRC_URI += "file://py/tzml file://host/include/tzml.h"
 
-# TVM, ONNX, tflite and what they take come with the build's Python (requirements.lock).
+# TVM, ONNX, tflite and their dependencies come with the build's Python (requirements.lock).
 DEPENDS = "python3-apache-tvm-native python3-cryptography-native python3-onnx-native python3-tflite-native"
 PACKAGE_ARCH = "${MACHINE_ARCH}"
 
 inherit python3native
 
-# The compiler's name of this machine; its kernels are for the machine's processor.
+# The compiler's name for this machine, whose kernels are for the machine's processor.
 TZML_TARGET ?= "${MACHINE}"
 
 do_compile[cleandirs] = "${B}"

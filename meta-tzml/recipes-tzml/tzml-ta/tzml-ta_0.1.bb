@@ -10,7 +10,7 @@ PACKAGE_ARCH = "${MACHINE_ARCH}"
 
 inherit python3native
 
-# The kit has flags of its own: a user-space C library's do not fit the TEE.
+# The kit has flags of its own, because flags for a user-space C library do not fit the TEE.
 EXTRA_OEMAKE = " \
     -C ${S}/ta \
     CROSS_COMPILE=${HOST_PREFIX} \

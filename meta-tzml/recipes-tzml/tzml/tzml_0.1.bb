@@ -1,4 +1,4 @@
-# libtzml and tzml-run: models from the normal world.
+# libtzml and tzml-run, which use models from the normal world.
 
 SUMMARY = "Client library and command for the tzml Trusted Application"
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What bb.siggen and bb.cooker import of BitBake's hash equivalence server, which is not in the PyPI package.
+"""The parts of BitBake's hash equivalence server that bb.siggen and bb.cooker import. PyPI's package lacks it.
 
 This engine has no hash equivalence: BB_SIGNATURE_HANDLER is "basichash" and BB_HASHSERVE stays unset.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import NoReturn
 
-from . import client as client  # bb.siggen wants the submodule too
+from . import client as client  # bb.siggen imports the submodule too
 
 
 def is_valid_unihash(unihash: str) -> bool:

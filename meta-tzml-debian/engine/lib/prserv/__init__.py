@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What bb.cooker imports of BitBake's PR (package revision) server, which is not in the PyPI package."""
+"""The parts of BitBake's PR (package revision) server that bb.cooker imports. PyPI's package lacks it."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""There is no PR server in this engine; one that is asked for is refused instead of silently left out."""
+"""The engine has no PR server. A request for one is refused, not silently ignored."""
 
 from __future__ import annotations
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The worker of the BitBake engine: what bb.runqueue expects at the other end of its pipe (BitBake 2.19)."""
+"""The worker of the BitBake engine, which serves bb.runqueue through a pipe (BitBake 2.19)."""

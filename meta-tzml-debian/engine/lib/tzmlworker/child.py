@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A task's own process: from the fork to the status it exits with."""
+"""The process of a task, from the fork to its exit status."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SIGNALS = frozenset({signal.SIGHUP, signal.SIGTERM})
 
 
 class StoppedTask(SystemExit):
-    """A signal ended the task; bb.build prints this exception as the task's error."""
+    """A signal ended the task. bb.build prints this exception as the task's error."""
 
     def __init__(self, number: int) -> None:
         super().__init__(128 + number)
@@ -28,7 +28,7 @@ class StoppedTask(SystemExit):
 
 
 def run(worker: Any, request: dict[str, Any], reply_fd: int) -> NoReturn:
-    """Run one task and leave. Never returns into the worker's code, of which this process is a copy."""
+    """Run one task and exit. Never returns into the worker's code, of which this process is a copy."""
     status = 1
     try:
         _detach(reply_fd)
@@ -51,8 +51,8 @@ def run(worker: Any, request: dict[str, Any], reply_fd: int) -> NoReturn:
 
 
 def _detach(reply_fd: int) -> None:
-    """Have a process group, standard files and a channel to the worker of one's own."""
-    # The terminal's Ctrl-C is for the user interface, which decides what becomes of the tasks.
+    """Set up a process group, standard files and a channel to the worker for this process."""
+    # Ctrl-C on the terminal goes to the user interface, which decides what happens to the tasks.
     os.setsid()
     bb.utils.signal_on_parent_exit("SIGTERM")
     signal.set_wakeup_fd(-1)
@@ -62,20 +62,20 @@ def _detach(reply_fd: int) -> None:
         signal.signal(number, _end_group)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
-    # Standard output is the worker's channel to bb.runqueue: nothing a task runs may write there.
+    # Standard output is the worker's channel to bb.runqueue, to which no program of a task may write.
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
     os.dup2(null, 1)
     os.close(null)
 
-    lock = bb.multiprocessing.Lock()  # a task's Python may fork: events must not mix
+    lock = bb.multiprocessing.Lock()  # Python code in a task may fork, and events must not mix
 
     def send(event: object, _d: object) -> None:
         data = protocol.frame(protocol.event(event))
         try:
             with bb.utils.lock_timeout(lock):
                 protocol.write_all(reply_fd, data)
-        except BrokenPipeError:  # the worker is gone: so must everything be that it started
+        except BrokenPipeError:  # the worker is gone, so everything that it started must end
             _end_group(signal.SIGTERM, None)
 
     bb.event.worker_pid = os.getpid()
@@ -83,14 +83,14 @@ def _detach(reply_fd: int) -> None:
 
 
 def _end_group(number: int, _frame: FrameType | None) -> NoReturn:
-    """End what the task runs, then the task; SystemExit lets `finally` clauses clean up."""
+    """End the programs of the task, then the task itself. SystemExit lets `finally` clauses clean up."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.killpg(0, signal.SIGTERM)
     raise StoppedTask(number)
 
 
 def _prepare(worker: Any, request: dict[str, Any]) -> Any:
-    """Parse the recipe again, as bb.runqueue has it, and take on the task's environment."""
+    """Parse the recipe again, as bb.runqueue does, and set the task's environment."""
     task, name = request["fn"], request["taskname"]
     needs = request["taskdep"]
     in_fakeroot = name in needs.get("fakeroot", ()) and not worker.cooker_configuration.dry_run
@@ -127,7 +127,7 @@ def _prepare(worker: Any, request: dict[str, Any]) -> Any:
         except OSError as error:
             bb.note(f"{name} keeps its network: this system lets nobody cut it ({error.strerror})")
 
-    # exported_vars() reads os.environ: exhaust it before the environment is emptied
+    # exported_vars() reads os.environ, so exhaust it before the environment is emptied
     exported = dict(bb.data.exported_vars(datastore))
     bb.utils.empty_environment()
     os.environ.update(exported)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Tasks have no network unless their recipe says `do_x[network] = "1"`."""
+"""Tasks have no network unless their recipe sets `do_x[network] = "1"`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ CLONE_NEWNET = 0x40000000
 
 
 def cut() -> None:
-    """Move this process into a network namespace that has no interface. OSError where the kernel forbids it.
+    """Move this process into a network namespace without interfaces. Raises OSError if the kernel forbids it.
 
-    Root does not need a user namespace for that, and must not get one: bb.utils.disable_network() maps one
-    user id only, and the task that makes the root file system needs them all.
+    Root needs no user namespace for this, and must not get one: bb.utils.disable_network() maps only one user id,
+    but the task that makes the root file system needs all of them.
     """
     uid, gid = os.geteuid(), os.getegid()
     if uid == 0:

@@ -3,7 +3,7 @@
 
 bb.runqueue to worker:  <name> length:4, big-endian  pickle  </name>
 worker to bb.runqueue:  <event> pickle </event>  or  <exitcode> pickle of (task, status) </exitcode>
-child to worker:        length:4, big-endian  then what the worker passes on to bb.runqueue unchanged
+child to worker:        length:4, big-endian  then data that the worker passes on to bb.runqueue unchanged
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ LONGEST_TAG = max(len(name) for name in REQUESTS) + len("<>")
 
 
 class ProtocolError(Exception):
-    """The other end does not speak BitBake 2.19's worker protocol."""
+    """The other end does not speak the worker protocol of BitBake 2.19."""
 
 
 class RequestStream:
-    """Cuts the bytes that arrive from bb.runqueue into (name, pickle) requests."""
+    """Splits the bytes that arrive from bb.runqueue into requests (name, pickle)."""
 
     def __init__(self) -> None:
         self._pending = bytearray()
@@ -67,7 +67,7 @@ class RequestStream:
 
 
 class ReplyStream:
-    """Cuts the bytes that arrive from a child into replies."""
+    """Splits the bytes that arrive from a child into replies."""
 
     def __init__(self) -> None:
         self._pending = bytearray()

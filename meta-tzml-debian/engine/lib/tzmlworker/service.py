@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The worker's loop: requests in from bb.runqueue, a forked child for each task, events and statuses out."""
+"""The worker's loop: it reads requests from bb.runqueue, forks a child for each task, and sends the replies."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ import bb.msg
 from . import child, protocol
 
 READ_SIZE = 512 * 1024
-# Between SIGTERM and SIGKILL: mmdebstrap and dpkg undo their mounts in that time.
+# Time between SIGTERM and SIGKILL, in which mmdebstrap and dpkg undo their mounts.
 GRACE_SECONDS = 10.0
 
 
@@ -43,8 +43,8 @@ class Task:
 class Worker:
     """Serves one bb.runqueue over standard input and output.
 
-    All waiting is done in one place, so that no thread lives when a task is forked: reads never block, and
-    what cannot be written yet waits in `_outbox` (bb.runqueue may itself be busy writing to us).
+    All waiting is done in one place, so that no other thread exists when a task is forked. Reads never block. Data
+    that cannot be written yet waits in `_outbox`, because bb.runqueue may be busy writing to us.
     """
 
     def __init__(self, fakeroot: bool = False) -> None:
@@ -62,7 +62,7 @@ class Worker:
         bb.utils.set_process_name("Worker (fakeroot)" if fakeroot else "Worker")
 
     def serve(self) -> int:
-        """Serve until told to quit (0), or until bb.runqueue is gone, a signal comes or we fail (1)."""
+        """Serve until told to quit (0), or until bb.runqueue is gone, a signal arrives or an error occurs (1)."""
         self._set_up()
         try:
             while self._ending is None:
@@ -82,7 +82,7 @@ class Worker:
             os.set_blocking(fd, False)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)  # only to wake the selector
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C comes as a request
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C arrives as a request
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._on_signal)
         self._selector.register(self._in, selectors.EVENT_READ, self._read_requests)
@@ -117,7 +117,7 @@ class Worker:
             self._ending = 1
             return
         for name, payload in self._requests.feed(data):
-            getattr(self, f"_do_{name}")(pickle.loads(payload))  # noqa: S301 the server is who started us
+            getattr(self, f"_do_{name}")(pickle.loads(payload))  # noqa: S301 the server started this process
             if self._ending is not None:
                 return
 
@@ -166,7 +166,7 @@ class Worker:
         sys.stdout.flush()
         sys.stderr.flush()
         reply_read, reply_write = os.pipe()
-        # A signal that comes between the fork and the child's own handlers must wait for these.
+        # A signal that arrives between the fork and the child's handlers must wait for the handlers.
         signal.pthread_sigmask(signal.SIG_BLOCK, child.SIGNALS)
         pid = os.fork()
         if pid == 0:
@@ -191,8 +191,10 @@ class Worker:
     # -- children --------------------------------------------------------------------------------------
 
     def _relay(self, task: Task) -> None:
-        """Pass on what the child has sent so far. Its end is learned from waitpid, not from this pipe: what
-        the task left running may hold the other end open.
+        """Pass on what the child has sent so far.
+
+        waitpid, not this pipe, tells when the child ends, because processes that the task left running may hold the
+        other end open.
         """
         with contextlib.suppress(BlockingIOError):
             while data := os.read(task.reply_fd, READ_SIZE):
@@ -215,11 +217,11 @@ class Worker:
             os.close(task.reply_fd)
             code = os.waitstatus_to_exitcode(status)
             if report:
-                # a signal's number as a shell gives it
+                # the number of a signal, as a shell returns it
                 self._send(protocol.exit_code(task.name, code if code >= 0 else 128 - code))
 
     def _end_tasks(self) -> None:
-        """Stop all tasks, with all they started. bb.runqueue has given them up and wants no status."""
+        """Stop all tasks with all their processes. bb.runqueue has given them up and expects no status."""
         if not self._tasks:
             return
         for pid in self._tasks:
