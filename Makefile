@@ -1,24 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-#   make demo       from a fresh Debian to a network that answers inside OP-TEE, with a table of results
-#   make test       tests on this host, of the image's build, on QEMU and on an emulated Raspberry Pi 3 (half an hour
-#                   the first time)
-#   make check      the tests that need neither image nor QEMU (a minute)
-#   make lint       only its linters: ruff, mypy, clang-format, shellcheck (.pre-commit-config.yaml)
-#   make format     write Python and C in their formats
-#   make lock       resolve requirements*.in into the lock files; UPGRADE=--upgrade takes the newest
-#   make test-boards     the boards' images, and the lab's drivers with boards that stand in (forty minutes)
-#   make test-frontends  the tests that need PyTorch and TensorFlow, in an environment of their own (4 GB)
-#   make test-full  make test with all of OP-TEE's regression suite and more networks, make test-boards and
+#   make demo       go from a fresh Debian to a network that answers inside OP-TEE, and show a table of results
+#   make test       run the tests on this host, of the image's build, on QEMU and on an emulated Raspberry Pi 3 (half an
+#                   hour the first time)
+#   make check      run the tests that need neither image nor QEMU (a minute)
+#   make lint       run only the linters: ruff, mypy, clang-format, shellcheck (.pre-commit-config.yaml)
+#   make format     format Python and C
+#   make lock       resolve requirements*.in into the lock files; UPGRADE=--upgrade takes the newest versions
+#   make test-boards     test the boards' images, and the lab's drivers with stand-in boards (forty minutes)
+#   make test-frontends  run the tests that need PyTorch and TensorFlow, in an environment of their own (4 GB)
+#   make test-full  run make test with all of OP-TEE's regression suite and more networks, make test-boards and
 #                   make mutants (an hour more)
-#   make mutants    change each check of the runtime in turn, to see that a test fails (ten minutes)
-#   make image      only QEMU's image: kas build kas/qemu.yml
-#   make image-rpi3 only the Raspberry Pi's SD card: kas build kas/rpi3.yml (two minutes after QEMU's)
-#   make boot       boot the image, console on this terminal (Ctrl-A X leaves)
-#   make clean      remove what was built here; keys, results and .venv stay, and downloads in the cache
-#   make distclean  remove them too, but for the cache; asks before it deletes keys
+#   make mutants    change each check of the runtime in turn and see that a test fails (ten minutes)
+#   make image      build only QEMU's image: kas build kas/qemu.yml
+#   make image-rpi3 build only the Raspberry Pi's SD card: kas build kas/rpi3.yml (two minutes after QEMU's)
+#   make boot       boot the image with its console on this terminal (Ctrl-A X leaves)
+#   make clean      remove what was built here; keep keys, results, .venv and the cache of downloads
+#   make distclean  also remove keys, results and .venv, but not the cache; ask before deleting keys
 #
-# Each sets up this host first; logs are in build/logs, results in results/.
+# Each command prepares this host first. Logs are in build/logs, results in results/.
 
 SHELL := /bin/bash -o pipefail
 VENV := .venv/bin
@@ -65,7 +65,7 @@ test: check image image-rpi3
 test-boards: image image-rpi3 image-hikey
 	@echo "== tests of the boards' images (log: $(LOGS)/build-boards.log)"
 	@$(PYTEST) tests/build -m boards 2>&1 | tee $(LOGS)/build-boards.log
-	@echo "== tests with boards that stand in (log: $(LOGS)/boards.log)"
+	@echo "== tests with stand-in boards (log: $(LOGS)/boards.log)"
 	@$(PYTEST) tests/lab --bench -m bench 2>&1 | tee $(LOGS)/boards.log
 	@$(PYTEST) $(BOARD_TESTS) --lg-env rpi3-standin.yaml 2>&1 | tee -a $(LOGS)/boards.log
 	@$(PYTEST) lab/test_flash.py --lg-env hikey-standin.yaml 2>&1 | tee -a $(LOGS)/boards.log

@@ -1,11 +1,11 @@
 #!/bin/bash
-# Test a real board of the lab: the place is reserved and locked, flashed, tested, and always powered off and
-# unlocked; then report and comparison, as in ci/lab.sh.
+# Test a real board of the lab: reserve and lock its place, flash it, test it, and always power it off and unlock the
+# place. Then report and compare, as in ci/lab.sh.
 #
 #   LG_COORDINATOR=lab:20408 ci/board.sh rpi3 [pytest options]
-#   BOARD_JOB=… ci/board.sh rpi3          run that instead of ci/lab.sh, with the environment and the options
+#   BOARD_JOB=… ci/board.sh rpi3          run this command instead of ci/lab.sh, with the same arguments
 #
-# Exit code: that of ci/lab.sh, or 11 (infrastructure) when the place cannot be given back.
+# Exit code: that of ci/lab.sh, or 11 (infrastructure) if the place cannot be released.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 [ $# -ge 1 ] || {
@@ -14,11 +14,11 @@ cd "$(dirname "$0")/.."
 }
 board=$1
 shift
-# a user of its own: what it holds is this job's, and no person's
+# a user of its own: everything that this user holds belongs to this job, not to a person
 export LG_USERNAME=ci-$board
 
 tools/bootstrap
-ci/release-places.sh "$LG_USERNAME" # of a night that the power failed in
+ci/release-places.sh "$LG_USERNAME" # left over from a night in which the power failed
 
 child=
 # shellcheck disable=SC2329 # the trap calls it

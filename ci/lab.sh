@@ -1,12 +1,12 @@
 #!/bin/sh
-# Build the image of an environment, test it there, write the report, compare with earlier runs.
+# Build the image for an environment, test it there, write the report, and compare with earlier runs.
 #
-#   ci/lab.sh qemu                        what a merge runs
-#   ci/lab.sh qemu --xtest full           more options go to pytest
-#   LG_DEPLOY=… ci/lab.sh rpi3            an image that was built elsewhere
-#   TZML_RESULTS=… ci/lab.sh rpi3         keep runs and history there; in CI, with a copy of this run in results/
+#   ci/lab.sh qemu                        as in a merge
+#   ci/lab.sh qemu --xtest full           pass further options to pytest
+#   LG_DEPLOY=… ci/lab.sh rpi3            test an image that was built elsewhere
+#   TZML_RESULTS=… ci/lab.sh rpi3         keep runs and history there; in CI, also copy this run to results/
 #
-# Exit code: pytest's (docs/lab.md has the classes of failure); 14 when all passed and something got worse.
+# Exit code: pytest's (docs/lab.md lists the classes of failure); 14 if all tests passed but something got worse.
 set -eu
 cd "$(dirname "$0")/.."
 [ $# -ge 1 ] || {
@@ -37,7 +37,7 @@ if [ "$run" = "$before" ]; then
 fi
 run=$results/$run
 
-# A run that did not come to its end has no figures; its consoles are there all the same.
+# A run that did not finish has no figures, but its consoles are kept.
 if [ -e "$run/results.json" ] && [ -e "$run/junit.xml" ]; then
 	$tzml report "$run" -o "$run/report.html"
 	$tzml results export "$run" --format bencher -o "$run/bencher.json"
@@ -46,7 +46,7 @@ if [ -e "$run/results.json" ] && [ -e "$run/junit.xml" ]; then
 	$tzml results check "$run" || worse=$?
 	[ $status != 0 ] || status=$worse
 fi
-if [ "$results" != results ] && [ -n "${CI:-}" ]; then # a runner keeps them elsewhere, CI uploads these
+if [ "$results" != results ] && [ -n "${CI:-}" ]; then # the runner keeps them elsewhere; CI uploads this copy
 	mkdir -p results
 	cp -r "$run" "$results/history.jsonl" results/
 fi

@@ -1,17 +1,17 @@
 #!/bin/sh
-# The hosted part of a night: all of xtest and the inference suite on everything that needs no board.
+# The hosted part of the nightly run: all of xtest and the inference suite on everything that needs no board.
 #
 #   ci/nightly.sh                         all environments
-#   ci/nightly.sh qemu rpi3-emulated      these
+#   ci/nightly.sh qemu rpi3-emulated      only these
 #
-# Exit code: that of the first environment that failed; the others run all the same.
+# Exit code: that of the first environment that failed. The others still run.
 set -eu
 cd "$(dirname "$0")/.."
 tzml=.venv/bin/tzml
 tools/bootstrap
 if [ $# = 0 ]; then
 	environments=$($tzml lab environments --nightly)
-	# shellcheck disable=SC2086 # one word a name
+	# shellcheck disable=SC2086 # a list of names
 	set -- $environments
 fi
 status=0
@@ -20,7 +20,7 @@ for environment in "$@"; do
 	code=0
 	ci/lab.sh "$environment" --xtest full || code=$?
 	if [ "$($tzml lab images "$environment" | wc -l)" -gt 1 ]; then
-		# nothing here boots the board's own image: its files are read back, and written to a stand-in
+		# nothing here can boot the board's own image, so its files are read back and written to a stand-in
 		.venv/bin/pytest tests/build tests/lab --bench -m boards || code=$?
 	fi
 	[ $code = 0 ] || echo "== $environment failed with exit code $code"

@@ -1,10 +1,10 @@
 #!/bin/bash
-# Power off and unlock every labgrid place that a user of this host holds, and cancel their reservations:
-# what is left of a job that was killed. The lab itself gives its place back, however a run ends, if it is let.
+# Power off and unlock every labgrid place that a user of this host holds, and cancel the user's reservations. This cleans
+# up after a job that was killed. The lab itself releases its place however a run ends, if it gets the chance.
 #
 #   ci/release-places.sh ci-rpi3
 #
-# Exit code 11 (infrastructure) when a place cannot be powered off or unlocked, or the coordinator is away.
+# Exit code 11 (infrastructure) if a place cannot be powered off or unlocked, or the coordinator cannot be reached.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 [ $# = 1 ] || {
@@ -27,11 +27,11 @@ reservations=$(echo "$reservations" | awk -v owner="$LG_HOSTNAME/$LG_USERNAME" -
 
 status=0
 for place in $places; do
-	echo "$LG_USERNAME still holds $place: switching it off and giving it back"
+	echo "$LG_USERNAME still holds $place: switching it off and releasing it"
 	$client -p "$place" power off || status=11
 	$client -p "$place" unlock || status=11
 done
 for token in $reservations; do
-	$client cancel-reservation "$token" || true # it may have expired just now
+	$client cancel-reservation "$token" || true # it may just have expired
 done
 exit $status

@@ -1,9 +1,9 @@
 # shellcheck shell=sh
 # Read by tools/bootstrap and tools/test-frontends, which define `die` and run in the checkout's folder.
 
-# make_venv FOLDER LOG REQUIREMENTS…: a Python environment with these requirements, each a list of pip's arguments,
-# and this project, editable. Another Python or other requirements make it anew; where only the project's own
-# metadata changed, only the project is installed again.
+# make_venv FOLDER LOG REQUIREMENTS…: make a Python environment with these requirements, each a list of arguments for
+# pip, and this project, editable. A different Python or different requirements make a new environment. If only the
+# project's own metadata has changed, only the project is installed again.
 make_venv() {
 	folder=$1 log=$2
 	shift 2
