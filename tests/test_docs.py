@@ -17,7 +17,10 @@ from markdown_it.token import Token
 
 from tzml.cli import tzml
 
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+_TRACKED = subprocess.run(
+    ["git", "ls-files", "*.md", ":!*/*/*"], cwd=ROOT, capture_output=True, text=True, check=True
+).stdout.split()
+PAGES = [ROOT / name for name in _TRACKED]
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 NO_COMMANDS = {"tzml example kernels 1"}  # docs/bundle.md: a text that is hashed
 FOLDERS = {path.name for path in ROOT.iterdir() if path.is_dir()} - {"build", "results"}
