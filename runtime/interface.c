@@ -78,8 +78,9 @@ static enum tzml_status check_name(const struct tzml_interface *interface,
 
 	if (size > TZML_MAX_NAME_SIZE)
 		return TZML_ERROR_LIMIT;
-	if (!size || offset != *end || offset >= room ||
-	    size >= room - offset || interface->strings[offset + size] ||
+	/* `end` is at most `room` */
+	if (!size || offset != *end || size >= room - offset ||
+	    interface->strings[offset + size] ||
 	    !is_printable(interface->strings + offset, size))
 		return TZML_ERROR_INTERFACE_MALFORMED;
 	*end = offset + size + 1;

@@ -62,8 +62,8 @@ enum tzml_status tzml_layout_check(const void *data, size_t size,
 	    header->chunk_count > TZML_MAX_SECTIONS ||
 	    header->state_count > TZML_MAX_SECTIONS)
 		return TZML_ERROR_LIMIT;
-	if (layout_bytes(header) != size || !header->arena_size ||
-	    !is_aligned(header->arena_size) ||
+	/* in an arena of no bytes, no plan finds room for its inputs */
+	if (layout_bytes(header) != size || !is_aligned(header->arena_size) ||
 	    !is_aligned(header->weights_size) ||
 	    !is_aligned(header->state_size))
 		return TZML_ERROR_PLAN_MALFORMED;

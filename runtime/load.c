@@ -136,19 +136,38 @@ static enum tzml_status take_plan(struct tzml_model *model, const void *data,
 
 static enum tzml_status open_libraries(struct tzml_model *model);
 
+/* Whether this world runs a program. */
+static bool has_plan(const struct tzml_model *model)
+{
+	for (uint32_t i = 0; i < TZML_MAX_PROGRAMS; i++)
+		if (tzml_model_plan(model, i))
+			return true;
+	return false;
+}
+
+/* Whether any program, of this world or not, works on this world's memory. */
+static bool memory_has_program(const struct tzml_model *model)
+{
+	uint8_t memory = section_at(model, model->layout_section)->worlds;
+
+	for (uint32_t i = 0; i < model->interface.header->program_count; i++)
+		if (!(model->interface.programs[i].worlds & ~memory))
+			return true;
+	return false;
+}
+
 /* All tables were taken: check them against the section table. */
 static enum tzml_status tables_loaded(struct tzml_model *model)
 {
 	enum tzml_status status = TZML_SUCCESS;
-	bool has_plan = false;
 
-	for (uint32_t i = 0; i < TZML_MAX_PROGRAMS; i++)
-		if (tzml_model_plan(model, i))
-			has_plan = true;
-	if (!has_plan)
-		return model->layout.header ? TZML_ERROR_PLAN_MALFORMED
-					    : TZML_ERROR_KERNELS_ABSENT;
-	status = tzml_check_layout_sections(model);
+	if (model->layout.header) {
+		if (!memory_has_program(model))
+			return TZML_ERROR_PLAN_MALFORMED;
+		status = tzml_check_layout_sections(model);
+	}
+	if (!status && !has_plan(model))
+		status = TZML_ERROR_KERNELS_ABSENT;
 	if (!status)
 		status = tzml_check_promises(model);
 	return status ? status : open_libraries(model);

@@ -58,7 +58,7 @@ static enum tzml_status check_header_digest(struct tzml_model *model)
 	if (!status)
 		status = platform->digest_update(model->context, zeros,
 						 sizeof(zeros));
-	if (!status && header->section_count)
+	if (!status)
 		status = platform->digest_update(model->context, header + 1,
 						 model->header.size -
 							 sizeof(*header));

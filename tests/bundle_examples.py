@@ -152,7 +152,20 @@ def with_memory(**changes: object) -> Bundle:
     return replace(BUNDLE, memories=(replace(MEMORY, **changes),))  # type: ignore[arg-type]
 
 
-class Examples(list[Example]):
+class ExampleList(list[Example]):
+    """Examples that are being made."""
+
+    def add(
+        self, name: str, status: str, about: str, data: bytes, readable: bool = False, answer: float | None = None
+    ) -> None:
+        self.append(Example(name, status, about, data, readable, answer))
+
+    def works(self, name: str, about: str, bundle: Bundle | bytes, answer: float | None = ANSWER) -> None:
+        data = bundle if isinstance(bundle, bytes) else bundle.encode()
+        self.add(name, "SUCCESS", about, data, True, answer)
+
+
+class Examples(ExampleList):
     """Every example, in the order of docs/bundle.md."""
 
     def __init__(self) -> None:
@@ -167,16 +180,9 @@ class Examples(list[Example]):
         self.plan()
         self.secure_memory()
         self.calls()
-        self.bounds()
+        from bundle_bounds import Bounds  # which is made of what is here
 
-    def add(
-        self, name: str, status: str, about: str, data: bytes, readable: bool = False, answer: float | None = None
-    ) -> None:
-        self.append(Example(name, status, about, data, readable, answer))
-
-    def works(self, name: str, about: str, bundle: Bundle | bytes, answer: float | None = ANSWER) -> None:
-        data = bundle if isinstance(bundle, bytes) else bundle.encode()
-        self.add(name, "SUCCESS", about, data, True, answer)
+        self.extend(Bounds())
 
     def valid(self) -> None:
         self.works("minimal", "one program, both libraries, metadata, one chunk", BUNDLE)
@@ -556,14 +562,6 @@ class Examples(list[Example]):
         ree = partition(Worlds.ree, Worlds.ree)
         add("no-program-for-the-tee", "no program may run in the TEE", ree, "KERNELS_ABSENT")
 
-    def bounds(self) -> None:
-        """Values on either side of a limit, and other cases that only examples tell apart (tools/mutate)."""
-        self.works(
-            "state-streamed", "state is changed between chunks that share a place", state_streamed(), 2 * ANSWER
-        )
-        self.works("ports-swapped", "ports in another order than the tensors", swapped(), None)
-        self.works("two-libraries", "three programs and two libraries", two_libraries())
-
 
 def streamed() -> Bundle:
     """The input times ones, times the weights: the chunks take turns in 64 bytes."""
@@ -667,23 +665,6 @@ def state_streamed() -> Bundle:
         chunks=content(WEIGHTS, ONES),
         pieces=content(WEIGHTS),
     )
-
-
-def swapped() -> Bundle:
-    """Takes step, then image; gives image * step + step as sum, and the sum of image * step as score."""
-    tensors = (
-        IMAGE,
-        Tensor("step", DType.float32, (16,), Direction.input),
-        SCORE,
-        Tensor("sum", DType.float32, (16,), Direction.output),
-    )
-    calls = (
-        Call(0, (arena(64), arena(0), arena(128))),
-        Call(1, (arena(128), arena(192, 4))),
-        Call(2, (arena(128), arena(0))),
-    )
-    program = replace(PROGRAM, inputs=(Port(1, 0), Port(0, 64)), outputs=(Port(3, 128), Port(2, 192)), calls=calls)
-    return replace(BUNDLE, tensors=tensors, programs=(program,), memories=(Memory(arena_size=256),), chunks=())
 
 
 def two_libraries() -> Bundle:

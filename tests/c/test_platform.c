@@ -6,15 +6,12 @@
 #include "example_kernels.h"
 #include "test_platform.h"
 
-/* Whether a call that is counted is to fail. */
+/* Whether a call that is counted is to fail: one does. */
 static bool fails(uint32_t *left)
 {
 	if (*left == NEVER)
 		return false;
-	if (!*left)
-		return true;
-	--*left;
-	return false;
+	return !(*left)--;
 }
 
 static void *allocate(void *opaque, size_t size)

@@ -5,7 +5,7 @@
 
 #include <tzml/model.h>
 
-/* Nothing fails before the call that is counted down to zero. */
+/* The call fails before which this was counted down to zero. */
 #define NEVER UINT32_MAX
 
 struct test_context {

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import bundle_bounds
 import bundle_examples
 import numpy as np
 import pytest
@@ -97,7 +98,7 @@ def test_the_normal_world_alone_does_not_run_what_is_the_secure_worlds(
 def test_a_program_may_take_its_inputs_in_another_order_than_the_caller_gives_them(
     opened: Callable[[Bundle], Model],
 ) -> None:
-    with opened(bundle_examples.swapped()) as model:
+    with opened(bundle_bounds.swapped()) as model:
         assert [info.name for info in model.inputs] == ["image", "step"]
         assert [info.name for info in model.outputs] == ["score", "sum"]
         outputs = model.run({"step": np.full(16, 2, np.float32), "image": INPUT}).outputs

@@ -100,7 +100,7 @@ class Bundle:
         tables += sum(s.type == SectionType.weights for s in own)
         memory = next(m for m in self.memories if m.worlds & worlds)
         running = pages(memory.arena_size, memory.weights_size, memory.state_size)
-        checking = max(_CHECK_BYTES * _operands(p) for p in self.programs if p.worlds & worlds)
+        checking = max((_CHECK_BYTES * _operands(p) for p in self.programs if p.worlds & worlds), default=0)
         loading = max((len(library.tee) for library in self.libraries), default=0)
         header = Header(self.target, section_count=len(sections)).header_size
         return pages(header, tables) + max(running, pages(checking), pages(loading))
