@@ -281,26 +281,23 @@ enum tzml_status tzml_interface_check(const void *data, size_t size,
 				      struct tzml_interface *interface)
 {
 	const struct tzml_interface_header *header = data;
+	struct tzml_interface found = { .header = header };
 	enum tzml_status status = check_header(header, size);
 
-	memset(interface, 0, sizeof(*interface));
 	if (status)
 		return status;
-	interface->header = header;
-	interface->programs = (const void *)(header + 1);
-	interface->tensors =
-		(const void *)(interface->programs + header->program_count);
-	interface->ports =
-		(const void *)(interface->tensors + header->tensor_count);
-	interface->strings =
-		(const void *)(interface->ports + header->port_count);
+	found.programs = (const void *)(header + 1);
+	found.tensors = (const void *)(found.programs + header->program_count);
+	found.ports = (const void *)(found.tensors + header->tensor_count);
+	found.strings = (const void *)(found.ports + header->port_count);
 
-	status = check_entries(interface);
+	status = check_entries(&found);
 	if (status)
 		return status;
-	return names_differ(interface) && programs_fit(interface)
-		       ? TZML_SUCCESS
-		       : TZML_ERROR_INTERFACE_MALFORMED;
+	if (!names_differ(&found) || !programs_fit(&found))
+		return TZML_ERROR_INTERFACE_MALFORMED;
+	*interface = found;
+	return TZML_SUCCESS;
 }
 
 const uint32_t *tzml_interface_ports(const struct tzml_interface *interface,

@@ -48,8 +48,8 @@ enum tzml_status tzml_layout_check(const void *data, size_t size,
 				   struct tzml_layout *layout)
 {
 	const struct tzml_memory_header *header = data;
+	struct tzml_layout found = { .header = header };
 
-	memset(layout, 0, sizeof(*layout));
 	if (size < sizeof(*header) ||
 	    memcmp(header->magic, TZML_MEMORY_MAGIC, sizeof(header->magic)) ||
 	    header->size != size ||
@@ -68,10 +68,10 @@ enum tzml_status tzml_layout_check(const void *data, size_t size,
 	    !is_aligned(header->state_size))
 		return TZML_ERROR_PLAN_MALFORMED;
 
-	layout->header = header;
-	layout->chunks = (const void *)(header + 1);
-	layout->pieces = layout->chunks + header->chunk_count;
-	return chunks_are_sound(layout) && pieces_are_sound(layout)
-		       ? TZML_SUCCESS
-		       : TZML_ERROR_PLAN_MALFORMED;
+	found.chunks = (const void *)(header + 1);
+	found.pieces = found.chunks + header->chunk_count;
+	if (!chunks_are_sound(&found) || !pieces_are_sound(&found))
+		return TZML_ERROR_PLAN_MALFORMED;
+	*layout = found;
+	return TZML_SUCCESS;
 }

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The checks of the runtime, each by itself: all text, headers at the edges of
- * what the format allows, and what was written of the arena. Exits 0 if all
- * passed.
+ * test_checks FOLDER: the checks of the runtime, each by itself: all text,
+ * headers at the edges of what the format allows, every section of the
+ * specification's examples in FOLDER, and what was written of the arena. Exits
+ * 0 if all passed.
  */
+#include <dirent.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <tzml/bundle.h>
@@ -11,10 +14,11 @@
 
 #include "../../runtime/check.h"
 #include "../../runtime/written.h"
+#include "example_kernels.h"
 #include "tap.h"
 
 /* The largest character that so many bytes have room for, and one more. */
-static const uint32_t room[] = { 0, 0x80, 0x800, 0x10000, 0x200000 };
+static const uint32_t limits[] = { 0, 0x80, 0x800, 0x10000, 0x200000 };
 
 /* UTF-8, as its definition has it, in so many bytes. */
 static void encode(uint32_t character, int size, char *bytes)
@@ -30,7 +34,7 @@ static void encode(uint32_t character, int size, char *bytes)
 
 static bool can_be_shown(uint32_t character, int size)
 {
-	bool shortest = size == 1 || character >= room[size - 1];
+	bool shortest = size == 1 || character >= limits[size - 1];
 	bool is_control =
 		character < 0x20 || (character >= 0x7f && character < 0xa0);
 	bool is_surrogate = character >= 0xd800 && character < 0xe000;
@@ -44,7 +48,7 @@ static void test_characters(void)
 	for (int size = 1; size <= 4; size++) {
 		unsigned int wrong = 0;
 
-		for (uint32_t character = 0; character < room[size];
+		for (uint32_t character = 0; character < limits[size];
 		     character++) {
 			bool expected = can_be_shown(character, size);
 			char text[] = "xxxxxx";
@@ -298,11 +302,115 @@ static void test_header_fields(void)
 	}
 	free(table);
 }
+/* A bundle's section in a block of its own, so that reading past it shows. */
+static void *section_alone(const uint8_t *bundle, uint32_t row)
+{
+	const struct tzml_section *section =
+		tzml_bundle_sections((const void *)bundle) + row;
+	void *data = malloc(section->size);
+
+	memcpy(data, bundle + section->offset, section->size);
+	return data;
+}
+
+/* Check the plans that fit a memory; what is refused is not used. */
+static void check_plans(const uint8_t *bundle, uint32_t row,
+			const struct tzml_interface *interface,
+			unsigned int *wrong)
+{
+	const struct tzml_section *sections =
+		tzml_bundle_sections((const void *)bundle);
+	const struct tzml_header *header = (const void *)bundle;
+	struct tzml_layout layout = { 0 };
+	void *memory = section_alone(bundle, row);
+	enum tzml_status status =
+		tzml_layout_check(memory, sections[row].size, &layout);
+
+	*wrong += !status != !!layout.header;
+	for (uint32_t i = row; !status && i < header->section_count; i++) {
+		struct tzml_plan plan = { 0 };
+		void *scratch = NULL;
+		void *data = NULL;
+
+		if (sections[i].type != TZML_SECTION_PLAN ||
+		    sections[i].index >= interface->header->program_count ||
+		    sections[i].worlds & ~sections[row].worlds)
+			continue;
+		data = section_alone(bundle, i);
+		*wrong += !tzml_plan_check(data, sections[i].size, interface,
+					   sections[i].index, &layout,
+					   &plan) != !!plan.header;
+		if (plan.header) {
+			scratch = malloc(tzml_plan_operands(&plan) *
+					 TZML_CHECK_BYTES);
+			tzml_plan_check_calls(&plan, interface,
+					      &example_kernels, scratch);
+		}
+		free(scratch);
+		free(data);
+	}
+	free(memory);
+}
+
+static unsigned int check_example(const uint8_t *bundle, size_t size)
+{
+	const struct tzml_header *header = (const void *)bundle;
+	const struct tzml_section *sections = tzml_bundle_sections(header);
+	struct tzml_interface interface = { 0 };
+	unsigned int wrong = 0;
+	size_t header_size = 0;
+	void *data = NULL;
+
+	if (size < sizeof(*header) ||
+	    tzml_bundle_header_size(header, &header_size) ||
+	    size < header_size || size < header->bundle_size ||
+	    tzml_bundle_check(header, header_size))
+		return 0;
+	data = section_alone(bundle, 0);
+	wrong += !tzml_interface_check(data, sections[0].size, &interface) !=
+		 !!interface.header;
+	for (uint32_t i = 0; interface.header && i < header->section_count; i++)
+		if (sections[i].type == TZML_SECTION_MEMORY)
+			check_plans(bundle, i, &interface, &wrong);
+	free(data);
+	return wrong;
+}
+
+static void test_examples(const char *folder)
+{
+	const size_t room = 1 << 20;
+	uint8_t *bundle = malloc(room);
+	struct dirent *entry = NULL;
+	DIR *directory = opendir(folder);
+	unsigned int count = 0;
+	unsigned int wrong = 0;
+
+	while (directory && (entry = readdir(directory))) {
+		char path[4096] = "";
+		FILE *file = NULL;
+
+		if (!strstr(entry->d_name, ".tzm"))
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name);
+		file = fopen(path, "rb");
+		if (!file)
+			continue;
+		wrong += check_example(bundle, fread(bundle, 1, room, file));
+		fclose(file);
+		count++;
+	}
+	if (directory)
+		closedir(directory);
+	free(bundle);
+	check(!wrong && count > 300,
+	      "%u examples: what is refused is not half taken (%u wrong)",
+	      count, wrong);
+}
+
 /* The union of intervals, against one that is kept byte by byte. */
 static void test_written(void)
 {
 	enum { SPAN = 40, INTERVALS = 12, ROUNDS = 20000 };
-	uint64_t scratch[INTERVALS * TZML_CHECK_BYTES / sizeof(uint64_t)];
 	unsigned int wrong = 0;
 	unsigned int yes = 0;
 
@@ -315,6 +423,8 @@ static void test_written(void)
 		} intervals[INTERVALS];
 		struct written written = { 0 };
 		int known = 1 + rand() % INTERVALS;
+		/* no larger than it must be, so that reading past it shows */
+		void *scratch = malloc(known * TZML_CHECK_BYTES);
 
 		written_begin(&written, scratch, known);
 		for (int i = 0; i < known; i++) {
@@ -343,18 +453,24 @@ static void test_written(void)
 			memset(bytes + intervals[i].start, 1,
 			       intervals[i].end - intervals[i].start);
 		}
+		free(scratch);
 	}
 	check(!wrong && yes > ROUNDS,
 	      "what was written is known of each interval (%u wrong)", wrong);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+	if (argc != 2) {
+		fputs("usage: test_checks FOLDER\n", stderr);
+		return 2;
+	}
 	test_characters();
 	test_broken_text();
 	test_sections();
 	test_tables();
 	test_header_fields();
+	test_examples(argv[1]);
 	test_written();
 	return tap_end();
 }

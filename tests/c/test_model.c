@@ -323,6 +323,14 @@ static void test_streaming(void)
 	      "of it");
 	close_example(&f);
 
+	open_example(&f, "weights-for-all");
+	check(f.model.present[0] && !f.model.present[1] && f.model.present[2] &&
+		      !f.model.present[3] && answers(&f, ANSWER) &&
+		      !f.model.present[0] && f.model.present[1] &&
+		      !f.model.present[2] && f.model.present[3],
+	      "what has room is loaded at first, and nothing over it");
+	close_example(&f);
+
 	open_example(&f, "two-chunks-a-call");
 	f.loads = 0;
 	check(answers(&f, 4 * ANSWER) && !f.loads,
@@ -364,7 +372,7 @@ static void test_state(void)
 	f.loads = 0;
 	check(!tzml_model_reset(&f.model) &&
 		      f.model.state == TZML_MODEL_READY && !f.loads &&
-		      answers(&f, ANSWER),
+		      answers(&f, ANSWER) && !f.model.state_memory.data,
 	      "a model without state is ready after a reset");
 	close_example(&f);
 }

@@ -18,7 +18,8 @@ struct tzml_interface {
 
 /*
  * Check everything in an interface: `size` bytes at `data`, aligned to 8, in
- * memory nobody else can write. On success `interface` points into `data`.
+ * memory nobody else can write. On success, and only then, `interface` points
+ * into `data`.
  */
 enum tzml_status tzml_interface_check(const void *data, size_t size,
 				      struct tzml_interface *interface);

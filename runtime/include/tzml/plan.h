@@ -58,7 +58,8 @@ static inline uint32_t tzml_plan_operands(const struct tzml_plan *plan)
 
 /*
  * Check everything in a memory section: `size` bytes at `data`, aligned to 8,
- * in memory nobody else can write. On success `layout` points into `data`.
+ * in memory nobody else can write. On success, and only then, `layout` points
+ * into `data`.
  */
 enum tzml_status tzml_layout_check(const void *data, size_t size,
 				   struct tzml_layout *layout);
