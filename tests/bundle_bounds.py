@@ -108,12 +108,12 @@ class Bounds(ExampleList):
         self.add(
             "section-count-1025", "LIMIT", "section_count 1025", patch(good, 12, "II", HEADER + 1025 * ROW, 1025)
         )
-        full = Memory(192, 1024 * 64, 0, tuple(Chunk(1, 64 * i) for i in range(1020)))
+        full = Memory(192, 1024 * 64, 0, tuple(Chunk(1, 64 * i) for i in range(1019)))
         sections = replace(
             BUNDLE,
             memories=(full,),
-            libraries=(Library(b"signed OP-TEE library"),),
-            chunks=content(*[b"x"] * 1020),
+            libraries=BUNDLE.libraries,
+            chunks=content(*[b"x"] * 1019),
             metadata=b"",
             notes=b"",
             programs=(replace(PROGRAM, calls=(Call(1, (arena(0), arena(128, 4))),)),),
@@ -334,7 +334,7 @@ class Bounds(ExampleList):
         self.works(
             "library-15",
             "a plan with the last of 16 libraries",
-            replace(with_program(library=15), libraries=tuple(Library(bytes([65 + i])) for i in range(16))),
+            replace(with_program(library=15), libraries=tuple(Library(bytes([65 + i]), b"ELF") for i in range(16))),
         )
         byte = replace(SCORE, dtype=DType.uint8)
         add(

@@ -26,10 +26,17 @@ EXAMPLES = ROOT / "docs" / "bundle-examples"
 # The examples have no real kernel libraries. An example that is right up to there, or wrong only after that, is
 # refused because of its library: the TA reads the library's name in its signature, Linux tries to load it.
 _BEYOND_KERNELS = {"SUCCESS", "KERNEL_MISSING", "KERNEL_MISMATCH", "KERNELS_CHANGED"}
-_WEIGHTS = {"weights-bit"}  # weights are checked when they are loaded, after the kernels
+_WEIGHTS = {"tag-end", "weights-bit"}  # weights are checked when they are loaded, after the kernels
 _NO_LIBRARY = {"tee": "KERNELS_CHANGED", "ree": "KERNELS_REFUSED"}
 # What only the TEE looks at: its memory, its library, its programs.
-_ONLY_TEE = {"memories-first", "no-library-for-the-tee", "no-program-for-the-tee"}
+_ONLY_TEE = {
+    "memories-first",
+    "memory-for-both",
+    "memory-in-vain",
+    "no-library-for-the-tee",
+    "no-program-for-the-tee",
+    "two-memories-in-one",
+}
 
 
 @dataclass(frozen=True)
