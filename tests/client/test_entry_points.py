@@ -203,7 +203,7 @@ def for_this_processor(data: bytes) -> bytes:
     if len(data) < HEADER or header_digest(data) != data[224:256]:
         return data
     (target,) = struct.unpack_from("<I", data, 56)
-    if HOST != Target.aarch64:
+    if Target.aarch64 != HOST:
         data = patch(data, 56, "I", HOST if target == Target.aarch64 else Target.aarch64)
     return patch(data, 224, "32s", header_digest(data))
 
