@@ -148,6 +148,13 @@ def test_weights_of_minus_128_do_not_overflow(target: str) -> None:
     compare_integers("int8", (3, 32), weights, target)
 
 
+def test_a_zero_point_that_makes_a_weight_128_does_not_overflow() -> None:
+    """127 with zero point -1: one too many for int8."""
+    weights = integers(16, 32)
+    weights[:8] = 127
+    compare("int8", (3, 32), weights, weights_zero=-1)
+
+
 def test_convolutions_for_aarch64() -> None:
     compare_integers("int8", (1, 24, 9, 9), integers(20, 24, 3, 3), "rpi3", pads=1)
     compare_integers("int8", (1, 24, 9, 9), integers(24, 1, 3, 3), "rpi3", pads=1, groups=24)

@@ -214,7 +214,8 @@ class IntegerLayers:
             ):
                 return None
         integers, scale = integers.transpose(order), scale.transpose(order).reshape(integers.shape[order[0]], -1)
-        if (scale != scale[:, :1]).any() or np.abs(integers, dtype=np.int16).max() > 128:
+        low, high = np.iinfo(np.int8).min, np.iinfo(np.int8).max
+        if (scale != scale[:, :1]).any() or integers.min() < low or integers.max() > high:
             return None
         return integers.astype(np.int8), scale[:, 0]
 
