@@ -16,6 +16,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from tzml.cli import tzml
+from tzml_zoo import models
 
 _TRACKED = subprocess.run(
     ["git", "ls-files", "*.md", ":!*/*/*"], cwd=ROOT, capture_output=True, text=True, check=True
@@ -45,6 +46,17 @@ def test_pages_that_the_sources_name_exist() -> None:
     found = references()
     assert 'docs/bundle.md, "Kernel library"' in found
     assert [reference for reference in found if is_stale(reference)] == []
+
+
+def test_every_network_of_the_zoo_was_measured() -> None:
+    """Its row in both tables, with its multiply-accumulates in the one that has them."""
+    text = (ROOT / "docs" / "bench.md").read_text()
+    aarch64, x86 = (
+        text.partition(f"## The zoo on {target}")[2].partition("\n## ")[0] for target in ("AArch64", "x86-64")
+    )
+    rows = re.findall(r"^\| (\w+) \| ([\d.,]+) \|", aarch64, re.MULTILINE)
+    assert dict(rows) == {name: f"{network.macs / 1e6:,.1f}" for name, network in models().items()}
+    assert set(re.findall(r"^\| (\w+) \| [\d.]", x86, re.MULTILINE)) == set(models())
 
 
 @pytest.mark.parametrize("reference", ["gone.md", 'bundle.md, "Gone"'])
