@@ -42,6 +42,18 @@ def test_files_that_a_page_names_exist(page: Path) -> None:
     assert missing_files(page) == []
 
 
+def test_the_tests_that_parity_names_exist() -> None:
+    page = (ROOT / "docs" / "parity.md").read_text()
+    rows = re.findall(r"^\| (\d+) \|.*\| (.*) \|$", page, re.MULTILINE)
+    assert [int(number) for number, _ in rows] == list(range(1, 23))
+    for number, shown in rows:
+        named = re.findall(r"`((?:lab|tests)/[\w/]+\.py)(?:::(\w+))?`", shown)
+        assert named or "not yet" in shown, number
+        for file, test in named:
+            source = (ROOT / file).read_text()
+            assert re.search(rf"^def {test or 'test_'}", source, re.MULTILINE), f"{file}::{test}"
+
+
 def test_pages_that_the_sources_name_exist() -> None:
     found = references()
     assert 'docs/bundle.md, "Kernel library"' in found
