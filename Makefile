@@ -20,6 +20,8 @@
 #
 # Each command prepares this host first. Logs are in build/logs, results in results/.
 
+unexport PYTHONDONTWRITEBYTECODE # with it, as in many containers, each process compiles every module again
+
 SHELL := /bin/bash -o pipefail
 VENV := .venv/bin
 LOGS := build/logs

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
+import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
-from programs import run_module
-from small_models import DATA, Array, CompileAndRun
+
+# The process that hands out the tests (make check) imports this, too: what takes long is imported where it is used
+if TYPE_CHECKING:
+    from small_models import Array, CompileAndRun
 
 ROOT = Path(__file__).parent.parent
 BUILD = ROOT / "build" / "tests"
@@ -37,6 +39,26 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item not in left_out]
 
 
+def pytest_collection_finish() -> None:
+    gc.freeze()  # TVM and labgrid are a million objects, which no collection need look at again
+
+
+def once(factory: pytest.TempPathFactory, name: str, fill: Callable[[Path], object]) -> Path:
+    """A folder that one process fills for all that run tests in this session."""
+    root = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+    folder, done = root / name, root / f"{name}.done"
+    with (root / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # what a failure left
+            folder.mkdir()
+            fill(folder)
+            done.touch()
+    return folder
+
+
 def make(folder: str, *arguments: str) -> None:
     """Run make in a folder of the repository; what it says is the failure's text."""
     BUILD.mkdir(parents=True, exist_ok=True)
@@ -50,6 +72,8 @@ def make(folder: str, *arguments: str) -> None:
 
 def tzml(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run the command `tzml`."""
+    from programs import run_module
+
     return run_module("tzml", *arguments)
 
 
@@ -73,6 +97,9 @@ def libtzml() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def key_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A fresh signing key."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     path = tmp_path_factory.mktemp("keys") / "ta-sign.pem"
     pem = key.private_bytes(
@@ -85,12 +112,14 @@ def key_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def digits_for_host(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The digits network, compiled for this host."""
-    from tzml.compiler import CompileOptions, compile_model
-    from tzml_zoo.digits import ONNX
 
-    path = tmp_path_factory.mktemp("models") / "digits.tzm"
-    compile_model(ONNX, CompileOptions("host")).write(path)
-    return path
+    def compile_digits(folder: Path) -> None:
+        from tzml.compiler import CompileOptions, compile_model
+        from tzml_zoo.digits import ONNX
+
+        compile_model(ONNX, CompileOptions("host")).write(folder / "digits.tzm")
+
+    return once(tmp_path_factory, "digits-for-host", compile_digits) / "digits.tzm"
 
 
 @pytest.fixture
@@ -98,6 +127,8 @@ def compile_and_run(tmp_path: Path, libtzml: Path) -> CompileAndRun:
     """Compile a file for this host, with input shapes by name, and run it on each of some samples."""
 
     def run(path: Path, samples: Array, **shapes: tuple[int, ...]) -> Array:
+        import numpy as np
+
         from tzml.client import World, open_model
         from tzml.compiler import CompileOptions, InputSpec, compile_model
 
@@ -112,5 +143,8 @@ def compile_and_run(tmp_path: Path, libtzml: Path) -> CompileAndRun:
 @pytest.fixture(scope="session")
 def answers() -> dict[str, Array]:
     """What the frameworks answer that wrote the models in `data` (tests/frontends/make_fixtures.py)."""
+    import numpy as np
+    from small_models import DATA
+
     with np.load(DATA / "answers.npz") as file:
         return dict(file)

@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, once
 from installed import asked_for, closure, link
 from packaging.utils import canonicalize_name
 from results.conftest import run_maker
@@ -36,7 +36,6 @@ import sys
 from setuptools import build_meta
 print(getattr(build_meta, sys.argv[1])(sys.argv[2]))
 """
-Files = dict[str, bytes]
 
 
 def built(kind: str, source: Path, folder: Path) -> Path:
@@ -54,22 +53,27 @@ def in_git() -> list[str]:
     return [name for name in listed.split("\0") if name and (ROOT / name).exists()]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The source distribution of a fresh checkout, unpacked."""
-    source = tmp_path_factory.mktemp("source")
-    for name in in_git():
-        (source / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, source / name, follow_symlinks=False)
-    packed = built("build_sdist", source, tmp_path_factory.mktemp("sdist"))
-    with tarfile.open(packed) as archive:
-        archive.extractall(packed.parent, filter="data")
-    return packed.with_suffix("").with_suffix("")
+
+    def build(folder: Path) -> None:
+        source = folder / "checkout"
+        for name in in_git():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, source / name, follow_symlinks=False)
+        with tarfile.open(built("build_sdist", source, folder)) as archive:
+            archive.extractall(folder, filter="data")
+
+    [unpacked] = once(tmp_path_factory, "sdist", build).glob("tzml-*/")
+    return unpacked
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return built("build_wheel", sdist, tmp_path_factory.mktemp("wheel"))
+    folder = once(tmp_path_factory, "wheel", lambda folder: built("build_wheel", sdist, folder))
+    [packed] = folder.glob("*.whl")
+    return packed
 
 
 def test_the_source_distribution_is_the_repository(sdist: Path) -> None:
@@ -103,14 +107,10 @@ def test_a_folder_with_modules_is_a_package() -> None:
 class Installed:
     """An environment with the wheel, and for each call with what some extras ask for."""
 
-    def __init__(self, wheel: Path, folder: Path) -> None:
+    def __init__(self, environment: Path, folder: Path) -> None:
         self.folder = folder
-        self.python = folder / "venv" / "bin" / "python"
-        venv.create(folder / "venv", symlinks=True)
-        pip = [sys.executable, "-m", "pip", "--python", str(self.python), "install", "--no-deps", "--no-index"]
-        done = subprocess.run([*pip, "--quiet", wheel], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        [site] = (folder / "venv" / "lib").glob("python*/site-packages")
+        self.bin = environment / "bin"
+        [site] = environment.glob("lib/python*/site-packages")
         [self.metadata] = distributions(name="tzml", path=[str(site)])
         self.linked: dict[str, Path] = {}
 
@@ -124,13 +124,19 @@ class Installed:
         program, *rest = arguments
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("LG_", "TZML_"))}
         environment |= {"PYTHONPATH": str(self.linked[extras]), **variables}
-        command = [self.python.with_name(str(program)), *rest]
+        command = [self.bin / program, *rest]
         return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    return Installed(wheel, tmp_path_factory.mktemp("installed"))
+    def install(folder: Path) -> None:
+        venv.create(folder, symlinks=True)
+        pip = [sys.executable, "-m", "pip", "--python", folder / "bin/python", "install", "--no-deps", "--no-index"]
+        done = subprocess.run([*pip, "--quiet", wheel], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+    return Installed(once(tmp_path_factory, "venv", install), tmp_path_factory.mktemp("installed"))
 
 
 Tzml = Callable[..., str]
