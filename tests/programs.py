@@ -15,9 +15,10 @@ import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-_FORKS = multiprocessing.get_context("forkserver")
+FORKS = multiprocessing.get_context("forkserver")
+"""For processes that begin with the imports of all commands, and with nothing else of the process that asks."""
 _COMMANDS = ("bench", "boot", "compile", "inspect", "lab", "run")
-_FORKS.set_forkserver_preload([f"tzml.cli.{name}" for name in _COMMANDS])
+FORKS.set_forkserver_preload([f"tzml.cli.{name}" for name in _COMMANDS])
 
 
 def run_module(
@@ -32,7 +33,7 @@ def run_module(
     with tempfile.TemporaryDirectory() as folder:
         out, err = Path(folder) / "out", Path(folder) / "err"
         where = (str(cwd or Path.cwd()), dict(os.environ if env is None else env))
-        process = _FORKS.Process(target=_child, args=(command, *where, out, err))
+        process = FORKS.Process(target=_child, args=(command, *where, out, err))
         process.start()
         process.join(timeout)
         if process.exitcode is None:

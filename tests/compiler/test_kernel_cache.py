@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import os
 from pathlib import Path
 
 import pytest
 from onnx import helper
+from programs import FORKS
 from small_networks import build, network, weights
 
 from tzml.bundle import decode
@@ -77,6 +78,10 @@ def test_a_cache_that_cannot_be_written_is_none(tmp_path: Path, monkeypatch: pyt
     assert cache.get("key") is None
 
 
+def _keep_in(folder: Path) -> None:
+    os.environ["TZML_CACHE"] = str(folder)
+
+
 def _write_and_read(number: int) -> int:
     cache = KernelCache()
     whole = 0
@@ -89,6 +94,6 @@ def _write_and_read(number: int) -> int:
 
 
 def test_several_writers_leave_whole_entries(folder: Path) -> None:
-    with multiprocessing.get_context("spawn").Pool(2) as pool:
+    with FORKS.Pool(2, _keep_in, [folder.parent]) as pool:
         assert pool.map(_write_and_read, [1, 2]) == [50, 50]
     assert [path.name for path in folder.iterdir()] == ["key"]
