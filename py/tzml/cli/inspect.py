@@ -165,7 +165,7 @@ def command(bundle: Path, as_json: bool, svg: Path | None, html: Path | None) ->
 
 
 def _call_table(program: dict[str, Any]) -> str:
-    """A program's calls, one a line."""
+    """The calls of a program, one per line."""
     lines = [f"  {'call':>5} {'arena bytes':>12} {'weights':>12} {'chunk':>6}  layer"]
     for index, call in enumerate(program["calls"]):
         chunk = "" if call["chunk"] is None else f"{call['chunk']}{'*' if call['loads'] else ''}"
