@@ -76,4 +76,5 @@ def test_boards_are_given_back_however_a_job_ends() -> None:
 
 
 def jobs(path: Path) -> dict[str, Any]:
-    return yaml.safe_load(path.read_text())["jobs"]
+    found: dict[str, Any] = yaml.safe_load(path.read_text())["jobs"]
+    return found

@@ -34,7 +34,7 @@ def test_keys_are_deleted_when_a_person_says_so(tmp_path: Path, answer: str, kep
     (tmp_path / "build/keys/ta-signing.pem").write_text("secret")
     (tmp_path / "tools").mkdir()
     shutil.copy(ROOT / "tools/delete-keys", tmp_path / "tools")
-    command = ["make", "-f", ROOT / "Makefile", "distclean"]
+    command: list[str | Path] = ["make", "-f", ROOT / "Makefile", "distclean"]
     done = subprocess.run(command, cwd=tmp_path, input=answer, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "ta-signing.pem" in done.stdout

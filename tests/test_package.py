@@ -126,7 +126,7 @@ class Installed:
         program, *rest = arguments
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("LG_", "TZML_"))}
         environment |= {"PYTHONPATH": str(self.linked[extras]), **variables}
-        command = [self.bin / program, *rest]
+        command: list[str | Path] = [self.bin / program, *rest]
         return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -134,7 +134,16 @@ class Installed:
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
     def install(folder: Path) -> None:
         venv.create(folder, symlinks=True)
-        pip = [sys.executable, "-m", "pip", "--python", folder / "bin/python", "install", "--no-deps", "--no-index"]
+        pip: list[str | Path] = [
+            sys.executable,
+            "-m",
+            "pip",
+            "--python",
+            folder / "bin/python",
+            "install",
+            "--no-deps",
+            "--no-index",
+        ]
         done = subprocess.run([*pip, "--quiet", wheel], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
 

@@ -49,6 +49,6 @@ def test_private_keys_are_private(folder: Path) -> None:
 
 
 def test_the_ta_key_is_one_that_optee_takes(folder: Path) -> None:
-    command = ["openssl", "pkey", "-in", folder / "ta-signing.pem", "-noout", "-text"]
+    command: list[str | Path] = ["openssl", "pkey", "-in", folder / "ta-signing.pem", "-noout", "-text"]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert f"({keys.TA_KEY_BITS} bit" in text

@@ -7,7 +7,9 @@ import re
 import subprocess
 from pathlib import Path
 
-from .conftest import ENGINE, LAYER, ROOT
+from conftest import ROOT
+
+from .conftest import ENGINE, LAYER
 
 GPL = "SPDX-License-Identifier: GPL-2.0-only"
 

@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 from tzmlworker import protocol
 
-from .conftest import ENGINE, ROOT
+from .conftest import ENGINE
 
 REQUESTS = [("ping", b""), ("runtask", bytes(range(256)) * 5), ("workerdata", b"</workerdata>"), ("quit", b"x")]
 

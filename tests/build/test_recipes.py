@@ -6,8 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
-from .conftest import LAYER, ROOT
+from .conftest import LAYER
 
 PRODUCT = ROOT / "meta-tzml"
 RECIPES = sorted([*PRODUCT.rglob("*.bb"), *PRODUCT.rglob("*.inc"), *PRODUCT.rglob("*.bbappend")])

@@ -63,7 +63,7 @@ def test_a_c_plus_plus_program_links(prefix: Path, tmp_path: Path) -> None:
 
 
 def test_only_what_the_header_declares_is_exported(prefix: Path) -> None:
-    command = ["nm", "-D", "--defined-only", prefix / "lib/libtzml.so.1"]
+    command: list[str | Path] = ["nm", "-D", "--defined-only", prefix / "lib/libtzml.so.1"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     exported = {line.split()[2].partition("@")[0] for line in done.stdout.splitlines()} - {"TZML_1"}
     header = (prefix / "include/tzml.h").read_text()

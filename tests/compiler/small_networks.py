@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -18,7 +19,7 @@ from tzml.compiler import CompileOptions, compile_model
 Floats = NDArray[np.float32]
 
 
-def network(shape: tuple[int, ...], *nodes: onnx.NodeProto, **constants: Floats) -> bytes:
+def network(shape: tuple[int, ...], *nodes: onnx.NodeProto, **constants: NDArray[np.floating[Any]]) -> bytes:
     """An ONNX file from `x`, of that shape, to `y`."""
     graph = helper.make_graph(
         nodes,

@@ -7,6 +7,7 @@ import struct
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -120,7 +121,7 @@ def test_the_promised_secure_memory_counts_pages(signed: Bundle) -> None:
     assert signed.secure_memory == plain.secure_memory == signed.mapped_memory + signed.code_memory
 
 
-def model(*nodes: onnx.NodeProto, shape: tuple[int | str, ...] = (1, 8), **constants: list[float]) -> bytes:
+def model(*nodes: onnx.NodeProto, shape: tuple[int | str, ...] = (1, 8), **constants: Any) -> bytes:
     """An ONNX file from `x` to `y`."""
     graph = helper.make_graph(
         nodes,
@@ -130,7 +131,7 @@ def model(*nodes: onnx.NodeProto, shape: tuple[int | str, ...] = (1, 8), **const
         [numpy_helper.from_array(np.array(v, np.float32), k) for k, v in constants.items()],
     )
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
-    return made.SerializeToString()
+    return bytes(made.SerializeToString())
 
 
 def compile_bytes(folder: Path, data: bytes, **shapes: tuple[int, ...]) -> Bundle:

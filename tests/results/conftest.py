@@ -14,7 +14,7 @@ from tzml.results.run import Run, RunResults, read_run
 from tzml_lab.results.timings import Timings
 
 FIRST_NIGHT = datetime(2026, 11, 1, 2, 0, tzinfo=UTC)
-SERIES = {
+SERIES: dict[str, tuple[list[float], str]] = {
     "boot/bl1": ([0.01, 0.02], "s"),
     "boot/login": ([29.0, 31.0], "s"),
     "digits/tee/inference": ([0.0052, 0.0053, 0.0051], "s"),

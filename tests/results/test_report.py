@@ -140,7 +140,8 @@ def test_a_browser_lays_the_page_out(tonight: Section, make_run: MakeRun, tmp_pa
          f"file://{tmp_path / 'look.html'}"],
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
-    found = json.loads(re.search(r"<pre>(.*)</pre>", done.stdout)[1])
+    [text] = re.findall(r"<pre>(.*)</pre>", done.stdout)
+    found = json.loads(text)
     assert found["title"] == "tzml report"
     assert found["scroll"]
     assert len(found["figures"]) > 10
