@@ -6,6 +6,7 @@ import hashlib
 import os
 import platform
 import struct
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ import bundle_examples
 import numpy as np
 import pytest
 from bundle_examples import ANSWER, BUNDLE, HEADER, patch
+from conftest import BUILD
 
 from tzml.bundle import Bundle, Library, Role, Target, Worlds
 from tzml.client import Model, RunError, World, open_model
@@ -227,3 +229,27 @@ def test_a_file_that_changes_while_it_is_open_gives_no_wrong_answer(library: Lib
             file.write(b"\x55")
         with pytest.raises(RunError, match="does not match its digest"):
             model.run(INPUT)
+
+
+def test_the_c_command_runs_the_entry_point_that_it_is_given(library: Library, tmp_path: Path) -> None:
+    (tmp_path / "model.tzm").write_bytes(for_host(bundle_examples.two_entries(), library))
+    (tmp_path / "x.bin").write_bytes(INPUT.tobytes())
+    files = ("model.tzm", "x.bin", "y.bin")
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = {"LD_LIBRARY_PATH": str(BUILD / "host")}
+        return subprocess.run([BUILD / "host" / "tzml-run", *arguments], cwd=tmp_path, env=environment,
+                              capture_output=True, text=True, check=False)  # fmt: skip
+
+    assert run("-w", "ree", "-e", "1", *files).returncode == 0
+    assert np.fromfile(tmp_path / "y.bin", np.float32).tolist() == [TOTAL]
+    refused = run("-w", "ree", "-e", "2", *files)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(
+        "tzml-run: the model has no such program or entry point in this world: model.tzm"
+    )
+    for wrong in (("-e", "-1"), ("-e", "x"), ("-n", "0"), ("-x",)):
+        assert run(*wrong, *files).returncode == 2
+    shown = run("--help")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert shown.stdout.startswith("usage: tzml-run")

@@ -234,7 +234,6 @@ def read_table(data: Buffer) -> Table:
     require(secure <= MAX_MEMORY, "LIMIT", f"{secure} bytes of secure memory")
     require(code <= secure, "HEADER_MALFORMED", f"{code} bytes for code, {secure} bytes in all")
     require(not any(reserved), "HEADER_MALFORMED", "a reserved byte is not zero")
-    rows = [Row(number, *_decode_row(view, _HEADER.size + number * _ROW.size, number)) for number in range(count)]
     known_target = target in Target._value2member_map_
     header = Header(
         target=Target(target) if known_target else Target.aarch64,
@@ -246,7 +245,7 @@ def read_table(data: Buffer) -> Table:
         code_memory=code,
         digest=digest,
     )
-    _check_table(header, rows)
+    rows = _read_rows(view, header)
     require(known_target, "WRONG_TARGET", f"unknown target {target}")
     return Table(header, tuple(rows))
 
@@ -264,30 +263,50 @@ def _check_version(version: int) -> None:
         )  # fmt: skip
 
 
-def _decode_row(view: memoryview, at: int, number: int) -> tuple[int, int, int, int, int, int, bytes]:
-    kind, index, worlds, protection, flags, reserved, offset, size, tag = _ROW.unpack_from(view, at)
-    known = SectionType(kind) if kind in SectionType._value2member_map_ else None
-    sound = flags <= _REQUIRED and not any(reserved)
-    if known:
-        sound = sound and bool(flags) == known.required and known.can_be_for(worlds)
-    else:
-        sound = sound and kind > max(SectionType)
-    require(
-        sound, "SECTION_TABLE", f"row {number} of the section table: type {kind}, flags {flags}, worlds {worlds}"
-    )
-    require(known is not None or not flags, "UNSUPPORTED", f"the bundle requires a section of type {kind}")
-    return kind, index, worlds, protection, offset, size, tag
+def _read_rows(view: memoryview, header: Header) -> list[Row]:
+    """The section table, checked row by row."""
+    rows: list[Row] = []
+    for number in range(header.section_count):
+        fields = _ROW.unpack_from(view, _HEADER.size + number * _ROW.size)
+        kind, index, worlds, protection, flags, reserved, offset, size, tag = fields
+        row = Row(number, kind, index, worlds, protection, offset, size, tag)
+        _check_place(header, row, rows[-1] if rows else None)
+        sound = flags <= _REQUIRED and not any(reserved)
+        if row.known:
+            sound = sound and bool(flags) == row.known.required and row.known.can_be_for(worlds)
+        require(
+            sound,
+            "SECTION_TABLE",
+            f"row {number} of the section table: type {kind}, flags {flags}, worlds {worlds}",
+        )
+        require(row.known is not None or not flags, "UNSUPPORTED", f"the bundle requires a section of type {kind}")
+        _check_size(row)
+        rows.append(row)
+    _check_end(header, rows)
+    return rows
 
 
 def _check_table(header: Header, rows: Sequence[Row]) -> None:
     """Order, place and size of the sections."""
-    end, previous = header.header_size, None
-    for row in rows:
-        place = row.size > 0 and row.offset == align(end) and row.offset + row.size <= header.bundle_size
-        require(place and _follows(row, previous), "SECTION_TABLE", f"row {row.number} of the section table")
-        if row.known:
-            require(row.size <= row.known.size_limit, "LIMIT", f"section {row.known.name} has {row.size} bytes")
-        end, previous = row.offset + row.size, row
+    for previous, row in zip((None, *rows), rows, strict=False):
+        _check_place(header, row, previous)
+        _check_size(row)
+    _check_end(header, rows)
+
+
+def _check_place(header: Header, row: Row, previous: Row | None) -> None:
+    end = previous.offset + previous.size if previous else header.header_size
+    place = row.size > 0 and row.offset == align(end) and row.offset + row.size <= header.bundle_size
+    require(place and _follows(row, previous), "SECTION_TABLE", f"row {row.number} of the section table")
+
+
+def _check_size(row: Row) -> None:
+    if row.known:
+        require(row.size <= row.known.size_limit, "LIMIT", f"section {row.known.name} has {row.size} bytes")
+
+
+def _check_end(header: Header, rows: Sequence[Row]) -> None:
+    end = rows[-1].offset + rows[-1].size if rows else 0
     require(bool(rows) and end == header.bundle_size, "SECTION_TABLE", "the sections do not fill the bundle")
 
 
