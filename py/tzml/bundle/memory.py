@@ -37,7 +37,7 @@ def encode_memory(memory: Memory, first: First) -> bytes:
 
 
 def decode_memory(data: bytes, worlds: Worlds, first: First) -> Memory:
-    """Read the section, with the checks of runtime/memory.c.
+    """Read the section, with the checks of runtime/layout.c.
 
     `worlds` are its row's, and `first` is where it must begin among the weights and state sections.
     Raises BundleError.
