@@ -40,7 +40,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish() -> None:
-    gc.freeze()  # TVM and labgrid are a million objects, which no collection need look at again
+    # TVM and labgrid are a million objects, which no collection need look at again; and few are needed
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 20)
 
 
 def once(factory: pytest.TempPathFactory, name: str, fill: Callable[[Path], object]) -> Path:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Iterable, Iterator
-from importlib.metadata import Distribution, distribution
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.metadata import Distribution, distribution, packages_distributions
 from pathlib import Path
 
 from conftest import ROOT
@@ -28,6 +29,12 @@ def asked_for(tzml: Distribution, extras: set[str]) -> Iterator[Requirement]:
                 yield from asked_for(tzml, requirement.extras - extras)
             else:
                 yield requirement
+
+
+@functools.cache
+def providers() -> Mapping[str, list[str]]:
+    """The distributions that have a package of that name."""
+    return packages_distributions()
 
 
 def closure(requirements: Iterable[Requirement]) -> dict[str, Distribution]:

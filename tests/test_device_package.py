@@ -8,13 +8,12 @@ import re
 import shutil
 import subprocess
 import sys
-from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import ROOT
-from installed import closure, link
+from installed import closure, link, providers
 from packaging.requirements import Requirement
 
 RECIPE = (ROOT / "meta-tzml/recipes-tzml/python3-tzml/python3-tzml_0.1.bb").read_text()
@@ -66,7 +65,7 @@ class Device:
     def third_parties(self) -> set[str]:
         """The packages that were imported and are neither Python's nor ours."""
         tops = {name.split(".")[0] for name, file in self.imported.items() if str(self.packages) in file}
-        return {of for top in tops for of in packages_distributions().get(top, [])}
+        return {of for top in tops for of in providers().get(top, [])}
 
 
 @pytest.fixture

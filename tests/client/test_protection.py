@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from programs import run_module
 
 from tzml.boards import boards
 from tzml.boards import memory_warning as warning_about
@@ -16,9 +15,10 @@ from tzml.protection import BOARD, memory_warning
 
 def installed(folder: Path, machine: str, protected: bool) -> Path:
     """The file that the image's build installs."""
-    command = [sys.executable, "-m", "tzml.boards", machine, str(int(protected))]
+    done = run_module("tzml.boards", machine, str(int(protected)))
+    assert done.returncode == 0, done.stderr
     path = folder / BOARD.name
-    path.write_text(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    path.write_text(done.stdout)
     return path
 
 
@@ -63,8 +63,7 @@ def test_a_device_that_does_not_say_so_is_not_taken_for_protected(
 
 
 def test_a_build_that_contradicts_the_boards_descriptor_fails() -> None:
-    command = [sys.executable, "-m", "tzml.boards", "rpi3", "1"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run_module("tzml.boards", "rpi3", "1")
     assert done.returncode == 1
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
