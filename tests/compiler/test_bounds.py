@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from guarded import exit_codes
-from onnx import helper
+from onnx import TensorProto, helper
 from small_networks import build, network, weights
 
 from tzml.compiler import CompileOptions, compile_model
+from tzml.compiler.ir.errors import CompileError
 from tzml_zoo.digits import INT8_ONNX, ONNX
 
 
@@ -35,6 +36,30 @@ def test_convolutions_stay_inside_their_images(tmp_path: Path) -> None:
         w=weights(16, 16, 3, 3), d=weights(16, 1, 5, 5), v=weights(17, 16, 2, 2),
     )  # fmt: skip
     assert exit_codes(build(tmp_path, data)) == {"before": 0, "behind": 0}
+
+
+def embedding(columns: int) -> bytes:
+    """Rows of a table, which the input numbers; those of a multiple of 16 numbers are copied in vectors."""
+    return network(
+        (1, 8),
+        helper.make_node("Cast", ["x"], ["i"], to=TensorProto.INT64),
+        helper.make_node("Gather", ["table", "i"], ["y"]),
+        table=weights(50, columns),
+    )
+
+
+@pytest.mark.parametrize("columns", [1, 3, 64])
+def test_any_index_stays_inside_what_it_is_of(tmp_path: Path, columns: int) -> None:
+    assert exit_codes(build(tmp_path, embedding(columns))) == {"before": 0, "behind": 0}
+
+
+@pytest.mark.parametrize("columns", [1, 3, 64])
+def test_a_kernel_that_trusts_its_indices_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.setattr("tzml.compiler.frontends.checks.limit_indices", lambda module: module)
+    with pytest.raises(CompileError, match="indexes by its data"):
+        build(tmp_path, embedding(columns))
 
 
 @pytest.mark.parametrize("path", [ONNX, INT8_ONNX], ids=["float32", "int8"])

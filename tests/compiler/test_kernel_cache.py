@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from small_networks import build, network, weights
 
 from tzml.bundle import decode
 from tzml.compiler import CompileOptions, compile_model
+from tzml.compiler.codegen import kernel_key
 from tzml.compiler.codegen.kernel_cache import CompiledKernel, KernelCache
 from tzml_zoo.digits import ONNX
 
@@ -56,6 +59,51 @@ def test_it_does_not_matter_for_which_model_a_kernel_was_compiled(
         monkeypatch.setenv("TZML_CACHE", str(tmp_path / name))
         bundles.append([build(tmp_path, data).encode() for data in [*before, model]][-1])
     assert bundles[0] == bundles[1]
+
+
+SOURCES = Path(kernel_key.__file__).parent.parent
+
+
+@pytest.fixture
+def copied(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the compiler's sources, which entries of the cache are made from."""
+    copy = tmp_path / "sources"
+    shutil.copytree(SOURCES, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr("tzml.compiler.codegen.kernel_key.resources.files", lambda _: copy)
+    monkeypatch.setattr(kernel_key, "_compiler", kernel_key._compiler.__wrapped__)
+    return copy
+
+
+@pytest.mark.parametrize("name", ["codegen/build_graph.py", "codegen/kernels/tir.py", "ir/shapes.py"])
+def test_a_kernel_of_other_sources_is_not_taken(folder: Path, copied: Path, name: str) -> None:
+    first, entries = digits(), set(folder.iterdir())
+    assert digits() == first
+    assert set(folder.iterdir()) == entries
+    with (copied / name).open("a") as file:
+        file.write("\n")
+    assert digits() == first  # nothing that counts was changed
+    assert len(set(folder.iterdir()) - entries) == kernels(first)
+
+
+def test_a_file_more_or_of_another_name_counts(copied: Path) -> None:
+    keys = [kernel_key._compiler()]
+    (copied / "codegen" / "more.py").write_text("")
+    keys.append(kernel_key._compiler())
+    (copied / "codegen" / "more.py").rename(copied / "codegen" / "other.py")
+    keys.append(kernel_key._compiler())
+    assert len(set(keys)) == 3
+
+
+def test_what_codegen_uses_of_other_packages_counts_or_decides_nothing() -> None:
+    """Who adds an import looks whether it decides machine code; then it belongs to USED."""
+    nothing = {"errors", "graph", "progress", "targets"}
+    imported = {
+        found
+        for path in (SOURCES / "codegen").rglob("*.py")
+        for found in re.findall(r"^ *(?:from|import) tzml\.compiler\.(?!codegen\b)([\w.]+)", path.read_text(), re.M)
+    }
+    counted = {name.removesuffix(".py").replace("/", ".") for name in kernel_key.USED}
+    assert imported == counted | {f"ir.{name}" for name in nothing}
 
 
 def test_a_damaged_entry_is_compiled_again(folder: Path) -> None:

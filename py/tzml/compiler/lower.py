@@ -11,7 +11,7 @@ from tvm import relax, topi
 
 from tzml.compiler.codegen.build_graph import JOIN, Walk
 from tzml.compiler.codegen.build_kernel import KernelBuilder
-from tzml.compiler.codegen.kernels import isa_of
+from tzml.compiler.codegen.kernels import Isa, isa_of
 from tzml.compiler.codegen.tuning_records import Tuning
 from tzml.compiler.ir.graph import Graph
 from tzml.compiler.ir.imported import Imported
@@ -45,16 +45,23 @@ def lower(
     """
     tvm_target, isa = tvm.target.Target(target), isa_of(target)
     with tvm_target:
-        module = imported.module
-        if limits.activations is not None:
-            module = tile_layers(module, limits.activations)
-        if limits.weights is not None:
-            module = split_layers(module, limits.weights)
-        module = _graph_passes()(choose_kernels(module, isa.lanes, limits.weights))
+        module = to_tensor_functions(imported.module, isa, limits)
         kernels = KernelBuilder(module, tvm_target, isa, tuning, progress)
         walk = Walk(module, kernels.compile)
         inputs, outputs = walk.run(imported.input_names, imported.output_names)
     return Graph(tuple(inputs), tuple(outputs), tuple(walk.calls), kernels.objects)
+
+
+def to_tensor_functions(module: Any, isa: Isa, limits: Limits = NO_LIMITS) -> Any:
+    """A simplified module whose `main` is calls of tensor functions, one a kernel, in the order of an inference.
+
+    To be called with a TVM target as the current one.
+    """
+    if limits.activations is not None:
+        module = tile_layers(module, limits.activations)
+    if limits.weights is not None:
+        module = split_layers(module, limits.weights)
+    return _graph_passes()(choose_kernels(module, isa.lanes, limits.weights))
 
 
 def _simplify_passes() -> Any:

@@ -15,7 +15,7 @@ from tvm import s_tir, tirx
 
 from tzml.compiler.codegen.build_graph import LoweredKernel
 from tzml.compiler.codegen.kernel_cache import CompiledKernel, KernelCache
-from tzml.compiler.codegen.kernel_key import PREFIX, kernel_key, readable, unnamed
+from tzml.compiler.codegen.kernel_key import name_kernel, readable, unnamed
 from tzml.compiler.codegen.kernels import Isa, schedule
 from tzml.compiler.codegen.refuse_indirect import check_indices
 from tzml.compiler.codegen.scratch import Scratch, pointer_to
@@ -48,8 +48,7 @@ class KernelBuilder:
         original = self.module[name]
         function = self.tuning.apply(original) if self.tuning else original
         scheduled = schedule(function, self.isa)
-        key = kernel_key(function, readable(name), self.target)
-        symbol = f"{PREFIX}{readable(name)}_{key[:16]}"
+        symbol, key = name_kernel(function, readable(name), self.target)
         if self.tuning:
             self.tuning.used[symbol] = original
         kernel = self.cache.get(key)

@@ -1,4 +1,7 @@
-"""What names a compiled kernel: everything that decides its machine code, and nothing else."""
+"""What names a kernel: what it computes; and, in the cache, all that decides its machine code.
+
+A kernel's symbol does not change with the compiler, lest a library that is the same has to be signed again.
+"""
 
 from __future__ import annotations
 
@@ -8,22 +11,33 @@ import json
 import re
 from collections.abc import Iterator
 from importlib import metadata, resources
-from typing import Any
+from importlib.resources.abc import Traversable
+from typing import Any, NamedTuple
 
 import tvm
 
 PREFIX = "tzml_k_"
 
+USED = ("ir/shapes.py",)
+"""What decides machine code beside this package; tests/compiler/test_kernel_cache.py looks at what it imports."""
 
-def kernel_key(function: Any, name: str, target: Any) -> str:
-    """A name for the machine code of a tensor function, in hexadecimal.
+
+class KernelNames(NamedTuple):
+    """A kernel's symbol, and what it is called in the cache."""
+
+    symbol: str
+    key: str
+
+
+def name_kernel(function: Any, name: str, target: Any) -> KernelNames:
+    """The names of a tensor function's machine code.
 
     `name` is what people may call it. Names of variables, which differ from model to model, do not count.
     """
-    digest = hashlib.sha256(_compiler())
-    for part in (name, tvm.ir.save_json(target), canonical(function)):
-        digest.update(hashlib.sha256(part.encode()).digest())
-    return digest.hexdigest()
+    parts = (name, tvm.ir.save_json(target), canonical(function))
+    computes = b"".join(hashlib.sha256(part.encode()).digest() for part in parts)
+    symbol = f"{PREFIX}{name}_{hashlib.sha256(computes).hexdigest()[:16]}"
+    return KernelNames(symbol, hashlib.sha256(_compiler() + computes).hexdigest())
 
 
 def canonical(function: Any) -> str:
@@ -62,13 +76,19 @@ def _other_numbers(node: dict[str, Any]) -> Iterator[int]:
 
 @functools.cache
 def _compiler() -> bytes:
-    """Changes with whatever turns a function into machine code, or refuses to: TVM, and this package."""
+    """A digest of what makes machine code of a function, or refuses to: TVM, and this package with what it uses."""
     digest = hashlib.sha256()
     for package in ("apache-tvm", "apache-tvm-ffi"):
         digest.update(f"{package} {metadata.version(package)}\n".encode())
-    folder = resources.files("tzml.compiler.codegen")
-    own = [folder / f"{name}.py" for name in ("build_kernel", "kernel_key", "refuse_indirect", "scratch")]
-    sources = [*own, *(folder / "kernels").iterdir()]
-    for source in sorted((s for s in sources if s.is_file()), key=lambda s: s.name):
-        digest.update(source.read_bytes())
+    compiler = resources.files("tzml.compiler")
+    for source in (compiler / "codegen", *(compiler.joinpath(*name.split("/")) for name in USED)):
+        digest.update(_digest(source))
     return digest.digest()
+
+
+def _digest(source: Traversable) -> bytes:
+    """Of a file, or of a folder and all that lies below it."""
+    if source.is_file():
+        return hashlib.sha256(source.read_bytes()).digest()
+    inside = sorted((entry for entry in source.iterdir() if entry.name != "__pycache__"), key=lambda e: e.name)
+    return hashlib.sha256(b"".join(hashlib.sha256(e.name.encode()).digest() + _digest(e) for e in inside)).digest()

@@ -26,19 +26,27 @@ def check_indices(name: str, function: Any) -> None:
         if isinstance(node, tirx.For):
             analyzer.bind(node.loop_var, tvm.ir.Range.from_min_extent(node.min, node.extent))
         elif isinstance(node, tirx.Bind):
+            if str(node.var.ty.dtype) in ("int32", "int64"):  # of numbers, and not of vectors
+                analyzer.bind(node.var, node.value)
             if _reads(node.value, loaded):
                 loaded.add(node.var)
-                analyzer.bind(node.var, node.value)
         elif type(node).__name__ in ("TensorLoad", "BufferStore"):
             buffer = node.buffer if isinstance(node, tirx.BufferStore) else node.source
             size = math.prod(map(int, buffer.ty.shape))
             for index in node.indices:
-                bound = analyzer.const_int_bound(index) if _reads(index, loaded) else None
-                if bound and not 0 <= bound.min_value <= bound.max_value < size:
+                bounds = map(analyzer.const_int_bound, _ends(index)) if _reads(index, loaded) else ()
+                if not all(0 <= bound.min_value <= bound.max_value < size for bound in bounds):
                     raise CompileError(
                         f"{name} indexes by its data: an index of any value would reach other memory of the TEE",
                         "rewrite the layer without it (Gather, Scatter): as a product with a one-hot matrix",
                     )
+
+
+def _ends(index: Any) -> tuple[Any, ...]:
+    """The first and the last element that a vector of indices reaches; an index of one element itself."""
+    if isinstance(index, tirx.Ramp):
+        return index.base, index.base + index.stride * (index.lanes - 1)
+    return (index.value,) if isinstance(index, tirx.Broadcast) else (index,)
 
 
 def _reads(expression: Any, loaded: set[Any]) -> bool:

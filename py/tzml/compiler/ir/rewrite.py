@@ -108,6 +108,11 @@ def free_variables(expression: Expr) -> list[Any]:
     return []
 
 
+def is_tensor(expression: Expr) -> bool:
+    """Whether it is a tensor, and not a number, a shape or a tuple."""
+    return isinstance(getattr(expression, "ty", None), relax.TensorType)
+
+
 def shape_of(expression: Expr) -> tuple[int, ...]:
     """The static shape of a tensor."""
     shape = expression.ty.shape

@@ -1,6 +1,6 @@
 """Chains of layers that can be computed some rows at a time, and which rows of its input each of them needs.
 
-A chain is made of stages: a convolution or pooling, and the operators of single numbers behind it.
+A chain is made of stages: a convolution or pooling, and the element-wise operators behind it.
 """
 
 from __future__ import annotations
@@ -15,11 +15,9 @@ import numpy as np
 import tvm
 from tvm import relax
 
-from tzml.compiler.ir.rewrite import Expr, dtype_of, ints, op_name, shape_of
+from tzml.compiler.ir.operators import Kind, is_elementwise, operator
+from tzml.compiler.ir.rewrite import Expr, dtype_of, ints, is_tensor, op_name, shape_of
 from tzml.compiler.passes.find_integer_layers import IntegerLayers
-from tzml.compiler.passes.split_layers import BINARY, UNARY, is_quantize
-
-_WINDOWS = {"relax.nn.conv2d", "relax.nn.max_pool2d", "relax.nn.avg_pool2d"}
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ class Layer:
     def on(self, data: Expr, rows: Rows, translate: Callable[[Expr], Expr]) -> Expr:
         """The same layer on some rows of its input; what else it takes is translated."""
         arguments = [data if a.same_as(self.data) else translate(a) for a in self.call.args]
-        if op_name(self.call) not in _WINDOWS:
+        if not _is_window(self.call):
             return relax.Call(self.call.op, arguments, self.call.attrs, self.call.ty_args)
         a = self.call.attrs
         _, left, _, right = ints(a.padding)
@@ -77,7 +75,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Stage:
-    """A convolution or pooling, and the operators of single numbers behind it, which fuse with it.
+    """A convolution or pooling, and the element-wise operators behind it, which fuse with it.
 
     Before one that is computed in integers is the dequantization.
     """
@@ -90,7 +88,7 @@ class Stage:
 
     @property
     def window(self) -> Layer:
-        return next(layer for layer in self.layers if op_name(layer.call) in _WINDOWS)
+        return next(layer for layer in self.layers if _is_window(layer.call))
 
     @property
     def rows(self) -> int:
@@ -159,10 +157,9 @@ class Chains:
 
     def rows_axis(self, call: Any) -> int | None:
         """The axis of rows of a convolution or pooling that can be tiled; None for any other call."""
-        name = op_name(call)
-        if name not in _WINDOWS or not isinstance(call.args[0], relax.Var):
+        if not _is_window(call) or not isinstance(call.args[0], relax.Var):
             return None
-        conv = name == "relax.nn.conv2d"
+        conv = op_name(call) == "relax.nn.conv2d"
         layout = str(call.attrs.data_layout if conv else call.attrs.layout)
         plain = str(call.attrs.out_layout) in ("", layout) and layout in ("NCHW", "NHWC")
         known = self.is_known(call.args[1]) if conv else not call.attrs.ceil_mode
@@ -170,17 +167,20 @@ class Chains:
 
     def is_pointwise(self, call: Any, data: Any, axis: int) -> bool:
         """Whether the call computes number by number from `data` alone, in the same way for each row."""
-        name, rank = op_name(call).removeprefix("relax."), len(shape_of(data))
-        if not (name in UNARY | BINARY or is_quantize(call)) or shape_of(call) != shape_of(data):
+        row, rank = operator(call), len(shape_of(data))
+        if not is_elementwise(call) or row is None or row.part_of_next or shape_of(call) != shape_of(data):
             return False
-        others = [a for a in call.args if not a.same_as(data)]
-        if name in BINARY and not (len(others) == 1 and self.is_known(others[0])):
-            return False
-        return all(_row_size(shape_of(o), rank, axis) == 1 for o in others if self.is_known(o))
+        others = [a for a in call.args if is_tensor(a) and not a.same_as(data)]
+        return all(self.is_known(o) and _row_size(shape_of(o), rank, axis) == 1 for o in others)
 
     def is_known(self, expression: Expr) -> bool:
         """Whether it is a constant, or integers that stand for one."""
         return isinstance(expression, tvm.ir.GenericConst) or self.integer.is_constant(expression)
+
+
+def _is_window(call: Any) -> bool:
+    row = operator(call)
+    return row is not None and row.kind is Kind.window
 
 
 def _row_size(shape: tuple[int, ...], rank: int, axis: int) -> int:

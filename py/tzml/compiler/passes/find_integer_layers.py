@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from tvm import relax
 
 from tzml.compiler.ir.limits import starts_of_parts
+from tzml.compiler.ir.operators import Kind, operator
 from tzml.compiler.ir.rewrite import Expr, constant, dtype_of, free_variables, op_name, shape_of
 from tzml.compiler.passes.fold_constants import compute
 
 Array = NDArray[Any]
 
 DTYPES = ("int8", "uint8")
-_MOVES = ("relax.nn.max_pool2d", "relax.reshape", "relax.permute_dims", "relax.expand_dims", "relax.squeeze")
 _GRAINS = (64, 16)
 """Parts of a layer are a multiple of so many outputs; 64 of int8 have the alignment of a kernel's arguments."""
 _LONGEST = 1 << 16
@@ -126,7 +126,8 @@ class IntegerLayers:
     def _move(self, call: Any, result: Steps) -> Move | None:
         """Integers that are moved, and count the same steps after it."""
         source, move = call.args[0], self._only(call.args[0])
-        if move is not None and op_name(move) in _MOVES:
+        row = operator(move)
+        if row is not None and row.exact_on_integers:
             source = move.args[0]
         else:
             move = None
@@ -225,7 +226,7 @@ class IntegerLayers:
         if call is None:
             return None
         if op_name(call) != "relax.dequantize":
-            inner = self._integers(call.args[0]) if op_name(call) in _MOVES[1:] else None
+            inner = self._integers(call.args[0]) if _is_movement(call) else None
             if inner is None:
                 return None
             integers, scale = (compute(call, [array]) for array in inner)
@@ -246,7 +247,7 @@ class IntegerLayers:
         if op_name(call) == "relax.dequantize":
             given = constant(call.args[0])
             return given is not None and given.dtype.name in (*DTYPES, "int32")
-        return op_name(call) in _MOVES[1:] and self.is_constant(call.args[0])
+        return _is_movement(call) and self.is_constant(call.args[0])
 
     def real_constant(self, expression: Expr) -> Array | None:
         """The real numbers that a constant stands for."""
@@ -259,6 +260,12 @@ class IntegerLayers:
     def _only(self, expression: Expr) -> Any:
         """The call that makes a value, if it has one use."""
         return self.calls.get(expression) if self.uses[expression] == 1 else None
+
+
+def _is_movement(call: Any) -> bool:
+    """Whether integers may be moved as this moves the real numbers that they stand for."""
+    row = operator(call)
+    return row is not None and row.kind is Kind.data_movement and row.exact_on_integers
 
 
 def _steps(call: Any, dtype: str) -> Steps | None:

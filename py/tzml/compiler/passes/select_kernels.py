@@ -16,7 +16,8 @@ from tvm import relax
 
 from tzml.compiler.codegen.build_graph import JOIN
 from tzml.compiler.codegen.kernels import concat, conv, matmul, stencil
-from tzml.compiler.ir.rewrite import Expr, const, constant, dtype_of, ints, op_name, shape_of, window_of
+from tzml.compiler.ir.operators import is_elementwise
+from tzml.compiler.ir.rewrite import Expr, const, constant, dtype_of, ints, is_tensor, op_name, shape_of, window_of
 from tzml.compiler.passes.blocked_layout import OPAQUE, Blocked, Layouts, block_array, block_for
 from tzml.compiler.passes.blocked_layout import nchw_shape as nchw
 from tzml.compiler.passes.find_integer_layers import IntegerLayers
@@ -48,7 +49,7 @@ class Operators(Layouts):
         if variable in self.integer.inside or self.integer.is_constant(variable):
             return None
         result = self.integer_result(variable, call)
-        handler = _HANDLERS.get(op_name(call))
+        handler = _elementwise if is_elementwise(call) else HANDLERS.get(op_name(call))
         is_float = hasattr(call.ty, "dtype") and dtype_of(call) == "float32"
         if result is None and handler and (is_float or handler in _OF_ANY_TYPE):
             result = handler(self, call)
@@ -215,7 +216,7 @@ def _numbers(expression: Any) -> list[int]:
 
 
 def _elementwise(self: Operators, call: Any) -> Expr | None:
-    """An operator of an image, and of others that can be brought into its layout."""
+    """An element-wise operator of an image, and of others that can be brought into its layout."""
     shape = shape_of(call)
     images = [known for known in map(self.as_blocked, call.args) if known and known.shape == shape]
     if not images:
@@ -228,8 +229,8 @@ def _elementwise(self: Operators, call: Any) -> Expr | None:
 
 
 def _like(self: Operators, image: Blocked, expression: Expr) -> Expr | None:
-    """An operand of an elementwise operator with an image, in that image's layout."""
-    if not hasattr(expression.ty, "shape") or not isinstance(expression, relax.Expr):
+    """An operand of an element-wise operator with an image, in that image's layout."""
+    if not is_tensor(expression):
         return expression
     shape, array = shape_of(expression), constant(expression)
     if array is not None:
@@ -253,16 +254,7 @@ def _matmul(self: Operators, call: Any) -> Expr | None:
     return self.kernel("matmul", matmul.define, data, weights, product)
 
 
-def _function(name: str) -> Handler:
-    """A function of one number, computed in vectors."""
-
-    def handler(self: Operators, call: Any) -> Expr | None:
-        return None
-
-    return handler
-
-
-_HANDLERS: dict[str, Handler] = {
+HANDLERS: dict[str, Handler] = {
     "relax.concat": _concat,
     "relax.matmul": _matmul,
     "relax.mean": _mean,
@@ -271,13 +263,5 @@ _HANDLERS: dict[str, Handler] = {
     "relax.nn.conv2d": _conv2d,
     "relax.nn.max_pool2d": _pool2d("max"),
     "relax.strided_slice": _strided_slice,
-    **{
-        f"relax.{name}": _elementwise
-        for name in (
-            "abs", "add", "clip", "dequantize", "divide", "erf", "exp", "log", "maximum", "minimum", "multiply",
-            "negative", "nn.gelu", "nn.leakyrelu", "nn.relu", "nn.silu", "power", "quantize", "sigmoid", "sqrt",
-            "subtract", "tanh",
-        )
-    },
-}  # fmt: skip
+}
 _OF_ANY_TYPE = (_concat, _elementwise, _strided_slice)

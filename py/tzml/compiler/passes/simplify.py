@@ -44,7 +44,7 @@ class _Simplify(Rewriter):
         folded = fold(call, arguments)
         if folded is not None and folded.dtype == np.dtype(dtype_of(call)):
             return const(folded)
-        handler = _HANDLERS.get(op_name(call))
+        handler = HANDLERS.get(op_name(call))
         result = handler(self, call, arguments) if handler else None
         if result is None:
             result = relax.Call(call.op, arguments, call.attrs, call.ty_args)
@@ -116,6 +116,10 @@ def _call_tir(rewriter: _Simplify, call: Any, arguments: list[Expr]) -> Expr | N
     return None
 
 
+def _minimum(rewriter: _Simplify, call: Any, arguments: list[Expr]) -> Expr | None:
+    return _clip(rewriter, relax.op.minimum(*arguments), arguments)
+
+
 def _clip(rewriter: _Simplify, otherwise: Expr, arguments: list[Expr]) -> Expr | None:
     """A minimum with a constant, of a maximum with a constant, as one operator."""
     bound = constant(arguments[1])
@@ -183,9 +187,9 @@ def _shape_of(rewriter: _Simplify, call: Any, arguments: list[Expr]) -> Expr | N
     return relax.ShapeExpr(shape_of(arguments[0]))
 
 
-_HANDLERS = {
+HANDLERS = {
     "relax.call_tir": _call_tir,
-    "relax.minimum": lambda rewriter, call, arguments: _clip(rewriter, call, arguments),
+    "relax.minimum": _minimum,
     "relax.nn.batch_norm": _batch_norm,
     "relax.nn.conv2d": _padded_conv2d,
     "relax.shape_of": _shape_of,

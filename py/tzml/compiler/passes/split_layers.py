@@ -15,26 +15,16 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import tvm
 from tvm import relax
 
 from tzml.compiler.ir.limits import starts_of_parts
-from tzml.compiler.ir.rewrite import Expr, Rewriter, const, constant, dtype_of, ints, op_name, shape_of
+from tzml.compiler.ir.operators import is_elementwise, operator
+from tzml.compiler.ir.rewrite import Expr, Rewriter, const, constant, dtype_of, ints, is_tensor, shape_of
 from tzml.compiler.passes.find_integer_layers import IntegerLayers
 
 # Parts are a multiple of so many channels: whole vectors for every kernel, and with float32 and more
 # than 0 pixels a multiple of the alignment of a kernel's arguments.
 GRAIN = 16
-
-UNARY = {"abs", "clip", "erf", "exp", "negative", "nn.gelu", "nn.leakyrelu", "nn.relu", "nn.silu",
-          "sigmoid", "sqrt", "tanh"}  # fmt: skip
-BINARY = {"add", "divide", "maximum", "minimum", "multiply", "subtract"}
-
-
-def is_quantize(call: Any) -> bool:
-    """Whether real numbers become integers, all of the same steps."""
-    steps = [constant(argument) for argument in call.args[1:]]
-    return op_name(call) == "relax.quantize" and all(known is not None and known.size == 1 for known in steps)
 
 
 def split_layers(module: Any, limit: int) -> Any:
@@ -89,16 +79,16 @@ class _Split(Rewriter):
 
     def split(self, call: Any) -> _Parts | None:
         """A convolution or dense layer with large weights, in parts."""
-        name = op_name(call)
-        if name not in ("relax.nn.conv2d", "relax.matmul"):
+        row = operator(call)
+        if row is None or row.weights is None:
             return None
-        shape = shape_of(call.args[1])
+        shape = shape_of(call.args[row.weights])
         if math.prod(shape) * np.dtype(dtype_of(call)).itemsize <= self.limit:
             return None
-        weights = self.known(call.args[1])
+        weights = self.known(call.args[row.weights])
         if weights is None or weights.ndim < 2:
             return None
-        if name == "relax.nn.conv2d":
+        if row.name == "relax.nn.conv2d":
             return self.split_convolution(call, weights)
         starts = starts_of_parts(shape[-1], weights.nbytes, self.limit, GRAIN)
         data = self.translate(call.args[0])
@@ -139,27 +129,31 @@ class _Split(Rewriter):
         return _Parts(values, axis, starts)
 
     def follow(self, call: Any) -> _Parts | None:
-        """An operator of single numbers on a value that is in parts and used nowhere else, in parts too."""
-        name = op_name(call).removeprefix("relax.")
-        arguments = [a for a in call.args if isinstance(a, relax.Var | tvm.ir.GenericConst)]
-        source = next((a for a in arguments if a in self.parts and self.uses[a] == 1), None)
+        """An element-wise operator on a value that is in parts and used nowhere else, in parts too."""
+        variables = [a for a in call.args if isinstance(a, relax.Var)]
+        source = next((a for a in variables if a in self.parts and self.uses[a] == 1), None)
         if source is None or source in self.values or shape_of(source) != shape_of(call):
             return None
-        parts = self.parts[source]
-        if name in UNARY or is_quantize(call):
-            operands = [[value, *call.args[1:]] for value in parts.values]
-        elif name in BINARY:
-            other = call.args[1 - list(call.args).index(source)]
-            known = self.known(other)
-            cut = None if known is None else parts.of(known, len(shape_of(call)))
-            if cut is None or dtype_of(other) != dtype_of(source):
-                return None
-            pairs = zip(parts.values, map(const, cut), strict=True)
-            operands = [[a, b] if call.args[0].same_as(source) else [b, a] for a, b in pairs]
-        else:
+        row = operator(call)
+        if not is_elementwise(call) or row is None or row.part_of_next:
             return None
-        values = [self.emit(relax.Call(call.op, o, call.attrs, call.ty_args)) for o in operands]
+        parts = self.parts[source]
+        operands = [parts.values if a.same_as(source) else self.cut(a, parts, call) for a in call.args]
+        if any(operand is None for operand in operands):
+            return None
+        values = [
+            self.emit(relax.Call(call.op, list(of_part), call.attrs, call.ty_args))
+            for of_part in zip(*operands, strict=True)
+        ]
         return _Parts(values, parts.axis, parts.starts)
+
+    def cut(self, operand: Expr, parts: _Parts, call: Any) -> list[Expr] | None:
+        """Another operand of an element-wise call, for each part; None if it is not known."""
+        if not is_tensor(operand):
+            return [operand] * len(parts.values)
+        known = self.known(operand)
+        arrays = None if known is None else parts.of(known, len(shape_of(call)))
+        return None if arrays is None else list(map(const, arrays))
 
 
 def _cut(array: Any, axis: int, start: int, end: int) -> Any:

@@ -1,11 +1,14 @@
-"""Exponentials and what is made of them, in arithmetic that vectors have; the C library's are of one number.
+"""Functions of a number: how each is computed in vectors, and which function of C it is otherwise.
 
-Each is within 2e-7 of the true value (tanh, sigmoid, erf) or 2e-7 of it (exp).
+TVM's own code calls the C library's function for each lane of a vector; a kernel library has those of
+support/math.c. Both are here, so that no function has one without the other: tests/compiler/test_functions.py
+compares this table with math.c, and either with the host's C library.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import tvm_ffi
@@ -13,11 +16,26 @@ from tvm import ir, tirx
 
 from tzml.compiler.codegen.kernels.tir import Expr, f32
 
-_IF_THEN_ELSE = ir.Op.get("prim.if_then_else")
-"""Computes one of two expressions, and not the other."""
-
 Bind = Callable[[Expr], Expr]
 """Computes an expression once, and gives the variable with its value."""
+InVectors = Callable[[Expr, Bind], Expr]
+"""From the operand, a float32, to the result, in arithmetic that processors have instructions for."""
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function of TIR that takes many instructions.
+
+    Attributes:
+        c: The function of support/math.c that computes it number by number.
+        vector: How to compute it in vectors, forty times as fast; or, in words, why there is no way yet.
+        error: The largest one of a vector's result: of 1, or of the result where that is larger.
+
+    """
+
+    c: str
+    vector: InVectors | str
+    error: float = 2.5e-7
 
 
 def expand(value: Expr, bind: Bind) -> Expr:
@@ -26,16 +44,36 @@ def expand(value: Expr, bind: Bind) -> Expr:
     What is needed more than once is computed before it, by `bind`; so an expression that computes
     one of two is left as it is.
     """
-    branches: list[Any] = []
-    tvm_ffi.structural_walk(value, (ir.Call, lambda call: branches.append(call.op.same_as(_IF_THEN_ELSE))))
-    if any(branches):
+    if not is_vectorizable(value):
         return value
 
     def replace(call: Any) -> Any:
-        function = _FUNCTIONS.get(_name(call))
-        return call if function is None or str(call.ty.dtype) != "float32" else function(bind(call.args[0]), bind)
+        vector = _vector(call)
+        return vector(bind(call.args[0]), bind) if vector else call
 
     return tvm_ffi.structural_map(value, (ir.Call, replace))
+
+
+def is_vectorizable(value: Expr) -> bool:
+    """Whether an expression can be computed for all lanes of a vector at once.
+
+    What cannot, TVM computes lane by lane, and where that is bound to a variable, every lane gets the last one's.
+    """
+    calls: list[Any] = []
+    tvm_ffi.structural_walk(value, (ir.Call, calls.append))
+    return all(
+        _vector(call) or _name(call) in _VECTORIZED or bool(call.op.get_attr("TVectorizable")) for call in calls
+    )
+
+
+def _vector(call: Any) -> InVectors | None:
+    if _name(call) in _INSTRUCTIONS:
+        vector: InVectors | str = _INSTRUCTIONS[_name(call)]
+    elif _name(call) in FUNCTIONS:
+        vector = FUNCTIONS[_name(call)].vector
+    else:
+        return None
+    return None if isinstance(vector, str) or str(call.args[0].ty.dtype) != "float32" else vector
 
 
 def expand_stores(function: Any) -> Any:
@@ -55,7 +93,8 @@ def expand_stores(function: Any) -> Any:
 
 
 def _name(call: Any) -> str:
-    return str(getattr(call.op, "name", ""))
+    """As TVM's Python has it: without the dialect that the operator is of."""
+    return str(getattr(call.op, "name", "")).rpartition(".")[2]
 
 
 def _exp(x: Expr, bind: Bind) -> Expr:
@@ -66,6 +105,11 @@ def _exp(x: Expr, bind: Bind) -> Expr:
     series = _polynomial(r, 1.9875691e-4, 1.3981999e-3, 8.3334519e-3, 4.1665796e-2, 1.6666665e-1, 0.5) * (r * r) + r
     power = tirx.reinterpret("float32", (tirx.Cast("int32", n) + 127) * (1 << 23))
     return (series + f32(1)) * power
+
+
+def _is_nan(x: Expr) -> Expr:
+    """By its bits: TVM takes a number to be equal to itself."""
+    return (tirx.reinterpret("int32", x) & 0x7FFFFFFF) > 0x7F800000
 
 
 def _sigmoid(x: Expr, bind: Bind) -> Expr:
@@ -93,9 +137,31 @@ def _polynomial(x: Expr, *coefficients: float) -> Expr:
     return result
 
 
-_FUNCTIONS: dict[str, Callable[[Expr, Bind], Expr]] = {
-    "tirx.erf": _erf,
-    "tirx.exp": _exp,
-    "tirx.sigmoid": _sigmoid,
-    "tirx.tanh": _tanh,
+def _nearest(x: Expr, bind: Bind) -> Expr:
+    """The nearest integer, of two the even one: from 2^23 on, a float32 has no fraction."""
+    magnitude = bind(tirx.max(x, f32(0) - x))
+    bits = tirx.reinterpret("int32", magnitude + f32(1 << 23))
+    rounded = bind(tirx.Cast("float32", bits - 0x4B000000))
+    return tirx.Select(magnitude < f32(1 << 23), tirx.Select(x < f32(0), f32(0) - rounded, rounded), x)
+
+
+_VECTORIZED = {"call_llvm_pure_intrin", "reinterpret"}
+"""Calls that TVM knows how to vectorise without being told so by an attribute."""
+
+# Functions that are few instructions, and that TVM would compute lane by lane
+_INSTRUCTIONS: dict[str, InVectors] = {
+    "isnan": lambda x, bind: _is_nan(x),
+    "nearbyint": _nearest,
+    "rsqrt": lambda x, bind: f32(1) / tirx.sqrt(x),
+}
+
+FUNCTIONS = {
+    "erf": Function("erff", _erf, error=5e-7),
+    "exp": Function("expf", _exp),
+    "log": Function(
+        "logf", "Cephes' logf was tried: TVM simplifies it for minutes where another function is beside it"
+    ),
+    "pow": Function("powf", "float32's product with the logarithm is off by 1e-5 where the power is large"),
+    "sigmoid": Function("expf", _sigmoid),
+    "tanh": Function("tanhf", _tanh),
 }

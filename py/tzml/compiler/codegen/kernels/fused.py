@@ -17,7 +17,7 @@ import tvm_ffi
 from tvm import ir, tirx
 from tvm.s_tir import SBlock
 
-from tzml.compiler.codegen.kernels.functions import expand
+from tzml.compiler.codegen.kernels.functions import expand, is_vectorizable
 from tzml.compiler.codegen.kernels.tir import Buffer, Expr, T, Vector, at, loads, primfunc, shape, substitute
 
 KIND = "tzml.kernel"
@@ -100,14 +100,6 @@ class Fused:
         """A function with these parameters; `body` emits its statements."""
         return primfunc(self.kind, self.parameters, body)
 
-    @property
-    def is_heavy(self) -> bool:
-        """Whether the epilogue has function calls, which take many instructions a number."""
-        heavy = []
-        for stage in self.stages:
-            tvm_ffi.structural_walk(stage.value, (ir.Call, lambda call: heavy.append(_is_function(call))))
-        return any(heavy)
-
     def store(self, index: Sequence[Expr], value: Expr) -> None:
         """Emit the epilogue for the anchor's `value` at `index`, and the store of what comes out."""
         index = at(index)
@@ -117,7 +109,9 @@ class Fused:
             if shape(stage.buffer) != shape(self.anchor):
                 values.append((stage.buffer, stage))
                 continue
-            result = T.Bind(expand(_replace_loads(stage.at(index), values), T.Bind))
+            result = _without_casts_of_truth(expand(_replace_loads(stage.at(index), values), T.Bind))
+            if str(result.ty.dtype) != "bool":
+                result = T.Bind(result)
             values.append((stage.buffer, result))
             last = [substitute(i, dict(zip(stage.axes, index, strict=True))) for i in stage.index]
         T.buffer_store(self.output, values[-1][1], last)
@@ -142,13 +136,23 @@ class Fused:
             for load in reads:
                 if not all(i.same_as(axis) for i, axis in zip(load.indices, stage.axes, strict=True)):
                     raise NotFusableError(f"{stage.buffer.name} reads other positions")
+            if not is_vectorizable(stage.value):
+                raise NotFusableError(f"{stage.buffer.name} cannot be computed in vectors")
             chain.append(stage.buffer)
         if not self.output.same_as(self.parameters[-1]):
             raise NotFusableError("several outputs")
 
 
-def _is_function(call: Any) -> bool:
-    return str(call.op.name) in {f"tirx.{name}" for name in ("exp", "tanh", "erf", "sigmoid", "log", "pow")}
+def _without_casts_of_truth(expression: Expr) -> Expr:
+    """`expression` with casts of bool as choices between 0 and 1: TVM cannot bind vectors of the former."""
+
+    def choice(cast: Any) -> Any:
+        if str(cast.value.ty.dtype) != "bool":
+            return cast
+        one, zero = (tirx.const(value, str(cast.ty.dtype)) for value in (1, 0))
+        return tirx.Select(cast.value, one, zero)
+
+    return tvm_ffi.structural_map(expression, (tirx.Cast, choice))
 
 
 def _replace_loads(expression: Expr, values: list[tuple[Buffer, Any]]) -> Expr:

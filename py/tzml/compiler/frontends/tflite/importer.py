@@ -16,18 +16,34 @@ from tzml.compiler.frontends.tflite.check import check_tflite
 from tzml.compiler.frontends.tflite.flatbuffer import FlatbufferError
 from tzml.compiler.ir.errors import CompileError
 from tzml.compiler.ir.imported import Imported
+from tzml.compiler.ir.operators import OPERATORS, Kind
 from tzml.preprocess import Quantization
 
 # TensorType of schema.fbs
 DTYPES = {0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 6: "bool", 7: "int16", 9: "int8"}
 
-# Operators that only move values: what is right for real numbers is right for the integers that stand for
-# them, as long as the scale stays. TVM's importer knows only some of them for quantized tensors.
-MOVES = {
-    "BATCH_TO_SPACE_ND", "DEPTH_TO_SPACE", "EXPAND_DIMS", "GATHER", "PACK", "PAD", "RESIZE_NEAREST_NEIGHBOR",
-    "SLICE", "SPACE_TO_BATCH_ND", "SPACE_TO_DEPTH", "SPLIT", "SPLIT_V", "SQUEEZE", "STRIDED_SLICE", "TILE",
-    "TRANSPOSE", "UNPACK",
-}  # fmt: skip
+# The Relax operators that some of TFLite's become. Where all of them are data movement, what is right for real
+# numbers is right for the integers that stand for them, as long as the scale stays; TVM's importer knows only some
+# of these for quantized tensors. It pads with the zero point, and resizes without interpolation.
+BECOMES = {
+    "BATCH_TO_SPACE_ND": ("reshape", "permute_dims", "strided_slice"),
+    "DEPTH_TO_SPACE": ("reshape", "permute_dims"),
+    "EXPAND_DIMS": ("expand_dims",),
+    "GATHER": ("take",),
+    "PACK": ("expand_dims", "concat"),
+    "PAD": ("nn.pad",),
+    "RESIZE_NEAREST_NEIGHBOR": ("image.resize2d",),
+    "SLICE": ("strided_slice",),
+    "SPACE_TO_BATCH_ND": ("nn.pad", "reshape", "permute_dims"),
+    "SPACE_TO_DEPTH": ("reshape", "permute_dims"),
+    "SPLIT": ("split",),
+    "SPLIT_V": ("split",),
+    "SQUEEZE": ("squeeze",),
+    "STRIDED_SLICE": ("strided_slice",),
+    "TILE": ("tile",),
+    "TRANSPOSE": ("permute_dims",),
+    "UNPACK": ("split", "squeeze"),
+}
 # Operators that answer with positions, for which the scale does not matter.
 POSITIONS = {"ARG_MAX", "ARG_MIN", "SHAPE"}
 STATEFUL = {"ASSIGN_VARIABLE", "CALL", "CALL_ONCE", "IF", "READ_VARIABLE", "VAR_HANDLE", "WHILE"}
@@ -118,9 +134,15 @@ def _converter(file: str) -> Callable[..., OperatorConverter]:
             if name in self._SUPPORTED_QUANTIZED_OPS or name in POSITIONS:
                 return True
             scales = [t for t in (*self.get_input_tensors(op), *self.get_output_tensors(op)) if t.qnn_params]
-            return name in MOVES and all(self.has_same_qnn_params(scales[0], t) for t in scales[1:])
+            return _is_movement(name) and all(self.has_same_qnn_params(scales[0], t) for t in scales[1:])
 
     return Converter
+
+
+def _is_movement(name: str) -> bool:
+    """Whether an operator of TFLite only moves numbers."""
+    rows = [OPERATORS[f"relax.{part}"] for part in BECOMES.get(name, ())]
+    return bool(rows) and all(row.kind is Kind.data_movement for row in rows)
 
 
 def _declared(graph: Any, inputs: Inputs, path: Path) -> dict[str, Declared]:
