@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 from conftest import ROOT
@@ -27,7 +29,8 @@ def lines_with(pattern: str, *patterns: str) -> list[str]:
 def test_tvm_is_called_in_one_package_only() -> None:
     found = lines_with(r"^\s*(import|from) tvm\b", "*.py")
     assert found
-    assert all(line.startswith("py/tzml/compiler/") for line in found), found
+    allowed = ("py/tzml/compiler/", "tests/compiler/")
+    assert all(line.startswith(allowed) for line in found), found
 
 
 def test_labgrid_is_subclassed_in_one_package_only() -> None:
@@ -44,3 +47,35 @@ def test_no_registry_is_named() -> None:
 def test_every_source_file_names_its_licence() -> None:
     for path in tracked("runtime/*.[ch]", "ta/*.[ch]", "host/*.[ch]", "py/*.[ch]", "*.mk", "*/Makefile"):
         assert "SPDX-License-Identifier" in path.read_text(), path
+
+
+COMPILER = ROOT / "py" / "tzml" / "compiler"
+
+
+def compiler_imports() -> dict[str, set[str]]:
+    """Which parts of the compiler, folders or modules, import which others."""
+    parts = {path.stem for path in COMPILER.iterdir() if path.name not in ("__init__.py", "__pycache__")}
+    found: dict[str, set[str]] = {part: set() for part in parts}
+    for path in tracked("py/tzml/compiler/*.py"):
+        part = path.relative_to(COMPILER).parts[0].removesuffix(".py")
+        if part == "__init__":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            others = {name.split(".")[2] for name in names if name.startswith("tzml.compiler.")}
+            found[part] |= others & parts - {part}
+    return found
+
+
+def test_the_compilers_parts_are_at_most_six_layers_without_a_cycle() -> None:
+    imports = compiler_imports()
+    assert sum(map(len, imports.values())) <= 30
+    layers = TopologicalSorter(imports)  # raises CycleError
+    layers.prepare()
+    count = 0
+    while layers.is_active():
+        ready = layers.get_ready()
+        layers.done(*ready)
+        count += 1
+    assert 4 <= count <= 6, imports
