@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -15,8 +14,8 @@ from tzml.bundle import NO_IDENTITY, Bundle, Library, derive_model_id
 from tzml.compiler.codegen.link import build_libraries
 from tzml.compiler.codegen.tuning_records import Tuning
 from tzml.compiler.fit import fit
-from tzml.compiler.frontends import InputSpec, import_file, reason
-from tzml.compiler.ir.errors import CompileError
+from tzml.compiler.frontends import InputSpec, import_file
+from tzml.compiler.ir.errors import CompileError, explained
 from tzml.compiler.ir.graph import Graph
 from tzml.compiler.ir.imported import Imported
 from tzml.compiler.ir.limits import Limits
@@ -74,7 +73,7 @@ def compile_model(
     """
     progress("importing")
     imported, names = _renamed(import_file(path, options.inputs, warn), warn)
-    with _explained(path):
+    with explained(f"TVM cannot compile {path.name}"):
         progress("simplifying")
         imported = prepare(imported, TARGETS[options.target].tvm)
     return fit(lambda limits: _compile(path, imported, names, options, limits, progress), options.secure_memory)
@@ -109,7 +108,7 @@ def _compile(
     target = TARGETS[options.target]
     name = options.name or path.stem
     progress("planning")
-    with _explained(path):
+    with explained(f"TVM cannot compile {path.name}"):
         graph = lower(imported, target.tvm, limits, options.tuning, progress)
     if not graph.calls:
         raise CompileError(f"{path}: nothing is left to compute once constants are folded")
@@ -133,17 +132,6 @@ def _compile(
         model_version=options.model_version,
         code_memory=code_memory(libraries.tee) if target.has_tee else 0,
     )
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Anything that goes wrong inside is a CompileError: TVM raises many kinds."""
-    try:
-        yield
-    except CompileError:
-        raise
-    except Exception as error:
-        raise CompileError(f"TVM cannot compile {path.name}: {reason(error)}") from error
 
 
 def _model_id(name: str, options: CompileOptions) -> uuid.UUID:

@@ -17,6 +17,7 @@ from tzml.compiler.ir.graph import Graph
 from tzml.compiler.ir.imported import Imported
 from tzml.compiler.ir.limits import NO_LIMITS, Limits
 from tzml.compiler.ir.progress import Progress, no_progress
+from tzml.compiler.ir.rewrite import shape_of
 from tzml.compiler.passes.select_kernels import choose_kernels
 from tzml.compiler.passes.simplify import simplify
 from tzml.compiler.passes.split_layers import split_layers
@@ -96,7 +97,7 @@ def _graph_passes() -> Any:
 def _concat(builder: Any, call: Any) -> Any:
     """Concatenation; marked, and kept from being fused, where the parts lie back to back in the result."""
     fields = call.args[0].fields if isinstance(call.args[0], relax.Tuple) else []
-    shape = [int(n) for n in call.ty.shape.values]
+    shape = shape_of(call)
     axis = int(call.attrs.axis) % len(shape)
     attributes = {JOIN: 1, "op_pattern": OPAQUE} if fields and math.prod(shape[:axis]) == 1 else {}
     return builder.call_te(topi.concatenate, list(fields) or call.args[0], axis, primfunc_attrs=attributes)

@@ -16,7 +16,7 @@ from tzml.compiler.codegen.kernel_key import readable
 from tzml.compiler.codegen.kernels import Packer
 from tzml.compiler.ir.errors import CompileError
 from tzml.compiler.ir.graph import Buffer, Call, Kernel, Port
-from tzml.compiler.ir.shapes import element_bytes
+from tzml.compiler.ir.shapes import element_bytes, static_shape
 
 JOIN = "tzml.join"
 """Attribute of a tensor function that only copies its arguments but the last, back to back, to the last.
@@ -105,7 +105,7 @@ class Walk:
                 kernel = self.compile_kernel(call.op.name_hint)
                 for position, pack in kernel.packers.items():
                     buffers[position] = self.constant_buffer(pack(arguments[position].value.numpy()))
-                self.kernel_call(call.op.name_hint, kernel, buffers, _shape(arguments[-1].ty))
+                self.kernel_call(call.op.name_hint, kernel, buffers, static_shape(arguments[-1].ty))
             return None
         if call.op.name == "relax.builtin.alloc_tensor":
             return Buffer(element_bytes(call.args[0].values, call.args[1].value))
@@ -150,12 +150,8 @@ class Walk:
         self.calls.append(Call(kernel, (*buffers, *scratch), note))
 
 
-def _shape(kind: Any) -> tuple[int, ...]:
-    return tuple(map(int, kind.shape.values if hasattr(kind.shape, "values") else kind.shape))
-
-
 def _tensor_bytes(kind: Any) -> int:
-    return element_bytes(_shape(kind), kind.dtype)
+    return element_bytes(static_shape(kind), kind.dtype)
 
 
 def _port(name: str, kind: Any, buffer: Buffer) -> Port:
@@ -164,4 +160,4 @@ def _port(name: str, kind: Any, buffer: Buffer) -> Port:
         raise CompileError(
             f"{name} has elements of type {dtype}", f"a bundle can have {', '.join(DType.__members__)}"
         )
-    return Port(name, DType[dtype], _shape(kind), buffer)
+    return Port(name, DType[dtype], static_shape(kind), buffer)

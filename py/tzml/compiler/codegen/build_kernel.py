@@ -20,7 +20,7 @@ from tzml.compiler.codegen.kernels import Isa, schedule
 from tzml.compiler.codegen.refuse_indirect import check_indices
 from tzml.compiler.codegen.scratch import Scratch, pointer_to
 from tzml.compiler.codegen.tuning_records import Tuning
-from tzml.compiler.ir.errors import CompileError
+from tzml.compiler.ir.errors import explained
 from tzml.compiler.ir.progress import Progress
 
 
@@ -53,14 +53,9 @@ class KernelBuilder:
             self.tuning.used[symbol] = original
         kernel = self.cache.get(key)
         if kernel is None:
-            try:
+            with explained(f"TVM cannot compile {readable(name)}"):
                 built = schedule(unnamed(function), self.isa)
                 kernel = build_kernel(built.emit(), symbol, built.target(self.target))
-            except CompileError:
-                raise
-            except Exception as error:  # TVM raises many kinds
-                what = str(error).strip().splitlines() or [repr(error)]
-                raise CompileError(f"TVM cannot compile {readable(name)}: {what[-1]}") from error
             self.cache.put(key, kernel)
         self.objects[symbol] = kernel.object_file
         return LoweredKernel(symbol, kernel.scratch, scheduled.packers)

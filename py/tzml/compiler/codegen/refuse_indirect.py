@@ -8,13 +8,13 @@ in the kernel itself: a plan may call it with any buffer, also with one that ano
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
 import tvm
 from tvm import sym, tirx
 
+from tzml.compiler.codegen.kernels.tir import elements
 from tzml.compiler.ir.errors import CompileError
 
 
@@ -32,7 +32,7 @@ def check_indices(name: str, function: Any) -> None:
                 loaded.add(node.var)
         elif type(node).__name__ in ("TensorLoad", "BufferStore"):
             buffer = node.buffer if isinstance(node, tirx.BufferStore) else node.source
-            size = math.prod(map(int, buffer.ty.shape))
+            size = elements(buffer)
             for index in node.indices:
                 bounds = map(analyzer.const_int_bound, _ends(index)) if _reads(index, loaded) else ()
                 if not all(0 <= bound.min_value <= bound.max_value < size for bound in bounds):

@@ -15,7 +15,7 @@ from tvm import s_tir
 
 from tzml.compiler.codegen.kernel_key import canonical
 from tzml.compiler.codegen.kernels import mark_tuned
-from tzml.compiler.ir.errors import CompileError
+from tzml.compiler.ir.errors import CompileError, explained
 
 Unit = Literal["instructions", "seconds"]
 
@@ -88,12 +88,8 @@ class Tuning:
         record = self.records.get(kernel_of(function))
         if record is None or record.trace is None:
             return function
-        try:
+        with explained(f"the schedule of {record.name} in the tuning file cannot be applied", "tune again"):
             return scheduled(function, record.trace)
-        except Exception as error:  # TVM raises many kinds
-            raise CompileError(
-                f"the schedule of {record.name} in the tuning file cannot be applied", "tune again"
-            ) from error
 
 
 def kernel_of(function: Any) -> str:

@@ -6,14 +6,13 @@ import importlib
 from pathlib import Path
 
 from tzml.compiler.frontends.checks import Warn
-from tzml.compiler.frontends.errors import reason, release, silence
+from tzml.compiler.frontends.errors import release, silence
 from tzml.compiler.frontends.inputs import Inputs, InputSpec
 from tzml.compiler.frontends.recognise import Format, recognise
-from tzml.compiler.ir.errors import CompileError
+from tzml.compiler.ir.errors import explained
 from tzml.compiler.ir.imported import Imported
-from tzml.errors import TzmlError
 
-__all__ = ["Format", "InputSpec", "Inputs", "import_file", "reason", "recognise"]
+__all__ = ["Format", "InputSpec", "Inputs", "import_file", "recognise"]
 
 # format: module and function. Each is imported only when it is used: PyTorch alone takes seconds.
 _FRONTENDS = {
@@ -35,14 +34,12 @@ def import_file(path: Path, inputs: Inputs, warn: Warn) -> Imported:
     module, function = _FRONTENDS[recognise(path)]
     frontend = getattr(importlib.import_module(f"tzml.compiler.frontends.{module}"), function)
     warnings: list[str] = []
-    with silence():
+    with explained(f"TVM cannot import {path.name}"), silence():
         try:
             imported: Imported = frontend(path, inputs, warnings.append)
-        except Exception as error:  # TVM raises many kinds; all mean that this model cannot be imported
+        except Exception as error:
             release(error)
-            if isinstance(error, TzmlError):
-                raise
-            raise CompileError(f"TVM cannot import {path.name}: {reason(error)}") from error
+            raise
     for warning in warnings:
         warn(warning)
     return imported

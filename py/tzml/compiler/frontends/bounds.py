@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import tvm
 from tvm import relax
 from tvm.relax.expr_functor import PyExprMutator, mutator
+
+from tzml.compiler.ir.rewrite import constant, op_name, shape_of
 
 
 def limit_indices(module: Any) -> Any:
@@ -25,14 +26,14 @@ def limit_indices(module: Any) -> Any:
 class _Limiter(PyExprMutator):  # type: ignore[misc]
     def visit_call_(self, call: Any) -> Any:
         call = super().visit_call_(call)
-        if getattr(call.op, "name", "") != "relax.take" or call.attrs.mode != "fast":
+        if op_name(call) != "relax.take" or call.attrs.mode != "fast":
             return call
         data, indices = call.args
-        index = indices.value.numpy() if isinstance(indices, tvm.ir.GenericConst) else None
+        index = constant(indices)
         if index is None or index.size != 1:
             return relax.op.take(data, indices, call.attrs.axis, mode="clip")
         # one element, known now: a slice, which needs no index when it runs
-        shape = [int(d) for d in data.ty.shape.values]
+        shape = shape_of(data)
         axis = int(call.attrs.axis) if call.attrs.axis is not None else 0
         at = int(index.flat[0]) % shape[axis]
         part = self.builder_.emit(relax.op.strided_slice(data, [axis], [at], [at + 1]))

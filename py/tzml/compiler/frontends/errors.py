@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tzml.compiler.ir.errors import CompileError
+from tzml.compiler.ir.errors import CompileError, reason
 
 # operators that people meet, and what to do about each
 WAYS_AROUND = {
@@ -39,12 +39,6 @@ def unsupported(file: str, layers: Sequence[tuple[str, str]], remedy: str = "") 
     return CompileError(
         what, remedy or known or "replace it with other operators, or leave that part of the model out"
     )
-
-
-def reason(error: BaseException) -> str:
-    """The line of an exception that says what happened. TVM's have a C++ trace before it."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
 
 
 def malformed(path: Path, kind: str, error: BaseException | str) -> CompileError:

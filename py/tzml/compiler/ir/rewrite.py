@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,17 @@ import tvm
 from numpy.typing import NDArray
 from tvm import relax
 
+from tzml.compiler.ir.shapes import static_shape
+
 Expr = Any
 """A Relax expression."""
 
 
 _JOINED = 32
-"""Values that one call puts together at most; a power of two keeps what they make up aligned."""
+"""Values that one call puts together at most.
+
+A kernel has at most bundle.format.MAX_ARGUMENTS, 64; a power of two keeps what they make up aligned.
+"""
 
 
 class Rewriter:
@@ -82,17 +87,22 @@ class Rewriter:
         return expression if isinstance(expression, atoms) else self.bb.emit(expression)
 
     def concat(self, values: Sequence[Expr], axis: int) -> Expr:
-        """The values along an axis. A kernel has so many arguments at most: more are put together in steps."""
-        while len(values) > _JOINED:
-            groups = [values[i : i + _JOINED] for i in range(0, len(values), _JOINED)]
-            values = [self.emit(relax.op.concat(group, axis)) if len(group) > 1 else group[0] for group in groups]
-        return self.emit(relax.op.concat(values, axis))
+        """The values along an axis."""
+        return concat(self.emit, values, axis)
 
     def _count_uses(self, main: Any) -> None:
         for block in main.body.blocks:
             for binding in block.bindings:
                 self.uses.update(free_variables(binding.value))
         self.uses.update(free_variables(main.body.body))
+
+
+def concat(emit: Callable[[Expr], Expr], values: Sequence[Expr], axis: int) -> Expr:
+    """The values, one at least, along an axis; many are put together in steps. `emit` binds an expression."""
+    while len(values) > 1:
+        groups = [values[i : i + _JOINED] for i in range(0, len(values), _JOINED)]
+        values = [emit(relax.op.concat(group, axis)) if len(group) > 1 else group[0] for group in groups]
+    return values[0]
 
 
 def free_variables(expression: Expr) -> list[Any]:
@@ -115,8 +125,7 @@ def is_tensor(expression: Expr) -> bool:
 
 def shape_of(expression: Expr) -> tuple[int, ...]:
     """The static shape of a tensor."""
-    shape = expression.ty.shape
-    return tuple(int(n) for n in (shape.values if hasattr(shape, "values") else shape))
+    return static_shape(expression.ty)
 
 
 def dtype_of(expression: Expr) -> str:

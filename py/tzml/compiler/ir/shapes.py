@@ -9,6 +9,11 @@ from typing import Any
 import tvm
 
 
+def static_shape(kind: Any) -> tuple[int, ...]:
+    """The shape of a tensor type of Relax, none of whose dimensions is open."""
+    return tuple(map(int, kind.shape.values if hasattr(kind.shape, "values") else kind.shape))
+
+
 def element_bytes(shape: Sequence[Any], dtype: Any) -> int:
     """Bytes of so many elements; after StorageRewrite an element may be a vector: bits times lanes."""
     element = tvm.DataType(str(dtype))

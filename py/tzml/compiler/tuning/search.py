@@ -168,7 +168,7 @@ class _Search:
     def _try_build(self, module: Any) -> Any:
         try:
             return ms.builder.BuilderResult(self.build(mark_tuned(module["main"])).symbol, None)
-        except Exception as error:  # TVM raises many kinds; there are other schedules
+        except Exception as error:  # there are other schedules
             return ms.builder.BuilderResult(None, str(error))
 
     def _runner(self) -> Any:

@@ -12,11 +12,11 @@ from onnx import numpy_helper
 from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter, _get_convert_map
 
 from tzml.compiler.frontends.checks import Warn, checked, warn_of_nan
-from tzml.compiler.frontends.errors import malformed, reason, unsupported
+from tzml.compiler.frontends.errors import malformed, unsupported
 from tzml.compiler.frontends.inputs import Declared, Inputs, settle_inputs
 from tzml.compiler.frontends.onnx.recurrent import RECURRENT
 from tzml.compiler.frontends.onnx.tensors import check_tensors, load_external_data
-from tzml.compiler.ir.errors import CompileError
+from tzml.compiler.ir.errors import CompileError, reason
 from tzml.compiler.ir.imported import Imported
 
 # the opset of TVM's importer is the default one; others are vendors' own

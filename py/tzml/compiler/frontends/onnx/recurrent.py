@@ -15,15 +15,13 @@ from numpy.typing import NDArray
 from tvm import relax
 
 from tzml.compiler.ir.errors import CompileError
+from tzml.compiler.ir.rewrite import Expr, concat, shape_of
 
 Floats = NDArray[np.float32]
-Expr = Any  # relax.Expr
 # from what the input gives, [N, gates·H], and the states [N, H] to the new states
 Step = Callable[[Expr, list[Expr]], list[Expr]]
 
 ACTIVATIONS = {"Sigmoid": relax.op.sigmoid, "Tanh": relax.op.tanh, "Relu": relax.op.nn.relu}
-# a kernel has at most 64 arguments
-CONCATENATED = 32
 
 
 def lstm(bb: Any, inputs: Sequence[Expr], attributes: dict[str, Any]) -> Expr:
@@ -113,7 +111,7 @@ def _unroll(
     if batch_first:
         x = bb.emit(relax.op.permute_dims(x, [1, 0, 2]))
     x = bb.normalize(x)
-    time, n, features = (int(d) for d in x.ty.shape.values)
+    time, n, features = shape_of(x)
     w, r = _constant(inputs[1]), _constant(inputs[2])
     directions, rows, size = r.shape
     _refuse(rows != gates * size or w.shape != (directions, rows, features), "its weights have other shapes")
@@ -140,7 +138,7 @@ def _unroll(
             part = relax.op.take(product, relax.const(np.array([t], np.int64)), axis=0, mode="clip")
             states = step(relax.op.reshape(part, (n, rows)), states)
             outputs.append(bb.emit(relax.op.reshape(states[0], (1, n, size))))
-        sequences.append(_concat(bb, outputs[::-1] if reverse else outputs, axis=0))
+        sequences.append(concat(bb.emit, outputs[::-1] if reverse else outputs, axis=0))
         last.append(states)
 
     # Y is [time, directions, N, H], the last states are [directions, N, H]
@@ -165,14 +163,7 @@ def _split(bb: Any, value: Expr, parts: int) -> list[Expr]:
 
 
 def _stack(bb: Any, values: list[Expr], axis: int) -> Expr:
-    return _concat(bb, [bb.emit(relax.op.expand_dims(value, axis)) for value in values], axis)
-
-
-def _concat(bb: Any, values: list[Expr], axis: int) -> Expr:
-    while len(values) > 1:
-        groups = [values[i : i + CONCATENATED] for i in range(0, len(values), CONCATENATED)]
-        values = [bb.emit(relax.op.concat(group, axis)) if len(group) > 1 else group[0] for group in groups]
-    return values[0]
+    return concat(bb.emit, [bb.emit(relax.op.expand_dims(value, axis)) for value in values], axis)
 
 
 def _activations(attributes: dict[str, Any], default: tuple[str, ...]) -> list[Callable[[Expr], Expr]]:

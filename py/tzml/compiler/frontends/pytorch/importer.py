@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from tzml.compiler.frontends.checks import Warn, checked, warn_of_nan
-from tzml.compiler.frontends.errors import malformed, needs, reason, unsupported
+from tzml.compiler.frontends.errors import malformed, needs, unsupported
 from tzml.compiler.frontends.inputs import Declared, Inputs, settle_inputs
 from tzml.compiler.frontends.pytorch.pt2 import KIND, safe_copy
-from tzml.compiler.ir.errors import CompileError
+from tzml.compiler.ir.errors import CompileError, reason
 from tzml.compiler.ir.imported import Imported
 
 

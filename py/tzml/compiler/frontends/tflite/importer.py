@@ -10,11 +10,11 @@ import numpy as np
 from tvm.relax.frontend.tflite.tflite_frontend import OperatorConverter, from_tflite, get_tensor_name
 
 from tzml.compiler.frontends.checks import Warn, checked, warn_of_nan
-from tzml.compiler.frontends.errors import malformed, needs, reason, unsupported
+from tzml.compiler.frontends.errors import malformed, needs, unsupported
 from tzml.compiler.frontends.inputs import Declared, Inputs, settle_inputs
 from tzml.compiler.frontends.tflite.check import check_tflite
 from tzml.compiler.frontends.tflite.flatbuffer import FlatbufferError
-from tzml.compiler.ir.errors import CompileError
+from tzml.compiler.ir.errors import CompileError, reason
 from tzml.compiler.ir.imported import Imported
 from tzml.compiler.ir.operators import OPERATORS, Kind
 from tzml.preprocess import Quantization
