@@ -20,7 +20,9 @@ from tzml_lab.drivers.strategy import TrustZoneStrategy
 from tzml_lab.environment import EnvironmentFile
 from tzml_lab.failures import FailureClass, TargetError, last_lines
 from tzml_lab.labgrid_internals import environment_of
+from tzml_lab.results.course import CourseRecorder
 from tzml_lab.results.run_folder import RunFolder, host
+from tzml_lab.results.selection import commit_of, selection_of
 from tzml_lab.results.timings import Timings
 from tzml_lab.standin.process import StandIn, stand_in_for
 from tzml_lab.target import Commands, Shell, commands_of, shell_of
@@ -29,6 +31,11 @@ RUN_FOLDER = pytest.StashKey[RunFolder]()
 TIMINGS = pytest.StashKey[Timings]()
 FAILURES = pytest.StashKey[dict[str, TargetError]]()
 STANDIN = pytest.StashKey[StandIn]()
+COURSE = pytest.StashKey[CourseRecorder]()
+OWN_JUNIT = pytest.StashKey[bool]()
+NOT_RECORDED = pytest.StashKey[str]()
+
+LAB = Path(__file__).resolve().parent
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -53,6 +60,7 @@ def pytest_configure(config: pytest.Config) -> None:
         name = config.option.lg_env or os.environ.get("LG_ENV")
         if not name:
             return
+        _refuse_workers(config)
         file = EnvironmentFile.read(environments.find(name))
         standin = stand_in_for(file)
         if standin:
@@ -64,9 +72,27 @@ def pytest_configure(config: pytest.Config) -> None:
     except TzmlError as error:
         raise _end(error) from error
     config.option.lg_env = str(file.path)
-    run = config.stash[RUN_FOLDER] = RunFolder.named(config.option.results, file.path.stem)
     if not config.option.collectonly:
-        config.option.xmlpath = config.option.xmlpath or str(run.junit)
+        _make_folder(config, file.path.stem)
+
+
+def _refuse_workers(config: pytest.Config) -> None:
+    """A target is one machine, and each worker of pytest-xdist would start its own run on it."""
+    if getattr(config.option, "dist", "no") != "no" or hasattr(config, "workerinput"):
+        raise pytest.UsageError(
+            "the lab tests one machine, which several processes cannot share: leave out -n (--numprocesses)"
+        )
+
+
+def _make_folder(config: pytest.Config, environment: str) -> None:
+    """The folder of this run, with junit.xml in it unless the user wants that elsewhere."""
+    try:
+        run = config.stash[RUN_FOLDER] = RunFolder.make(config.option.results, environment)
+    except TzmlError as error:
+        raise _end(error) from error
+    config.add_cleanup(run.remove_if_empty)
+    config.stash[OWN_JUNIT] = not config.option.xmlpath
+    config.option.xmlpath = config.option.xmlpath or str(run.junit)
 
 
 def _take_place(config: pytest.Config, tags: dict[str, str] | None) -> None:
@@ -108,33 +134,66 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     environment = environment_of(session.config)
     if not environment or session.config.option.collectonly:
         return
-    run = session.config.stash[RUN_FOLDER]
     try:
         environments.check_host(environment)
-        run.create()
     except TzmlError as error:
         raise _end(error) from error
     environment.interact = _ask_person(session.config)
-    environments.use_folders(environment, run_folder=run.path, scratch=run.scratch)
-    context = {"environment": Path(environment.config_file).stem, "started": run.started, "host": host()}
-    session.config.stash[TIMINGS] = Timings(context | environments.context(environment, run.path))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """The run begins once it is known that there is something to run."""
+    config = session.config
+    environment = environment_of(config)
+    if not environment or config.option.collectonly:
+        return
+    run = config.stash[RUN_FOLDER]
+    broken = session.testsfailed and not config.option.continue_on_collection_errors
+    if not session.items and not broken and config.stash[OWN_JUNIT]:
+        # pytest's own way to stop writing it: a run without tests leaves nothing behind
+        config.pluginmanager.getplugin("junitxml").pytest_unconfigure(config)
+    if not session.items or broken:
+        return
+    context: dict[str, Any] = {
+        "environment": Path(environment.config_file).stem,
+        "started": run.started,
+        "host": host(),
+        "selection": selection_of(config, session.items, LAB).model_dump(),
+    }
+    commit = commit_of(environments.ROOT)
+    if commit:
+        context["commit"] = commit.model_dump()
+    try:
+        run.begin()
+        environments.use_folders(environment, run_folder=run.path, scratch=run.scratch)
+        context |= environments.context(environment, run.path)
+    except TzmlError as error:
+        raise _end(error) from error
+    config.stash[TIMINGS] = Timings(context)
+    config.stash[COURSE] = CourseRecorder(len(session.items))
+    config.pluginmanager.register(config.stash[COURSE])
 
 
 @pytest.hookimpl(trylast=True)  # after the target is off and junit.xml is written
-def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    classes = {failure.kind for failure in session.config.stash[FAILURES].values()}
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    config = session.config
+    classes = {failure.kind for failure in config.stash[FAILURES].values()}
     if classes and session.exitstatus == pytest.ExitCode.TESTS_FAILED:
         session.exitstatus = next(kind.value for kind in FailureClass if kind in classes)
-    timings = session.config.stash.get(TIMINGS, None)
+    timings = config.stash.get(TIMINGS, None)
     if timings is None:
         return
-    run = session.config.stash[RUN_FOLDER]
-    for strategy in _strategies(session.config):
+    run = config.stash[RUN_FOLDER]
+    for strategy in _strategies(config):
         strategy.add_times(timings)
-    timings.write(run.measurements)
-    run.finish()
-    if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
-        run.record(Path(session.config.option.xmlpath))
+    timings.course = config.stash[COURSE].course()
+    try:
+        timings.write(run.measurements)
+        run.finish()
+        run.record(Path(config.option.xmlpath))
+    except (TzmlError, OSError) as error:
+        config.stash[NOT_RECORDED] = str(error)
+        session.exitstatus = session.exitstatus or FailureClass.infrastructure.value
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -143,6 +202,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     terminalreporter.section("lab", sep="-")
     for name, failure in config.stash[FAILURES].items():
         terminalreporter.line(f"{name}: {failure.summary}", red=True)
+    course = config.stash[COURSE].course()
+    if not course.complete:
+        terminalreporter.line(
+            f"interrupted: {course.ended} of {course.selected} tests ended; this run is compared with no other"
+        )
+    if config.stash.get(NOT_RECORDED, ""):
+        terminalreporter.line(f"the results could not be kept: {config.stash[NOT_RECORDED]}", red=True)
     terminalreporter.line(f"results: {os.path.relpath(config.stash[RUN_FOLDER].path)}")
 
 

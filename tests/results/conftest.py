@@ -10,7 +10,7 @@ from xml.sax.saxutils import quoteattr
 
 import pytest
 
-from tzml.results.run import Run, RunResults, read_run
+from tzml.results.run import Course, Run, RunResults, read_run
 from tzml_lab.results.timings import Timings
 
 FIRST_NIGHT = datetime(2026, 11, 1, 2, 0, tzinfo=UTC)
@@ -52,12 +52,20 @@ def context(board: str = "rpi3", night: int = 0, **changes: Any) -> dict[str, An
 
 
 def run_maker(results: Path) -> MakeRun:
-    """Writes a run's folder and reads it: series (name: factor on SERIES, or None to leave it out), context."""
+    """Writes a run's folder and reads it: series (name: factor on SERIES, or None to leave it out), tests of 3 that
+    ended, context.
+    """
 
     def make(
-        night: int = 0, factors: Mapping[str, float | None] = {}, cases: str = CASES, **about: Any
+        night: int = 0,
+        factors: Mapping[str, float | None] = {},
+        cases: str = CASES,
+        ended: int | None = None,
+        **about: Any,
     ) -> RunResults:
         timings = Timings(context(night=night, **about))
+        if ended is not None:
+            timings.course = Course(selected=3, ended=ended, seconds=900, load_before=0.5, load_after=2.5)
         for name, (samples, unit) in SERIES.items():
             factor = factors.get(name, 1.0)
             if factor is not None:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from results.conftest import MakeRun
-from tzml.results.run import Run
+from results.conftest import SERIES, MakeRun
+from tzml.results.run import Run, Selection
 from tzml.results.verdict import BASELINE_MIN, Change, Verdict, baseline_of, verdicts
 
 TONIGHT = 20
@@ -83,3 +85,44 @@ def test_a_model_that_is_no_longer_measured(make_run: MakeRun, nights: list[Run]
 
 def test_another_part_of_xtest_is_not_missing(make_run: MakeRun, nights: list[Run]) -> None:
     assert not any(v.series == "xtest/part" for v in verdicts(make_run(TONIGHT, {"xtest/part": None}).run, nights))
+
+
+def selected(*paths: str, **more: Any) -> dict[str, Any]:
+    return Selection(paths=list(paths), **more).model_dump()
+
+
+def test_a_partial_run_hides_no_lost_model(make_run: MakeRun) -> None:
+    nights = [make_run(night, selection=selected()).run for night in range(10)]
+    only_boot = {name: None for name in SERIES if not name.startswith("boot/")}
+    part = make_run(10, only_boot, selection=selected("test_boot.py")).run
+    assert baseline_of(part, nights) == []
+    assert not any(v.is_regression for v in verdicts(part, nights))
+    lost = make_run(11, {"digits/tee/inference": None}, selection=selected()).run
+    assert [v.series for v in verdicts(lost, [*nights, part]) if v.is_regression] == ["digits/tee/inference"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [selected("test_boot.py"), selected(keyword="boot"), selected(markers="slow"),
+     selected(options={"xtest": "full"}), None],
+)  # fmt: skip
+def test_runs_of_another_selection_do_not_count(make_run: MakeRun, other: dict[str, Any] | None) -> None:
+    nights = [make_run(night, selection=other).run for night in range(10)]
+    assert baseline_of(make_run(TONIGHT, selection=selected()).run, nights) == []
+    assert len(baseline_of(make_run(TONIGHT, selection=other).run, nights)) == 10
+
+
+def test_an_interrupted_run_is_compared_with_nothing(make_run: MakeRun, nights: list[Run]) -> None:
+    nothing = dict.fromkeys(SERIES)
+    broken = [make_run(night, nothing, cases="", ended=1).run for night in range(12, 20)]
+    assert not any(run.complete for run in broken)
+    assert not any(v.is_regression for v in verdicts(broken[0], nights))
+    lost = make_run(TONIGHT, {"digits/tee/inference": None}).run
+    assert baseline_of(lost, [*nights, *broken]) == nights
+    assert verdict(lost, [*nights, *broken], "digits/tee/inference").is_regression
+
+
+def test_one_night_without_a_boot_hides_no_lost_model(make_run: MakeRun, nights: list[Run]) -> None:
+    dead = make_run(12, dict.fromkeys(SERIES)).run
+    lost = make_run(TONIGHT, {"digits/tee/inference": None}).run
+    assert verdict(lost, [*nights, dead], "digits/tee/inference").is_regression

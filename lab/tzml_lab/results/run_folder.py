@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,34 +23,47 @@ class RunFolder:
     Args:
         path: `<results>/<timestamp>-<environment>`
         started: when the run began (UTC, ISO 8601)
+        first: whether `<results>` was made for it
 
     """
 
     path: Path
     started: str
+    first: bool = False
 
     @classmethod
-    def named(cls, results: Path, environment: str) -> RunFolder:
-        """A folder that does not exist yet."""
+    def make(cls, results: Path, environment: str) -> RunFolder:
+        """Make a folder that no other run has, even one that starts at the same time. Raises TzmlError."""
         now = datetime.now(UTC)
-        name = f"{now:%Y%m%d-%H%M%S}-{environment}"
-        number = 1
-        while (results / name).exists():  # two runs in one second
-            number += 1
-            name = f"{now:%Y%m%d-%H%M%S}-{number}-{environment}"
-        return cls(results.resolve() / name, now.isoformat(timespec="seconds"))
+        path = results.resolve() / f"{now:%Y%m%d-%H%M%S}-{environment}"
+        number, first = 1, not results.exists()
+        while True:
+            try:
+                path.mkdir(parents=True)
+            except FileExistsError:
+                number += 1
+                path = path.with_name(f"{now:%Y%m%d-%H%M%S}-{number}-{environment}")
+            except OSError as error:
+                raise _unwritable(path, error) from error
+            else:
+                return cls(path, now.isoformat(timespec="seconds"), first)
 
-    def create(self) -> None:
-        """Make the folder, and let `<results>/latest` lead to it. Raises TzmlError."""
+    def begin(self) -> None:
+        """Tests will run: make room for their disks, and let `<results>/latest` lead here. Raises TzmlError."""
         try:
-            self.scratch.mkdir(parents=True)
+            self.scratch.mkdir()
             link = self.path.with_name(f"latest.{os.getpid()}")
             link.symlink_to(self.path.name)
             link.replace(self.path.with_name("latest"))
         except OSError as error:
-            raise TzmlError(
-                f"cannot write results to {self.path}: {error.strerror}", "give another folder with --results"
-            ) from error
+            raise _unwritable(self.path, error) from error
+
+    def remove_if_empty(self) -> None:
+        """Remove the folder of a run that never began."""
+        with suppress(OSError):
+            self.path.rmdir()
+            if self.first:
+                self.path.parent.rmdir()
 
     @property
     def junit(self) -> Path:
@@ -73,6 +87,10 @@ class RunFolder:
     def finish(self) -> None:
         """Remove the files that only the run needed."""
         shutil.rmtree(self.scratch, ignore_errors=True)
+
+
+def _unwritable(path: Path, error: OSError) -> TzmlError:
+    return TzmlError(f"cannot write results to {path}: {error.strerror}", "give another folder with --results")
 
 
 def host() -> dict[str, str | int]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tzml.results.run import FORMAT
+from tzml.results.run import FORMAT, Course
 
 UNITS = ("s", "bytes", "ratio")
 
@@ -40,6 +40,7 @@ class Timings:
 
     def __init__(self, context: Mapping[str, Any] | None = None) -> None:
         self.context = dict(context or {})
+        self.course: Course | None = None
         self._series: dict[str, tuple[str, list[float]]] = {}
 
     def add(self, name: str, samples: Sequence[float], unit: str = "s") -> None:
@@ -62,7 +63,8 @@ class Timings:
             name: {"unit": unit, "n": len(samples), **statistics_of(samples), "samples": samples}
             for name, (unit, samples) in sorted(self._series.items())
         }
-        return {"format": FORMAT, "context": self.context, "series": series}
+        course = {"course": self.course.model_dump()} if self.course else {}
+        return {"format": FORMAT, "context": self.context, **course, "series": series}
 
     def write(self, path: Path) -> None:
         """Write results.json, whole or not at all."""

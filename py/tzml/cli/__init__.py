@@ -26,7 +26,7 @@ COMMANDS = {
     "inspect": ("Show the contents of a bundle.", ""),
     "lab": ("Check whether this host is ready for the lab.", "lab"),
     "report": ("Write an HTML report about lab runs.", "report"),
-    "results": ("Compare lab runs with the history, and export them.", "report"),
+    "results": ("List and compare lab runs, and export them.", "report"),
     "run": ("Run a bundle on this device.", ""),
     "tune": ("Search for faster schedules of a model's kernels.", "compile"),
     "zoo": ("List, export and check the networks that tzml is tested with.", "zoo"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import hashlib
+import shlex
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
 from datetime import datetime
@@ -51,6 +52,30 @@ class ImageContext(BaseModel):
     components: dict[str, str] = {}
 
 
+class Commit(BaseModel):
+    """The commit that the lab ran from."""
+
+    id: str
+    subject: str = ""
+    changed: bool = False  # files that git knows differ from it
+
+
+class Selection(BaseModel):
+    """Which tests pytest was told to run. Runs of different selections measure different things."""
+
+    paths: list[str] = []  # files, folders and tests, relative to the lab; none: all of the lab
+    keyword: str = ""  # -k
+    markers: str = ""  # -m, unless it is the project's own
+    options: dict[str, str] = {}  # others that change what is run, such as "xtest": "full"
+
+    def __str__(self) -> str:
+        parts = [*self.paths]
+        parts += [f"-k {shlex.quote(self.keyword)}"] if self.keyword else []
+        parts += [f"-m {shlex.quote(self.markers)}"] if self.markers else []
+        parts += [f"--{name} {shlex.quote(value)}" for name, value in sorted(self.options.items())]
+        return " ".join(parts) or "everything"
+
+
 class Context(BaseModel):
     """Everything that the figures of a run depend on."""
 
@@ -60,6 +85,8 @@ class Context(BaseModel):
     image: ImageContext
     qemu: str | None = None  # version, if the target is emulated
     place: str | None = None  # labgrid's, if the target is behind a coordinator
+    selection: Selection | None = None  # None: older runs did not record it
+    commit: Commit | None = None  # None if the lab does not run from a clone, or the run is older
 
     @property
     def board(self) -> str:
@@ -68,12 +95,28 @@ class Context(BaseModel):
 
     @property
     def comparable(self) -> tuple[str, ...]:
-        """Equal for runs whose figures may be compared: same board, kind of image, emulator and host."""
+        """Equal for runs that may be compared: same board, kind of image, selection of tests, emulator and host."""
         image = self.image
-        kind = (self.board, f"{image.feed} {image.image} for {image.machine}")
+        selection = self.selection.model_dump_json() if self.selection else ""
+        kind = (self.board, f"{image.feed} {image.image} for {image.machine}", selection)
         if not self.qemu:
             return kind
         return (*kind, f"QEMU {self.qemu}", f"{self.host.machine} {self.host.cpu}, {self.host.cpus} CPUs")
+
+
+class Course(BaseModel):
+    """How a run went: tests that were selected and tests that ended, seconds, and the host's load averages."""
+
+    selected: int = Field(ge=0)
+    ended: int = Field(ge=0)
+    seconds: FiniteFloat = Field(ge=0)
+    load_before: FiniteFloat  # of one minute
+    load_after: FiniteFloat
+
+    @property
+    def complete(self) -> bool:
+        """Whether every selected test ran to its end, whatever its outcome."""
+        return self.ended == self.selected
 
 
 class Case(BaseModel):
@@ -128,6 +171,18 @@ class Run(BaseModel):
     tests: Tally
     xtest: Tally
     failures: list[Case]
+    skipped: list[str] = []  # names
+    course: Course | None = None  # None: older runs, which were kept only if they ended
+
+    @property
+    def complete(self) -> bool:
+        """Whether every selected test ran to its end. A run that was interrupted is compared with nothing."""
+        return self.course.complete if self.course else True
+
+    @property
+    def good(self) -> bool:
+        """Whether the run is complete, and no test failed."""
+        return self.complete and self.tests.passed > 0 and not self.tests.failed
 
     @property
     def started(self) -> datetime:
@@ -163,6 +218,7 @@ class _ResultsFile(BaseModel):
     format: int
     context: Context
     series: dict[str, Series]
+    course: Course | None = None
 
 
 def read_run(folder: Path) -> RunResults:
@@ -186,6 +242,8 @@ def read_run(folder: Path) -> RunResults:
         tests=Tally.of(cases),
         xtest=Tally.of([case for case in cases if case.is_xtest]),
         failures=[case for case in cases if case.outcome == "failed"],
+        skipped=[case.name for case in cases if case.outcome == "skipped"],
+        course=found.course,
     )
     return RunResults(folder, run, cases)
 

@@ -11,6 +11,7 @@ With BASELINE_MIN runs of purely Gaussian noise, 0.6 % of figures are more than 
 
 from __future__ import annotations
 
+import collections
 import enum
 import statistics
 from collections.abc import Sequence
@@ -31,7 +32,7 @@ class Change(enum.Enum):
     worse = "worse"
     better = "better"
     same = "same"
-    missing = "missing"  # the last runs measured this model, but this run did not
+    missing = "missing"  # most of the last runs measured this model, but this run did not
     new = "too few runs"
 
 
@@ -73,11 +74,12 @@ class Verdict:
 
 
 def baseline_of(run: Run, history: Sequence[Run]) -> list[Run]:
-    """The runs that this run may be compared with, oldest first: earlier runs with an equal `comparable`."""
+    """The runs that this run may be compared with, oldest first: earlier, complete, with an equal `comparable`."""
     earlier = [
         known
         for known in history
         if known.digest != run.digest
+        and known.complete
         and known.context.comparable == run.context.comparable
         and known.started < run.started
     ]
@@ -85,19 +87,21 @@ def baseline_of(run: Run, history: Sequence[Run]) -> list[Run]:
 
 
 def verdicts(run: Run, history: Sequence[Run]) -> list[Verdict]:
-    """A verdict for each series of the run, and for each series that it lacks."""
+    """A verdict for each series of the run, and for each that it lacks although most of the last runs have it."""
     baseline = baseline_of(run, history)
     found = [
         _verdict(name, series, [known.series[name] for known in baseline if name in known.series], run.context)
         for name, series in sorted(run.series.items())
     ]
     recent = baseline[-BASELINE_MIN:]
-    if len(recent) == BASELINE_MIN:
-        always = set.intersection(*(set(known.series) for known in recent))
-        for name in sorted(always - set(run.series)):
+    if run.complete and len(recent) == BASELINE_MIN:
+        # most of them: one night that failed to boot must not hide what has been lost since
+        counts = collections.Counter(name for known in recent for name in known.series)
+        usual = {name for name, count in counts.items() if count > BASELINE_MIN / 2}
+        for name in sorted(usual - set(run.series)):
             if name.startswith(("boot/", "state/", "xtest/")):
                 continue  # these are missing if tests failed, or if another part of xtest was selected
-            found.append(_missing(name, [known.series[name] for known in recent]))
+            found.append(_missing(name, [known.series[name] for known in recent if name in known.series]))
     return found
 
 
