@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
+from results.browser import browse
 from results.conftest import CASES, FAILED, MakeRun, run_maker, twelve_nights
 from tzml.report.page import Section, render, section_of
 from tzml.report.units import human
@@ -114,17 +115,38 @@ def test_figures_have_three_digits(value: float, unit: str, text: str) -> None:
     assert human(value, unit) == text
 
 
+def measured(done: subprocess.CompletedProcess[str]) -> Any:
+    """What the script of look.html found. Raises AssertionError, with what the browser said, if it found nothing."""
+    text = re.search(r"<pre>(.+)</pre>", done.stdout)
+    assert text, f"the page did not load; {done.args[0]} said:\n{done.stderr}\nand showed:\n{done.stdout}"
+    return json.loads(text[1])
+
+
+def test_a_page_that_does_not_load_fails_with_what_the_browser_said(tmp_path: Path) -> None:
+    (tmp_path / "look.html").write_text(
+        "<pre></pre><script>onload = () => { throw Error('no report here'); }</script>"
+    )
+    with pytest.raises(AssertionError, match="(?s)the page did not load; .*chrom.* said:.*no report here"):
+        measured(browse(tmp_path / "look.html", tmp_path / "profile", "--dump-dom"))
+
+
+def test_a_browser_that_does_not_start_fails_with_what_it_said(tmp_path: Path) -> None:
+    browser = tmp_path / "chromium"
+    browser.write_text("#!/bin/sh\necho 'cannot open display' >&2\nexit 5\n")
+    browser.chmod(0o755)
+    with pytest.raises(AssertionError, match="ended with 5:\ncannot open display"):
+        browse(tmp_path / "look.html", tmp_path / "profile", browser=str(browser))
+
+
 def test_a_browser_lays_the_page_out(tonight: Section, make_run: MakeRun, tmp_path: Path) -> None:
     """No figure is wider than the page, empty, or cut off; nothing is refused by the page's own policy."""
-    browser = next(filter(None, map(shutil.which, ("chromium-headless-shell", "chromium"))), None)
-    if not browser:
-        pytest.skip("needs Chromium: apt-get install chromium-headless-shell")
     page = tmp_path / "report.html"
     page.write_text(render([tonight, section_of(make_run(board="hikey", cases=CASES + FAILED), [])]))
     # the page has no scripts: look at it from a frame's parent
     (tmp_path / "look.html").write_text("""<iframe src="report.html" width=1000 height=800></iframe><pre></pre>
         <script>onload = () => {
             const inner = document.querySelector("iframe").contentDocument;
+            if (!inner) throw Error("the report did not load");
             const figures = [...inner.querySelectorAll("figure")].map(figure => {
                 const outer = figure.querySelector("svg").getBoundingClientRect();
                 const texts = [...figure.querySelectorAll("svg text")].map(text => text.getBoundingClientRect());
@@ -134,14 +156,8 @@ def test_a_browser_lays_the_page_out(tonight: Section, make_run: MakeRun, tmp_pa
             document.querySelector("pre").textContent = JSON.stringify({
                 title: inner.title, scroll: inner.documentElement.scrollWidth <= 1000, figures});
         }</script>""")
-    done = subprocess.run(
-        [browser, "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files", "--enable-logging=stderr",
-         "--virtual-time-budget=5000", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom",
-         f"file://{tmp_path / 'look.html'}"],
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    [text] = re.findall(r"<pre>(.*)</pre>", done.stdout)
-    found = json.loads(text)
+    done = browse(tmp_path / "look.html", tmp_path / "profile", "--dump-dom")
+    found = measured(done)
     assert found["title"] == "tzml report"
     assert found["scroll"]
     assert len(found["figures"]) > 10
