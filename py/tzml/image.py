@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import pwd
 from pathlib import Path
 
 from pydantic import BaseModel, Field, ValidationError
@@ -123,18 +125,44 @@ class Image:
         raise ImageError(f"the image in {self.folder} has no {role}", rebuild(self.folder))
 
     def verify(self) -> None:
-        """Compare every file with its digest. Raises ImageError for the first difference."""
+        """Compare every file with its digest. Raises ImageError for the first difference, TzmlError if one is
+        another user's.
+        """
         for file in self.description.files:
             path = self.folder / file.path
             try:
                 with path.open("rb") as stream:
                     found = hashlib.file_digest(stream, "sha256").hexdigest()
             except OSError as error:
-                raise ImageError(f"{path} cannot be read: {error.strerror}", rebuild(self.folder)) from error
+                raise _unreadable(path, self.folder, error) from error
             if found != file.sha256:
                 raise ImageError(
                     f"{path} is not what was built: its SHA-256 differs from image.json's", rebuild(self.folder)
                 )
+
+
+def _unreadable(path: Path, folder: Path, error: OSError) -> TzmlError:
+    """The error for a file of an image. One that another user built is no worse for that: nothing need be built."""
+    if not isinstance(error, PermissionError):
+        return ImageError(f"{path} cannot be read: {error.strerror}", rebuild(folder))
+    user = _name(os.geteuid())
+    # what keeps this user out may be a folder above it
+    stat = next(place for place in (path, *path.parents) if _enters(place.parent)).stat()
+    return TzmlError(
+        f"{path} cannot be read: it belongs to {_name(stat.st_uid)}, and you are {user}",
+        f"do this as {_name(stat.st_uid)}, or take over the image: sudo chown -R {user} {folder}",
+    )
+
+
+def _enters(folder: Path) -> bool:
+    return os.access(folder, os.X_OK, effective_ids=True)
+
+
+def _name(user: int) -> str:
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:  # as in many containers
+        return f"user {user}"
 
 
 def rebuild(folder: Path) -> str:
@@ -143,14 +171,14 @@ def rebuild(folder: Path) -> str:
 
 
 def load_image(folder: Path) -> Image:
-    """Read the image.json of a deploy folder. Raises ImageError."""
+    """Read the image.json of a deploy folder. Raises ImageError, and TzmlError if it is another user's."""
     path = folder / "image.json"
     try:
         text = path.read_bytes()
     except FileNotFoundError as error:
         raise ImageError(f"there is no image in {folder}", rebuild(folder)) from error
     except OSError as error:
-        raise ImageError(f"{path} cannot be read: {error.strerror}", rebuild(folder)) from error
+        raise _unreadable(path, folder, error) from error
     try:
         description = Description.model_validate_json(text)
     except ValidationError as error:

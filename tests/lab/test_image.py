@@ -1,12 +1,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import jsonschema
 import pytest
 
+from lab.conftest import FILES
 from tzml.errors import TzmlError
 from tzml.image import load_image
 from tzml_lab.environment import ROOT
@@ -84,6 +90,55 @@ def test_changed_file(deploy: Path) -> None:
         stream.write(b"x")
     with pytest.raises(TzmlError, match="Image is not what was built"):
         image.verify()
+
+
+@pytest.fixture
+def another_user(deploy: Path) -> Iterator[Path]:
+    """A deploy folder whose private key only its owner can read, looked at by somebody else."""
+    with tempfile.TemporaryDirectory(prefix="tzml-image-") as name:  # pytest's own folders are closed to others
+        folder = Path(name)
+        folder.chmod(0o755)
+        shutil.copytree(deploy, folder / "qemu")
+        key = folder / "qemu" / FILES["ssh-key"]
+        key.chmod(0o600 if os.geteuid() == 0 else 0)
+        with somebody_else():
+            yield folder / "qemu"
+
+
+@contextmanager
+def somebody_else() -> Iterator[None]:
+    """The rest of this test is not root's."""
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+
+
+def test_an_image_that_another_user_built(another_user: Path) -> None:
+    key = another_user / FILES["ssh-key"]
+    image = load_image(another_user)
+    with pytest.raises(TzmlError) as caught:
+        image.verify()
+    said = str(caught.value)
+    assert re.search(rf"^{key} cannot be read: it belongs to \w+, and you are \w+", said)
+    assert f"sudo chown -R {caught.value.args[0].split()[-1]} {another_user}" in said
+    assert "build" not in said.replace(str(another_user), "")
+
+
+def test_an_image_in_a_folder_of_another_user(deploy: Path) -> None:
+    mode = deploy.parent.stat().st_mode
+    deploy.parent.chmod(0 if os.geteuid() else 0o700)
+    try:
+        with (
+            somebody_else(),
+            pytest.raises(TzmlError, match=r"image\.json cannot be read: it belongs to .* chown -R"),
+        ):
+            load_image(deploy)
+    finally:
+        deploy.parent.chmod(mode)
 
 
 def test_missing_file(deploy: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from cryptography.hazmat.primitives import serialization
 
 from tzml.image import Image
@@ -12,8 +14,8 @@ KEY = ROOT / "build" / "keys" / "ta-signing.pem"
 
 
 def signing_key(image: Image) -> SigningKey | None:
-    """The private key to the image's public key, or None if this host does not have it. Raises TzmlError."""
-    if not KEY.exists():
+    """The private key to the image's public key, or None if this host or user does not have it. Raises TzmlError."""
+    if not os.access(KEY, os.R_OK):  # unlike Path.exists() also if another user has the folder
         return None
     key = load_signing_key(KEY)
     public = serialization.load_pem_public_key(image.path("ta-signing-public-key").read_bytes())
