@@ -6,8 +6,6 @@ here stops before it and hands out raw pointers instead: see `_unpack`.
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import tvm
@@ -22,6 +20,7 @@ from tzml.compiler.codegen.scratch import Scratch, pointer_to
 from tzml.compiler.codegen.tuning_records import Tuning
 from tzml.compiler.ir.errors import explained
 from tzml.compiler.ir.progress import Progress
+from tzml.compiler.ir.tvm_internals import object_file
 
 
 class KernelBuilder:
@@ -69,11 +68,7 @@ def build_kernel(function: Any, symbol: str, target: Any) -> CompiledKernel:
     unpacked, scratch = _unpack(module[symbol], symbol, target)
     module = tvm.IRModule({symbol: unpacked})
     module = tvm.transform.Sequential([tirx.transform.LowerTVMBuiltin(), tirx.transform.LowerIntrin()])(module)
-    built = tvm.get_global_func("target.build." + target.kind.name)(module, target)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "kernel.o"
-        built.write_to_file(str(path), "o")
-        return CompiledKernel(path.read_bytes(), tuple(scratch))
+    return CompiledKernel(object_file(module, target), tuple(scratch))
 
 
 def _unpack(function: Any, symbol: str, target: Any) -> tuple[Any, list[int]]:

@@ -18,7 +18,7 @@ import tvm
 
 PREFIX = "tzml_k_"
 
-USED = ("ir/shapes.py",)
+USED = ("ir/shapes.py", "ir/tvm_internals.py")
 """What decides machine code beside this package; tests/compiler/test_kernel_cache.py looks at what it imports."""
 
 

@@ -8,7 +8,6 @@ in the kernel itself: a plan may call it with any buffer, also with one that ano
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import tvm
@@ -16,13 +15,14 @@ from tvm import sym, tirx
 
 from tzml.compiler.codegen.kernels.tir import elements
 from tzml.compiler.ir.errors import CompileError
+from tzml.compiler.ir.tvm_internals import nodes_of
 
 
 def check_indices(name: str, function: Any) -> None:
     """Look at every load and store of a kernel. Raises CompileError for one that may leave its buffer."""
     analyzer = sym.Analyzer()
     loaded: set[Any] = set()  # variables that hold what was read
-    for node in _nodes(function.body):
+    for node in nodes_of(function.body):
         if isinstance(node, tirx.For):
             analyzer.bind(node.loop_var, tvm.ir.Range.from_min_extent(node.min, node.extent))
         elif isinstance(node, tirx.Bind):
@@ -30,7 +30,7 @@ def check_indices(name: str, function: Any) -> None:
                 analyzer.bind(node.var, node.value)
             if _reads(node.value, loaded):
                 loaded.add(node.var)
-        elif type(node).__name__ in ("TensorLoad", "BufferStore"):
+        elif isinstance(node, tvm.ir.TensorLoad | tirx.BufferStore):
             buffer = node.buffer if isinstance(node, tirx.BufferStore) else node.source
             size = elements(buffer)
             for index in node.indices:
@@ -50,21 +50,4 @@ def _ends(index: Any) -> tuple[Any, ...]:
 
 
 def _reads(expression: Any, loaded: set[Any]) -> bool:
-    return any(type(node).__name__ == "TensorLoad" or node in loaded for node in _nodes(expression))
-
-
-def _nodes(node: Any) -> Iterator[Any]:
-    """The node and all below it, what encloses before what is enclosed."""
-    if isinstance(node, (str, int, float)) or node is None:
-        return
-    if type(node).__name__ == "Array":
-        for element in node:
-            yield from _nodes(element)
-        return
-    info = getattr(type(node), "__tvm_ffi_type_info__", None)
-    if info is None:
-        return
-    yield node
-    for field in info.fields:
-        if field.name not in ("op", "span", "ty", "annotations"):
-            yield from _nodes(getattr(node, field.name))
+    return any(isinstance(node, tvm.ir.TensorLoad) or node in loaded for node in nodes_of(expression))

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import math
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import tvm
@@ -29,6 +27,7 @@ from tzml.compiler.ir.errors import CompileError
 from tzml.compiler.ir.progress import Progress, no_progress
 from tzml.compiler.ir.shapes import element_bytes
 from tzml.compiler.ir.targets import TARGETS
+from tzml.compiler.ir.tvm_internals import without_intrinsics
 from tzml.compiler.tuning.space import space_of
 
 _SEED = 1
@@ -126,7 +125,7 @@ class _Search:
 
     def _propose(self, function: Any, space: Any) -> Any:
         """The schedules that MetaSchedule tried, with what they took."""
-        with tempfile.TemporaryDirectory() as folder, _quiet(), _without_intrinsics():
+        with tempfile.TemporaryDirectory() as folder, _quiet(), without_intrinsics():
             return ms.tir_integration.tune_tir(
                 function.with_attr("global_symbol", "main"),
                 self.target_of_search,
@@ -219,19 +218,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tvm.tirx.IntImm | tvm.tirx.FloatImm):
         return value.value
     return [_plain(item) for item in value]
-
-
-@contextmanager
-def _without_intrinsics() -> Iterator[None]:
-    """MetaSchedule imports hundreds of other processors' instructions, and parses them for 15 s."""
-    name = "tvm.s_tir.tensor_intrin"
-    before = sys.modules.get(name)
-    sys.modules[name] = before or ModuleType(name)
-    try:
-        yield
-    finally:
-        if before is None:
-            del sys.modules[name]
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from typing import Any
 import onnx
 from google.protobuf.message import DecodeError
 from onnx import numpy_helper
-from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter, _get_convert_map
 
 from tzml.compiler.frontends.checks import Warn, checked, warn_of_nan
 from tzml.compiler.frontends.errors import malformed, unsupported
@@ -18,6 +17,7 @@ from tzml.compiler.frontends.onnx.recurrent import RECURRENT
 from tzml.compiler.frontends.onnx.tensors import check_tensors, load_external_data
 from tzml.compiler.ir.errors import CompileError, reason
 from tzml.compiler.ir.imported import Imported
+from tzml.compiler.ir.tvm_internals import onnx_importer, onnx_operators
 
 # the opset of TVM's importer is the default one; others are vendors' own
 DEFAULT_DOMAINS = ("", "ai.onnx")
@@ -54,37 +54,29 @@ def import_model(model: onnx.ModelProto, path: Path, inputs: Inputs, warn: Warn)
     constants = {tensor.name for tensor in model.graph.initializer}
     declared = {value.name: _declared(value) for value in model.graph.input if value.name not in constants}
     shapes = settle_inputs(declared, inputs)
-    module = _Importer(path.name).run(model, shapes)
+    opsets = [opset.version for opset in model.opset_import if opset.domain in DEFAULT_DOMAINS]
+    module = _Importer(path.name).run(model.graph, max(opsets, default=1), shapes)
     return Imported(checked(module, path.name), tuple(shapes), tuple(value.name for value in model.graph.output))
 
 
-class _Importer(ONNXGraphImporter):  # type: ignore[misc]
+class _Importer(onnx_importer()):  # type: ignore[misc]
     """TVM's importer, with recurrent layers, and with the layer's name in its errors."""
 
     def __init__(self, file: str) -> None:
-        super().__init__({}, "float32", keep_params_in_input=False, sanitize=True)
+        super().__init__()
         self.file = file
 
-    def run(self, model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]]) -> Any:
-        self._shape = shapes
-        opsets = [o.version for o in model.opset_import if o.domain in DEFAULT_DOMAINS]
-        return self.from_onnx(model.graph, max(opsets, default=1))
-
-    def _check_for_unsupported_ops(self, graph: onnx.GraphProto) -> None:
-        """_check_operators has done it."""
-
-    def _convert_operator(self, op_name: str, inputs: Any, attrs: dict[str, Any], opset: int) -> Any:
-        layer = attrs["tvm_custom"]["name"]
+    def convert(self, operator: str, layer: str, inputs: Any, attributes: dict[str, Any], opset: int) -> Any:
         try:
-            if op_name in RECURRENT:
-                return self.bb.normalize(RECURRENT[op_name](self.bb, inputs, attrs))
-            return super()._convert_operator(op_name, inputs, attrs, opset)
+            if operator in RECURRENT:
+                return self.bb.normalize(RECURRENT[operator](self.bb, inputs, attributes))
+            return super().convert(operator, layer, inputs, attributes, opset)
         except Exception as error:
-            raise unsupported(self.file, [(op_name, layer)], f"TVM says: {reason(error)}") from error
+            raise unsupported(self.file, [(operator, layer)], f"TVM says: {reason(error)}") from error
 
 
 def _check_operators(model: onnx.ModelProto, path: Path) -> None:
-    known = {"Constant", *_get_convert_map(), *RECURRENT}.difference(CONTROL_FLOW)
+    known = {"Constant", *onnx_operators(), *RECURRENT}.difference(CONTROL_FLOW)
     found = []
     for node in model.graph.node:
         default = node.domain in DEFAULT_DOMAINS

@@ -12,6 +12,7 @@ from tzml.compiler.frontends.inputs import Declared, Inputs, settle_inputs
 from tzml.compiler.frontends.pytorch.pt2 import KIND, safe_copy
 from tzml.compiler.ir.errors import CompileError, reason
 from tzml.compiler.ir.imported import Imported
+from tzml.compiler.ir.tvm_internals import pytorch_importer
 
 
 def import_pytorch(path: Path, inputs: Inputs, warn: Warn) -> Imported:
@@ -39,12 +40,10 @@ def import_pytorch(path: Path, inputs: Inputs, warn: Warn) -> Imported:
 
 
 def _import(program: Any, file: str) -> Any:
-    from tvm.relax.frontend.torch.exported_program_translator import ExportedProgramImporter
-
-    class Importer(ExportedProgramImporter):  # type: ignore[misc]
+    class Importer(pytorch_importer()):  # type: ignore[misc]
         """TVM's importer, with the layer's name in its errors."""
 
-        def _check_unsupported_func_type(self, nodes: list[Any]) -> None:
+        def check(self, nodes: list[Any]) -> None:
             found = [
                 (node.target.__name__, _layer(node))
                 for node in nodes
@@ -64,13 +63,7 @@ def _import(program: Any, file: str) -> Any:
 
         return run
 
-    return Importer().from_exported_program(
-        program,
-        keep_params_as_input=False,
-        unwrap_unit_return_tuple=True,
-        no_bind_return_tuple=False,
-        custom_convert_map=None,
-    )
+    return Importer().run(program)
 
 
 def _layer(node: Any) -> str:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tvm.relax.frontend.tflite.tflite_frontend import OperatorConverter, from_tflite, get_tensor_name
 
 from tzml.compiler.frontends.checks import Warn, checked, warn_of_nan
 from tzml.compiler.frontends.errors import malformed, needs, unsupported
@@ -17,6 +16,7 @@ from tzml.compiler.frontends.tflite.flatbuffer import FlatbufferError
 from tzml.compiler.ir.errors import CompileError, reason
 from tzml.compiler.ir.imported import Imported
 from tzml.compiler.ir.operators import OPERATORS, Kind
+from tzml.compiler.ir.tvm_internals import import_tflite_model, tflite_converter, tflite_tensor_name
 from tzml.preprocess import Quantization
 
 # TensorType of schema.fbs
@@ -63,18 +63,18 @@ def import_tflite(path: Path, inputs: Inputs, warn: Warn) -> Imported:
         raise malformed(path, "TFLite file", error) from error
     model = schema.Model.GetRootAsModel(data, 0)
     graph = model.Subgraphs(0)
-    names = {kind: [get_tensor_name(graph, i) for i in _indices(getattr(graph, f"{kind}sAsNumpy")())]
+    names = {kind: [tflite_tensor_name(graph, i) for i in _indices(getattr(graph, f"{kind}sAsNumpy")())]
              for kind in ("Input", "Output")}  # fmt: skip
     shapes = settle_inputs(_declared(graph, inputs, path), inputs)
-    module = from_tflite(model, shape_dict=shapes, op_converter=_converter(path.name))
+    module = import_tflite_model(model, shapes, _converter(path.name))
     warn_of_nan(_weights(model, graph), warn)
     ports = [*_indices(graph.InputsAsNumpy()), *_indices(graph.OutputsAsNumpy())]
-    quantization = {get_tensor_name(graph, i): q for i in ports if (q := _quantization(graph.Tensors(i)))}
+    quantization = {tflite_tensor_name(graph, i): q for i in ports if (q := _quantization(graph.Tensors(i)))}
     return Imported(checked(module, path.name), tuple(names["Input"]), tuple(names["Output"]), quantization)
 
 
-def _converter(file: str) -> Callable[..., OperatorConverter]:
-    class Converter(OperatorConverter):  # type: ignore[misc]
+def _converter(file: str) -> Callable[..., Any]:
+    class Converter(tflite_converter()):  # type: ignore[misc]
         """TVM's converter, with the layer's name in its errors, and more quantized operators."""
 
         def check_unsupported_ops(self) -> None:
@@ -121,7 +121,7 @@ def _converter(file: str) -> Callable[..., OperatorConverter]:
 
         def _layer(self, op: Any) -> str:
             outputs = _indices(op.OutputsAsNumpy())
-            return get_tensor_name(self.subgraph, outputs[0]) if outputs else ""
+            return tflite_tensor_name(self.subgraph, outputs[0]) if outputs else ""
 
         def _is_dynamic_range(self, op: Any) -> bool:
             """Integer weights between real inputs and outputs."""
@@ -131,7 +131,7 @@ def _converter(file: str) -> Callable[..., OperatorConverter]:
             return any(quantized) and not first.qnn_params and not any(t.qnn_params for t in outputs)
 
         def _can_be_quantized(self, op: Any, name: str) -> bool:
-            if name in self._SUPPORTED_QUANTIZED_OPS or name in POSITIONS:
+            if name in self.quantized_operators or name in POSITIONS:
                 return True
             scales = [t for t in (*self.get_input_tensors(op), *self.get_output_tensors(op)) if t.qnn_params]
             return _is_movement(name) and all(self.has_same_qnn_params(scales[0], t) for t in scales[1:])
@@ -150,7 +150,7 @@ def _declared(graph: Any, inputs: Inputs, path: Path) -> dict[str, Declared]:
     found = {}
     for i in _indices(graph.InputsAsNumpy()):
         tensor = graph.Tensors(i)
-        name = get_tensor_name(graph, i)
+        name = tflite_tensor_name(graph, i)
         if tensor.Type() not in DTYPES:
             raise CompileError(f"{path}: input {name} has elements of a type that tzml does not know")
         shape = _indices(tensor.ShapeAsNumpy())
@@ -177,7 +177,7 @@ def _weights(model: Any, graph: Any) -> Iterator[tuple[str, Any]]:
         tensor = graph.Tensors(i)
         buffer = model.Buffers(tensor.Buffer())
         if tensor.Type() in (0, 1) and buffer.DataLength():
-            yield get_tensor_name(graph, i), np.frombuffer(buffer.DataAsNumpy(), DTYPES[tensor.Type()])
+            yield tflite_tensor_name(graph, i), np.frombuffer(buffer.DataAsNumpy(), DTYPES[tensor.Type()])
 
 
 def _indices(numbers: Any) -> list[Any]:
