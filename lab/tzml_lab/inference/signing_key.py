@@ -14,7 +14,7 @@ KEY = ROOT / "build" / "keys" / "ta-signing.pem"
 
 
 def signing_key(image: Image) -> SigningKey | None:
-    """The private key to the image's public key, or None if this host or user does not have it. Raises TzmlError."""
+    """The private key to the image's public key, or None if this user does not have it. Raises TzmlError."""
     if not os.access(KEY, os.R_OK):  # unlike Path.exists() also if another user has the folder
         return None
     key = load_signing_key(KEY)
