@@ -116,7 +116,7 @@ def test_figures_have_three_digits(value: float, unit: str, text: str) -> None:
 
 
 def measured(done: subprocess.CompletedProcess[str]) -> Any:
-    """What the script of look.html found. Raises AssertionError, with what the browser said, if it found nothing."""
+    """What the script of look.html found. Raises AssertionError, with what the browser said, without it."""
     text = re.search(r"<pre>(.+)</pre>", done.stdout)
     assert text, f"the page did not load; {done.args[0]} said:\n{done.stderr}\nand showed:\n{done.stdout}"
     return json.loads(text[1])
@@ -126,7 +126,7 @@ def test_a_page_that_does_not_load_fails_with_what_the_browser_said(tmp_path: Pa
     (tmp_path / "look.html").write_text(
         "<pre></pre><script>onload = () => { throw Error('no report here'); }</script>"
     )
-    with pytest.raises(AssertionError, match="(?s)the page did not load; .*chrom.* said:.*no report here"):
+    with pytest.raises(AssertionError, match=r"(?s)the page did not load; .*chrom.* said:.*no report here"):
         measured(browse(tmp_path / "look.html", tmp_path / "profile", "--dump-dom"))
 
 
