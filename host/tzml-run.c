@@ -9,29 +9,40 @@
 #include <string.h>
 #include <tzml.h>
 
+#include "output.h"
+
 static const char usage[] =
 	"usage: tzml-run [-w tee|ree] [-e ENTRY] [-n COUNT] BUNDLE INPUT OUTPUT\n"
 	"\n"
 	"Run the model in BUNDLE on the bytes of the file INPUT (all inputs,\n"
-	"back to back) and write the bytes of its outputs to the file OUTPUT.\n"
+	"one after the other, as `tzml inspect` lists them) and write the bytes\n"
+	"of its outputs to the file OUTPUT. Print the time of each run in\n"
+	"microseconds.\n"
 	"\n"
-	"  -w WORLD  tee: in the secure world (default); ree: in this process\n"
-	"  -e ENTRY  the entry point to run, by its number (0, the default)\n"
-	"  -n COUNT  run COUNT times and print each time, in microseconds\n"
-	"  -h, --help  this text\n"
+	"  -w, --world WORLD  tee: in the secure world (default);\n"
+	"                     ree: in this process\n"
+	"  -e, --entry ENTRY  run this entry point, by its number (default 0)\n"
+	"  -n, --count COUNT  run COUNT times (default 1)\n"
+	"  -V, --version      print the version\n"
+	"  -h, --help         print this text\n"
 	"\n"
-	"Exit code 0, or 1 after an error, or 2 for a wrong command line.\n";
+	"INPUT can be -, for standard input, and OUTPUT -, for standard output;\n"
+	"the times are then printed to standard error.\n"
+	"\n"
+	"Exit codes: 0 success, 1 an error, 2 a wrong command line.\n";
 
 static int complain(const char *message)
 {
-	fprintf(stderr, "tzml-run: %s\n\n%s", message, usage);
+	if (message)
+		fprintf(stderr, "tzml-run: %s\n", message);
+	fputs("Try 'tzml-run --help'.\n", stderr);
 	return 2;
 }
 
 /* The whole file, which must have `size` bytes. */
 static void *read_input(const char *path, size_t size)
 {
-	FILE *file = fopen(path, "rb");
+	FILE *file = strcmp(path, "-") ? fopen(path, "rb") : stdin;
 	uint8_t *data = malloc(size + 1);
 	size_t count = 0;
 
@@ -48,14 +59,6 @@ static void *read_input(const char *path, size_t size)
 		     count > size ? size : count, size);
 	fclose(file);
 	return data;
-}
-
-static void write_output(const char *path, const void *data, size_t size)
-{
-	FILE *file = fopen(path, "wb");
-
-	if (!file || fwrite(data, 1, size, file) != size || fclose(file))
-		err(1, "%s", path);
 }
 
 static size_t total(const struct tzml_session *session, uint32_t count,
@@ -75,6 +78,7 @@ static size_t total(const struct tzml_session *session, uint32_t count,
 static void run(struct tzml_session *session, long count, const char *input,
 		const char *output)
 {
+	FILE *times = output_is_stdout(output) ? stderr : stdout;
 	size_t inputs_size =
 		total(session, tzml_input_count(session), tzml_input);
 	size_t outputs_size =
@@ -89,9 +93,10 @@ static void run(struct tzml_session *session, long count, const char *input,
 		if (tzml_run(session, inputs, inputs_size, outputs,
 			     outputs_size, &nanoseconds))
 			errx(1, "%s", tzml_error());
-		printf("%.1f\n", (double)nanoseconds / 1000);
+		fprintf(times, "%.1f\n", (double)nanoseconds / 1000);
 	}
-	write_output(output, outputs, outputs_size);
+	if (output_write(output, outputs, outputs_size))
+		err(1, "cannot write %s", output);
 	free(outputs);
 	free(inputs);
 }
@@ -117,13 +122,17 @@ static bool parse_number(const char *text, long least, long *number)
 static int parse_options(int argc, char **argv, struct options *options)
 {
 	static const struct option names[] = {
+		{ "count", required_argument, NULL, 'n' },
+		{ "entry", required_argument, NULL, 'e' },
 		{ "help", no_argument, NULL, 'h' },
+		{ "version", no_argument, NULL, 'V' },
+		{ "world", required_argument, NULL, 'w' },
 		{ NULL, 0, NULL, 0 },
 	};
 	long number = 0;
 	int option = 0;
 
-	while ((option = getopt_long(argc, argv, "e:hn:w:", names, NULL)) !=
+	while ((option = getopt_long(argc, argv, "e:hn:Vw:", names, NULL)) !=
 	       -1) {
 		switch (option) {
 		case 'e':
@@ -139,17 +148,22 @@ static int parse_options(int argc, char **argv, struct options *options)
 				return 1 +
 				       complain("-n takes a positive number");
 			break;
+		case 'V':
+			puts("tzml-run " TZML_RELEASE);
+			return 1;
 		case 'w':
 			if (strcmp(optarg, "tee") && strcmp(optarg, "ree"))
 				return 1 + complain("-w takes tee or ree");
 			options->world = strcmp(optarg, "tee") ? TZML_WORLD_REE
 							       : TZML_WORLD_TEE;
 			break;
-		default:
-			return 1 + complain("unknown option");
+		default: /* getopt_long has said what is wrong */
+			return 1 + complain(NULL);
 		}
 	}
-	return argc - optind == 3 ? 0 : 1 + complain("three files are needed");
+	return argc - optind == 3
+		       ? 0
+		       : 1 + complain("give BUNDLE, INPUT and OUTPUT");
 }
 
 int main(int argc, char **argv)
@@ -157,13 +171,23 @@ int main(int argc, char **argv)
 	struct options options = { .world = TZML_WORLD_TEE, .count = 1 };
 	struct tzml_session *session = NULL;
 	int code = parse_options(argc, argv, &options);
+	const char *output = NULL;
 
 	if (code)
-		return code - 1;
+		return fflush(stdout) ? 1 : code - 1; /* of --help */
+	/* the work may take long: see first whether its result has a place */
+	output = argv[optind + 2];
+	for (int i = optind; i < optind + 2; i++)
+		if (output_replaces(output, argv[i]))
+			errx(1, "cannot write %s: it is an input", output);
+	if (output_check(output))
+		err(1, "cannot write %s", output);
 	if (tzml_open(argv[optind], options.world, &session) ||
 	    tzml_select(session, options.entry))
 		errx(1, "%s", tzml_error());
-	run(session, options.count, argv[optind + 1], argv[optind + 2]);
+	run(session, options.count, argv[optind + 1], output);
 	tzml_close(session);
+	if (fflush(stdout) || ferror(stdout))
+		err(1, "standard output");
 	return 0;
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import tempfile
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import click
 import onnx
 
 from tzml.cache import cache_folder
+from tzml.files import write_file
 
 from .builder import Floats, Net, Value
 
@@ -79,9 +81,7 @@ class ZooModel:
             return self.file
         path = self._cached("onnx", "builder", "zoo", self.name)
         if not path.exists():
-            part = path.with_suffix(".part")
-            onnx.save(self.build()[0], part)
-            part.replace(path)
+            write_file(path, self.build()[0].SerializeToString())
         return path
 
     def tflite(self, *, make: bool) -> Path | None:
@@ -96,9 +96,10 @@ class ZooModel:
         if make and not path.exists():
             from .tflite_twin import save_tflite
 
-            part = path.with_suffix(".part")
-            save_tflite(self.onnx(), self.input_shape, part)
-            part.replace(path)
+            with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+                made = Path(folder, path.name)
+                save_tflite(self.onnx(), self.input_shape, made)
+                write_file(path, made.read_bytes())
         return path if path.exists() else None
 
     def _cached(self, suffix: str, *modules: str) -> Path:

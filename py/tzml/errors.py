@@ -1,5 +1,10 @@
 """Errors that a user can fix."""
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
 
 class TzmlError(Exception):
     """An error that a user can fix.
@@ -14,3 +19,12 @@ class TzmlError(Exception):
     def __str__(self) -> str:
         what = super().__str__()
         return f"{what}; {self.remedy}" if self.remedy else what
+
+
+def known_names(wrong: str, known: Iterable[str], it: str = "it") -> str:
+    """The remedy for a name that is not known: the most similar one, and all that there are."""
+    names = list(known)
+    folded = [name.casefold() for name in names]
+    near = difflib.get_close_matches(wrong.casefold(), folded, 1)
+    similar = f"did you mean {names[folded.index(near[0])]}? " if near else ""
+    return f"{similar}{it} has {', '.join(names) or 'none'}"

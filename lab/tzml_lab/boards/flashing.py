@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from labgrid.driver import ExecutionError
 from labgrid.resource.remote import RemotePlace
 
+from tzml.files import write_file
 from tzml_lab.failures import FailureClass, TargetError
 from tzml_lab.target import Commands
 from tzml_lab.time_limits import scaled, time_limit
@@ -43,9 +43,7 @@ class FlashNote:
     def write(self, digest: str) -> None:
         """Note an image that was written completely."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        new = self.path.with_suffix(f".{os.getpid()}")
-        new.write_text(json.dumps({"digest": digest}))
-        new.replace(self.path)
+        write_file(self.path, json.dumps({"digest": digest}))
 
     def discard(self) -> None:
         """Forget the image: nobody knows what is on the board."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tzml.errors import TzmlError
+from tzml.files import write_file
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class DiskOverlay:
             raise TzmlError("qemu-img is not installed", "sudo apt-get install qemu-utils") from error
         except subprocess.CalledProcessError as error:
             raise TzmlError(f"qemu-img failed: {error.stderr.strip()}", "see whether the disk is full") from error
-        self._stamp.write_text(json.dumps(self._identity()))
+        write_file(self._stamp, json.dumps(self._identity()))
 
     def discard(self) -> None:
         """Remove the overlay and all that the machine wrote."""

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tzml.files import write_file
 from tzml.results.run import FORMAT, Course
 
 UNITS = ("s", "bytes", "ratio")
@@ -67,7 +68,5 @@ class Timings:
         return {"format": FORMAT, "context": self.context, **course, "series": series}
 
     def write(self, path: Path) -> None:
-        """Write results.json, whole or not at all."""
-        new = path.with_suffix(".new")
-        new.write_text(json.dumps(self.as_dict(), indent=1) + "\n")
-        new.replace(path)
+        """Write results.json, whole or not at all. Raises TzmlError."""
+        write_file(path, json.dumps(self.as_dict(), indent=1) + "\n")

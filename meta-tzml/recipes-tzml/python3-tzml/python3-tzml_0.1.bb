@@ -21,6 +21,8 @@ TZML_MODULES = " \
     bundle/streaming.py \
     cli/__init__.py \
     cli/inspect.py \
+    cli/options.py \
+    cli/program.py \
     cli/run.py \
     client/__init__.py \
     client/image.py \
@@ -28,6 +30,7 @@ TZML_MODULES = " \
     client/model.py \
     client/tvm_ffi.py \
     errors.py \
+    files.py \
     memory_map.py \
     metadata.py \
     preprocess.py \

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from tzml.cache import cache_folder
 from tzml.errors import TzmlError
+from tzml.files import write_file
 
 CROSS_LIBC = Path("/usr/aarch64-linux-gnu")
 """Debian's cross libc, with the dynamic linker."""
@@ -83,7 +85,10 @@ def _plugin() -> Path:
     """The QEMU plugin that counts instructions, compiled for this machine."""
     path = cache_folder("bench") / "instructions.so"
     if not path.exists() or path.stat().st_mtime < source("instructions.c").stat().st_mtime:
-        compile_c("gcc", ["-shared", "-fPIC", source("instructions.c"), "-o", path], path.parent)
+        with tempfile.TemporaryDirectory() as folder:
+            made = Path(folder, path.name)
+            compile_c("gcc", ["-shared", "-fPIC", source("instructions.c"), "-o", made], made.parent)
+            write_file(path, made.read_bytes())
     return path
 
 

@@ -29,6 +29,7 @@ from tzml.bundle.interface import decode_interface, encode_interface, interface_
 from tzml.bundle.memory import First, decode_memory, encode_memory
 from tzml.bundle.plan import decode_plan, encode_plan
 from tzml.errors import TzmlError
+from tzml.files import written
 
 _CHECK_BYTES = 24  # that the TA takes for each argument and port while it checks a program's calls
 
@@ -144,20 +145,19 @@ class Bundle:
         self.check()
         return container.encode(self.header(), self.sections())
 
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return container.file_size(self.sections())
+
     def write(self, path: Path) -> None:
-        """Write the file whole or not at all. Raises BundleError if no device would take it.
+        """Write the file as tzml.files does. Raises BundleError if no device would take it, or TzmlError.
 
         Weights are written where they are: beside the bundle itself, this takes little memory.
         """
         self.check()
-        part = path.with_name(path.name + ".part")
-        try:
-            with part.open("wb") as file:
-                container.write(file, self.header(), self.sections())
-            part.replace(path)
-        except OSError as error:
-            part.unlink(missing_ok=True)
-            raise TzmlError(f"cannot write {path}: {error.strerror}", "check the folder and its room") from error
+        with written(path) as file:
+            container.write(file, self.header(), self.sections())
 
     def check(self) -> None:
         """Raises BundleError for a bundle that no device would take; what is in the weights does not matter."""

@@ -188,6 +188,12 @@ def write(file: BinaryIO, header: Header, sections: Sequence[Section]) -> None:
     file.write(header.encode() + table)
 
 
+def file_size(sections: Sequence[Section]) -> int:
+    """Bytes of the file that has these sections."""
+    *_, last = _place(sections)
+    return last.offset + last.size
+
+
 def _place(sections: Sequence[Section]) -> Iterator[Row]:
     """The rows of sections that lie one behind the other, without their tags."""
     end = _HEADER.size + len(sections) * _ROW.size

@@ -7,13 +7,14 @@ but not the compiler.
 from __future__ import annotations
 
 import importlib
-import sys
 from importlib.util import find_spec
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from tzml import __version__
+from tzml.cli import program
 from tzml.errors import TzmlError
 
 # Name of each subcommand: its summary, and the extra of pyproject.toml that it needs. The module tzml.cli.<name>
@@ -37,6 +38,13 @@ class _LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [name for name in sorted(COMMANDS) if find_spec(f"tzml.cli.{name}")]
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete without importing every command."""
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        found = [name for name in self.list_commands(ctx) if name.startswith(incomplete)]
+        return [CompletionItem(name, help=COMMANDS[name][0]) for name in found]
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
@@ -48,6 +56,7 @@ class _LazyGroup(click.Group):
             found: click.Command = importlib.import_module(f"tzml.cli.{cmd_name}").command
         except ModuleNotFoundError as error:
             raise _missing(error, cmd_name) from error
+        program.add_verbose(found)
         return found
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -74,17 +83,14 @@ def _missing(error: ModuleNotFoundError, command: str | None) -> Exception:
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="tzml %(version)s")
+@program.verbose
 def tzml() -> None:
     """Machine-learning inference inside Arm TrustZone, from a model file to a tested board.
 
-    Exit codes: 0 success, 1 failure, 2 wrong input or command line.
+    Exit codes: 0 success, 1 a check failed, 2 an error, 70 a fault of tzml, 130 interrupted.
     """
 
 
 def main() -> None:
-    """Run the command. Errors that the user can fix are printed on one line, with exit code 2."""
-    try:
-        tzml()
-    except TzmlError as error:
-        click.echo(f"tzml: {error}", err=True)
-        sys.exit(2)
+    """Run the command as a program: errors are printed on one line, and the exit code says what happened."""
+    program.run(tzml)

@@ -8,11 +8,13 @@ from uuid import UUID
 
 import click
 
-from tzml.cli.options import parse_size
+from tzml.cli.options import OutputFile, parse_size
 from tzml.cli.progress import progress_bar
 from tzml.compiler import TARGETS, CompileOptions, InputSpec, compile_model
 from tzml.compiler.codegen.tuning_records import Tuning
 from tzml.compiler.metadata import read_labels_file, read_preprocess_file
+from tzml.errors import TzmlError
+from tzml.files import check_output, is_stdout
 from tzml.signing import load_owner_key, load_signing_key
 
 
@@ -28,7 +30,7 @@ def parse_inputs(_: click.Context, __: click.Parameter, values: tuple[str, ...])
 
 @click.command("compile")
 @click.argument("model", type=click.Path(exists=True, path_type=Path))
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Default: MODEL.tzm.")
+@click.option("-o", "--output", type=OutputFile(), help="Default: MODEL.tzm, beside MODEL.")
 @click.option("--target", type=click.Choice(sorted(TARGETS)), required=True, help="The device.")
 @click.option(
     "--sign-key",
@@ -76,6 +78,9 @@ def command(
     MODEL is a PyTorch (.pt2), ONNX, TFLite, Keras (.keras) or TensorFlow (frozen .pb) file, or the folder of a
     TensorFlow SavedModel. The format is recognised by its content.
     """
+    path = output or _beside(model)
+    given = (model, sign_key, preprocess, labels, tuning, owner)
+    check_output(path, [file for file in given if file], "give another file to --output")
     options = CompileOptions(
         target=target,
         signing_key=load_signing_key(sign_key) if sign_key else None,
@@ -89,7 +94,6 @@ def command(
         owner=load_owner_key(owner) if owner else b"",
         tuning=Tuning.read(tuning, target) if tuning else None,
     )
-    path = output or model.with_suffix(".tzm")
     with progress_bar(model.name) as progress:
         bundle = compile_model(
             model, options, progress, warn=lambda what: click.echo(f"tzml: warning: {model}: {what}", err=True)
@@ -98,7 +102,16 @@ def command(
     memory = bundle.memory
     worlds = "both worlds" if bundle.libraries[0].tee else "the normal world only"
     click.echo(
-        f"{path}: {path.stat().st_size:,} bytes for {target}, {worlds}; {len(bundle.program.calls)} kernel calls; "
+        f"{path}: {bundle.size:,} bytes for {target}, {worlds}; {len(bundle.program.calls)} kernel calls; "
         f"bytes of weights {memory.weights_size:,}, arena {memory.arena_size:,}, "
-        f"secure memory {bundle.secure_memory:,}"
+        f"secure memory {bundle.secure_memory:,}",
+        err=is_stdout(path),
     )
+
+
+def _beside(model: Path) -> Path:
+    """The bundle's path if none is given. Raises TzmlError."""
+    known = model if model.stem.strip(".") else model.resolve()  # as in `tzml compile .`
+    if not known.name:
+        raise TzmlError(f"{model} is not a model", "give a model file, or the folder of a SavedModel")
+    return known.with_suffix(".tzm")

@@ -11,7 +11,9 @@ import click
 
 from tzml.bundle import NO_IDENTITY, Bundle, Memory, Region, Tensor, Worlds, read
 from tzml.bundle.streaming import bytes_loaded
+from tzml.cli.options import OutputFile
 from tzml.errors import TzmlError
+from tzml.files import check_output, write_file
 from tzml.memory_map import memory_map, picture
 
 _SIZES = {
@@ -117,22 +119,22 @@ def _calls(bundle: Bundle, number: int) -> list[dict[str, Any]]:
 @click.command("inspect")
 @click.argument("bundle", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
-@click.option(
-    "--svg", type=click.Path(dir_okay=False, path_type=Path), help="Draw the memory map to this SVG file."
-)
-@click.option(
-    "--html", type=click.Path(dir_okay=False, path_type=Path), help="Draw the memory map to this HTML page."
-)
+@click.option("--svg", type=OutputFile(), help="Draw the memory map to this SVG file.")
+@click.option("--html", type=OutputFile(), help="Draw the memory map to this HTML page.")
 def command(bundle: Path, as_json: bool, svg: Path | None, html: Path | None) -> None:
     """Check the file BUNDLE as the device does, and show its contents."""
+    if svg and html and svg.resolve() == html.resolve():
+        raise TzmlError(f"{svg} cannot be both the SVG file and the HTML page", "give another file to --html")
+    for file in filter(None, (svg, html)):
+        check_output(file, [bundle])
     read_bundle = read(bundle)
     about = describe(read_bundle)
     name = about["metadata"].get("name", "unnamed")
     title = f"{name} version {about['model_version']}, for {about['target']}"
     if svg:
-        _write(svg, picture(read_bundle, title))
+        write_file(svg, picture(read_bundle, title))
     if html:
-        _write(html, _page(title, picture(read_bundle, title)))
+        write_file(html, _page(title, picture(read_bundle, title)))
     if as_json:
         click.echo(json.dumps(about, indent=1))
         return
@@ -181,10 +183,3 @@ def _page(title: str, svg: str) -> str:
         f"<style>body {{ margin: 1em auto; max-width: 1240px }} svg {{ max-width: 100%; height: auto }}</style>\n"
         f"{svg}</html>\n"
     )
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise TzmlError(f"cannot write {path}: {error.strerror}", "check the folder and the free space") from error

@@ -2,9 +2,35 @@
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
+from typing import Any
 
 import click
+
+from tzml.files import STDOUT, check_output
+
+
+class OutputFile(click.Path):
+    """The type of an option that names a file to write, which is checked before the command begins.
+
+    `-` is standard output.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """The path of the file. Raises TzmlError if it cannot be written."""
+        text = os.fspath(value)
+        if text == "-":
+            return STDOUT
+        option = max(param.opts, key=len) if param else "it"
+        if not text or text.endswith(os.sep):
+            raise click.BadParameter(f"{text!r} names no file", ctx, param)
+        check_output(Path(text), remedy=f"give another file to {option}")
+        return Path(text)
 
 
 def parse_size(_: click.Context, __: click.Parameter, value: str) -> int:

@@ -6,15 +6,17 @@ from pathlib import Path
 
 import click
 
+from tzml.cli.options import OutputFile
 from tzml.cli.results import RUNS, read_history
-from tzml.errors import TzmlError
+from tzml.files import is_stdout, write_file
 from tzml.report.page import render, section_of
 from tzml.results.run import read_run
 
 
 @click.command("report")
 @click.argument("runs", nargs=-1, metavar="[RUN]...", type=click.Path(path_type=Path))
-@click.option("-o", "--output", default="report.html", show_default=True, type=click.Path(path_type=Path))
+@click.option("-o", "--output", default="report.html", show_default=True, type=OutputFile(),
+              help="The page to write.")  # fmt: skip
 @click.option("--history", type=click.Path(dir_okay=False, path_type=Path),
               help="The history to compare with (default: history.jsonl next to the first RUN).")  # fmt: skip
 def command(runs: tuple[Path, ...], output: Path, history: Path | None) -> None:
@@ -26,8 +28,5 @@ def command(runs: tuple[Path, ...], output: Path, history: Path | None) -> None:
     found = [read_run(folder) for folder in runs or RUNS]
     known = read_history(history, found)
     page = render([section_of(results, known) for results in found])
-    try:
-        output.write_text(page)
-    except OSError as error:
-        raise TzmlError(f"{output} cannot be written: {error.strerror}", "give another --output") from error
-    click.echo(f"{output}: {len(found)} {'run' if len(found) == 1 else 'runs'}")
+    write_file(output, page)
+    click.echo(f"{output}: {len(found)} {'run' if len(found) == 1 else 'runs'}", err=is_stdout(output))

@@ -7,12 +7,14 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import click
 from rich.console import Console
 from rich.table import Table
 
+from tzml.cli.options import OutputFile
+from tzml.files import write_file
 from tzml.report.units import NONE, human, percent
 from tzml.results.export import FORMATS
 from tzml.results.history import History
@@ -120,17 +122,18 @@ def check(folder: Path, history: Path | None, show_all: bool, as_json: bool) -> 
 @command.command("export")
 @_run
 @click.option("--format", "format_name", type=click.Choice(sorted(FORMATS)), required=True)
-@click.option(
-    "-o", "--output", type=click.File("w"), default="-", help="The output file (default: standard output)."
-)
-def export(folder: Path, format_name: str, output: TextIO) -> None:
+@click.option("-o", "--output", type=OutputFile(), help="The output file (default: standard output).")
+def export(folder: Path, format_name: str, output: Path | None) -> None:
     """Write RUN in the format of another tool.
 
     Bencher reads it with `bencher run --adapter json --file FILE`, github-action-benchmark as the tool
     customSmallerIsBetter.
     """
-    json.dump(FORMATS[format_name](read_run(folder).run), output, indent=1)
-    output.write("\n")
+    text = json.dumps(FORMATS[format_name](read_run(folder).run), indent=1)
+    if output:
+        write_file(output, f"{text}\n")
+    else:
+        click.echo(text)
 
 
 def _summary(run: Run, known: Sequence[Run], regressions: Sequence[Verdict]) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import statistics
-from contextlib import suppress
+import zipfile
+import zlib
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,38 +17,47 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tzml.bundle import SectionType, read_section
+from tzml.cli.options import OutputFile
 from tzml.client import ChunkLoads, Model, World, open_model
 from tzml.client.image import dequantize, load_image, quantize, top
-from tzml.errors import TzmlError
+from tzml.errors import TzmlError, known_names
+from tzml.files import check_output, is_stdout, written
 from tzml.metadata import Metadata, read_metadata
 from tzml.protection import memory_warning
 
 Array = NDArray[Any]
 
 
-def load_array(path: Path) -> Array:
-    """Read an array from a .npy file. Raises TzmlError."""
+def load_arrays(path: Path) -> Array | dict[str, Array]:
+    """Read the array of a .npy file, or all arrays of a .npz file by name. Raises TzmlError."""
     try:
-        array: Array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        with path.open("rb") as opened:
+            file = opened if opened.seekable() else io.BytesIO(opened.read())
+            if not file.read(6).startswith((np.lib.format.MAGIC_PREFIX, b"PK")):
+                raise ValueError("it begins as neither of them does")
+            file.seek(0)
+            found = np.load(file, allow_pickle=False)
+            array: Array | dict[str, Array] = dict(found) if isinstance(found, np.lib.npyio.NpzFile) else found
+    except (OSError, ValueError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise TzmlError(
-            f"{path} is not an array in NumPy's .npy format: {error}", "write it with numpy.save"
+            f"{path} is not an array in NumPy's .npy format, or arrays in .npz: {why}",
+            "write it with numpy.save or numpy.savez",
         ) from error
     return array
 
 
-def save_array(path: Path, array: Array) -> None:
-    """Write an array to a .npy file, whole or not at all. Raises TzmlError."""
-    new = path.with_name(f"{path.name}.new.npy")
-    try:
-        np.save(new, array)
-        new.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            new.unlink()
-        raise TzmlError(
-            f"cannot write {path}: {error.strerror or error}", "give another file to --output"
-        ) from error
+def save_arrays(path: Path, arrays: dict[str, Array]) -> None:
+    """Write all arrays to a .npz file, or the first one to a .npy file. Raises TzmlError."""
+    with written(path) as file:
+        if path.suffix != ".npz":
+            np.save(file, next(iter(arrays.values())))
+            return
+        with zipfile.ZipFile(file, "w") as archive:  # numpy.savez takes no array that is named "file"
+            for name, array in arrays.items():
+                entry = zipfile.ZipInfo(f"{name}.npy")  # without the time: the same bytes again
+                with archive.open(entry, "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, array, allow_pickle=False)
 
 
 def batch(model: Model, array: Array) -> list[Array]:
@@ -80,11 +92,11 @@ def streaming(before: list[ChunkLoads], after: list[ChunkLoads], inferences: int
 @click.command("run")
 @click.argument("bundle", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("files", nargs=-1, metavar="[IMAGE]...", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--input", "inputs", multiple=True, metavar="[NAME=]FILE.npy",
-              help="An input. NAME is needed if the model has several. "
-              "With one input, several samples may be stacked along the first axis.")  # fmt: skip
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path),
-              help="Write the first output to this .npy file.")  # fmt: skip
+@click.option("--input", "inputs", multiple=True, metavar="[NAME=]FILE",
+              help="An input as .npy, or inputs by name as .npz. NAME is needed if the model has several. "
+              "Samples of a single input may be stacked along the first axis.")  # fmt: skip
+@click.option("-o", "--output", type=OutputFile(),
+              help="Write all outputs to this .npz file, or the first one to this .npy file.")  # fmt: skip
 @click.option("--world", type=click.Choice([w.name for w in World]), default="tee", show_default=True,
               help="tee: the secure world; ree: this process.")  # fmt: skip
 @click.option("--repeat", type=click.IntRange(1), default=1, show_default=True, help="Number of runs.")
@@ -107,6 +119,8 @@ def command(
     """
     if bool(files) == bool(inputs):
         raise TzmlError("give either images or --input", "for example, tzml run MODEL.tzm IMAGE.jpg")
+    if output:
+        _check_output(output, bundle, files, inputs, as_json=as_json)
     with open_model(bundle, World[world]) as model:
         metadata = read_metadata(
             read_section(bundle, SectionType.metadata), {info.name: info.shape for info in model.inputs}
@@ -126,7 +140,12 @@ def command(
         for name, labels in metadata.labels.items()
     }
     if output:
-        save_array(output, outputs[names[0]])
+        save_arrays(output, outputs)
+        if output.suffix != ".npz" and len(outputs) > 1:
+            click.echo(
+                f"tzml: warning: {output} has only {names[0]}; give a .npz file for all {len(names)} outputs",
+                err=True,
+            )
     warning = memory_warning() if world == "tee" else ""
     if as_json:
         report = {
@@ -141,27 +160,42 @@ def command(
         }
         click.echo(json.dumps(report))
         return
+    lines: list[str] = []
     for name, array in outputs.items():
         if name in best:
-            _show_names(best[name], files)
+            lines += _names(best[name], files)
         else:
-            click.echo(f"{name}:\n{np.array2string(array, precision=4, suppress_small=True, threshold=100)}")
+            lines += [f"{name}:", np.array2string(array, precision=4, suppress_small=True, threshold=100)]
     times = spread(seconds)
-    click.echo(f"{len(seconds)} inferences in the {world.upper()}: median {times['median'] * 1e3:.3f} ms, "
-               f"MAD {times['mad'] * 1e3:.3f} ms")  # fmt: skip
+    lines.append(
+        f"{len(seconds)} inferences in the {world.upper()}: median {times['median'] * 1e3:.3f} ms, "
+        f"MAD {times['mad'] * 1e3:.3f} ms"
+    )
     if streamed["bytes"]:
-        click.echo(f"{streamed['bytes']:,} bytes of weights loaded in each, in {streamed['seconds'] * 1e3:.3f} ms")
+        lines.append(
+            f"{streamed['bytes']:,} bytes of weights loaded in each, in {streamed['seconds'] * 1e3:.3f} ms"
+        )
     secure = f", secure memory at most {memory.secure_peak:,}" if world == "tee" else ""
-    click.echo(f"bytes of arena {memory.arena:,}, weights {memory.weights:,}{secure}")
+    lines.append(f"bytes of arena {memory.arena:,}, weights {memory.weights:,}{secure}")
+    click.echo("\n".join(lines), err=bool(output and is_stdout(output)))
     if warning:
         click.echo(f"warning: {warning}", err=True)
 
 
-def _show_names(best: list[list[tuple[str, float]]], files: tuple[Path, ...]) -> None:
+def _check_output(
+    output: Path, bundle: Path, files: tuple[Path, ...], inputs: tuple[str, ...], *, as_json: bool
+) -> None:
+    """Raise TzmlError if writing the outputs would destroy something else."""
+    arrays = [Path(part) for value in inputs for part in (value, value.partition("=")[2])]
+    check_output(output, [bundle, *files, *arrays], "give another file to --output")
+    if as_json and is_stdout(output):
+        raise TzmlError("standard output cannot take both the JSON and the outputs", "give a file to --output")
+
+
+def _names(best: list[list[tuple[str, float]]], files: tuple[Path, ...]) -> Iterator[str]:
     for i, rows in enumerate(best):
-        click.echo(f"{files[i].name if files else f'sample {i}'}:")
-        for label, probability in rows:
-            click.echo(f"  {probability:7.2%}  {label}")
+        yield f"{files[i].name if files else f'sample {i}'}:"
+        yield from (f"  {probability:7.2%}  {label}" for label, probability in rows)
 
 
 def _images(model: Model, metadata: Metadata, files: tuple[Path, ...]) -> list[dict[str, Array]]:
@@ -184,14 +218,34 @@ def _images(model: Model, metadata: Metadata, files: tuple[Path, ...]) -> list[d
 
 def _arrays(model: Model, inputs: tuple[str, ...]) -> list[dict[str, Array]]:
     """The samples given by `--input`. Raises TzmlError."""
-    named = {}
+    named: dict[str, Array] = {}
     for value in inputs:
-        name, equals, file = value.partition("=")
-        if not equals:
-            name, file = model.inputs[0].name, value
-        named[name] = load_array(Path(file))
+        name, file = _name_and_file(model, value)
+        found = load_arrays(file)
+        if isinstance(found, dict) and name:
+            raise TzmlError(f"the arrays in {file} have names of their own", f"give --input {file}")
+        for key, array in found.items() if isinstance(found, dict) else [(name or model.inputs[0].name, found)]:
+            if key in named:
+                raise TzmlError(f"the input {key} is given twice", "give it once")
+            named[key] = array
+    known = [info.name for info in model.inputs]
+    for name in named:
+        if name not in known:
+            raise TzmlError(f"the model has no input {name}", known_names(name, known))
     missing = [str(info) for info in model.inputs if info.name not in named]
     if missing:
-        raise TzmlError(f"no array was given for {', '.join(missing)}", "give --input NAME=FILE.npy for each")
-    first = model.inputs[0].name
-    return [named | {first: part} for part in batch(model, named[first])]
+        raise TzmlError(
+            f"no array was given for {', '.join(missing)}", "give --input NAME=FILE.npy for each, or a .npz file"
+        )
+    return [named | {known[0]: part} for part in batch(model, named[known[0]])]
+
+
+def _name_and_file(model: Model, value: str) -> tuple[str, Path]:
+    """The parts of `[NAME=]FILE`; a name may contain "=", and so may a file's. Raises TzmlError."""
+    known = [info.name for info in model.inputs]
+    name = max((name for name in known if value.startswith(f"{name}=")), key=len, default="")
+    if not name and "=" in value and not Path(value).exists():
+        wrong = value.partition("=")[0]
+        raise TzmlError(f"the model has no input {wrong}", known_names(wrong, known))
+    file = value.removeprefix(f"{name}=") if name else value
+    return name, Path("/dev/stdin" if file == "-" else file)

@@ -14,18 +14,19 @@ from rich.table import Table
 from tzml.bench.candidates import count_instructions, measure_with, time_here
 from tzml.bundle import Target
 from tzml.cli.compile import parse_inputs
-from tzml.cli.options import parse_size
+from tzml.cli.options import OutputFile, parse_size
 from tzml.cli.progress import progress_bar
 from tzml.compiler import TARGETS, CompileOptions, InputSpec
 from tzml.compiler.codegen.tuning_records import Tuning, Unit
 from tzml.compiler.tuning.search import Measure, Tuned, tune_model
 from tzml.errors import TzmlError
+from tzml.files import check_output, is_stdout
 
 
 @click.command("tune")
 @click.argument("model", type=click.Path(exists=True, path_type=Path))
 @click.option("--target", type=click.Choice(sorted(TARGETS)), required=True, help="The device.")
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path),
+@click.option("-o", "--output", type=OutputFile(),
               help="The file of schedules. Its entries are kept. Default: TARGET.tuning.json.")  # fmt: skip
 @click.option(
     "--trials", default=32, show_default=True, type=click.IntRange(1), help="Schedules to try for each kernel."
@@ -54,8 +55,13 @@ def command(
     resumes where it stopped.
     """
     path = output or Path(f"{target}.tuning.json")
+    if path.exists() and (not path.is_file() or is_stdout(path)):
+        raise TzmlError(
+            f"{path} is not a regular file, which the search could resume from", "give another file to --output"
+        )
+    check_output(path, [model], "give another file to --output")
     unit: Unit = "seconds" if environment or TARGETS[target].processor != Target.aarch64 else "instructions"
-    tuning = Tuning.read(path, target) if path.exists() else Tuning(target, unit)
+    tuning = Tuning.read(path, target) if path.is_file() else Tuning(target, unit)
     if tuning.unit != unit:
         raise TzmlError(
             f"{path} has results in {tuning.unit}, but this search measures {unit}", "give another file with -o"

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-import shutil
+import shlex
+import tempfile
 import time
 from importlib.util import find_spec
 from pathlib import Path
 
 import click
 
-from tzml.cli.options import parse_size
+from tzml.cli.options import OutputFile, parse_size
 from tzml.errors import TzmlError
+from tzml.files import check_output, is_stdout, write_file
 from tzml_zoo import ZooModel, models
 
 
@@ -38,7 +40,7 @@ def list_models() -> None:
 
 @command.command("export")
 @click.argument("name")
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Default: NAME.FORMAT.")
+@click.option("-o", "--output", type=OutputFile(), help="Default: NAME.FORMAT.")
 @click.option("--format", "kind", type=click.Choice(["onnx", "pt2", "tflite"]), default="onnx",
               show_default=True, help="pt2 needs PyTorch; tflite also needs litert-torch.")  # fmt: skip
 def export(name: str, output: Path | None, kind: str) -> None:
@@ -48,21 +50,32 @@ def export(name: str, output: Path | None, kind: str) -> None:
     """
     model = _find(name)
     path = output or Path(f"{name}.{kind}")
-    options = ""
-    try:
-        if kind == "pt2":
-            _save_pt2(model, path)
-        else:
-            shutil.copyfile(model.onnx() if kind == "onnx" else _tflite(model), path)
-        if model.preprocess:
-            path.with_suffix(".json").write_text(json.dumps(model.preprocess, indent=1) + "\n")
-            options += f" --preprocess {path.with_suffix('.json')}"
-        if model.labels:
-            path.with_suffix(".txt").write_text("".join(f"{label}\n" for label in model.labels()))
-            options += f" --labels {path.with_suffix('.txt')}"
-    except OSError as error:
-        raise TzmlError(f"cannot write {path}: {error.strerror}", "check the folder and the free space") from error
-    click.echo(f"{path}: {model.title}, {path.stat().st_size:,} bytes\ntzml compile {path}{options} --target host")
+    texts = _texts(model) if not path.exists() or (path.is_file() and not is_stdout(path)) else {}
+    beside = {option: path.with_suffix(suffix) for option, (suffix, _) in texts.items()}
+    for option, file in beside.items():
+        if file == path:
+            raise TzmlError(f"{path} is where the file for {option} goes", "give another file to --output")
+    for file in (path, *beside.values()):
+        check_output(file, remedy="give another file to --output")
+    data = _pt2(model) if kind == "pt2" else (model.onnx() if kind == "onnx" else _tflite(model)).read_bytes()
+    write_file(path, data)
+    for option, (_, text) in texts.items():
+        write_file(beside[option], text)
+    options = "".join(f" {option} {shlex.quote(str(file))}" for option, file in beside.items())
+    click.echo(
+        f"{path}: {model.title}, {len(data):,} bytes\ntzml compile {shlex.quote(str(path))}{options} --target host",
+        err=is_stdout(path),
+    )
+
+
+def _texts(model: ZooModel) -> dict[str, tuple[str, str]]:
+    """What `tzml compile` needs beside the model: the suffix and the content of a file for each option."""
+    texts = {}
+    if model.preprocess:
+        texts["--preprocess"] = (".json", json.dumps(model.preprocess, indent=1) + "\n")
+    if model.labels:
+        texts["--labels"] = (".txt", "".join(f"{label}\n" for label in model.labels()))
+    return texts
 
 
 @command.command("convert")
@@ -133,12 +146,15 @@ def _tflite(model: ZooModel) -> Path:
     return path
 
 
-def _save_pt2(model: ZooModel, path: Path) -> None:
+def _pt2(model: ZooModel) -> bytes:
     try:
         from tzml_zoo.torch_twin import save_pt2
     except ModuleNotFoundError as error:
         raise _no_pytorch() from error
-    save_pt2(model.onnx(), model.input_shape, path)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.pt2")
+        save_pt2(model.onnx(), model.input_shape, path)
+        return path.read_bytes()
 
 
 def _no_pytorch() -> TzmlError:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tzml.bundle.content import DType, Role
 from tzml.client.library import ffi, library
-from tzml.errors import TzmlError
+from tzml.errors import TzmlError, known_names
 
 Array = NDArray[Any]
 
@@ -31,8 +31,8 @@ class World(enum.Enum):
 class RunError(TzmlError):
     """A refusal by libtzml or the TA; `status` is its name in runtime/include/tzml/status.h."""
 
-    def __init__(self, status: str, what: str) -> None:
-        super().__init__(what)
+    def __init__(self, status: str, what: str, remedy: str = "") -> None:
+        super().__init__(what, remedy)
         self.status = status
 
 
@@ -153,10 +153,8 @@ class Model:
         """
         if not isinstance(inputs, Mapping):
             inputs = {self.inputs[0].name: inputs}
+        self._check_names(inputs)
         packed = b"".join(self._pack(info, inputs) for info in self.inputs)
-        extra = set(inputs) - {info.name for info in self.inputs}
-        if extra:
-            raise RunError("INPUT_NAME", f"the model has no input {', '.join(sorted(extra))}")
 
         size = sum(info.size for info in self.outputs)
         outputs = np.empty(size, np.uint8)
@@ -168,9 +166,15 @@ class Model:
         )
         return Answer(self._unpack(outputs), nanoseconds[0] / 1e9)
 
+    def _check_names(self, inputs: Mapping[str, Array]) -> None:
+        known = [info.name for info in self.inputs]
+        missing = [f"no array was given for the input {info}" for info in self.inputs if info.name not in inputs]
+        extra = [name for name in inputs if name not in known]
+        if missing or extra:
+            what = [*missing[:1], *(f"the model has no input {name}" for name in extra[:1])]
+            raise RunError("INPUT_NAME", ", and ".join(what), known_names(extra[0], known) if extra else "")
+
     def _pack(self, info: TensorInfo, inputs: Mapping[str, Array]) -> bytes:
-        if info.name not in inputs:
-            raise RunError("INPUT_NAME", f"no array was given for the input {info}")
         given = inputs[info.name]
         array = given if isinstance(given, np.ndarray) else np.from_dlpack(given)
         if array.dtype != info.dtype:

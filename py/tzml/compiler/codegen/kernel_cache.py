@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from tzml.cache import cache_folder
+from tzml.errors import TzmlError
+from tzml.files import write_file
 
 _TAG_SIZE = hashlib.sha256().digest_size
 
@@ -54,12 +54,6 @@ class KernelCache:
         if self._folder is None:
             return
         payload = json.dumps(kernel.scratch).encode() + b"\n" + kernel.object_file
-        with contextlib.suppress(OSError):
-            handle, part = tempfile.mkstemp(prefix=".part-", dir=self._folder)
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(hashlib.sha256(key.encode() + payload).digest() + payload)
-                Path(part).replace(self._folder / key)
-            except OSError:
-                Path(part).unlink(missing_ok=True)
-                raise
+        tag = hashlib.sha256(key.encode() + payload).digest()
+        with contextlib.suppress(TzmlError):
+            write_file(self._folder / key, tag + payload, durable=False)

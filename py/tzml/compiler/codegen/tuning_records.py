@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +14,7 @@ from tvm import s_tir
 from tzml.compiler.codegen.kernel_key import canonical
 from tzml.compiler.codegen.kernels import mark_tuned
 from tzml.compiler.ir.errors import CompileError, explained
+from tzml.files import write_file
 
 Unit = Literal["instructions", "seconds"]
 
@@ -72,13 +71,9 @@ class Tuning:
         return cls(file.target, file.unit, file.kernels)
 
     def write(self, path: Path) -> None:
-        """Replace the file at once: who is interrupted keeps what was found before."""
+        """Replace the file at once: who is interrupted keeps what was found before. Raises TzmlError."""
         file = _File(target=self.target, unit=self.unit, kernels=dict(sorted(self.records.items())))
-        handle, part = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-        with os.fdopen(handle, "w") as stream:
-            stream.write(json.dumps(file.model_dump(), indent=1) + "\n")
-        Path(part).chmod(0o644)
-        Path(part).replace(path)
+        write_file(path, json.dumps(file.model_dump(), indent=1) + "\n")
 
     def apply(self, function: Any) -> Any:
         """The function scheduled as was found to be best for it; itself when nothing was found.

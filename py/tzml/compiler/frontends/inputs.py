@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tzml.compiler.ir.errors import CompileError
+from tzml.errors import known_names
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ def settle_inputs(declared: Mapping[str, Declared], given: Inputs) -> dict[str, 
     """
     for name in given:
         if name not in declared:
-            raise CompileError(f"the model has no input {name}", f"it has {', '.join(declared) or 'none'}")
+            raise CompileError(f"the model has no input {name}", known_names(name, declared))
     return {name: _settle(name, kind, given.get(name)) for name, kind in declared.items()}
 
 
