@@ -15,8 +15,8 @@
 #   make image      build only QEMU's image: kas build kas/qemu.yml
 #   make image-rpi3 build only the Raspberry Pi's SD card: kas build kas/rpi3.yml (two minutes after QEMU's)
 #   make boot       boot the image with its console on this terminal (Ctrl-A X leaves)
-#   make clean      remove what was built here; keep keys, results, .venv and the cache of downloads
-#   make distclean  also remove keys, results and .venv, but not the cache; ask before deleting keys
+#   make clean      remove what was built here; keep results, .venv, the cache of downloads and keys
+#   make distclean  also remove .venv, and results if you agree (YES=y); keep the cache and the keys in ~/.local/share/tzml
 #
 # Each command prepares this host first. Logs are in build/logs, results in results/.
 
@@ -43,7 +43,7 @@ image: setup
 image-%: setup
 	@mkdir -p $(LOGS)
 	@echo "== image for $* (log: $(LOGS)/kas-$*.log)"
-	@$(VENV)/kas build kas/$*.yml >$(LOGS)/kas-$*.log 2>&1 || { tail -n 20 $(LOGS)/kas-$*.log; exit 1; }
+	@$(VENV)/kas build kas/$*.yml 2>&1 | tee $(LOGS)/kas-$*.log | sed -u '/^kas: /!d' || { tail -n 20 $(LOGS)/kas-$*.log; exit 1; }
 
 demo: setup
 	@$(VENV)/tzml demo
@@ -101,8 +101,8 @@ clean:
 	@[ ! -d build ] || find build -mindepth 1 -maxdepth 1 ! -name keys -exec rm -rf {} +
 	rm -rf *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-distclean: clean
-	rm -rf results .venv
-	@tools/delete-keys
+distclean:
+	@tools/distclean $(if $(YES),yes)
+	@$(MAKE) --silent -f $(firstword $(MAKEFILE_LIST)) clean
 
 .PHONY: boot check clean demo distclean format help image lint lock mutants setup test test-boards test-frontends test-full

@@ -27,20 +27,51 @@ def test_locks_say_how_they_are_made() -> None:
         assert (ROOT / lock).read_text().startswith("# Made by tools/lock (make lock) from requirements")
 
 
-@pytest.mark.parametrize(("answer", "kept"), [("", True), ("\n", True), ("n\n", True), ("y\n", False)])
-def test_keys_are_deleted_when_a_person_says_so(tmp_path: Path, answer: str, kept: bool) -> None:
-    for name in ("build/keys", "build/deploy", "results", ".venv"):
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout in which an earlier version, which kept its keys in build/keys, built and tested images."""
+    for name in ("build/keys", "build/deploy", "results/2026-11-28-qemu", ".venv", "tools"):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "build/keys/ta-signing.pem").write_text("secret")
-    (tmp_path / "tools").mkdir()
-    shutil.copy(ROOT / "tools/delete-keys", tmp_path / "tools")
-    command: list[str | Path] = ["make", "-f", ROOT / "Makefile", "distclean"]
-    done = subprocess.run(command, cwd=tmp_path, input=answer, capture_output=True, text=True, check=False)
+    (tmp_path / "results/history.jsonl").write_text("{}\n")
+    shutil.copy(ROOT / "tools/distclean", tmp_path / "tools")
+    return tmp_path
+
+
+def distclean(folder: Path, answer: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command: list[str | Path] = ["make", "-f", ROOT / "Makefile", "distclean", *arguments]
+    return subprocess.run(command, cwd=folder, input=answer, capture_output=True, text=True, check=False)
+
+
+def what_is_left(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")} - {"tools", "tools/distclean"}
+
+
+PRECIOUS = {"results", "results/2026-11-28-qemu", "results/history.jsonl"}
+KEYS = {"build", "build/keys", "build/keys/ta-signing.pem"}
+
+
+@pytest.mark.parametrize(("answer", "kept"), [("\n", True), ("n\n", True), ("y\n", False)])
+def test_keys_and_results_are_deleted_when_a_person_says_so(checkout: Path, answer: str, kept: bool) -> None:
+    done = distclean(checkout, answer)
     assert done.returncode == 0, done.stderr
     assert "ta-signing.pem" in done.stdout
-    left = ["build/keys", "build/keys/ta-signing.pem"] if kept else []
-    there = [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("*"))]
-    assert [path for path in there if "tools" not in path] == (["build", *left] if kept else [])
+    assert "1 runs and their history" in done.stdout
+    assert what_is_left(checkout) == (PRECIOUS | KEYS if kept else set())
+
+
+def test_without_an_answer_nothing_is_deleted(checkout: Path) -> None:
+    before = what_is_left(checkout)
+    done = distclean(checkout, "")
+    assert done.returncode != 0
+    assert "there is nobody to ask, so nothing is deleted. `make distclean YES=y` deletes all of it" in done.stderr
+    assert what_is_left(checkout) == before
+
+
+def test_who_says_so_beforehand_is_not_asked(checkout: Path) -> None:
+    done = distclean(checkout, "", "YES=y")
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+    assert what_is_left(checkout) == set()
 
 
 def test_clean_keeps_keys_and_results(tmp_path: Path) -> None:

@@ -7,6 +7,11 @@
 make_venv() {
 	folder=$1 log=$2
 	shift 2
+	exec 9<. # one at a time, in each checkout
+	flock --nonblock 9 || {
+		say "waiting for another process that makes a Python environment here"
+		flock 9
+	}
 	python=${PYTHON:-python3}
 	"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
 		die "Python 3.11 or newer is needed; $python is older or missing (set PYTHON=…)"
@@ -17,6 +22,9 @@ make_venv() {
 	} | sha256sum | cut -d' ' -f1)
 	project=$(cat pyproject.toml setup.py | sha256sum | cut -d' ' -f1)
 	stamp=$(cat "$folder/tzml-stamp" 2>/dev/null || true)
+	# its commands begin with the interpreter's path: in a checkout that was moved or copied, they are another's
+	interpreter=$(sed -n '1s/^#!//p' "$folder/bin/pip" 2>/dev/null || true)
+	[ "$(dirname "$interpreter")" -ef "$folder/bin" ] || stamp=""
 	[ "$stamp" != "$packages $project" ] || return 0
 	mkdir -p "$(dirname "$log")"
 	: >"$log"

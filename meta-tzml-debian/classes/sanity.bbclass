@@ -8,7 +8,7 @@ python tzml_sanity_eventhandler() {
 addhandler tzml_sanity_eventhandler
 tzml_sanity_eventhandler[eventmask] = "bb.event.ConfigParsed"
 
-TZML_KEYS ?= "${TOPDIR}/keys"
+TZML_KEYS ?= "${@tzmldebian.keys.folder(d)}"
 # The TA signing key. OP-TEE OS accepts only TAs signed with it.
 TA_SIGN_KEY = "${TZML_KEYS}/ta-signing.pem"
 TA_SIGN_KEY_PUBLIC = "${TZML_KEYS}/ta-signing.pub.pem"

@@ -31,7 +31,7 @@ _RSASSA_PKCS1_V1_5_SHA256 = 0x70004830
 
 def load_signing_key(path: Path) -> SigningKey:
     """Read an RSA private key from a PEM file without a passphrase. Raises TzmlError."""
-    remedy = "give the RSA private key the image was built with (build/keys/ta-signing.pem)"
+    remedy = "give the RSA private key the image was built with (~/.local/share/tzml/keys/ta-signing.pem)"
     try:
         key = serialization.load_pem_private_key(path.read_bytes(), password=None)
     except OSError as error:

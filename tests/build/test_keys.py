@@ -1,4 +1,4 @@
-"""The build's keys are made once, for their owner's eyes only."""
+"""The build's keys are made once, for their owner's eyes only, and lie where no cleaning deletes them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tzmldebian import keys
 @pytest.fixture
 def folder(d: Any, tmp_path: Path) -> Path:
     folder = tmp_path / "keys"
+    d.setVar("HOST_HOME", str(tmp_path / "home"))
     d.setVar("TZML_KEYS", str(folder))
     d.setVar("TA_SIGN_KEY", str(folder / "ta-signing.pem"))
     d.setVar("TA_SIGN_KEY_PUBLIC", str(folder / "ta-signing.pub.pem"))
@@ -52,3 +53,73 @@ def test_the_ta_key_is_one_that_optee_takes(folder: Path) -> None:
     command: list[str | Path] = ["openssl", "pkey", "-in", folder / "ta-signing.pem", "-noout", "-text"]
     text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert f"({keys.TA_KEY_BITS} bit" in text
+
+
+@pytest.fixture
+def home(d: Any, tmp_path: Path) -> Path:
+    """Where keys are among a user's data; the build has them at its default place."""
+    d.setVar("HOST_HOME", str(tmp_path / "home"))
+    d.setVar("TOPDIR", str(tmp_path / "build"))
+    d.setVar("TZML_KEYS", str(keys.folder(d)))
+    d.setVar("TA_SIGN_KEY", "${TZML_KEYS}/ta-signing.pem")
+    d.setVar("TA_SIGN_KEY_PUBLIC", "${TZML_KEYS}/ta-signing.pub.pem")
+    d.setVar("SSH_KEY", "${TZML_KEYS}/ssh_ed25519")
+    return tmp_path / "home/.local/share/tzml/keys"
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("[!.]*"))
+
+
+def test_keys_are_not_in_the_build_folder(d: Any, home: Path, tmp_path: Path) -> None:
+    keys.ensure(d)
+    assert names(home) == ["ssh_ed25519", "ssh_ed25519.pub", "ta-signing.pem", "ta-signing.pub.pem"]
+    assert not tmp_path.joinpath("build").exists()
+
+
+def test_keys_of_an_earlier_version_are_moved(
+    d: Any, home: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = tmp_path / "build/keys"
+    d.setVar("TZML_KEYS", str(old))
+    keys.ensure(d)
+    before = {name: old.joinpath(name).read_bytes() for name in names(old)}
+    modes = {name: old.joinpath(name).stat().st_mode for name in names(old)}
+
+    d.setVar("TZML_KEYS", str(keys.folder(d)))
+    caplog.clear()
+    keys.ensure(d)
+    assert not old.exists()
+    assert {name: home.joinpath(name).read_bytes() for name in names(home)} == before
+    assert {name: home.joinpath(name).stat().st_mode for name in names(home)} == modes
+    [said] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert said.startswith(f"the keys of {old} are in {home} from now on")
+
+
+def test_a_build_folder_with_other_keys_keeps_them_with_a_warning(
+    d: Any, home: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    keys.ensure(d)
+    ours = home.joinpath("ta-signing.pem").read_bytes()
+    old = tmp_path / "build/keys"
+    old.mkdir(parents=True)
+    old.joinpath("ta-signing.pem").write_bytes(
+        subprocess.run(["openssl", "genrsa", keys.TA_KEY_BITS], capture_output=True, check=True).stdout
+    )
+    d.setVar("TZML_KEYS", str(keys.folder(d)))
+    assert d.getVar("TZML_KEYS") == str(old)
+    caplog.clear()
+    keys.ensure(d)
+    [said] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert said.startswith(f"the keys in {old}, which sign this image, are lost when the build folder is emptied")
+    assert home.joinpath("ta-signing.pem").read_bytes() == ours
+
+
+def test_a_move_that_was_interrupted_is_finished(d: Any, home: Path, tmp_path: Path) -> None:
+    keys.ensure(d)
+    old = tmp_path / "build/keys"
+    old.mkdir(parents=True)
+    old.joinpath("ta-signing.pem").write_bytes(home.joinpath("ta-signing.pem").read_bytes())
+    d.setVar("TZML_KEYS", str(keys.folder(d)))
+    keys.ensure(d)
+    assert not old.exists()

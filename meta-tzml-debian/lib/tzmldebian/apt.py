@@ -63,16 +63,17 @@ class Mirror:
     security: str | None
 
 
-def host_mirror() -> Mirror:
+def host_mirror(env: dict[str, str] | None = None) -> Mirror:
     """The Debian archive among the host's apt sources. Needs no package lists. Raises AptError."""
-    output = _run(["apt-get", "indextargets", "--no-release-info", "--format", "$(SITE) $(RELEASE)"])
+    output = _run(["apt-get", "indextargets", "--no-release-info", "--format", "$(SITE) $(RELEASE)"], env=env)
     sites = {release: site for site, release in (line.split() for line in output.splitlines())}
     main = next((sites[r] for r in sorted(sites) if r in RELEASES), None)
     security = next((sites[r] for r in sorted(sites) if r.removesuffix("-security") in RELEASES - {r}), None)
     if main is None:
         raise AptError(
             "the host's apt sources name no Debian archive (found: "
-            f"{', '.join(sorted(sites)) or 'nothing'}): add one, or set DEBIAN_MIRROR in conf/local.conf"
+            f"{', '.join(sorted(sites)) or 'nothing'}): add one, or set DEBIAN_MIRROR in `local_conf_header:` "
+            "of the kas manifest"
         )
     return Mirror(main, security)
 
@@ -211,6 +212,8 @@ class Archive:
             "Dir::State": str(self._state),
             "Dir::State::Status": str(self._state / "status"),
         }
+        if certificates := (self.env or {}).get("SSL_CERT_FILE"):  # which apt ignores
+            settings["Acquire::https::CaInfo"] = certificates
         options = [word for key, value in settings.items() for word in ("-o", f"{key}={value}")]
         try:
             return _run([program, *options, *arguments], cwd=cwd, env=self.env)

@@ -26,7 +26,6 @@ import fnmatch
 import hashlib
 import json
 import os
-import re
 import shutil
 import subprocess
 import zipfile
@@ -40,7 +39,12 @@ from bb.fetch2 import FetchData, FetchError, FetchMethod, ParameterError, Unpack
 
 from . import apt, host, tree
 
-NETWORK_VARIABLES = tuple(bb.fetch2.FETCH_EXPORT_VARS)
+# files with the certificates of those who may be trusted, the most general first
+CERTIFICATES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT", "GIT_SSL_CAINFO")
+# kas passes on those that kas/include/debian.yml names
+NETWORK_VARIABLES = frozenset(bb.fetch2.FETCH_EXPORT_VARS) - {"HOME", "PATH"} | {
+    *CERTIFICATES, "APT_CONFIG", "XDG_CONFIG_HOME",
+}  # fmt: skip
 
 
 @dataclass
@@ -148,7 +152,7 @@ class AptMethod(RecordedMethod):
         if main := d.getVar("DEBIAN_MIRROR"):
             mirror = apt.Mirror(main, d.getVar("DEBIAN_SECURITY_MIRROR"))
         else:
-            mirror = apt.host_mirror()
+            mirror = apt.host_mirror(network_environment(d))
         return apt.Archive(
             Path(d.getVar("DL_DIR"), "apt"),
             mirror,
@@ -313,12 +317,25 @@ class PypiWheel(RecordedMethod):
 
 
 def network_environment(d: Any) -> dict[str, str]:
-    """The environment of a task plus the caller's proxies and pip settings, which the task lacks."""
+    """The environment of a task plus how the caller reaches the network, which the task lacks.
+
+    apt, pip and BitBake's own fetchers understand different variables: each gets what any of them is told.
+    """
     original = d.getVar("BB_ORIGENV", False)
     env = dict(os.environ, HOME=d.getVar("HOST_HOME"), LC_ALL="C.UTF-8", PATH=host.SYSTEM_PATH)
     for name in original:
-        if name in NETWORK_VARIABLES or re.match(r"PIP_|SSL_CERT|XDG_CONFIG", name):
+        if name in NETWORK_VARIABLES or name.startswith("PIP_"):
             env[name] = original.getVar(name)
+    for name in ("all_proxy", "ftp_proxy", "http_proxy", "https_proxy", "no_proxy"):
+        value = env.get(name) or env.get(name.upper())
+        if not value and name in ("http_proxy", "https_proxy"):
+            value = env.get("all_proxy")
+        if value:
+            env[name] = env[name.upper()] = value
+    certificates = next((env[name] for name in CERTIFICATES if env.get(name)), None)
+    if certificates:
+        for name in CERTIFICATES:
+            env.setdefault(name, certificates)
     return env
 
 

@@ -47,8 +47,23 @@ def check(d: Any) -> None:
             f'MACHINE is "{machine}", which no layer has; known machines: {", ".join(sorted(known))}. '
             "Set `machine:` in the kas manifest"
         )
+    check_manifest(d)
     check_subordinate_ids()
     link_tools(d)
+
+
+def check_manifest(d: Any) -> None:
+    """Check that the build folder's configuration is still that of the manifest for which this BitBake was started.
+
+    The manifest's machine comes with the environment, which nobody else writes.
+    """
+    machine, wanted = d.getVar("MACHINE"), d.getVar("KAS_MACHINE") or d.getVar("TZML_MACHINE")
+    if wanted and machine != wanted:
+        bb.fatal(
+            f'this run is for the machine "{wanted}", but {d.getVar("TOPDIR")}/conf/local.conf says "{machine}": '
+            "either another run of kas has written it since, so start kas again; "
+            "or `machine:` and TZML_MACHINE in `env:` of the manifest differ"
+        )
 
 
 def link_tools(d: Any) -> None:

@@ -22,6 +22,7 @@ IMAGE = Step(
     # BitBake: NOTE: Running task 12 of 87 (…/optee-os_4.10.0.bb:do_compile)
     progress=r"Running task (?P<done>\d+) of (?P<total>\d+) \(.*/(?P<what>[^/]+)\)",
     failure=r"ERROR: .*",
+    notice="kas: ",  # it waits for another build
 )
 LAB_TESTS = [f"lab/test_{part}.py" for part in ("boot", "xtest", "inference")]
 LAB = Step(

@@ -25,7 +25,7 @@ class Step:
     """A command that runs in the project's root.
 
     `progress` is a pattern for the command's output with the groups `done`, `total` (100 if there is no such group)
-    and `what`. Lines that match `failure` are shown if the command fails.
+    and `what`. Lines that match `failure` are shown if the command fails, and lines that match `notice` at once.
     """
 
     title: str
@@ -33,6 +33,7 @@ class Step:
     log: str
     progress: str
     failure: str
+    notice: str = r"(?!)"  # none
 
 
 def run_step(step: Step, root: Path, console: Console) -> None:
@@ -68,6 +69,8 @@ def _run(step: Step, root: Path, log: Path, console: Console) -> int:
         for line in process.stdout:
             file.write(line)
             file.flush()
+            if re.match(step.notice, line):
+                console.print(f"  {line.strip()}", soft_wrap=True)
             found = pattern.search(line)
             if not found:
                 continue
