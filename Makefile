@@ -12,6 +12,8 @@
 #   make test-full  run make test with all of OP-TEE's regression suite and more networks, make test-boards and
 #                   make mutants (an hour more)
 #   make mutants    change each check of the runtime in turn and see that a test fails (ten minutes)
+#   make lock-feed  lock which files of Debian's archive images are made of, in feed.lock.json; MACHINES="qemu rpi3",
+#                   UPGRADE=--upgrade takes the newest versions
 #   make image      build only QEMU's image: kas build kas/qemu.yml
 #   make image-rpi3 build only the Raspberry Pi's SD card: kas build kas/rpi3.yml (two minutes after QEMU's)
 #   make boot       boot the image with its console on this terminal (Ctrl-A X leaves)
@@ -27,6 +29,7 @@ VENV := .venv/bin
 LOGS := build/logs
 PYTEST := $(VENV)/pytest
 PI_TESTS := $(addprefix lab/test_,boot.py xtest.py inference.py)
+MACHINES := qemu rpi3 hikey
 BOARD_TESTS := $(addprefix lab/test_,flash.py board_faults.py remote.py)
 
 .DEFAULT_GOAL := help
@@ -97,6 +100,10 @@ format: setup
 lock:
 	@UPGRADE=$(UPGRADE) tools/lock
 
+lock-feed: setup
+	@for machine in $(MACHINES); do TZML_FEED_RELOCK=$(if $(UPGRADE),upgrade,add) \
+		$(VENV)/kas build --task lock_feed kas/$$machine.yml || exit 1; done
+
 clean:
 	@[ ! -d build ] || find build -mindepth 1 -maxdepth 1 ! -name keys -exec rm -rf {} +
 	rm -rf *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -105,4 +112,4 @@ distclean:
 	@tools/distclean $(if $(YES),yes)
 	@$(MAKE) --silent -f $(firstword $(MAKEFILE_LIST)) clean
 
-.PHONY: boot check clean demo distclean format help image lint lock mutants setup test test-boards test-frontends test-full
+.PHONY: boot check clean demo distclean format help image lint lock lock-feed mutants setup test test-boards test-frontends test-full

@@ -25,7 +25,7 @@ do_fetch[dirs] = "${DL_DIR}"
 do_fetch[file-checksums] = "${@bb.fetch.get_checksum_file_list(d)}"
 do_fetch[network] = "1"
 do_fetch[postfuncs] += "tzml_keep_fetched"
-do_fetch[vardeps] += "SRC_URI"
+do_fetch[vardeps] += "FEED_LOCKED SRC_URI"
 python base_do_fetch() {
     try:
         tzmldebian.fetch.download(d)
@@ -33,8 +33,17 @@ python base_do_fetch() {
         bb.fatal(str(error))
 }
 
+# what is locked for this recipe (docs/build.md)
+FEED_LOCKED = "${@tzmldebian.feedlock.digest(d)}"
+python () {
+    bb.parse.mark_dependency(d, d.getVar("TZML_FEED_LOCK"))
+    if d.getVar("TZML_FEED_RELOCK"):
+        d.setVarFlag("do_fetch", "nostamp", "1")
+}
+
 python tzml_keep_fetched() {
     tzmldebian.fetch.keep(d)
+    tzmldebian.feedlock.remember(d)
 }
 
 addtask unpack after do_fetch

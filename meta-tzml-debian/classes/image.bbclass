@@ -94,3 +94,12 @@ python do_image_complete() {
     tzmldebian.imagejson.write(d)
 }
 addtask image_complete after do_deploy before do_build
+
+do_lock_feed[doc] = "write down which files of Debian's archive this image is made of"
+do_lock_feed[nostamp] = "1"
+do_lock_feed[recideptask] = "do_build"
+do_lock_feed[recrdeptask] = "do_fetch"
+python do_lock_feed() {
+    tzmldebian.feedlock.write(d)
+}
+addtask lock_feed

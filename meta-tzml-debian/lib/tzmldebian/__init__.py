@@ -8,6 +8,7 @@ BBIMPORTS = [
     "bootstrap",
     "emmc",
     "fat",
+    "feedlock",
     "fetch",
     "hikey",
     "host",

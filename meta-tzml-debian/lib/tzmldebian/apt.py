@@ -11,19 +11,21 @@ import fcntl
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import bb
 
 RELEASES = frozenset({"bookworm", "forky", "oldstable", "sid", "stable", "testing", "trixie", "unstable"})
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 LISTS_AGE_SECONDS = 24 * 3600
+HELPER = "/usr/lib/apt/apt-helper"
 INSTALL = ("install", "--yes", "--no-install-recommends")
 
 URI_LINE = re.compile(r"^'(?P<uri>[^']+)' (?P<name>\S+) (?P<size>\d+) SHA256:(?P<sha256>[0-9a-f]{64})$")
@@ -38,11 +40,16 @@ class AptError(Exception):
 
 @dataclass(frozen=True)
 class ArchiveFile:
-    """A file of the archive, as its signed index describes it. `size` is in bytes."""
+    """A file of the archive, as its signed index describes it. `size` is in bytes.
+
+    `path` is its place below the mirror's address, of which `site` says which: main or security.
+    """
 
     name: str
     size: int
     sha256: str
+    path: str = ""
+    site: str = ""
 
     @property
     def package(self) -> str:
@@ -61,6 +68,19 @@ class Mirror:
 
     main: str
     security: str | None
+
+    def address(self, site: str) -> str | None:
+        """Where the site's files are. A mirror may have options before its address, as in sources.list."""
+        mirror = self.main if site == "main" else self.security
+        return mirror.split()[-1].rstrip("/") if mirror else None
+
+    def place(self, uri: str) -> tuple[str, str]:
+        """Site and path of a file's address."""
+        for site in ("main", "security"):
+            address = self.address(site)
+            if address and uri.startswith(f"{address}/"):
+                return site, uri.removeprefix(f"{address}/")
+        return "", ""
 
 
 def host_mirror(env: dict[str, str] | None = None) -> Mirror:
@@ -101,6 +121,7 @@ class Archive:
         self.architecture = architecture
         self.env = env
         self.components = " ".join(components)
+        self.lists_age: float = LISTS_AGE_SECONDS
         self.sources = self._sources()
         digest = hashlib.sha256(f"{self.sources}{architecture}".encode()).hexdigest()[:12]
         self._state = state / digest
@@ -120,7 +141,7 @@ class Archive:
     def dependencies(self, package: str) -> list[str]:
         """The names in the Depends field of the package."""
         with self._locked():
-            self.refresh(LISTS_AGE_SECONDS)
+            self.refresh(self.lists_age)
             text = self._apt(["show", "--no-all-versions", package], program="apt-cache")
         fields = dict(re.findall(r"^(\S+): (.*)$", text, flags=re.MULTILINE))
         return re.findall(r"(?:^|[,|])\s*([a-z0-9][a-z0-9+.-]+)", fields.get("Depends", ""))
@@ -134,10 +155,38 @@ class Archive:
     def simulate(self, packages: Sequence[str]) -> dict[str, str]:
         """What apt would install on an empty system: package to origin. Raises AptError if packages conflict."""
         with self._locked():
-            self.refresh(LISTS_AGE_SECONDS)
+            self.refresh(self.lists_age)
             output = self._apt([*INSTALL, "--simulate", *packages])
         matches = filter(None, map(SIMULATED.match, output.splitlines()))
         return {match["package"]: match["origin"] for match in matches}
+
+    def exactly(self, files: Sequence[ArchiveFile], to: Path) -> list[ArchiveFile]:
+        """Download these files, if they are not there already. Returns those that the archive no longer has.
+
+        Needs no package lists, so it finds whatever is still in the archive's pool.
+        """
+        to.mkdir(parents=True, exist_ok=True)
+        with self._locked():
+            missing = [file for file in files if not is_intact(to / file.name, file)]
+            wanted: list[str] = []
+            for file in missing:
+                to.joinpath(file.name).unlink(missing_ok=True)
+                if address := self.mirror.address(file.site):
+                    # the file has a name of apt's, which has a `%` for a colon
+                    wanted += [
+                        f"{address}/{quote(unquote(file.path))}",
+                        str(to / file.name),
+                        f"SHA256:{file.sha256}",
+                    ]
+            if wanted:
+                with suppress(AptError):  # which file it was, is seen below
+                    self._apt(["download-file", *wanted], program=HELPER)
+            for file in missing:  # apt only links to an archive that is a folder
+                if (path := to / file.name).is_symlink():
+                    source = path.readlink()
+                    path.unlink()
+                    shutil.copyfile(source, path)
+            return [file for file in missing if not is_intact(to / file.name, file)]
 
     # -- implementation ---------------------------------------------------------------------------------
 
@@ -145,7 +194,7 @@ class Archive:
         to.mkdir(parents=True, exist_ok=True)
         to.joinpath("partial").mkdir(exist_ok=True)
         with self._locked():
-            self.refresh(LISTS_AGE_SECONDS)
+            self.refresh(self.lists_age)
             try:
                 return self._get_once(arguments, directory, to)
             except AptError:
@@ -157,11 +206,10 @@ class Archive:
         # apt does not print files that are in its archives folder, so give it an empty one
         empty = ["-o", f"Dir::Cache::archives={self._state / 'archives'}"]
         output = self._apt([*empty, "--print-uris", "-qq", *arguments])
-        files = [
-            ArchiveFile(match["name"], int(match["size"]), match["sha256"])
-            for match in map(URI_LINE.match, output.splitlines())
-            if match
-        ]
+        files = []
+        for match in filter(None, map(URI_LINE.match, output.splitlines())):
+            site, path = self.mirror.place(match["uri"])
+            files.append(ArchiveFile(match["name"], int(match["size"]), match["sha256"], path, site))
         if not files:
             raise AptError(f"apt-get {arguments[0]}: nothing to download")
         missing = [file for file in files if not is_intact(to / file.name, file)]

@@ -37,8 +37,10 @@ from typing import Any
 import bb
 from bb.fetch2 import FetchData, FetchError, FetchMethod, ParameterError, UnpackError
 
-from . import apt, host, tree
+from . import apt, feedlock, host, tree
 
+# of package lists when the newest versions are wanted: one look for all recipes
+UPGRADE_AGE_SECONDS = 600
 # files with the certificates of those who may be trusted, the most general first
 CERTIFICATES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT", "GIT_SSL_CAINFO")
 # kas passes on those that kas/include/debian.yml names
@@ -115,6 +117,8 @@ class RecordedMethod(FetchMethod):
             bb.warn(f"{path} is damaged ({error}): fetching {ud.url} again")
             return True
         for file in record.files:
+            if not file.path and isinstance(self, AptMethod):
+                return True  # of an earlier version, which did not note it
             if not apt.is_intact(self.directory(d) / file.name, file):
                 bb.note(f"{file.name} is missing or has changed: fetching it again")
                 return True
@@ -138,9 +142,29 @@ class RecordedMethod(FetchMethod):
 
 
 class AptMethod(RecordedMethod):
-    """Base class of the fetchers for Debian's archive."""
+    """Base class of the fetchers for Debian's archive, which moves, unless the feed is locked."""
 
     required = ("suite",)
+
+    def need_update(self, ud: FetchData, d: Any) -> bool:
+        try:
+            entry = feedlock.entry_for(ud, d)
+        except apt.AptError as error:
+            raise FetchError(str(error), ud.url) from None
+        if d.getVar("TZML_FEED_RELOCK") == "upgrade" or super().need_update(ud, d):
+            return True
+        return entry is not None and set(Record.read(self.record_path(ud, d)).files) != set(
+            feedlock.files_of(entry)
+        )
+
+    def fetch(self, ud: FetchData, d: Any) -> Record:
+        if feedlock.entry_for(ud, d):
+            return feedlock.fetch_files(ud, d, self.archive(ud, d), self.directory(d))
+        return self.fetch_newest(ud, d)
+
+    def fetch_newest(self, ud: FetchData, d: Any) -> Record:
+        """The version that the URL names, or else the newest."""
+        raise NotImplementedError
 
     def archive(
         self,
@@ -153,7 +177,7 @@ class AptMethod(RecordedMethod):
             mirror = apt.Mirror(main, d.getVar("DEBIAN_SECURITY_MIRROR"))
         else:
             mirror = apt.host_mirror(network_environment(d))
-        return apt.Archive(
+        archive = apt.Archive(
             Path(d.getVar("DL_DIR"), "apt"),
             mirror,
             suites or [ud.parm["suite"]],
@@ -162,6 +186,9 @@ class AptMethod(RecordedMethod):
             network_environment(d),
             ["main", *ud.parm.get("component", "").split()],
         )
+        if d.getVar("TZML_FEED_RELOCK") == "upgrade":
+            archive.lists_age = UPGRADE_AGE_SECONDS
+        return archive
 
     def exact_or_newest(
         self, ud: FetchData, fetch: Callable[[str | None], list[apt.ArchiveFile]]
@@ -187,7 +214,7 @@ class AptMethod(RecordedMethod):
 class AptSource(AptMethod):
     url_type = "apt-source"
 
-    def fetch(self, ud: FetchData, d: Any) -> Record:
+    def fetch_newest(self, ud: FetchData, d: Any) -> Record:
         archive, to = self.archive(ud, d), self.directory(d)
         try:
             files = self.exact_or_newest(ud, lambda v: archive.source(ud.host, v, to))
@@ -213,7 +240,7 @@ class AptSource(AptMethod):
 class AptBinary(AptMethod):
     url_type = "apt-binary"
 
-    def fetch(self, ud: FetchData, d: Any) -> Record:
+    def fetch_newest(self, ud: FetchData, d: Any) -> Record:
         archive, to = self.fitting_archive(ud, d), self.directory(d)
         files = self.exact_or_newest(ud, lambda v: archive.binary(ud.host, v, to))
         if pattern := ud.parm.get("with"):
@@ -259,7 +286,7 @@ class AptClosure(AptMethod):
     def identity(self, ud: FetchData, d: Any) -> str:
         return f"{super().identity(ud, d)} {self.packages(ud, d)} {self.preferred(ud, d)}"
 
-    def fetch(self, ud: FetchData, d: Any) -> Record:
+    def fetch_newest(self, ud: FetchData, d: Any) -> Record:
         packages, prefer, to = self.packages(ud, d), self.preferred(ud, d), self.directory(d)
         if not packages:
             raise FetchError(f"{ud.parm['packages']} lists no packages", ud.url)
