@@ -16,6 +16,7 @@
 #                   UPGRADE=--upgrade takes the newest versions
 #   make image      build only QEMU's image: kas build kas/qemu.yml
 #   make image-rpi3 build only the Raspberry Pi's SD card: kas build kas/rpi3.yml (two minutes after QEMU's)
+#   make menu       choose machine, networks and tests in a menu; `kas build` without a manifest builds the choice
 #   make boot       boot the image with its console on this terminal (Ctrl-A X leaves)
 #   make clean      remove what was built here; keep results, .venv, the cache of downloads and keys
 #   make distclean  also remove .venv, and results if you agree (YES=y); keep the cache and the keys in ~/.local/share/tzml
@@ -50,6 +51,9 @@ image-%: setup
 
 demo: setup
 	@$(VENV)/tzml demo
+
+menu:
+	@tools/menu
 
 boot: setup
 	@$(VENV)/tzml boot qemu
@@ -112,4 +116,4 @@ distclean:
 	@tools/distclean $(if $(YES),yes)
 	@$(MAKE) --silent -f $(firstword $(MAKEFILE_LIST)) clean
 
-.PHONY: boot check clean demo distclean format help image lint lock lock-feed mutants setup test test-boards test-frontends test-full
+.PHONY: boot check clean demo distclean format help image lint lock lock-feed menu mutants setup test test-boards test-frontends test-full

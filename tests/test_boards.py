@@ -84,6 +84,13 @@ def test_it_has_a_manifest(board: Board) -> None:
 
 
 @BOARDS
+def test_it_can_be_chosen_and_locked(board: Board) -> None:
+    assert f'default "kas/{board.name}.yml" if MACHINE_{board.name.upper()}\n' in (ROOT / "Kconfig").read_text()
+    [machines] = re.findall(r"^MACHINES := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert board.name in machines.split()
+
+
+@BOARDS
 def test_the_builds_machine_has_the_same_protection(board: Board) -> None:
     text = (ROOT / "meta-tzml-debian/conf/machine" / f"{board.name}.conf").read_text()
     assert re.findall(r'^SECURE_MEMORY_PROTECTED = "(.)"$', text, re.MULTILINE) == [

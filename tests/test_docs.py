@@ -104,6 +104,7 @@ def test_a_broken_link_is_found(tmp_path: Path, text: str, fault: str | None) ->
         ("    tzml lab doctor [ENVIRONMENT] [--json]", None),
         ("    pytest lab --lg-env gone.yaml", "lab/env/gone.yaml"),
         ("    kas build kas/gone.yml", "kas/gone.yml"),
+        ("    kas build kas/qemu.yml:kas/opt/gone.yml", "kas/opt/gone.yml"),
         ("    ci/gone.sh", "ci/gone.sh"),
     ],
 )
@@ -190,7 +191,8 @@ def fault_of(command: list[str]) -> str | None:
     if program == "tzml":
         return _fault_of_tzml(arguments)
     files = [program] if "/" in program else []
-    files += [word for word in arguments if re.match(r"(kas|lab|tests)/", word)]
+    names = [name for word in arguments for name in (word.split(":") if program == "kas" else [word])]
+    files += [name for name in names if re.match(r"(kas|lab|tests)/", name)]
     files += [
         f"lab/env/{name.removesuffix('.yaml')}.yaml"
         for option, name in pairwise(arguments)

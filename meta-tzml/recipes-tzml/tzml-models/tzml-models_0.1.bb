@@ -4,7 +4,7 @@ SUMMARY = "Bundles of the networks tzml is tested with"
 
 require recipes-tzml/tzml-source.inc
 # Bundles have the names of the networks' files: float32 from ONNX, int8 from TFLite.
-TZML_NETWORKS = "digits.onnx digits_int8.tflite"
+TZML_NETWORKS ?= "digits.onnx digits_int8.tflite"
 SRC_URI += "file://models/digits/digits.onnx file://models/digits/digits_int8.tflite"
 SRC_URI += "file://py/tzml file://host/include/tzml.h"
 
