@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.server
+import os
 import shutil
 import ssl
 import subprocess
@@ -124,6 +126,19 @@ def test_pypi_is_asked_through_the_proxy(recipe: Any, proxy: Server, variable: s
     with pytest.raises(bb.fetch2.FetchError, match="No matching distribution found for app==1"):
         fetched(recipe, WHEEL)
     assert proxy.asked == [f"http://{HOST}/simple/app/"]
+
+
+def test_bitbakes_own_fetchers_use_the_proxy(recipe: Any, proxy: Server, archive: LocalArchive) -> None:
+    """Those of a product's recipe: wget reads only the variables in small letters."""
+    archive.folder.joinpath("source.txt").write_text("text")
+    digest = hashlib.sha256(b"text").hexdigest()
+    recipe.setVar("SRC_URI", f"http://{HOST}/source.txt;sha256sum={digest}")
+    recipe.setVar("PATH", os.environ["PATH"])
+    recipe.setVar("FILESPATH", "")
+    say(recipe, HTTP_PROXY=f"http://127.0.0.1:{proxy.server_port}")
+    fetch.register()
+    fetch.download(recipe)
+    assert proxy.asked == [f"http://{HOST}/source.txt"]
 
 
 @pytest.fixture

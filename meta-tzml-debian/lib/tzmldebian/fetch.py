@@ -386,6 +386,9 @@ def download(d: Any) -> None:
             ud.method.download(ud, d)
     others = [url for url in (d.getVar("SRC_URI") or "").split() if url not in {ud.url for ud in recorded}]
     if others:
+        for name, value in network_environment(d).items():
+            if name in NETWORK_VARIABLES:
+                d.setVar(name, value)
         bb.fetch2.Fetch(others, d).download()
 
 
