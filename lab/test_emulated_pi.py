@@ -6,16 +6,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from labgrid import Environment
+from labgrid import Environment, Target
 
 from tzml_lab.consoles.lines import Speaker
 from tzml_lab.drivers.raspberry_pi import EmulatedRaspberryPiDriver
 from tzml_lab.drivers.strategy import TrustZoneStrategy
 from tzml_lab.emulation.video_core import CORES
-from tzml_lab.environment import use_folders
+from tzml_lab.environment import image_of, use_folders
+from tzml_lab.target import Shell
 from tzml_lab.time_limits import scaled
 
 pytestmark = pytest.mark.lg_feature("raspi")
+
+CARD_ALIGNMENT = 4 << 20  # bytes, of partitions and of the image
 
 
 @pytest.fixture
@@ -34,6 +37,19 @@ def with_all_cores(
     yield pi
     pi.off()
     environment.cleanup()
+
+
+def test_the_root_file_system_grows_to_the_end_of_the_card(shell: Shell, target: Target) -> None:
+    card, root = "/sys/class/block/mmcblk0", "/sys/class/block/mmcblk0/mmcblk0p2"
+    shell.run_check("systemctl start grow-root", timeout=scaled(60))  # or wait until it is done
+    size, start, length = (512 * int(line) for line in shell.run_check(f"cat {card}/size {root}/start {root}/size"))
+    image = image_of(target.env.config).path("sdcard").stat().st_size
+    assert size > image + CARD_ALIGNMENT  # there is something to grow over
+    assert start + length > size - CARD_ALIGNMENT
+    [available] = shell.run_check("findmnt --noheadings --bytes --output SIZE /")
+    # the file system's own tables need some of it
+    assert int(available) > 0.9 * length
+    assert int(available) > image - start
 
 
 def test_all_cores_start_when_linux_calls_them(with_all_cores: EmulatedRaspberryPiDriver) -> None:
