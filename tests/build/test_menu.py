@@ -44,7 +44,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def configuration(library: Path, work: Path, choices: dict[str, str]) -> str:
     """BitBake's configuration of the image that was chosen."""
     environment = {**os.environ, "KAS_WORK_DIR": str(work), "PYTHONPATH": str(library)}
-    arguments = [ROOT / "Kconfig", work / ".config.yaml", ROOT, json.dumps(choices)]
+    arguments = [str(ROOT / "Kconfig"), str(work / ".config.yaml"), str(ROOT), json.dumps(choices)]
     subprocess.run([sys.executable, "-c", SAVE, *arguments], env=environment, check=True)
     show = " && ".join(f"bitbake -e {recipe}" for recipe in ("tzml-image", "tzml-models", "optee-os"))
     done = subprocess.run(
