@@ -21,6 +21,7 @@ from tzml_lab.environment import EnvironmentFile
 from tzml_lab.failures import FailureClass, TargetError, last_lines
 from tzml_lab.labgrid_internals import environment_of
 from tzml_lab.results.course import CourseRecorder
+from tzml_lab.results.failure_log import write_failure
 from tzml_lab.results.run_folder import RunFolder, host
 from tzml_lab.results.selection import commit_of, selection_of
 from tzml_lab.results.timings import Timings
@@ -236,7 +237,18 @@ def pytest_runtest_makereport(
         item.config.stash[FAILURES].setdefault(item.nodeid, error)
     elif report.failed:
         report.sections += [("consoles", last_lines(strategy.record)) for strategy in _strategies(item.config)]
+    if report.failed and TIMINGS in item.config.stash:
+        _keep_failure(item, report)
     return report
+
+
+def _keep_failure(item: pytest.Item, report: pytest.TestReport) -> None:
+    consoles = "\n".join(text for title, text in report.sections if title == "consoles")
+    text = f"{item.nodeid}, {report.when}\n\n{report.longreprtext}\n\n{consoles}"
+    log = ("log", write_failure(item.config.stash[RUN_FOLDER].path, item.nodeid, text))
+    for properties in (item.user_properties, report.user_properties):  # the former is read before the teardown
+        if log not in properties:
+            properties.append(log)
 
 
 def _strategies(config: pytest.Config) -> list[TrustZoneStrategy]:

@@ -223,6 +223,7 @@ def context(environment: Environment, run_folder: Path) -> dict[str, Any]:
             "sha256": image.digest,
             "memory_protected": about.secure_memory.protected,
             "components": image.components,
+            "packages": image.packages,
         }
     }
     for role in environment.config.get_targets():

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, ValidationError
 from tzml.errors import TzmlError
 
 FORMAT = 1
+PACKAGES = "package-list"  # the role of the file that lists them
 
 
 class ImageError(TzmlError):
@@ -33,6 +34,10 @@ class Component(BaseModel):
 
     name: str
     version: str
+
+
+class _PackageList(BaseModel):
+    packages: list[Component]
 
 
 class Emulator(BaseModel):
@@ -105,6 +110,20 @@ class Image:
     def components(self) -> dict[str, str]:
         """The version of each component, by name."""
         return {component.name: component.version for component in self.description.components}
+
+    @property
+    def packages(self) -> dict[str, str]:
+        """The version of each installed package; none if the image has no list of them. Raises TzmlError."""
+        if not any(file.role == PACKAGES for file in self.description.files):
+            return {}
+        path = self.path(PACKAGES)
+        try:
+            found = _PackageList.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise _unreadable(path, self.folder, error) from error
+        except ValidationError as error:
+            raise ImageError(f"{path}: {error.errors()[0]['msg']}", rebuild(self.folder)) from error
+        return {package.name: package.version for package in found.packages}
 
     def path(self, role: str) -> Path:
         """The path of the file with that role. Raises ImageError."""

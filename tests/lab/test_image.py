@@ -30,6 +30,17 @@ def test_files_are_found_by_role(deploy: Path) -> None:
     image.verify()
 
 
+def test_packages_come_from_the_list_in_the_image(deploy: Path, edit: Callable[..., None]) -> None:
+    assert load_image(deploy).packages == {}
+    (deploy / "packages.json").write_text('{"packages": [{"name": "bash", "version": "5.2", "origin": "Debian"}]}')
+    listed = {"role": "package-list", "path": "packages.json", "size": 1, "sha256": "0" * 64}
+    edit(files=[*json.loads((deploy / "image.json").read_text())["files"], listed])
+    assert load_image(deploy).packages == {"bash": "5.2"}
+    (deploy / "packages.json").write_text("[]")
+    with pytest.raises(TzmlError, match=r"packages\.json: .*; build it"):
+        assert load_image(deploy).packages
+
+
 def test_the_digest_names_the_image(deploy: Path, edit: Callable[..., None]) -> None:
     before = load_image(deploy).digest
     assert load_image(deploy).digest == before

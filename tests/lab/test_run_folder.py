@@ -32,7 +32,7 @@ def test_runs_that_start_together_have_folders_of_their_own(tmp_path: Path) -> N
             run.begin()
             print(run.path)
     """
-    command = [sys.executable, "-c", program, tmp_path / "results"]
+    command = [sys.executable, "-c", program, str(tmp_path / "results")]
     labs = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     said = [lab.communicate(timeout=60)[0].split() for lab in labs]
     assert [lab.returncode for lab in labs] == [0, 0, 0]

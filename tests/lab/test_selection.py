@@ -91,6 +91,11 @@ def test_a_run_that_stops_early_is_not_complete(qemu_that_fails: Path, tmp_path:
     assert run.course
     assert (run.course.ended, run.course.selected) == (1, int(said[1]))
     assert not run.complete
+    [failure] = run.failures
+    log = (results / "latest" / failure.log).read_text()
+    assert failure.log.startswith("failures/test_boot.py-test_stages")
+    assert "infrastructure failure: on the way to state booted: QEMU did not start" in log
+    assert "last lines of the secure world's console:" in log
 
 
 def test_a_run_without_tests_leaves_nothing(deploy: Path, tmp_path: Path) -> None:

@@ -13,7 +13,14 @@ from results.browser import browse
 from results.conftest import CASES, FAILED, MakeRun, run_maker, twelve_nights
 from tzml.report.page import Section, render, section_of
 from tzml.report.units import human
-from tzml.results.run import Run, RunResults
+from tzml.results.run import Run, RunResults, read_run
+
+PASSED = re.sub("(?s)<failure.*</failure>|<property .*class.*/>", "", FAILED)
+
+
+def plots_of(results: RunResults, caption: str) -> str:
+    [svg] = [plot.svg for plot in section_of(results, []).plots if plot.caption.startswith(caption)]
+    return svg
 
 
 def page_of(*runs: RunResults, history: list[Run] | None = None) -> str:
@@ -83,6 +90,121 @@ def test_the_raspberry_pi_keeps_no_secrets_and_the_page_says_so(make_run: MakeRu
     assert warning in page_of(make_run())
     image = {"machine": "qemu", "feed": "debian", "image": "tzml-image", "sha256": "0" * 64}
     assert warning not in page_of(make_run(image=image))
+
+
+def night(make_run: MakeRun, number: int, failed: bool = False, **about: Any) -> RunResults:
+    commit = {"id": f"{number:040x}", "subject": f"Change <{number}>", "changed": False}
+    image = {"machine": "rpi3", "feed": "debian", "image": "tzml-image", "sha256": "0" * 64,
+             "components": {"linux": "6.12"}, "packages": {"bash": f"5.2.{number}", "dash": "0.5"}}  # fmt: skip
+    cases = CASES + (FAILED if failed else PASSED)
+    return make_run(number, cases=cases, ended=3, commit=commit, image=image, **about)
+
+
+def text_of(page: str, title: str) -> str:
+    """The words between that heading and the next."""
+    part = page.partition(f"<h3>{title}")[2].partition("<h3>")[0]
+    return " ".join(re.sub("<[^>]*>", " ", part).split())
+
+
+def test_it_says_what_changed_since_the_last_good_run(make_run: MakeRun) -> None:
+    history = [night(make_run, number, failed=number in (3, 4)).run for number in range(5)]
+    changed = text_of(page_of(night(make_run, 5, failed=True), history=history), "Changed since the last good run")
+    assert changed.startswith(", night2-rpi3 commit 0000000000 Change &lt;2&gt; → 0000000000 Change &lt;5&gt;")
+    assert "packages bash 5.2.2 → 5.2.5" in changed
+    assert "dash" not in changed
+    assert "linux" not in changed
+    host = {"machine": "x86_64", "cpu": "Epyc", "cpus": 4, "system": "Linux"}
+    changed = text_of(page_of(night(make_run, 5, host=host), history=history), "Changed since the last good run")
+    assert "host cpus 2 → 4" in changed
+
+
+def test_without_a_good_run_it_says_so(make_run: MakeRun) -> None:
+    history = [night(make_run, 0, failed=True).run]
+    page = page_of(night(make_run, 1), history=history)
+    assert text_of(page, "Changed since the last run (there was no good one)")
+
+
+@pytest.mark.parametrize(
+    ("failed", "says"),
+    [
+        ([], "this run"),
+        ([3, 4], "4 Nov 2026"),
+        ([0, 1, 2, 3, 4], "1 Nov 2026"),
+        ([1, 3, 4], "4 Nov 2026 flaky : failed in 4 of the last 6 runs"),
+    ],
+)
+def test_it_says_since_when_a_test_fails(make_run: MakeRun, failed: list[int], says: str) -> None:
+    history = [night(make_run, number, failed=number in failed).run for number in range(5)]
+    failures = text_of(page_of(night(make_run, 5, failed=True), history=history), "Failures")
+    assert failures.endswith(f"boot failure: no login prompt {says}")
+
+
+def test_a_test_that_was_skipped_has_not_passed(make_run: MakeRun) -> None:
+    skipped = (
+        '<testcase classname="lab.test_boot" name="test_linux_finds_optee"><skipped message="no boot"/></testcase>'
+    )
+    history = [night(make_run, number, failed=number == 3).run for number in range(4)]
+    history.append(make_run(4, cases=CASES + skipped, ended=3).run)
+    assert text_of(page_of(night(make_run, 5, failed=True), history=history), "Failures").endswith("4 Nov 2026")
+
+
+def test_a_test_that_fails_now_and_then_is_flaky_also_when_it_passes(make_run: MakeRun) -> None:
+    history = [night(make_run, number, failed=number == 3).run for number in range(5)]
+    page = page_of(night(make_run, 5), history=history)
+    flaky = text_of(page, "Flaky tests that did not fail in this run")
+    assert flaky.endswith("test_linux_finds_optee in 1 of the last 6 runs")
+    assert "Flaky tests" not in page_of(night(make_run, 6), history=history[:3])
+
+
+def test_a_failure_that_passes_when_run_again_is_flaky(make_run: MakeRun) -> None:
+    again = PASSED.replace("<properties>", '<properties><property name="rerun" value="1"/>')
+    results = make_run(cases=CASES + FAILED + again)
+    assert results.run.tests.failed == 1  # nothing hides it
+    assert [case.rerun for case in results.run.failures] == ["passed"]
+    failures = text_of(page_of(results), "Failures")
+    assert failures.endswith("flaky : failed in 1 of the last 1 runs passed when run again")
+
+
+def test_a_failure_has_its_log_and_last_lines(make_run: MakeRun, tmp_path: Path) -> None:
+    cases = FAILED.replace("<properties>", '<properties><property name="log" value="failures/a b.txt"/>')
+    folder = make_run(cases=cases).folder
+    (folder / "failures").mkdir()
+    (folder / "failures" / "a b.txt").write_text("".join(f"line {number}\n" for number in range(100)) + "<last>\n")
+    (folder / "consoles.log").write_text("# power-on 1\n")
+    page = render([section_of(read_run(folder), [], tmp_path)])
+    assert 'href="results/night0-rpi3/failures/a%20b.txt"' in page
+    assert 'href="results/night0-rpi3/consoles.log"' in page
+    lines = page.partition("<pre>")[2].partition("</pre>")[0].splitlines()
+    assert (len(lines), lines[0], lines[-1]) == (40, "line 61", "&lt;last&gt;")
+
+
+def test_a_log_is_only_taken_from_the_runs_folder(make_run: MakeRun, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("not for the report\n")
+    for name in (str(tmp_path / "secret"), "../../secret"):
+        cases = FAILED.replace("<properties>", f'<properties><property name="log" value="{name}"/>')
+        assert "not for the report" not in page_of(make_run(cases=cases))
+
+
+def test_reasons_of_skips_duration_load_and_selection_are_shown(make_run: MakeRun) -> None:
+    page = page_of(make_run(ended=3, selection={"paths": ["test_boot.py"]}))
+    said = " ".join(re.sub("<[^>]*>", " ", page).split())
+    assert "CFG_LOCKDEP=n 1 lab.test_xtest::test_case[regression_1015]" in said
+    assert "took 15 min 0 s for 3 of 3 tests" in said
+    assert "load of the host 0.5 at the start, 2.5 at the end, on 2 CPUs" in said
+    assert "selection test_boot.py" in said
+    assert ">interrupted<" not in page
+    page = page_of(make_run(ended=2))
+    assert '<td class="status-interrupted">interrupted</td>' in page
+
+
+def test_the_medians_figure_stands_at_the_median(make_run: MakeRun) -> None:
+    """Of each box the figure is above the line that marks the median."""
+    svg = plots_of(make_run(), "Inference times")
+    medians = re.findall(r'<path d="M (\S+) \S+ \nL \1 [^>]*stroke: #000000"/>', svg)
+    for shown in ("5.20 ms", "3.40 ms"):
+        figure = re.search(rf'text-anchor: middle" x="(\S+)"[^>]*>{shown}</text>', svg)
+        assert figure
+        assert figure[1] in medians
 
 
 def test_it_says_what_changed_in_the_image(tonight: Section) -> None:

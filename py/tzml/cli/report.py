@@ -20,13 +20,13 @@ from tzml.results.run import read_run
 @click.option("--history", type=click.Path(dir_okay=False, path_type=Path),
               help="The history to compare with (default: history.jsonl next to the first RUN).")  # fmt: skip
 def command(runs: tuple[Path, ...], output: Path, history: Path | None) -> None:
-    """Write one self-contained HTML page about the runs in the folders RUN (default: results/latest).
+    """Write one HTML page about the runs in the folders RUN (default: results/latest). It links to their logs.
 
     The page shows boot stages, inference times, TEE overhead, secure memory and xtest of each run, and compares
     them with earlier runs on the same board. `tzml results check` reports the same verdicts by its exit code.
     """
     found = [read_run(folder) for folder in runs or RUNS]
     known = read_history(history, found)
-    page = render([section_of(results, known) for results in found])
+    page = render([section_of(results, known, output.parent) for results in found])
     write_file(output, page)
     click.echo(f"{output}: {len(found)} {'run' if len(found) == 1 else 'runs'}", err=is_stdout(output))

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from tzml.cli.options import OutputFile
 from tzml.files import write_file
-from tzml.report.units import NONE, human, percent
+from tzml.report.units import NONE, duration, human, percent
 from tzml.results.export import FORMATS
 from tzml.results.history import History
 from tzml.results.run import Run, RunResults, read_run
@@ -199,7 +199,7 @@ def _list_table(runs: Sequence[Run]) -> Table:
             about.board,
             str(about.selection or "not recorded"),
             _outcomes(run),
-            human(course.seconds, "s") if course else NONE,
+            duration(course.seconds) if course else NONE,
             f"{course.load_before:.1f}–{course.load_after:.1f}" if course else NONE,  # noqa: RUF001
             f"{about.commit.id[:10]}{' changed' if about.commit.changed else ''}" if about.commit else NONE,
             style="red" if run.tests.failed else "" if run.complete else "yellow",

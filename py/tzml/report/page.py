@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import matplotlib as mpl
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tzml.boards import memory_warning
 from tzml.report import plots
-from tzml.report.units import NONE, human, percent
+from tzml.report.changes import Changes, changes_of
+from tzml.report.units import NONE, duration, human, percent
+from tzml.results.failing import RECENT, Record, failing, flaky
 from tzml.results.run import Case, Run, RunResults, Series
-from tzml.results.verdict import BASELINE_MIN, Change, Verdict, baseline_of, verdicts
+from tzml.results.verdict import BASELINE_MIN, Change, Verdict, baseline_of, comparable_runs, verdicts
 
 SLOWEST = 8
 HISTORY_RUNS = 60
+LAST_LINES = 40
+# of a run's folder (docs/lab.md)
+LOGS = ("consoles.log", "console-normal.log", "console-secure.log", "xtest.log")
 
 
 @dataclass(frozen=True)
@@ -28,6 +35,15 @@ class Plot:
 
 
 @dataclass(frozen=True)
+class Failure:
+    """A failure: its record, the last lines of its log, and where that is; "" if there is none."""
+
+    record: Record
+    lines: str
+    address: str
+
+
+@dataclass(frozen=True)
 class Section:
     """The part of the page about one run."""
 
@@ -35,7 +51,11 @@ class Section:
     warning: str
     baseline: list[Run]
     verdicts: list[Verdict]
-    changed_components: list[tuple[str, str, str]]  # name, version before, version now
+    changes_since: Changes | None
+    failing: list[Failure]
+    flaky: list[Record]
+    skips: list[tuple[str, list[str]]]  # reason, names of tests
+    logs: list[tuple[str, str]]  # name, address
     plots: list[Plot]
     history: list[Plot]
 
@@ -59,6 +79,8 @@ class Section:
         """The result of the run in one or two words."""
         if self.run.tests.failed:
             return "failed"
+        if not self.run.complete:
+            return "interrupted"
         if self.regressions:
             return "regression"
         return "passed" if self.run.tests.passed else "nothing ran"
@@ -76,9 +98,17 @@ class Section:
         return found
 
 
-def section_of(results: RunResults, history: Sequence[Run]) -> Section:
-    """The section about one run, compared with the runs in `history`."""
+def section_of(results: RunResults, history: Sequence[Run], page: Path | None = None) -> Section:
+    """The section about one run, compared with the runs in `history`.
+
+    Args:
+        results: the run
+        history: all runs that are known
+        page: the folder that the page will be in, from which its links lead to logs; None: the working directory
+
+    """
     run = results.run
+    earlier = comparable_runs(run, history)
     baseline = baseline_of(run, history)
     found = verdicts(run, history)
     with mpl.rc_context(plots.STYLE):
@@ -87,10 +117,15 @@ def section_of(results: RunResults, history: Sequence[Run]) -> Section:
             memory_warning(run.context.image.machine, run.context.image.memory_protected),
             baseline,
             found,
-            _changed_components(baseline[-1] if baseline else None, run),
+            changes_of(run, earlier),
+            [_failure(record, results.folder, page or Path()) for record in failing(run, earlier)],
+            flaky(run, earlier),
+            _skips(results.cases),
+            [(name, _address(results.folder / name, page or Path())) for name in LOGS
+             if (results.folder / name).is_file()],
             list(_plots(results)),
             list(_history_plots([*baseline[-HISTORY_RUNS:], run], found)),
-        )
+        )  # fmt: skip
 
 
 def render(sections: Sequence[Section]) -> str:
@@ -102,10 +137,34 @@ def render(sections: Sequence[Section]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"human": human, "percent": percent}
+    environment.filters |= {"human": human, "percent": percent, "duration": duration}
     return environment.get_template("report.html.jinja").render(
-        sections=sections, baseline_min=BASELINE_MIN, Change=Change, none_text=NONE
+        sections=sections, baseline_min=BASELINE_MIN, recent=RECENT, Change=Change, none_text=NONE
     )
+
+
+def _failure(record: Record, folder: Path, page: Path) -> Failure:
+    """A failure with its log, which is in the run's folder if it is anywhere."""
+    assert record.case
+    path = folder / record.case.log
+    if not record.case.log or not path.resolve().is_relative_to(folder.resolve()) or not path.is_file():
+        return Failure(record, "", "")
+    lines = path.read_text(errors="replace").splitlines()
+    return Failure(record, "\n".join(lines[-LAST_LINES:]), _address(path, page))
+
+
+def _address(path: Path, page: Path) -> str:
+    """A link to a file that works as long as both stay where they are, relative to each other."""
+    return quote(os.path.relpath(path.resolve(), page.resolve()))
+
+
+def _skips(cases: Sequence[Case]) -> list[tuple[str, list[str]]]:
+    """Skipped tests by reason, the most frequent first."""
+    found: dict[str, list[str]] = {}
+    for case in cases:
+        if case.outcome == "skipped":
+            found.setdefault(case.message or "no reason given", []).append(case.name)
+    return sorted(found.items(), key=lambda reason: -len(reason[1]))
 
 
 def _plots(results: RunResults) -> Iterable[Plot]:
@@ -165,14 +224,3 @@ def _of_models(run: Run, what: str) -> list[tuple[str, Series]]:
 
 def _xtest_name(case: Case) -> str:
     return case.name.partition("[")[2].removesuffix("]")
-
-
-def _changed_components(before: Run | None, now: Run) -> list[tuple[str, str, str]]:
-    if not before:
-        return []
-    old, new = before.context.image.components, now.context.image.components
-    return [
-        (name, old.get(name, NONE), new.get(name, NONE))
-        for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name)
-    ]

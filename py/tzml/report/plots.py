@@ -18,7 +18,7 @@ WORLDS = {"tee": ("TEE", "#1f5fa8"), "ree": ("normal world", "#d98b28")}
 PASSED, FAILED, SKIPPED = "#3a9d6a", "#c0392b", "#a0a0a0"
 BLUE = WORLDS["tee"][1]
 WIDTH = 8.0  # inches, matplotlib's unit; the page scales it
-ROW = 0.32
+ROW = 0.4
 
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text, which is searchable and small
@@ -39,10 +39,13 @@ def boot(run: Run) -> str:
     figure, axes = _rows([name for name, _ in stages], "seconds since power-on")
     begin = 0.0
     for row, (_, series) in enumerate(stages):
-        axes.barh(row, series.median - begin, left=begin, color=BLUE, height=0.6)
+        axes.barh(row, series.median - begin, left=begin, color=BLUE, height=0.45)
         if series.n > 1:
             axes.plot([series.min, series.max], [row, row], color="black", linewidth=1, marker="|")
-        _label(axes, series.max, row, human(series.median, "s"))
+        if series.n > 1:
+            _over(axes, series.median, row, human(series.median, "s"))
+        else:
+            _label(axes, series.median, row, human(series.median, "s"))
         begin = series.median
     return _svg(figure)
 
@@ -61,11 +64,11 @@ def inference(run: Run) -> str:
     for row, (_, colour, series) in enumerate(rows):
         values = [sample / factor for sample in series.samples or [series.median]]
         axes.boxplot(
-            values, positions=[row], orientation="horizontal", widths=0.55, whis=(5, 95), showfliers=False,
+            values, positions=[row], orientation="horizontal", widths=0.45, whis=(5, 95), showfliers=False,
             patch_artist=True, boxprops={"facecolor": colour, "alpha": 0.75}, medianprops={"color": "black"},
             manage_ticks=False,
         )  # fmt: skip
-        _label(axes, series.p95 / factor, row, human(series.median, "s"))
+        _over(axes, series.median / factor, row, human(series.median, "s"))
     if max(medians) > 30 * min(medians):
         axes.set_xscale("log")
     else:
@@ -95,6 +98,7 @@ def xtest(tally: Tally, slowest: Sequence[tuple[str, float]]) -> str:
     _stack(top, [0], [tally], horizontal=True)
     top.set_yticks([0], ["cases"])
     top.set_xlim(0, max(1, tally.total))
+    top.xaxis.set_major_locator(MaxNLocator(integer=True))
     top.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False)
     _name_rows(bottom, [name for name, _ in slowest])
     bottom.set_xlabel("seconds, the slowest cases")
@@ -174,6 +178,11 @@ def _name_rows(axes: Axes, labels: Sequence[str]) -> None:
 
 def _label(axes: Axes, x: float, row: int, text: str) -> None:
     axes.annotate(text, (x, row), xytext=(5, 0), textcoords="offset points", va="center", fontsize=8)
+
+
+def _over(axes: Axes, x: float, row: int, text: str) -> None:
+    """A label above a mark that has others beside it, so that it stands at its own figure."""
+    axes.annotate(text, (x, row), xytext=(0, 8.5), textcoords="offset points", ha="center", fontsize=8)
 
 
 def _svg(figure: Figure) -> str:

@@ -27,6 +27,15 @@ def human(value: float, unit: str) -> str:
     return f"{scaled:.{digits}f} {name}"
 
 
+def duration(seconds: float) -> str:
+    """A time that people wait, such as "21 min 4 s"."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
 def percent(relative: float | None) -> str:
     """A relative change, such as "+3.1 %"; NONE if there is no figure."""
     return NONE if relative is None else f"{relative:+.1%}".replace("%", " %")

@@ -50,6 +50,7 @@ class ImageContext(BaseModel):
     sha256: str
     memory_protected: bool | None = None  # by hardware, from the normal world; None: older runs did not record it
     components: dict[str, str] = {}
+    packages: dict[str, str] = {}  # installed ones; older runs did not record them
 
 
 class Commit(BaseModel):
@@ -126,7 +127,9 @@ class Case(BaseModel):
     outcome: Outcome
     seconds: float = 0
     failure_class: str = ""  # docs/lab.md; "" for an ordinary failed assertion
-    message: str = ""  # first line
+    message: str = ""  # first line; for a skipped test, the reason
+    rerun: Outcome | Literal[""] = ""  # how it ended when it was run again, because it had failed
+    log: str = ""  # of a failure: file in the run's folder, with the last lines of the consoles
     properties: dict[str, str] = {}
 
     @property
@@ -264,7 +267,15 @@ def _cases(path: Path) -> list[Case]:
         root = ElementTree.fromstring(text)  # noqa: S314 (expat has no external entities, and limits expansion)
     except ElementTree.ParseError as error:
         raise TzmlError(f"{path} is not JUnit XML: {error}", "run the lab again") from error
-    return [_case(element) for element in root.iter("testcase")]
+    found: dict[str, Case] = {}
+    for case in map(_case, root.iter("testcase")):
+        if "rerun" in case.properties and case.name in found:
+            found[case.name] = found[case.name].model_copy(update={"rerun": case.outcome})
+        else:
+            # pytest has a second element for a test that passed and whose fixtures failed afterwards
+            known = found.get(case.name)
+            found[case.name] = known if known and known.outcome == "failed" else case
+    return list(found.values())
 
 
 def _case(element: ElementTree.Element) -> Case:
@@ -284,6 +295,7 @@ def _case(element: ElementTree.Element) -> Case:
         outcome=outcome,
         seconds=float(element.get("time", 0)),
         failure_class=properties.pop("failure_class", ""),
+        log=properties.pop("log", ""),
         message=message,
         properties=properties,
     )

@@ -73,7 +73,7 @@ class Verdict:
         return self.value / self.baseline - 1
 
 
-def baseline_of(run: Run, history: Sequence[Run]) -> list[Run]:
+def comparable_runs(run: Run, history: Sequence[Run]) -> list[Run]:
     """The runs that this run may be compared with, oldest first: earlier, complete, with an equal `comparable`."""
     earlier = [
         known
@@ -83,7 +83,12 @@ def baseline_of(run: Run, history: Sequence[Run]) -> list[Run]:
         and known.context.comparable == run.context.comparable
         and known.started < run.started
     ]
-    return sorted(earlier, key=lambda run: run.started)[-BASELINE_MAX:]
+    return sorted(earlier, key=lambda run: run.started)
+
+
+def baseline_of(run: Run, history: Sequence[Run]) -> list[Run]:
+    """The last runs of those that this run may be compared with, oldest first."""
+    return comparable_runs(run, history)[-BASELINE_MAX:]
 
 
 def verdicts(run: Run, history: Sequence[Run]) -> list[Verdict]:
