@@ -140,8 +140,6 @@ static enum tzml_status open_kernels(void *context,
 	void *call = NULL;
 
 	(void)digest; /* the runtime compares it */
-	if (!image)
-		return TZML_ERROR_KERNELS_ABSENT;
 	if (state->library_count == TZML_MAX_LIBRARIES)
 		return TZML_ERROR_LIMIT;
 	library->handle = NULL;

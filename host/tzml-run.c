@@ -7,12 +7,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <tzml.h>
+#include <unistd.h>
 
 #include "output.h"
 
 static const char usage[] =
-	"usage: tzml-run [-w tee|ree] [-e ENTRY] [-n COUNT] BUNDLE INPUT OUTPUT\n"
+	"usage: tzml-run [-w tee|ree] [-e ENTRY] [-n COUNT] [-W SECONDS]\n"
+	"                BUNDLE INPUT OUTPUT\n"
+	"       tzml-run --list-libraries\n"
+	"       tzml-run --remove-library UUID\n"
 	"\n"
 	"Run the model in BUNDLE on the bytes of the file INPUT (all inputs,\n"
 	"one after the other, as `tzml inspect` lists them) and write the bytes\n"
@@ -23,6 +28,12 @@ static const char usage[] =
 	"                     ree: in this process\n"
 	"  -e, --entry ENTRY  run this entry point, by its number (default 0)\n"
 	"  -n, --count COUNT  run COUNT times (default 1)\n"
+	"  -W, --wait SECONDS wait so long when OP-TEE has no room for another\n"
+	"                     session (default 0)\n"
+	"  --list-libraries   print the kernel libraries that are installed on\n"
+	"                     this device: UUID, version, bytes\n"
+	"  --remove-library UUID  remove one; a bundle that brings it installs\n"
+	"                     it again\n"
 	"  -V, --version      print the version\n"
 	"  -h, --help         print this text\n"
 	"\n"
@@ -105,6 +116,9 @@ struct options {
 	uint32_t world;
 	uint32_t entry;
 	long count;
+	long wait; /* seconds */
+	bool list;
+	const char *remove; /* UUID, or NULL */
 };
 
 /* Whether `text` is a number of at least `least`. */
@@ -125,14 +139,17 @@ static int parse_options(int argc, char **argv, struct options *options)
 		{ "count", required_argument, NULL, 'n' },
 		{ "entry", required_argument, NULL, 'e' },
 		{ "help", no_argument, NULL, 'h' },
+		{ "list-libraries", no_argument, NULL, 'L' },
+		{ "remove-library", required_argument, NULL, 'R' },
 		{ "version", no_argument, NULL, 'V' },
+		{ "wait", required_argument, NULL, 'W' },
 		{ "world", required_argument, NULL, 'w' },
 		{ NULL, 0, NULL, 0 },
 	};
 	long number = 0;
 	int option = 0;
 
-	while ((option = getopt_long(argc, argv, "e:hn:Vw:", names, NULL)) !=
+	while ((option = getopt_long(argc, argv, "e:hn:Vw:W:", names, NULL)) !=
 	       -1) {
 		switch (option) {
 		case 'e':
@@ -143,6 +160,16 @@ static int parse_options(int argc, char **argv, struct options *options)
 		case 'h':
 			fputs(usage, stdout);
 			return 1;
+		case 'L':
+			options->list = true;
+			break;
+		case 'R':
+			options->remove = optarg;
+			break;
+		case 'W':
+			if (!parse_number(optarg, 0, &options->wait))
+				return 1 + complain("-W takes seconds");
+			break;
 		case 'n':
 			if (!parse_number(optarg, 1, &options->count))
 				return 1 +
@@ -161,9 +188,44 @@ static int parse_options(int argc, char **argv, struct options *options)
 			return 1 + complain(NULL);
 		}
 	}
+	if (options->list || options->remove)
+		return argc == optind ? 0
+				      : 1 + complain("no file is needed here");
 	return argc - optind == 3
 		       ? 0
 		       : 1 + complain("give BUNDLE, INPUT and OUTPUT");
+}
+
+static void list_libraries(void)
+{
+	struct tzml_library_info libraries[256] = { 0 };
+	const uint32_t room = sizeof(libraries) / sizeof(libraries[0]);
+	uint32_t count = room;
+
+	if (tzml_list_libraries(libraries, &count))
+		errx(1, "%s", tzml_error());
+	for (uint32_t i = 0; i < count && i < room; i++)
+		printf("%s %u %llu\n", libraries[i].uuid, libraries[i].version,
+		       (unsigned long long)libraries[i].size);
+	if (count > room)
+		errx(1, "and %u more", count - room);
+}
+
+/* Open the bundle; when there is no room, again and again for some seconds. */
+static struct tzml_session *open_bundle(const char *path,
+					const struct options *options)
+{
+	struct tzml_session *session = NULL;
+	time_t end = time(NULL) + options->wait;
+	uint32_t status = 0;
+
+	while ((status = tzml_open(path, options->world, &session)) ==
+		       TZML_ERROR_BUSY &&
+	       time(NULL) < end)
+		sleep(1);
+	if (status || tzml_select(session, options->entry))
+		errx(1, "%s", tzml_error());
+	return session;
 }
 
 int main(int argc, char **argv)
@@ -175,6 +237,13 @@ int main(int argc, char **argv)
 
 	if (code)
 		return fflush(stdout) ? 1 : code - 1; /* of --help */
+	if (options.list || options.remove) {
+		if (options.remove && tzml_remove_library(options.remove))
+			errx(1, "%s", tzml_error());
+		if (options.list)
+			list_libraries();
+		return fflush(stdout) || ferror(stdout);
+	}
 	/* the work may take long: see first whether its result has a place */
 	output = argv[optind + 2];
 	for (int i = optind; i < optind + 2; i++)
@@ -182,9 +251,7 @@ int main(int argc, char **argv)
 			errx(1, "cannot write %s: it is an input", output);
 	if (output_check(output))
 		err(1, "cannot write %s", output);
-	if (tzml_open(argv[optind], options.world, &session) ||
-	    tzml_select(session, options.entry))
-		errx(1, "%s", tzml_error());
+	session = open_bundle(argv[optind], &options);
 	run(session, options.count, argv[optind + 1], output);
 	tzml_close(session);
 	if (fflush(stdout) || ferror(stdout))

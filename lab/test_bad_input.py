@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from labgrid import Target
 
+from tzml.bundle import decode
+from tzml.bundle.identity import digest_uuid
 from tzml_lab.environment import image_of
 from tzml_lab.faults import RecordProperty, full_disk
 from tzml_lab.inference import WORLDS, bad_bundles
@@ -151,6 +153,40 @@ def test_hostile_normal_world(
     assert plan == f"1..{len(checks)}", error
     assert len(checks) > 1
     assert status == 0
+
+
+def test_what_is_installed_changes_nothing(files: dict[str, bad_bundles.BadBundle], command: Commands) -> None:
+    """A foreign signature is refused where the library is not installed, and where it is."""
+    run = f"tzml run {FOLDER}/{{}}.tzm --input {FOLDER}/sample.npy --world tee"
+    command.run_check("tzml libraries remove --all", timeout=scaled(60))
+    assert command.run_check("tzml libraries list", timeout=scaled(60)) == ["no kernel library is installed"]
+    foreign = [name for name in files if name.startswith("installed-")]
+    assert len(foreign) == 4
+    before = [command.run(run.format(name), timeout=scaled(60)) for name in foreign]
+    command.run_check(run.format("sound"), timeout=scaled(60))
+    after = [command.run(run.format(name), timeout=scaled(60)) for name in foreign]
+    assert before == after
+    assert [status for _, _, status in after] == [2] * len(foreign)
+
+
+def test_installed_libraries_are_listed_and_removed(
+    files: dict[str, bad_bundles.BadBundle], command: Commands
+) -> None:
+    run = f"tzml-run {FOLDER}/sound.tzm {FOLDER}/sample.bin {FOLDER}/out"
+    command.run_check("tzml libraries remove --all", timeout=scaled(60))
+    command.run_check(run, timeout=scaled(60))
+    (listed,) = json.loads("".join(command.run_check("tzml libraries list --json", timeout=scaled(60))))
+    uuid = str(digest_uuid(decode(files["real-weights-bit"].data).program.kernels_digest))
+    assert (listed["uuid"], listed["version"]) == (uuid, 0)
+    assert command.run_check("tzml-run --list-libraries") == [f"{uuid} 0 {listed['size']}"]
+    command.run_check(f"tzml-run --remove-library {uuid}")
+    assert command.run_check("tzml-run --list-libraries") == []
+    for again in (f"tzml-run --remove-library {uuid}", f"tzml libraries remove {uuid}"):
+        out, error, status = command.run(again, timeout=scaled(60))
+        (line,) = [*out, *error]
+        assert status
+        assert f"no such kernel library is installed: {uuid}" in line
+    command.run_check(run, timeout=scaled(60))
 
 
 STORAGE = "/var/lib/optee-client/data/tee"

@@ -89,7 +89,7 @@ def test_power_cut_during_boot(
 
 
 def test_hung_ta(board: Shell, strategy: TrustZoneStrategy, record_property: RecordProperty) -> None:
-    """OP-TEE waits for its supplicant for ever, and so does the TA's caller."""
+    """OP-TEE waits for its supplicant for ever, and the TA's caller for longer than this command may take."""
     board.run_check(INPUT, timeout=scaled(60))
     board.run_check("kill -STOP $(pidof tee-supplicant)")
     with ExpectedFailure(60, record_property) as expected:

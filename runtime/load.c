@@ -244,13 +244,12 @@ static enum tzml_status libraries_opened(struct tzml_model *model)
 }
 
 static enum tzml_status open_library(struct tzml_model *model,
-				     const struct tzml_plan *plan,
-				     const struct tzml_block *image)
+				     const struct tzml_plan *plan)
 {
 	struct tzml_kernels *kernels = model->libraries + plan->header->library;
 	enum tzml_status status = model->platform->open_kernels(
-		model->context, plan->header->kernels_digest, image->data,
-		image->size, kernels);
+		model->context, plan->header->kernels_digest,
+		model->kernels_image.data, model->kernels_image.size, kernels);
 
 	if (!status && (kernels->table->magic != TZML_KERNELS_MAGIC ||
 			kernels->table->abi != TZML_KERNEL_ABI))
@@ -258,7 +257,7 @@ static enum tzml_status open_library(struct tzml_model *model,
 	return status;
 }
 
-/* Ask for the image of a library that is not installed. */
+/* Ask for the image of a library. */
 static enum tzml_status want_library(struct tzml_model *model, uint32_t library)
 {
 	uint32_t section =
@@ -273,11 +272,12 @@ static enum tzml_status want_library(struct tzml_model *model, uint32_t library)
 	return status ? status : want(model, section);
 }
 
-/* Open the libraries of all plans; each plan must name its library's digest. */
+/*
+ * Ask for the next library of a plan; with all open, go on. Each plan must name
+ * its library's digest.
+ */
 static enum tzml_status open_libraries(struct tzml_model *model)
 {
-	enum tzml_status status = TZML_SUCCESS;
-
 	for (uint32_t i = 0; i < TZML_MAX_PROGRAMS; i++) {
 		const struct tzml_plan *plan = tzml_model_plan(model, i);
 		const struct tzml_kernels *kernels = NULL;
@@ -285,15 +285,8 @@ static enum tzml_status open_libraries(struct tzml_model *model)
 		if (!plan)
 			continue;
 		kernels = model->libraries + plan->header->library;
-		if (!kernels->call) {
-			status = open_library(model, plan,
-					      &model->kernels_image);
-			if (status == TZML_ERROR_KERNELS_ABSENT)
-				return want_library(model,
-						    plan->header->library);
-			if (status)
-				return status;
-		}
+		if (!kernels->call)
+			return want_library(model, plan->header->library);
 		if (!is_equal(kernels->table->digest,
 			      plan->header->kernels_digest, TZML_DIGEST_SIZE))
 			return TZML_ERROR_KERNELS_CHANGED;
@@ -310,8 +303,7 @@ static enum tzml_status library_loaded(struct tzml_model *model)
 		const struct tzml_plan *plan = tzml_model_plan(model, i);
 
 		if (plan && plan->header->library == library) {
-			status = open_library(model, plan,
-					      &model->kernels_image);
+			status = open_library(model, plan);
 			break;
 		}
 	}

@@ -28,6 +28,7 @@ static TEE_Result ping(struct session *session __unused, uint32_t types,
 		.ta_version = TZML_TA_VERSION,
 		.format_version = TZML_FORMAT_VERSION,
 		.kernel_abi = TZML_KERNEL_ABI,
+		.features = TZML_TA_FEATURE_LIBRARIES,
 		.max_sections = TZML_MAX_SECTIONS,
 		.max_programs = TZML_MAX_PROGRAMS,
 		.max_libraries = TZML_MAX_LIBRARIES,
@@ -220,6 +221,40 @@ static TEE_Result reset_state(struct session *session, uint32_t types,
 	return status;
 }
 
+static TEE_Result installed_libraries(uint32_t types,
+				      TEE_Param params[TEE_NUM_PARAMS])
+{
+	const uint32_t expected = TEE_PARAM_TYPES(
+		TEE_PARAM_TYPE_MEMREF_OUTPUT, TEE_PARAM_TYPE_NONE,
+		TEE_PARAM_TYPE_NONE, TEE_PARAM_TYPE_NONE);
+	enum tzml_status status = TZML_SUCCESS;
+	size_t count = 0;
+	size_t room = 0;
+
+	if (types != expected)
+		return TZML_ERROR_REQUEST;
+	room = params[0].memref.size / sizeof(struct tzml_ta_library);
+	status = list_libraries(params[0].memref.buffer, room, &count);
+	params[0].memref.size = count * sizeof(struct tzml_ta_library);
+	if (status)
+		return status;
+	return count > room ? TEE_ERROR_SHORT_BUFFER : TEE_SUCCESS;
+}
+
+static TEE_Result remove_installed(uint32_t types,
+				   TEE_Param params[TEE_NUM_PARAMS])
+{
+	const uint32_t expected = TEE_PARAM_TYPES(
+		TEE_PARAM_TYPE_MEMREF_INPUT, TEE_PARAM_TYPE_NONE,
+		TEE_PARAM_TYPE_NONE, TEE_PARAM_TYPE_NONE);
+	uint8_t uuid[16] = { 0 };
+
+	if (types != expected || params[0].memref.size != sizeof(uuid))
+		return TZML_ERROR_REQUEST;
+	memcpy(uuid, params[0].memref.buffer, sizeof(uuid));
+	return remove_library(uuid);
+}
+
 TEE_Result TA_CreateEntryPoint(void)
 {
 	return TEE_SUCCESS;
@@ -284,6 +319,10 @@ TEE_Result TA_InvokeCommandEntryPoint(void *context, uint32_t command,
 		return report_memory(context, types, params);
 	case TZML_CMD_RESET:
 		return reset_state(context, types, params);
+	case TZML_CMD_LIBRARIES:
+		return installed_libraries(types, params);
+	case TZML_CMD_REMOVE_LIBRARY:
+		return remove_installed(types, params);
 	default:
 		return TZML_ERROR_REQUEST;
 	}

@@ -7,6 +7,10 @@
  * that checks the signature, and from there ldelf maps it. So the normal
  * world needs no access to a file system, and an encrypted library will never
  * be seen there.
+ *
+ * Whether a bundle is accepted must not depend on what was installed before:
+ * OP-TEE checks the signature of the library that the bundle brings each time.
+ * What is installed already is not written again.
  */
 #include <dlfcn.h>
 #include <pta_secstor_ta_mgmt.h>
@@ -31,6 +35,12 @@ struct shdr {
 	uint16_t sig_size;
 	/* hash, signature, UUID, version, ELF */
 };
+
+/* of an OP-TEE without meta-tzml-debian's patch, which lacks both */
+#ifndef PTA_SECSTOR_TA_MGMT_VERIFY
+#define PTA_SECSTOR_TA_MGMT_VERIFY 0x545a4d01
+#define PTA_SECSTOR_TA_MGMT_REMOVE 0x545a4d02
+#endif
 
 #define UUID_SIZE	 STORAGE_NAME_SIZE
 #define UUID_STRING_SIZE 37
@@ -57,9 +67,15 @@ static void uuid_string(const uint8_t uuid[UUID_SIZE],
 	}
 }
 
-/* Whether a signed image says it is the library of that UUID. */
-static bool has_uuid(const uint8_t *image, size_t size,
-		     const uint8_t uuid[UUID_SIZE])
+/* What a signed image says of itself. */
+struct identity {
+	uint8_t uuid[UUID_SIZE];
+	uint32_t version;
+	uint32_t size; /* of the ELF */
+};
+
+static bool read_identity(const uint8_t *image, size_t size,
+			  struct identity *identity)
 {
 	struct shdr shdr = {};
 	size_t at = 0;
@@ -68,40 +84,60 @@ static bool has_uuid(const uint8_t *image, size_t size,
 		return false;
 	memcpy(&shdr, image, sizeof(shdr));
 	at = sizeof(shdr) + shdr.hash_size + shdr.sig_size;
-	return shdr.magic == SHDR_MAGIC && shdr.img_type == SHDR_BOOTSTRAP_TA &&
-	       size >= at + UUID_SIZE && !memcmp(image + at, uuid, UUID_SIZE);
+	if (shdr.magic != SHDR_MAGIC || shdr.img_type != SHDR_BOOTSTRAP_TA ||
+	    size < at + UUID_SIZE + sizeof(identity->version))
+		return false;
+	memcpy(identity->uuid, image + at, UUID_SIZE);
+	at += UUID_SIZE;
+	memcpy(&identity->version, image + at, sizeof(identity->version));
+	identity->size = size - at - sizeof(identity->version);
+	return true;
 }
 
-static enum tzml_status install(const void *image, size_t size,
-				const uint8_t uuid[UUID_SIZE])
+/*
+ * What the TA remembers of a library that was installed, in an object of kind
+ * STORAGE_LIBRARY. OP-TEE forgets the version of what is removed; this does
+ * not, so that a removed library does not come back older.
+ */
+struct note {
+	uint32_t version;
+	uint32_t size; /* of the ELF; zero: it is not installed any more */
+};
+
+/* Ask OP-TEE's manager of installed TAs. */
+static TEE_Result manage(uint32_t command, const void *data, size_t size,
+			 bool *answer)
 {
 	const uint32_t types = TEE_PARAM_TYPES(
-		TEE_PARAM_TYPE_MEMREF_INPUT, TEE_PARAM_TYPE_NONE,
+		TEE_PARAM_TYPE_MEMREF_INPUT,
+		answer ? TEE_PARAM_TYPE_VALUE_OUTPUT : TEE_PARAM_TYPE_NONE,
 		TEE_PARAM_TYPE_NONE, TEE_PARAM_TYPE_NONE);
 	const TEE_UUID manager = PTA_SECSTOR_TA_MGMT_UUID;
 	TEE_TASessionHandle session = TEE_HANDLE_NULL;
 	TEE_Param params[TEE_NUM_PARAMS] = {};
 	TEE_Result result = TEE_ERROR_GENERIC;
 
-	if (!has_uuid(image, size, uuid))
-		return TZML_ERROR_KERNELS_CHANGED;
-
 	result = TEE_OpenTASession(&manager, TEE_TIMEOUT_INFINITE, 0, NULL,
 				   &session, NULL);
 	if (result) {
 		EMSG("OP-TEE lacks CFG_SECSTOR_TA_MGMT_PTA: %#" PRIx32, result);
-		return TZML_ERROR_PLATFORM;
+		return result;
 	}
-	params[0].memref.buffer = (void *)image;
+	params[0].memref.buffer = (void *)data;
 	params[0].memref.size = size;
-	result = TEE_InvokeTACommand(session, TEE_TIMEOUT_INFINITE,
-				     PTA_SECSTOR_TA_MGMT_BOOTSTRAP, types,
-				     params, NULL);
+	result = TEE_InvokeTACommand(session, TEE_TIMEOUT_INFINITE, command,
+				     types, params, NULL);
 	TEE_CloseTASession(session);
+	if (answer)
+		*answer = params[1].value.a;
+	return result;
+}
 
+static enum tzml_status status_of(TEE_Result result)
+{
 	switch (result) {
 	case TEE_SUCCESS:
-		return storage_note(STORAGE_LIBRARY, uuid);
+		return TZML_SUCCESS;
 	case TEE_ERROR_SECURITY:
 		return TZML_ERROR_KERNELS_REFUSED;
 	case TEE_ERROR_ACCESS_CONFLICT:
@@ -114,10 +150,54 @@ static enum tzml_status install(const void *image, size_t size,
 	case TEE_ERROR_STORAGE_NO_SPACE:
 	case TEE_ERROR_STORAGE_NOT_AVAILABLE:
 		return TZML_ERROR_STORAGE_FULL;
+	case TEE_ERROR_OUT_OF_MEMORY:
+		return TZML_ERROR_MEMORY;
 	default:
-		EMSG("cannot install kernels: %#" PRIx32, result);
+		EMSG("kernels: %#" PRIx32, result);
 		return TZML_ERROR_PLATFORM;
 	}
+}
+
+/*
+ * Let OP-TEE check the image and say whether it is installed. One that cannot
+ * check without installing does both at once, in install().
+ */
+static enum tzml_status verify(const void *image, size_t size, bool *installed)
+{
+	TEE_Result result =
+		manage(PTA_SECSTOR_TA_MGMT_VERIFY, image, size, installed);
+
+	if (result == TEE_ERROR_NOT_IMPLEMENTED) {
+		*installed = false;
+		return TZML_SUCCESS;
+	}
+	return status_of(result);
+}
+
+/* Install the image unless it is; OP-TEE checks it in any case. */
+static enum tzml_status install(const void *image, size_t size,
+				const struct identity *identity, bool anew)
+{
+	struct note note = { 0 };
+	enum tzml_status status = TZML_SUCCESS;
+	bool installed = false;
+
+	status = verify(image, size, &installed);
+	if (!status)
+		status = storage_read(STORAGE_LIBRARY, identity->uuid, &note,
+				      sizeof(note));
+	if (!status && note.version > identity->version)
+		status = TZML_ERROR_KERNELS_OLD;
+	if (!status && (anew || !installed))
+		status = status_of(manage(PTA_SECSTOR_TA_MGMT_BOOTSTRAP, image,
+					  size, NULL));
+	if (status ||
+	    (note.version == identity->version && note.size == identity->size))
+		return status;
+	note.version = identity->version;
+	note.size = identity->size;
+	return storage_write(STORAGE_LIBRARY, identity->uuid, &note,
+			     sizeof(note));
 }
 
 /* Map an installed library and find its two symbols. */
@@ -145,10 +225,6 @@ static enum tzml_status map_library(struct platform_context *context,
 	return TZML_SUCCESS;
 }
 
-/*
- * That a library was installed is noted in the TA's own storage. Asking OP-TEE
- * for a library that it does not have would end this TA.
- */
 enum tzml_status open_kernels(void *opaque,
 			      const uint8_t digest[TZML_DIGEST_SIZE],
 			      const void *image, size_t size,
@@ -156,18 +232,15 @@ enum tzml_status open_kernels(void *opaque,
 {
 	struct platform_context *context = opaque;
 	enum tzml_status status = TZML_SUCCESS;
+	struct identity identity = { 0 };
 	uint8_t uuid[UUID_SIZE] = { 0 };
 
 	uuid_of(digest, uuid);
-	if (!image &&
-	    (context->reinstall || !storage_has(STORAGE_LIBRARY, uuid)))
-		return TZML_ERROR_KERNELS_ABSENT;
-	if (image) {
-		status = install(image, size, uuid);
-		if (status)
-			return status;
-	}
-	return map_library(context, uuid, kernels);
+	if (!read_identity(image, size, &identity) ||
+	    memcmp(identity.uuid, uuid, sizeof(uuid)))
+		return TZML_ERROR_KERNELS_CHANGED;
+	status = install(image, size, &identity, context->reinstall);
+	return status ? status : map_library(context, uuid, kernels);
 }
 
 void close_kernels(void *opaque)
@@ -176,4 +249,73 @@ void close_kernels(void *opaque)
 
 	while (context->library_count)
 		dlclose(context->libraries[--context->library_count]);
+}
+
+struct list {
+	struct tzml_ta_library *libraries;
+	size_t room;
+	size_t count;
+};
+
+static enum tzml_status list_library(void *context,
+				     const uint8_t uuid[UUID_SIZE])
+{
+	struct tzml_ta_library library = { 0 };
+	struct list *list = context;
+	struct note note = { 0 };
+	enum tzml_status status =
+		storage_read(STORAGE_LIBRARY, uuid, &note, sizeof(note));
+
+	if (status || !note.size)
+		return status;
+	memcpy(library.uuid, uuid, sizeof(library.uuid));
+	library.version = note.version;
+	library.size = note.size;
+	if (list->count < list->room)
+		memcpy(list->libraries + list->count, &library,
+		       sizeof(library));
+	list->count++;
+	return TZML_SUCCESS;
+}
+
+enum tzml_status list_libraries(struct tzml_ta_library *libraries, size_t room,
+				size_t *count)
+{
+	struct list list = { .libraries = libraries, .room = room };
+	enum tzml_status status =
+		storage_list(STORAGE_LIBRARY, list_library, &list);
+
+	*count = list.count;
+	return status;
+}
+
+enum tzml_status remove_library(const uint8_t uuid[UUID_SIZE])
+{
+	enum tzml_status status = TZML_SUCCESS;
+	TEE_Result result = TEE_SUCCESS;
+	struct note removed = { 0 };
+	struct note note = { 0 };
+
+	status = storage_read(STORAGE_LIBRARY, uuid, &note, sizeof(note));
+	if (status)
+		return status;
+	if (!note.size)
+		return TZML_ERROR_NO_LIBRARY;
+	/* before OP-TEE forgets the version */
+	removed.version = note.version;
+	status =
+		storage_write(STORAGE_LIBRARY, uuid, &removed, sizeof(removed));
+	if (status)
+		return status;
+	result = manage(PTA_SECSTOR_TA_MGMT_REMOVE, uuid, UUID_SIZE, NULL);
+	if (result && result != TEE_ERROR_ITEM_NOT_FOUND) {
+		status = storage_write(STORAGE_LIBRARY, uuid, &note,
+				       sizeof(note));
+		if (result == TEE_ERROR_NOT_IMPLEMENTED)
+			return TZML_ERROR_REMOVAL;
+		return status ? status : status_of(result);
+	}
+	/* nothing is older than version 0 */
+	return note.version ? TZML_SUCCESS
+			    : storage_remove(STORAGE_LIBRARY, uuid);
 }

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <tee_internal_api.h>
 #include <tzml/model.h>
+#include <tzml_ta.h>
 
 struct platform_context {
 	TEE_TASessionHandle system; /* OP-TEE's system pseudo TA */
@@ -28,5 +29,15 @@ enum tzml_status open_kernels(void *context,
 			      const void *image, size_t size,
 			      struct tzml_kernels *kernels);
 void close_kernels(void *context);
+
+/*
+ * The installed libraries; `*count` is how many there are, of which the first
+ * `room` are written to memory that may be shared and unaligned.
+ */
+enum tzml_status list_libraries(struct tzml_ta_library *libraries, size_t room,
+				size_t *count);
+
+/* Remove the library of that UUID, of 16 bytes. */
+enum tzml_status remove_library(const uint8_t *uuid);
 
 #endif /* PLATFORM_H */

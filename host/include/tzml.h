@@ -56,6 +56,9 @@ struct tzml_memory {
 	uint64_t pool_used;
 	uint64_t pool_peak;   /* since this session was opened */
 	uint64_t pool_before; /* used before this session was opened */
+	/* OP-TEE's own memory, of which each session takes some */
+	uint64_t heap_size;
+	uint64_t heap_used;
 };
 
 /* A chunk of weights, and what loading it took since the session was opened. */
@@ -145,6 +148,28 @@ uint32_t tzml_memory(struct tzml_session *session, struct tzml_memory *memory);
 uint32_t tzml_chunk_count(const struct tzml_session *session);
 void tzml_chunk(const struct tzml_session *session, uint32_t index,
 		struct tzml_chunk_info *info);
+
+/* A kernel library that is installed on this device. */
+struct tzml_library_info {
+	char uuid[37];	  /* as `tzml inspect` shows it for a bundle */
+	uint32_t version; /* of the signed image */
+	uint64_t size;	  /* bytes of its code and tables */
+};
+
+/*
+ * The installed kernel libraries, in the order of their UUIDs. Bundles bring
+ * their own libraries, and OP-TEE checks the signature of each at each
+ * opening; what is installed is only kept. `*count` is the room in `libraries`
+ * before, and how many there are after the call: the first of these are written.
+ */
+uint32_t tzml_list_libraries(struct tzml_library_info *libraries,
+			     uint32_t *count);
+
+/*
+ * Remove an installed library. A bundle that brings it installs it again.
+ * Sessions that are open keep theirs.
+ */
+uint32_t tzml_remove_library(const char *uuid);
 
 /* One line about the last error in this thread: what happened, and what to do. */
 const char *tzml_error(void);

@@ -51,13 +51,16 @@ struct tzml_ta_info {
 	uint32_t ta_version;	 /* TZML_TA_VERSION */
 	uint32_t format_version; /* of the bundles that it reads */
 	uint32_t kernel_abi;	 /* of the libraries that it loads */
-	uint64_t features;	 /* TZML_TA_FEATURE_*: none yet */
+	uint64_t features;	 /* TZML_TA_FEATURE_* */
 	/* limits */
 	uint32_t max_sections;
 	uint32_t max_programs;
 	uint32_t max_libraries;
 	uint32_t max_ports; /* inputs of a program, and its outputs */
 };
+
+/* LIBRARIES and REMOVE_LIBRARY */
+#define TZML_TA_FEATURE_LIBRARIES 1
 
 /*
  * Take a bundle's header and section table. Closes the session's earlier
@@ -74,7 +77,7 @@ struct tzml_ta_info {
  */
 #define TZML_CMD_OPEN 0
 
-/* Do not trust that the model's kernel libraries are still installed. */
+/* Install the model's kernel libraries even if they are installed. */
 #define TZML_OPEN_REINSTALL 1
 
 #define TZML_TA_READY UINT32_MAX
@@ -94,7 +97,8 @@ struct tzml_ta_info {
  * TZML_ERROR_PROTECTION, _SECTION_DIGEST, _INTERFACE_MALFORMED,
  * _PLAN_MALFORMED, _UNSUPPORTED, _LIMIT, _KERNELS_ABSENT, _SECURE_MEMORY,
  * _KERNEL_MISSING, _KERNEL_MISMATCH	as docs/bundle.md, "Errors", has them
- * TZML_ERROR_KERNELS_REFUSED	OP-TEE refused the library's signature
+ * TZML_ERROR_KERNELS_REFUSED	OP-TEE refused the library's signature, which it
+ *				checks at each opening
  * TZML_ERROR_KERNELS_OLD	OP-TEE has a newer version of the library
  * TZML_ERROR_KERNELS_CHANGED	the library is not the one that the plan names
  * TZML_ERROR_STORAGE		OP-TEE's secure storage is damaged
@@ -180,5 +184,34 @@ struct tzml_ta_memory {
  * TZML_ERROR_STATE		the model is not loaded
  */
 #define TZML_CMD_RESET 6
+
+/*
+ * The kernel libraries that are installed on the device, in no order.
+ *
+ * [out] memref[0]  array of struct tzml_ta_library; when it is too short,
+ *		    TEE_ERROR_SHORT_BUFFER and the size
+ *
+ * TZML_ERROR_STORAGE		OP-TEE's secure storage is damaged
+ */
+#define TZML_CMD_LIBRARIES 7
+
+struct tzml_ta_library {
+	uint8_t uuid[16]; /* RFC 9562's order */
+	uint32_t version; /* of the signed image */
+	uint32_t size;	  /* bytes of the ELF */
+};
+
+/*
+ * Remove an installed library. Sessions that have it open keep it, and a
+ * bundle that brings it installs it again, but never an older version.
+ *
+ * [in]  memref[0]  its UUID, 16 bytes
+ *
+ * TZML_ERROR_NO_LIBRARY	it is not installed
+ * TZML_ERROR_REMOVAL		OP-TEE cannot remove libraries
+ * TZML_ERROR_STORAGE		OP-TEE's secure storage is damaged
+ * TZML_ERROR_STORAGE_FULL	OP-TEE cannot write there
+ */
+#define TZML_CMD_REMOVE_LIBRARY 8
 
 #endif /* TZML_TA_H */

@@ -81,9 +81,8 @@ static enum tzml_status open_kernels(void *opaque,
 	struct test_context *context = opaque;
 
 	(void)digest;
-	(void)size;
-	if (!image && !context->installed)
-		return TZML_ERROR_KERNELS_ABSENT;
+	if (!image || !size)
+		abort();
 	context->opened++;
 	*kernels = *context->kernels;
 	return TZML_SUCCESS;

@@ -9,8 +9,7 @@
 #define NEVER UINT32_MAX
 
 struct test_context {
-	void *digest;	/* EVP_MD_CTX */
-	bool installed; /* the example library is there without its image */
+	void *digest;			    /* EVP_MD_CTX */
 	const struct tzml_kernels *kernels; /* the library that is opened */
 	uint32_t opened;		    /* how many libraries are open */
 	size_t limit; /* bytes that may be allocated in all */
@@ -22,7 +21,7 @@ struct test_context {
 	size_t shared_size;
 };
 
-/* The example library, as if it were installed; in the TEE, and in the REE. */
+/* Whatever the image, the example library; in the TEE, and in the REE. */
 extern const struct tzml_platform test_platform;
 extern const struct tzml_platform test_platform_ree;
 

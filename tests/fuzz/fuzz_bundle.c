@@ -16,7 +16,7 @@
 enum {
 	WRONG_DIGESTS = 1,
 	LITTLE_MEMORY = 2,
-	KERNELS_INSTALLED = 4,
+	/* 4 is of inputs from when libraries could be installed */
 	WRONG_ORDER = 8,
 	WRONG_INPUTS = 16,
 	WRONG_OUTPUTS = 32,
@@ -240,7 +240,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
 	memcpy(data, input, size);
 	test_context_open(&context);
 	context.limit = faults & LITTLE_MEMORY ? 1024 : 1024 * 1024;
-	context.installed = faults & KERNELS_INSTALLED;
 	whole = seal(data, size, &header_size);
 	if (faults & WRONG_DIGESTS)
 		memcpy(data, input, size);

@@ -35,6 +35,7 @@ def test_a_spoiled_bundle_is_what_it_is_called(sound: bytes) -> None:
     assert list(spoiled) == list(bad_bundles.SPOILED)
     # these need a target's kernels, key or memory to be seen as wrong
     left_to_target = {"real-kernel-missing", "another-key", "too-large"}
+    left_to_target |= {name for name in spoiled if name.startswith("installed-")}
     for name, bundle in spoiled.items():
         assert bundle.data != sound
         if name in left_to_target:
@@ -47,3 +48,8 @@ def test_a_spoiled_bundle_is_what_it_is_called(sound: bytes) -> None:
     other, own = decode(spoiled["another-key"].data), decode(sound)
     assert other.program.kernels_digest in other.libraries[0].tee
     assert own.program.kernels_digest not in other.libraries[0].tee
+    # by its content this one's library is the installed one, but not by its signature
+    foreign = decode(spoiled["installed-another-key"].data)
+    assert foreign.program == own.program
+    assert foreign.libraries[0].tee[-1000:] == own.libraries[0].tee[-1000:]
+    assert foreign.libraries != own.libraries

@@ -1,4 +1,4 @@
-"""The checks of a plan take time in the order of n log n, whatever its shape: whoever writes a bundle chooses it."""
+"""The checks of a plan take time in the order of n log n. Whoever writes a bundle chooses the plan's shape."""
 
 from __future__ import annotations
 

@@ -260,6 +260,12 @@ static void test_parameter_types(TEEC_Session *session)
 		{ TZML_CMD_MEMORY, "MEMORY",
 		  TEEC_PARAM_TYPES(TEEC_MEMREF_TEMP_OUTPUT, TEEC_NONE,
 				   TEEC_NONE, TEEC_NONE) },
+		{ TZML_CMD_LIBRARIES, "LIBRARIES",
+		  TEEC_PARAM_TYPES(TEEC_MEMREF_TEMP_OUTPUT, TEEC_NONE,
+				   TEEC_NONE, TEEC_NONE) },
+		{ TZML_CMD_REMOVE_LIBRARY, "REMOVE_LIBRARY",
+		  TEEC_PARAM_TYPES(TEEC_MEMREF_TEMP_INPUT, TEEC_NONE, TEEC_NONE,
+				   TEEC_NONE) },
 	};
 	const size_t kinds = sizeof(types) / sizeof(types[0]);
 	uint8_t buffer[64] = { 0 };
@@ -304,7 +310,7 @@ static void test_parameter_types(TEEC_Session *session)
 
 static void test_unknown_commands(TEEC_Session *session)
 {
-	static const uint32_t commands[] = { TZML_CMD_RESET + 1,
+	static const uint32_t commands[] = { TZML_CMD_REMOVE_LIBRARY + 1,
 					     TZML_CMD_PING - 1,
 					     TZML_CMD_PING + 1, UINT32_MAX };
 	TEEC_Operation operation = { 0 };
@@ -426,6 +432,7 @@ static void test_ping(TEEC_Session *session)
 		      info->protocol == TZML_TA_PROTOCOL &&
 		      info->format_version == TZML_FORMAT_VERSION &&
 		      info->kernel_abi == TZML_KERNEL_ABI &&
+		      info->features == TZML_TA_FEATURE_LIBRARIES &&
 		      info->max_programs == TZML_MAX_PROGRAMS,
 	      "PING says what the TA is");
 	memset(info, 0, sizeof(info));
@@ -570,6 +577,102 @@ static TEEC_Result install(TEEC_Session *session, const struct file *file)
 	return result;
 }
 
+/* The installed libraries; returns how many there are, or SIZE_MAX. */
+static size_t list(TEEC_Session *session, struct tzml_ta_library *libraries,
+		   size_t room)
+{
+	TEEC_Operation operation = { 0 };
+	TEEC_Result result = TEEC_SUCCESS;
+
+	operation.paramTypes = TEEC_PARAM_TYPES(
+		TEEC_MEMREF_TEMP_OUTPUT, TEEC_NONE, TEEC_NONE, TEEC_NONE);
+	operation.params[0].tmpref.buffer = libraries;
+	operation.params[0].tmpref.size = room * sizeof(*libraries);
+	result = TEEC_InvokeCommand(session, TZML_CMD_LIBRARIES, &operation,
+				    NULL);
+	if (result && result != TEEC_ERROR_SHORT_BUFFER)
+		return SIZE_MAX;
+	return operation.params[0].tmpref.size / sizeof(*libraries);
+}
+
+static TEEC_Result remove_library(TEEC_Session *session, const void *uuid,
+				  size_t size)
+{
+	TEEC_Operation operation = { 0 };
+
+	operation.paramTypes = TEEC_PARAM_TYPES(
+		TEEC_MEMREF_TEMP_INPUT, TEEC_NONE, TEEC_NONE, TEEC_NONE);
+	operation.params[0].tmpref.buffer = (void *)uuid;
+	operation.params[0].tmpref.size = size;
+	return TEEC_InvokeCommand(session, TZML_CMD_REMOVE_LIBRARY, &operation,
+				  NULL);
+}
+
+#define ROOM 64
+
+static void test_libraries(TEEC_Session *session)
+{
+	const TEEC_UUID manager = { 0x6e256cba,
+				    0xfc4d,
+				    0x4941,
+				    { 0xad, 0x09, 0x2c, 0xa1, 0x86, 0x03, 0x42,
+				      0xdd } };
+	struct tzml_ta_library libraries[ROOM] = { 0 };
+	TEEC_Operation operation = { 0 };
+	TEEC_Session direct = { 0 };
+	size_t found = 0;
+	bool removed = true;
+
+	still_works(session);
+	found = list(session, libraries, ROOM);
+	check(found && found <= ROOM, "LIBRARIES lists %zu", found);
+	check(list(session, libraries, 0) == found,
+	      "with no room it says how many there are");
+	check(remove_library(session, libraries[0].uuid, 15) ==
+		      (TEEC_Result)TZML_ERROR_REQUEST,
+	      "a UUID of 15 bytes is refused");
+	check(remove_library(session, "no such library", 16) ==
+		      (TEEC_Result)TZML_ERROR_NO_LIBRARY,
+	      "a library that is not installed cannot be removed");
+	operation.paramTypes = TEEC_PARAM_TYPES(
+		TEEC_MEMREF_TEMP_INPUT, TEEC_NONE, TEEC_NONE, TEEC_NONE);
+	operation.params[0].tmpref.buffer = libraries[0].uuid;
+	operation.params[0].tmpref.size = sizeof(libraries[0].uuid);
+	check(!TEEC_OpenSession(&context, &direct, &manager, TEEC_LOGIN_PUBLIC,
+				NULL, NULL, NULL) &&
+		      TEEC_InvokeCommand(&direct, 0x545a4d02, &operation,
+					 NULL) == TEEC_ERROR_ACCESS_DENIED,
+	      "the normal world cannot ask OP-TEE itself to remove it");
+	TEEC_CloseSession(&direct);
+	for (size_t i = 0; i < found && i < ROOM; i++)
+		removed &= !remove_library(session, libraries[i].uuid,
+					   sizeof(libraries[i].uuid));
+	check(removed && !list(session, libraries, ROOM),
+	      "all can be removed, while one is open");
+	check(still_works(session) && list(session, libraries, ROOM) == 1,
+	      "a bundle brings its library again");
+}
+
+/* Remove the library of version 1, and see that version 0 stays away. */
+static void test_removed_version(TEEC_Session *session,
+				 const struct file *newer,
+				 const struct file *older)
+{
+	struct tzml_ta_library libraries[ROOM] = { 0 };
+	size_t found = list(session, libraries, ROOM);
+	size_t removed = 0;
+
+	for (size_t i = 0; i < found && i < ROOM; i++)
+		if (libraries[i].version == 1)
+			removed += !remove_library(session, libraries[i].uuid,
+						   sizeof(libraries[i].uuid));
+	check(removed == 1 && list(session, libraries, ROOM) == found - 1,
+	      "version 1 is removed");
+	check(install(session, older) == (TEEC_Result)TZML_ERROR_KERNELS_OLD,
+	      "its version 0 is refused all the same");
+	check(!install(session, newer), "version 1 installs again");
+}
+
 static void test_versions(const char *newer_path, const char *older_path)
 {
 	struct file newer = read_file(newer_path);
@@ -580,6 +683,7 @@ static void test_versions(const char *newer_path, const char *older_path)
 	check(!install(&session, &newer), "a library of version 1 installs");
 	check(install(&session, &older) == (TEEC_Result)TZML_ERROR_KERNELS_OLD,
 	      "its version 0 is refused after that");
+	test_removed_version(&session, &newer, &older);
 	check(still_works(&session), "and the session still works");
 	TEEC_CloseSession(&session);
 	free(newer.data);
@@ -607,6 +711,7 @@ int main(int argc, char **argv)
 	test_programs(&session);
 	test_reset(&session);
 	test_headers(&session);
+	test_libraries(&session);
 	TEEC_CloseSession(&session);
 	test_sessions();
 	test_concurrent_opening();

@@ -27,6 +27,7 @@ from tzml_lab.environment import ROOT, image_of
 from tzml_lab.failures import FailureClass, TargetError, fault_of
 from tzml_lab.results.timings import Timings
 from tzml_lab.time_limits import scaled, time_limit
+from tzml_lab.xtest.run import SUPPLICANT_RUNS
 
 
 class Status(enum.IntEnum):
@@ -278,7 +279,7 @@ class TrustZoneStrategy(Strategy):
         self.shell.run_check("stty columns 1000")
 
     def _await_tee(self) -> None:
-        ready = "test -c /dev/tee0 && grep -qx tee-supplicant /proc/[0-9]*/comm"
+        ready = f"test -c /dev/tee0 && {SUPPLICANT_RUNS}"
         if self.shell.poll_until_success(ready, timeout=scaled(self.tee_timeout)):
             return
         missing = (

@@ -76,6 +76,11 @@ SPOILED = {
     "real-weights-bit": dict.fromkeys(WORLDS, "SECTION_DIGEST"),
     "real-kernel-missing": dict.fromkeys(WORLDS, "KERNEL_MISSING"),
     "another-key": {"tee": "KERNELS_REFUSED"},
+    # what the sound bundle's library is installed for, which the target may not look up by its content
+    "installed-another-key": {"tee": "KERNELS_REFUSED"},
+    "installed-signature-bit": {"tee": "KERNELS_REFUSED"},
+    "installed-code-bit": {"tee": "KERNELS_REFUSED"},
+    "installed-unsigned": {"tee": "KERNELS_ABSENT"},
     "too-large": {"tee": "MEMORY"},
 }
 
@@ -89,6 +94,7 @@ def spoiled(sound: bytes, memory: int) -> Iterator[BadBundle]:
 
     """
     bundle = decode(sound)
+    image = bundle.libraries[0].tee
     call = replace(bundle.program.calls[0], kernel=9999)
     calls = _with_program(bundle, calls=(call, *bundle.program.calls[1:]))
     large = replace(bundle, memories=(replace(bundle.memory, arena_size=4 * memory),))
@@ -98,7 +104,11 @@ def spoiled(sound: bytes, memory: int) -> Iterator[BadBundle]:
         "real-plan-bit": _flip(sound, sound.index(encode_plan(bundle.program)) + 50),
         "real-weights-bit": _flip(sound, len(sound) - 1),
         "real-kernel-missing": calls.encode(),
-        "another-key": _signed_by_another(bundle).encode(),
+        "another-key": _signed(bundle, os.urandom(32), _another_key()).encode(),
+        "installed-another-key": _signed(bundle, bundle.program.kernels_digest, _another_key()).encode(),
+        "installed-signature-bit": _with_image(bundle, _flip(image, image.index(b"\x7fELF") - 21)).encode(),
+        "installed-code-bit": _with_image(bundle, _flip(image, len(image) // 2)).encode(),
+        "installed-unsigned": _with_image(bundle, b"").encode(),
         "too-large": large.encode(),
     }
     return (BadBundle(name, data[name], status) for name, status in SPOILED.items())
@@ -112,9 +122,13 @@ def _flip(data: bytes, at: int) -> bytes:
     return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
 
 
-def _signed_by_another(bundle: Bundle) -> Bundle:
-    """The bundle with a new kernel library, signed with a key that the target does not know."""
-    return _signed(bundle, os.urandom(32), rsa.generate_private_key(public_exponent=65537, key_size=2048))
+def _with_image(bundle: Bundle, image: bytes) -> Bundle:
+    return replace(bundle, libraries=(replace(bundle.libraries[0], tee=image),))
+
+
+def _another_key() -> SigningKey:
+    """A key that the target does not know."""
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
 def versions(sound: bytes, key: SigningKey) -> tuple[bytes, bytes]:
@@ -124,10 +138,7 @@ def versions(sound: bytes, key: SigningKey) -> tuple[bytes, bytes]:
 
 
 def _signed(bundle: Bundle, new: bytes, key: SigningKey, version: int = 0) -> Bundle:
-    """The bundle with its kernel library signed again.
-
-    The target does not install a library again, so this one gets a new digest, and with it a new name.
-    """
+    """The bundle with its kernel library signed again, with a digest that gives it its name."""
     old = bundle.program.kernels_digest
     signed = bundle.libraries[0].tee
     elf = signed[signed.index(b"\x7fELF") :].replace(old, new)

@@ -18,9 +18,14 @@ from tzml_lab.target import Shell
 from tzml_lab.time_limits import scaled
 from tzml_lab.xtest.parser import XtestCase, XtestParser
 
+# a command for the target
+SUPPLICANT_RUNS = "grep -qx tee-supplicant /proc/[0-9]*/comm"
+
 
 class XtestRun:
     """One run of xtest, read line by line, so that a test waits only until its own case has ended.
+
+    Without tee-supplicant xtest would wait for ever, in silence: then it is not started, and `failure` says so.
 
     Args:
         shell: an active ShellDriver; the run has its console until it is over
@@ -50,6 +55,9 @@ class XtestRun:
         self._silence = silence
         self._log = log.open("w", encoding="utf-8") if log else None
         self._marker = gen_marker()
+        if shell.run(SUPPLICANT_RUNS, timeout=scaled(30))[2] != 0:
+            self._fail("tee-supplicant does not run (systemctl status tee-supplicant)")
+            return
         command = shlex.join(["xtest", "-t", "regression", *filters])
         # the echo of the command must not look like the marker itself
         end = f"'{self._marker[:4]}''{self._marker[4:]}'"
@@ -120,7 +128,8 @@ class XtestRun:
 
     def _fail(self, why: str) -> None:
         where = f"in {self._unfinished}" if self._unfinished else "between two cases"
+        what = f"xtest stopped {where}" if self.parser.cases else "xtest did not start"
         kind = FailureClass.test
         if power_was_cut(self._shell.target):
             kind, why = FailureClass.infrastructure, "the power was cut"
-        self.failure = TargetError(kind, f"xtest stopped {where}: {why}", record=self._record)
+        self.failure = TargetError(kind, f"{what}: {why}", record=self._record)

@@ -4,7 +4,7 @@ SUMMARY = "Run tzml bundles from Python"
 
 require recipes-tzml/tzml-source.inc
 
-# What `tzml run`, `tzml inspect` and tzml.client import; tests/test_device_package.py compares
+# What `tzml run`, `tzml inspect`, `tzml libraries` and tzml.client import; tests/test_device_package.py compares
 TZML_MODULES = " \
     __init__.py \
     __main__.py \
@@ -21,11 +21,13 @@ TZML_MODULES = " \
     bundle/streaming.py \
     cli/__init__.py \
     cli/inspect.py \
+    cli/libraries.py \
     cli/options.py \
     cli/program.py \
     cli/run.py \
     client/__init__.py \
     client/image.py \
+    client/libraries.py \
     client/library.py \
     client/model.py \
     client/tvm_ffi.py \

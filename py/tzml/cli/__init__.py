@@ -26,6 +26,7 @@ COMMANDS = {
     "demo": ("Build the image, boot it, test it, and show the results.", "lab"),
     "inspect": ("Show the contents of a bundle.", ""),
     "lab": ("Check whether this host is ready for the lab.", "lab"),
+    "libraries": ("List and remove the kernel libraries on this device.", ""),
     "report": ("Write an HTML report about lab runs.", "report"),
     "results": ("List and compare lab runs, and export them.", "report"),
     "run": ("Run a bundle on this device.", ""),

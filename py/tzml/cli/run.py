@@ -102,6 +102,8 @@ def streaming(before: list[ChunkLoads], after: list[ChunkLoads], inferences: int
 @click.option("--repeat", type=click.IntRange(1), default=1, show_default=True, help="Number of runs.")
 @click.option("--top", "count", type=click.IntRange(1), default=5, show_default=True,
               help="Number of labels to show, if the outputs have labels.")  # fmt: skip
+@click.option("--wait", type=click.FloatRange(0), default=0, metavar="SECONDS",
+              help="Wait so long when OP-TEE has no room for another session.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print outputs, times and memory as JSON, for scripts.")
 def command(
     bundle: Path,
@@ -111,6 +113,7 @@ def command(
     world: str,
     repeat: int,
     count: int,
+    wait: float,
     as_json: bool,
 ) -> None:
     """Run the model in BUNDLE on this device, on each IMAGE or on arrays.
@@ -121,7 +124,7 @@ def command(
         raise TzmlError("give either images or --input", "for example, tzml run MODEL.tzm IMAGE.jpg")
     if output:
         _check_output(output, bundle, files, inputs, as_json=as_json)
-    with open_model(bundle, World[world]) as model:
+    with open_model(bundle, World[world], wait=wait) as model:
         metadata = read_metadata(
             read_section(bundle, SectionType.metadata), {info.name: info.shape for info in model.inputs}
         )

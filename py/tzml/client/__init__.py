@@ -1,5 +1,6 @@
 """Run bundles on the device: NumPy arrays in, NumPy arrays out, in the secure or the normal world."""
 
+from tzml.client.libraries import InstalledLibrary, installed_libraries, remove_library
 from tzml.client.model import (
     Answer,
     ChunkLoads,
@@ -15,11 +16,14 @@ from tzml.client.model import (
 __all__ = [
     "Answer",
     "ChunkLoads",
+    "InstalledLibrary",
     "Memory",
     "Model",
     "ProgramInfo",
     "RunError",
     "TensorInfo",
     "World",
+    "installed_libraries",
     "open_model",
+    "remove_library",
 ]

@@ -38,3 +38,10 @@ def library() -> Any:
         raise TzmlError(
             f"cannot load {path}: {error}", "install libtzml, or set TZML_LIBRARY to its path"
         ) from error
+
+
+def text(pointer: Any) -> str:
+    """A string of the library's."""
+    data = ffi.string(pointer)
+    assert isinstance(data, bytes)
+    return data.decode(errors="replace")

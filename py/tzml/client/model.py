@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import math
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tzml.bundle.content import DType, Role
-from tzml.client.library import ffi, library
+from tzml.client.library import ffi, library, text
 from tzml.errors import TzmlError, known_names
 
 Array = NDArray[Any]
@@ -73,7 +74,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes that an opened model takes; `pool_*` is OP-TEE's memory for all TAs, zero in the REE.
+    """Bytes that an opened model takes; `pool_*` is OP-TEE's memory for all TAs, `heap_*` its own; zero in the REE.
 
     host/include/tzml.h describes each.
     """
@@ -88,6 +89,8 @@ class Memory:
     pool_used: int
     pool_peak: int
     pool_before: int
+    heap_size: int
+    heap_used: int
 
     @property
     def secure_peak(self) -> int:
@@ -127,13 +130,13 @@ class Model:
         info: Any = ffi.new("struct tzml_program_info *")
         library().tzml_program(self._session, index, info)
         world = World(info.world) if info.world in World._value2member_map_ else None
-        return ProgramInfo(_text(info.name), Role(info.role), info.entry, world)
+        return ProgramInfo(text(info.name), Role(info.role), info.entry, world)
 
     def _info(self, describe: Any, index: int) -> TensorInfo:
         info: Any = ffi.new("struct tzml_tensor_info *")
         describe(self._session, index, info)
         shape = tuple(info.dimensions[i] for i in range(info.dimension_count))
-        return TensorInfo(_text(info.name), np.dtype(DType(info.dtype).name), shape)
+        return TensorInfo(text(info.name), np.dtype(DType(info.dtype).name), shape)
 
     def select(self, entry: int) -> None:
         """Make an entry point, by its number, the one that `run` runs. Raises RunError if there is no such."""
@@ -230,11 +233,25 @@ class Model:
         self.close()
 
 
-def open_model(bundle: str | os.PathLike[str] | int | bytes, world: World = World.tee) -> Model:
+def open_model(bundle: str | os.PathLike[str] | int | bytes, world: World = World.tee, *, wait: float = 0) -> Model:
     """Open a bundle: a file by its path or by a descriptor that is open for reading, or its bytes.
 
-    The caller may close the descriptor afterwards. Raises RunError when the world refuses the bundle.
+    The caller may close the descriptor afterwards. When OP-TEE has no room for another session, try again for
+    `wait` seconds. Raises RunError when the world refuses the bundle.
     """
+    deadline, pause = time.monotonic() + wait, 0.1
+    while True:
+        try:
+            return _open_model(bundle, world)
+        except RunError as error:
+            left = deadline - time.monotonic()
+            if error.status != "BUSY" or left <= 0:
+                raise
+            time.sleep(min(pause, left))
+            pause = min(2 * pause, 2)
+
+
+def _open_model(bundle: str | os.PathLike[str] | int | bytes, world: World) -> Model:
     lib, session, keep = library(), ffi.new("struct tzml_session **"), None
     if isinstance(bundle, bytes):
         keep = ffi.from_buffer(bundle)
@@ -251,10 +268,4 @@ def check(status: int) -> None:
     """Raise RunError for a status that libtzml returned."""
     if status:
         lib = library()
-        raise RunError(_text(lib.tzml_status_name(status)), _text(lib.tzml_error()))
-
-
-def _text(pointer: Any) -> str:
-    data = ffi.string(pointer)
-    assert isinstance(data, bytes)
-    return data.decode(errors="replace")
+        raise RunError(text(lib.tzml_status_name(status)), text(lib.tzml_error()))

@@ -25,10 +25,10 @@ struct tzml_platform {
 					  uint8_t digest[TZML_DIGEST_SIZE]);
 
 	/*
-	 * Make the kernel library of that digest callable. Without an image
-	 * TZML_KERNELS_ABSENT asks for one; with it, the library is taken
-	 * from there. At most TZML_MAX_LIBRARIES are open at once; all stay
-	 * until close_kernels.
+	 * Make the kernel library of that digest callable, which is in the
+	 * image, or refuse it: what was opened before changes nothing about
+	 * that. At most TZML_MAX_LIBRARIES are open at once; all stay until
+	 * close_kernels.
 	 */
 	enum tzml_status (*open_kernels)(void *context,
 					 const uint8_t digest[TZML_DIGEST_SIZE],

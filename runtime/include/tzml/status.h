@@ -106,6 +106,10 @@
 	X(PROGRAM, 0x545a4d22,                                                 \
 	  "the model has no such program or entry point in this world",        \
 	  "give one that `tzml inspect` shows")                                \
+	X(NO_LIBRARY, 0x545a4d23, "no such kernel library is installed",       \
+	  "`tzml libraries list` shows those that are")                        \
+	X(REMOVAL, 0x545a4d24, "this OP-TEE cannot remove kernel libraries",   \
+	  "build OP-TEE with the patch in meta-tzml-debian")                   \
 	/* the client's own */                                                 \
 	X(FILE, 0x545a4d81, "the bundle cannot be read", "check the path")     \
 	X(NO_TEE, 0x545a4d82, "there is no TEE to talk to",                    \
@@ -118,7 +122,12 @@
 	X(TEE_FAILED, 0x545a4d85, "the TEE failed",                            \
 	  "see both consoles for the cause")                                   \
 	X(WORLD, 0x545a4d86, "this program was built without that world",      \
-	  "use the other world, or build libtzml with libteec")
+	  "use the other world, or build libtzml with libteec")                \
+	X(NO_SUPPLICANT, 0x545a4d87,                                           \
+	  "OP-TEE waits for tee-supplicant, which does not answer",            \
+	  "start it (systemctl restart tee-supplicant) and try again")         \
+	X(BUSY, 0x545a4d88, "OP-TEE has no room for another session now",      \
+	  "close other models, or wait for them: tzml run --wait SECONDS")
 
 #define TZML_STATUS_ENUM(name, code, what, remedy) TZML_ERROR_##name = (code),
 enum tzml_status { TZML_SUCCESS = 0, TZML_STATUS_LIST(TZML_STATUS_ENUM) };
