@@ -32,7 +32,7 @@ def _input(command: Commands) -> Iterator[None]:
     code = "import numpy; x = numpy.zeros((1, 1, 28, 28), 'f'); numpy.save('/tmp/x.npy', x); x.tofile('/tmp/x.bin')"
     command.run_check(f'python3 -c "{code}"', timeout=scaled(60))
     yield
-    command.run("killall -CONT tee-supplicant")
+    command.run("kill -CONT $(pidof tee-supplicant)")
     command.run_check("systemctl start tee-supplicant")
     command.run_check(f"tzml run {SOUND} --input /tmp/x.npy", timeout=scaled(120))
 

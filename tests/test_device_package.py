@@ -81,6 +81,8 @@ def test_it_has_the_modules_that_its_commands_import(
     run = ("run", "digits.tzm", "--input", "x.npy", "--world", "ree", "--json")
     assert len(json.loads(device.python(TRACED, *run, cwd=tmp_path)[0])["outputs"]["probabilities"][0]) == 10
     device.python(TRACED, "inspect", "digits.tzm", "--svg", "memory.svg", cwd=tmp_path)
+    _, said = device.python(TRACED, "libraries", "list", cwd=tmp_path, code=2)  # this libtzml has no TEE
+    assert "built without that world" in said
     assert device.third_parties() == {"cffi", "click", "numpy", "pycparser"}
     device.python("import tzml.client.tvm_ffi;" + TRACED, "--version", cwd=tmp_path)
 
@@ -93,7 +95,11 @@ def test_it_has_the_modules_that_its_commands_import(
 
 def test_it_says_what_it_does_not_have(device: Device, digits_for_host: Path, tmp_path: Path) -> None:
     shown, _ = device.python(TRACED, "--help", cwd=tmp_path)
-    assert re.findall(r"^  (\w+)  ", shown.partition("Commands:")[2], re.MULTILINE) == ["inspect", "run"]
+    assert re.findall(r"^  (\w+)  ", shown.partition("Commands:")[2], re.MULTILINE) == [
+        "inspect",
+        "libraries",
+        "run",
+    ]
     _, said = device.python(TRACED, "compile", "x.onnx", cwd=tmp_path, code=2)
     assert said == "tzml: a device has no `tzml compile`; call it on the host that builds models and images\n"
 
