@@ -117,17 +117,29 @@ static double mib(uint64_t bytes)
 	return (double)bytes / (1024 * 1024);
 }
 
-/* The pages of TAs are all in use, or too few for this model in any case. */
+/*
+ * The pages of TAs are all in use, or too few for this model in any case. If
+ * they are not, it was Linux that gave none for messages to tee-supplicant.
+ */
 static enum tzml_status fail_memory(struct connection *connection)
 {
-	bool fits = connection->secure_memory <= connection->tas.size;
+	uint64_t wanted = connection->secure_memory;
+	struct pool *before = &connection->tas;
+	struct pool tas = { 0 };
 
-	return fail(fits ? TZML_ERROR_BUSY : TZML_ERROR_MEMORY,
-		    "%s wants %.2f MiB of secure memory besides the TA; "
-		    "OP-TEE has %.2f MiB for all TAs, of which %.2f MiB were "
-		    "in use",
-		    connection->about, mib(connection->secure_memory),
-		    mib(connection->tas.size), mib(connection->tas.used));
+	if (!connection_read_pool(connection, POOL_TAS, false, &tas) &&
+	    tas.size && !tas.failures && tas.peak + wanted <= tas.size)
+		return fail(TZML_ERROR_BUSY,
+			    "no shared memory for OP-TEE to ask "
+			    "tee-supplicant; %.2f of %.2f MiB of secure memory "
+			    "are in use",
+			    mib(tas.used), mib(tas.size));
+	return fail(wanted <= before->size ? TZML_ERROR_BUSY
+					   : TZML_ERROR_MEMORY,
+		    "%s wants %.2f MiB of secure memory; OP-TEE has %.2f MiB "
+		    "for all TAs, of which %.2f MiB were in use",
+		    connection->about, mib(wanted), mib(before->size),
+		    mib(before->used));
 }
 
 /*

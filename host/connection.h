@@ -61,7 +61,7 @@ struct connection {
 	struct pool heap; /* before this session */
 	struct pool tas;
 	const char *about;	/* the bundle's name, for messages */
-	uint64_t secure_memory; /* that it takes; zero: no bundle */
+	uint64_t secure_memory; /* that it takes at most, with the TA */
 
 	/*
 	 * What the guarded call takes and gives lies here: a call that was left

@@ -11,6 +11,7 @@
 #include "connection.h"
 
 #define ABOUT	  "the tzml TA" /* in messages */
+#define TA_MEMORY (256 * 1024)	/* with its heap, stack and loader */
 #define UUID_SIZE 16
 
 /* As RFC 9562 writes a UUID. */
@@ -82,7 +83,8 @@ uint32_t tzml_list_libraries(struct tzml_library_info *libraries,
 			     uint32_t *count)
 {
 	struct connection *connection = NULL;
-	enum tzml_status status = connection_open(&connection, ABOUT, 0);
+	enum tzml_status status =
+		connection_open(&connection, ABOUT, TA_MEMORY);
 
 	if (!status)
 		status = list_libraries(connection, libraries, count);
@@ -116,7 +118,7 @@ uint32_t tzml_remove_library(const char *uuid)
 
 	if (!read_uuid(uuid, bytes))
 		return fail(TZML_ERROR_NO_LIBRARY, "%s is not a UUID", uuid);
-	status = connection_open(&connection, uuid, 0);
+	status = connection_open(&connection, uuid, TA_MEMORY);
 	if (!status)
 		status = remove_library(connection, bytes);
 	connection_close(connection);

@@ -176,7 +176,7 @@ def test_installed_libraries_are_listed_and_removed(
     command.run_check("tzml libraries remove --all", timeout=scaled(60))
     command.run_check(run, timeout=scaled(60))
     (listed,) = json.loads("".join(command.run_check("tzml libraries list --json", timeout=scaled(60))))
-    uuid = str(digest_uuid(decode(files["real-weights-bit"].data).program.kernels_digest))
+    uuid = str(digest_uuid(decode(files["too-large"].data).program.kernels_digest))
     assert (listed["uuid"], listed["version"]) == (uuid, 0)
     assert command.run_check("tzml-run --list-libraries") == [f"{uuid} 0 {listed['size']}"]
     command.run_check(f"tzml-run --remove-library {uuid}")

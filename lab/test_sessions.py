@@ -59,7 +59,7 @@ def test_sessions_fill_the_secure_memory_and_not_the_heap(
     assert found["heap_size"] - last_heap > HEAP, MEMORY
     assert found["status"] == "BUSY"
     assert re.search(
-        r"wants \d+\.\d+ MiB of secure memory besides the TA; OP-TEE has \d+\.\d+ MiB for all TAs, of which "
+        r"wants \d+\.\d+ MiB of secure memory; OP-TEE has \d+\.\d+ MiB for all TAs, of which "
         r"\d+\.\d+ MiB were in use; close other models, or wait for them: tzml run --wait SECONDS$",
         found["message"],
     ), found["message"]

@@ -55,12 +55,14 @@ class XtestRun:
         self._silence = silence
         self._log = log.open("w", encoding="utf-8") if log else None
         self._marker = gen_marker()
+        self._started = False
         if shell.run(SUPPLICANT_RUNS, timeout=scaled(30))[2] != 0:
             self._fail("tee-supplicant does not run (systemctl status tee-supplicant)")
             return
         command = shlex.join(["xtest", "-t", "regression", *filters])
         # the echo of the command must not look like the marker itself
         end = f"'{self._marker[:4]}''{self._marker[4:]}'"
+        self._started = True
         self._console.sendline(f"{command}; status=$?; echo; echo {end} $status")
 
     @property
@@ -88,7 +90,7 @@ class XtestRun:
         if self._log:
             self._log.close()
             self._log = None
-        if self.exit_status is not None:
+        if self.exit_status is not None or not self._started:
             return True
         marker = gen_marker()
         try:
