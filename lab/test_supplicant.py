@@ -52,7 +52,7 @@ def test_a_command_says_that_it_is_missing(command: Commands, name: str, record_
     line, seconds = refusal(command, name)
     record_property("seconds", seconds)
     assert f"{WAITS}no process tee-supplicant, for 5 s; start it" in line
-    assert seconds < scaled(15)
+    assert seconds < scaled(20)
 
 
 def test_one_that_is_stopped_is_named(command: Commands) -> None:
