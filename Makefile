@@ -82,6 +82,8 @@ test-boards: image image-rpi3 image-hikey
 test-full: LAB_OPTIONS = --xtest full --networks full
 test-full: PI_TESTS = lab
 test-full: test test-boards mutants
+	@echo "== the compiler with all examples of ONNX (log: $(LOGS)/compiler.log)"
+	@$(PYTEST) tests/compiler -m full 2>&1 | tee $(LOGS)/compiler.log
 
 mutants: setup
 	@mkdir -p $(LOGS)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from small_models import DATA, Array, CompileAndRun
+from tflite_models import Tensor, TfliteFile
 
 from tzml.compiler import CompileOptions, InputSpec, compile_model
 from tzml.compiler.frontends import import_file
@@ -127,3 +128,92 @@ def test_nan_weights_are_warned_of(tmp_path: Path) -> None:
     import_file(path, {}, warnings.append)
     assert len(warnings) == 1
     assert "NaN or infinite values in the weights" in warnings[0]
+
+
+# Operators whose TFLite kernels TVM's converter does not follow. tests/frontends/test_litert.py has all of them.
+
+SAME, VALID = 0, 1
+STEPS = {"kind": "int8", "scale": 0.1, "zero": -3}
+IMAGE = Tensor((1, 6, 6, 16), **STEPS)
+
+
+def one(name: str, result: Tensor, *constants: Array, options: str = "", **values: int | float) -> bytes:
+    """A file with one operator of an int8 image."""
+    file = TfliteFile(version=2)
+    file.operator(name, [file.input(IMAGE), *map(file.constant, constants)], result, options=options, **values)
+    return file.to_bytes()
+
+
+def run_one(file: bytes, folder: Path, run: CompileAndRun) -> tuple[Array, Array]:
+    """An image, and what comes of it."""
+    (folder / "model.tflite").write_bytes(file)
+    x = np.random.default_rng(1).integers(-128, 128, IMAGE.shape).astype(np.int8)
+    return x, run(folder / "model.tflite", x[None])[0]
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding"), [(3, 3, VALID), (6, 6, VALID), (2, 1, VALID), (3, 2, SAME)]
+)
+def test_a_mean_of_integers_is_rounded(
+    kernel: int, stride: int, padding: int, tmp_path: Path, compile_and_run: CompileAndRun
+) -> None:
+    """Halves away from 0, and without what lies outside of the image."""
+    side = (6 - kernel) // stride + 1 if padding == VALID else 6 // stride
+    window = {"StrideH": stride, "StrideW": stride, "FilterHeight": kernel, "FilterWidth": kernel}
+    file = one(
+        "AVERAGE_POOL_2D", Tensor((1, side, side, 16), **STEPS), options="Pool2DOptions", Padding=padding, **window
+    )
+    x, y = run_one(file, tmp_path, compile_and_run)
+    for h, w in np.ndindex(side, side):
+        part = x[0, h * stride : h * stride + kernel, w * stride : w * stride + kernel].astype(int)
+        total, count = part.sum((0, 1)), part.shape[0] * part.shape[1]
+        rounded = np.sign(total) * ((2 * np.abs(total) + count) // (2 * count))
+        np.testing.assert_array_equal(y[0, h, w], rounded)
+
+
+def test_the_options_of_a_softmax_are_heeded(tmp_path: Path, compile_and_run: CompileAndRun) -> None:
+    result = Tensor(IMAGE.shape, "int8", 1 / 256, -128)
+    x, y = run_one(one("SOFTMAX", result, options="SoftmaxOptions", Beta=0.25), tmp_path, compile_and_run)
+    exact = np.exp((x.astype(np.float64) + 3) * 0.1 * 0.25)
+    exact /= exact.sum(-1, keepdims=True)
+    assert np.abs(y.astype(int) - np.clip(np.rint(exact * 256) - 128, -128, 127)).max() <= 1
+
+
+def test_positions_have_the_type_that_the_file_says(tmp_path: Path, compile_and_run: CompileAndRun) -> None:
+    file = one("ARG_MAX", Tensor((1, 6, 6), "int32"), np.array(3, np.int32), options="ArgMaxOptions", OutputType=2)
+    x, y = run_one(file, tmp_path, compile_and_run)
+    assert y.dtype == np.int32
+    np.testing.assert_array_equal(y, x.argmax(3))
+
+
+def test_a_dense_layer_makes_rows(tmp_path: Path, compile_and_run: CompileAndRun) -> None:
+    file = TfliteFile(version=2)
+    weights = file.constant(np.eye(16, dtype=np.int8), scale=0.5)
+    file.operator("FULLY_CONNECTED", [file.input(IMAGE), weights], Tensor((36, 16), "int8", 0.05, -3),
+                  options="FullyConnectedOptions")  # fmt: skip
+    x, y = run_one(file.to_bytes(), tmp_path, compile_and_run)
+    np.testing.assert_array_equal(y, x.reshape(36, 16))
+
+
+OTHER = Tensor(IMAGE.shape, "int8", 0.2, -3)
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        (one("GATHER", Tensor((1, 2, 6, 16), **STEPS), np.array([[1, 0]], np.int32), options="GatherOptions",
+             Axis=1, BatchDims=1), "BatchDims is 1; only 0 is understood"),
+        (one("RESHAPE", OTHER, np.array(IMAGE.shape, np.int32)), "have different scales or zero points"),
+        (one("NEG", IMAGE), "its zero point is not 0"),
+        (one("REDUCE_PROD", Tensor((1, 6, 6), **STEPS), np.array([3], np.int32), options="ReducerOptions"),
+         "rounds after each factor"),
+        (one("RELU", Tensor((1, 6, 6, 8), **STEPS)), "its result has the shape [1, 6, 6, 16], and in the file"),
+    ],
+    ids=["GATHER", "RESHAPE", "NEG", "REDUCE_PROD", "RELU"],
+)  # fmt: skip
+def test_what_would_be_passed_over_is_refused(file: bytes, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.tflite"
+    path.write_bytes(file)
+    with pytest.raises(CompileError) as caught:
+        import_file(path, {}, lambda _: None)
+    assert message in str(caught.value)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import tvm
+import tvm_ffi
 from tvm import s_tir, tirx
 
 from tzml.compiler.codegen.build_graph import LoweredKernel
@@ -21,6 +22,9 @@ from tzml.compiler.codegen.tuning_records import Tuning
 from tzml.compiler.ir.errors import explained
 from tzml.compiler.ir.progress import Progress
 from tzml.compiler.ir.tvm_internals import object_file
+
+_NO_LOOPS_IN_VECTORS = ["-vectorize-loops:bool=0"]
+"""Options of LLVM."""
 
 
 class KernelBuilder:
@@ -68,7 +72,18 @@ def build_kernel(function: Any, symbol: str, target: Any) -> CompiledKernel:
     unpacked, scratch = _unpack(module[symbol], symbol, target)
     module = tvm.IRModule({symbol: unpacked})
     module = tvm.transform.Sequential([tirx.transform.LowerTVMBuiltin(), tirx.transform.LowerIntrin()])(module)
-    return CompiledKernel(object_file(module, target), tuple(scratch))
+    return CompiledKernel(object_file(module, _for_llvm(module[symbol], target)), tuple(scratch))
+
+
+def _for_llvm(function: Any, target: Any) -> Any:
+    """The target, with options that keep LLVM from what it does wrong.
+
+    LLVM 22's loop vectoriser takes `i & 3` for a counter that does not wrap, as long as a check holds that it makes
+    too weak: a vector of more lanes than that reads beyond the end of what is repeated.
+    """
+    masks: list[Any] = []
+    tvm_ffi.structural_walk(function.body, (tirx.BitwiseAnd, masks.append))
+    return tvm.target.Target({**target.export(), "cl-opt": _NO_LOOPS_IN_VECTORS}) if masks else target
 
 
 def _unpack(function: Any, symbol: str, target: Any) -> tuple[Any, list[int]]:

@@ -83,6 +83,10 @@ def onnx_importer() -> Any:
             self._shape = dict(shapes)
             return self.from_onnx(graph, opset)
 
+        def value(self, name: str) -> Any:
+            """What a value of the graph was converted to; None for one that was not."""
+            return self._nodes.get(name)
+
         def convert(self, operator: str, layer: str, inputs: Any, attributes: dict[str, Any], opset: int) -> Any:
             """The result of an operator, in Relax; `layer` is the node's name."""
             return super()._convert_operator(operator, inputs, attributes, opset)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from onnx import numpy_helper
 from tzml.compiler.frontends.checks import Warn, checked, warn_of_nan
 from tzml.compiler.frontends.errors import malformed, unsupported
 from tzml.compiler.frontends.inputs import Declared, Inputs, settle_inputs
+from tzml.compiler.frontends.onnx.heed import Attributes, DeclaredResults, Operands, check_heeded, check_values
 from tzml.compiler.frontends.onnx.recurrent import RECURRENT
 from tzml.compiler.frontends.onnx.tensors import check_tensors, load_external_data
 from tzml.compiler.ir.errors import CompileError, reason
@@ -55,7 +57,9 @@ def import_model(model: onnx.ModelProto, path: Path, inputs: Inputs, warn: Warn)
     declared = {value.name: _declared(value) for value in model.graph.input if value.name not in constants}
     shapes = settle_inputs(declared, inputs)
     opsets = [opset.version for opset in model.opset_import if opset.domain in DEFAULT_DOMAINS]
-    module = _Importer(path.name).run(model.graph, max(opsets, default=1), shapes)
+    importer = _Importer(path.name)
+    module = importer.run(model.graph, max(opsets, default=1), shapes)
+    importer.check_results(model, shapes)
     return Imported(checked(module, path.name), tuple(shapes), tuple(value.name for value in model.graph.output))
 
 
@@ -66,11 +70,32 @@ class _Importer(onnx_importer()):  # type: ignore[misc]
         super().__init__()
         self.file = file
 
+    def check_results(self, model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]]) -> None:
+        """Raise CompileError for a value that is not the tensor that ONNX says."""
+        declared = DeclaredResults(model, shapes)
+        for node in model.graph.node:
+            with self._named(node.op_type, node.name):
+                for name in filter(None, node.output):
+                    declared.check(name, self.value(name))
+
     def convert(self, operator: str, layer: str, inputs: Any, attributes: dict[str, Any], opset: int) -> Any:
-        try:
+        with self._named(operator, layer):
+            watched, operands = Attributes(attributes), Operands(inputs)
+            check_values(operator, watched, operands)
             if operator in RECURRENT:
-                return self.bb.normalize(RECURRENT[operator](self.bb, inputs, attributes))
-            return super().convert(operator, layer, inputs, attributes, opset)
+                result = self.bb.normalize(RECURRENT[operator](self.bb, operands, watched))
+            else:
+                result = super().convert(operator, layer, operands, watched, opset)
+            check_heeded(operator, opset, watched, operands)
+            return result
+
+    @contextlib.contextmanager
+    def _named(self, operator: str, layer: str) -> Iterator[None]:
+        """Errors inside are of this operator."""
+        try:
+            yield
+        except CompileError as error:
+            raise unsupported(self.file, [(operator, layer)], str(error)) from error
         except Exception as error:
             raise unsupported(self.file, [(operator, layer)], f"TVM says: {reason(error)}") from error
 

@@ -12,11 +12,12 @@ from tzml.compiler.frontends.checks import Warn, checked, warn_of_nan
 from tzml.compiler.frontends.errors import malformed, needs, unsupported
 from tzml.compiler.frontends.inputs import Declared, Inputs, settle_inputs
 from tzml.compiler.frontends.tflite.check import check_tflite
+from tzml.compiler.frontends.tflite.converter import TfliteConverter
 from tzml.compiler.frontends.tflite.flatbuffer import FlatbufferError
 from tzml.compiler.ir.errors import CompileError, reason
 from tzml.compiler.ir.imported import Imported
 from tzml.compiler.ir.operators import OPERATORS, Kind
-from tzml.compiler.ir.tvm_internals import import_tflite_model, tflite_converter, tflite_tensor_name
+from tzml.compiler.ir.tvm_internals import import_tflite_model, tflite_tensor_name
 from tzml.preprocess import Quantization
 
 # TensorType of schema.fbs
@@ -66,16 +67,16 @@ def import_tflite(path: Path, inputs: Inputs, warn: Warn) -> Imported:
     names = {kind: [tflite_tensor_name(graph, i) for i in _indices(getattr(graph, f"{kind}sAsNumpy")())]
              for kind in ("Input", "Output")}  # fmt: skip
     shapes = settle_inputs(_declared(graph, inputs, path), inputs)
-    module = import_tflite_model(model, shapes, _converter(path.name))
+    module = import_tflite_model(model, shapes, _converter(path.name, not inputs))
     warn_of_nan(_weights(model, graph), warn)
     ports = [*_indices(graph.InputsAsNumpy()), *_indices(graph.OutputsAsNumpy())]
     quantization = {tflite_tensor_name(graph, i): q for i in ports if (q := _quantization(graph.Tensors(i)))}
     return Imported(checked(module, path.name), tuple(names["Input"]), tuple(names["Output"]), quantization)
 
 
-def _converter(file: str) -> Callable[..., Any]:
-    class Converter(tflite_converter()):  # type: ignore[misc]
-        """TVM's converter, with the layer's name in its errors, and more quantized operators."""
+def _converter(file: str, same_shapes: bool) -> Callable[..., Any]:
+    class Converter(TfliteConverter):
+        """A converter with the layer's name in its errors, and more quantized operators."""
 
         def check_unsupported_ops(self) -> None:
             found, dynamic = [], []
@@ -87,6 +88,8 @@ def _converter(file: str) -> Callable[..., Any]:
                     dynamic.append((name, layer))
                 elif self.is_quantized(op) and not self._can_be_quantized(op, name):
                     found.append((f"{name} on quantized tensors", layer))
+                elif what := self.unheeded(op, name):
+                    raise unsupported(file, [(name, layer)], what)
             if found:
                 raise unsupported(file, found)
             if dynamic:
@@ -105,7 +108,9 @@ def _converter(file: str) -> Callable[..., Any]:
         def _named(self, name: str, convert: Callable[..., Any]) -> Callable[..., Any]:
             def run(op: Any) -> Any:
                 try:
-                    return convert(op=op)
+                    return self.check_results(op, convert(op=op), same_shapes)
+                except CompileError as error:
+                    raise unsupported(file, [(name, self._layer(op))], str(error)) from error
                 except Exception as error:
                     raise unsupported(file, [(name, self._layer(op))], f"TVM says: {reason(error)}") from error
 

@@ -1,0 +1,260 @@
+"""Nothing of an ONNX operator is passed over: an attribute or an input that nobody reads is refused.
+
+TVM's importer takes what it wants of an operator and is silent about the rest, which then counts as left out. So
+it is watched while it converts one: what it has not asked for must be as if it were left out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from tvm import relax
+
+from tzml.compiler.ir.errors import CompileError
+from tzml.compiler.ir.rewrite import constant, dtype_of, ints, is_tensor, shape_of
+
+Expr = Any
+
+# Attributes that change nothing that is computed here, and why
+HARMLESS = {
+    ("Cast", "saturate"): "it is for 8-bit floats, which are refused",
+    ("CastLike", "saturate"): "it is for 8-bit floats, which are refused",
+    ("Dropout", "seed"): "nothing is dropped in an inference",
+    ("Dropout", "ratio"): "nothing is dropped in an inference",
+    ("GRU", "hidden_size"): "the weights have it in their shape",
+    ("LSTM", "hidden_size"): "the weights have it in their shape",
+    ("RNN", "hidden_size"): "the weights have it in their shape",
+    ("LayerNormalization", "stash_type"): "sums are of float32",
+    ("MaxPool", "storage_order"): "it is for the output Indices, which is refused",
+    ("BatchNormalization", "momentum"): "it is for training",
+    ("QuantizeLinear", "saturate"): "it is for 8-bit floats, which are refused",
+    **{(operator, "consumed_inputs"): "a hint of ONNX before 1.0" for operator in (
+        "Abs", "Add", "BatchNormalization", "Clip", "Div", "Dropout", "Exp", "LeakyRelu", "Log", "Max", "Min",
+        "Mul", "Neg", "PRelu", "Relu", "Sigmoid", "Softmax", "Sqrt", "Sub", "Sum", "Tanh")},
+}  # fmt: skip
+# Inputs, by their position, of which that is true
+HARMLESS_INPUTS = {("Dropout", 1): "nothing is dropped in an inference"}
+WINDOWS = ("Conv", "ConvTranspose", "ConvInteger", "QLinearConv")
+"""Operators whose attribute kernel_shape repeats the shape of their weights."""
+
+
+class Attributes(dict[str, Any]):
+    """The attributes of an operator; `read` are the names that somebody asked for."""
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        super().__init__(values)
+        self.read = {"tvm_custom"}
+        self.given = dict(values)
+
+    def __getitem__(self, name: str) -> Any:
+        self.read.add(name)
+        return super().__getitem__(name)
+
+    def __contains__(self, name: object) -> bool:
+        self.read.add(str(name))
+        return super().__contains__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.read.add(name)
+        return super().get(name, default)
+
+    def pop(self, name: str, *default: Any) -> Any:
+        self.read.add(name)
+        return super().pop(name, *default)
+
+
+class Operands(list[Any]):
+    """The inputs of an operator, None where one is left out; `read` are the positions that somebody asked for."""
+
+    def __init__(self, values: Sequence[Expr]) -> None:
+        super().__init__(values)
+        self.given: list[Expr] = list(values)
+        self.read: set[int] = set()
+
+    def __getitem__(self, item: Any) -> Any:
+        if isinstance(item, slice):
+            end = len(self) if item.stop is None else item.stop
+            return [self[i] for i in range(end)[item]]
+        if not -len(self) <= item < len(self):
+            return None
+        self.read.add(item % len(self))
+        return super().__getitem__(item)
+
+    def __iter__(self) -> Iterator[Any]:
+        self.read.update(range(len(self)))
+        return super().__iter__()
+
+
+def check_heeded(operator: str, opset: int, attributes: Attributes, operands: Operands) -> None:
+    """Raise CompileError for an attribute or an input that was not read and means something."""
+    defaults = _defaults(operator, opset)
+    for name, value in attributes.given.items():
+        if name in attributes.read or (operator, name) in HARMLESS:
+            continue
+        if operator in WINDOWS and name == "kernel_shape" and tuple(value) == _window(operands):
+            continue
+        if name not in defaults or not _same(value, defaults[name]):
+            only = f"only {_text(defaults[name])} is understood" if name in defaults else "it is not understood"
+            raise CompileError(f"the attribute {name} is {_text(value)}", only)
+    for position, operand in enumerate(operands.given):
+        if operand is not None and position not in operands.read and (operator, position) not in HARMLESS_INPUTS:
+            raise CompileError(f"its input {position + 1} is not understood")
+
+
+def check_values(operator: str, attributes: Attributes, operands: Operands) -> None:
+    """Raise CompileError for values that TVM's importer reads, and computes something else with."""
+    check = _CHECKS.get(operator)
+    if check:
+        check(attributes, operands.given)
+
+
+def _defaults(operator: str, opset: int) -> dict[str, Any]:
+    try:
+        schema = onnx.defs.get_schema(operator, opset, "")
+    except onnx.defs.SchemaError:
+        return {}
+    found = {}
+    for name, about in schema.attributes.items():
+        if about.default_value.name:
+            found[name] = onnx.helper.get_attribute_value(about.default_value)
+    return found
+
+
+def _window(operands: Operands) -> tuple[int, ...]:
+    weights = operands.given[1]
+    return shape_of(weights)[2:] if is_tensor(weights) else ()
+
+
+def _same(value: Any, default: Any) -> bool:
+    if isinstance(value, float):
+        return bool(np.float32(value) == np.float32(default))
+    return bool(_plain(value) == _plain(default))
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list | tuple) else value
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_text, value))}]"
+    return f"{value:g}" if isinstance(value, float) else str(value)[:40]
+
+
+# What TVM reads and computes otherwise
+
+
+def _batch_normalization(attributes: Attributes, operands: list[Expr]) -> None:
+    if attributes.get("training_mode", 0) or attributes.get("spatial", 1) != 1:
+        raise CompileError("its attribute training_mode must be 0, and spatial 1", "export the model for inference")
+
+
+def _bit_shift(attributes: Attributes, operands: list[Expr]) -> None:
+    amount, kind = constant(operands[1]), np.dtype(dtype_of(operands[0]))
+    if amount is None or (amount < 0).any() or (amount >= 8 * kind.itemsize).any():
+        raise CompileError(f"by how much it shifts must be known, and from 0 to {8 * kind.itemsize - 1}")
+
+
+def _dropout(attributes: Attributes, operands: list[Expr]) -> None:
+    mode = operands[2] if len(operands) > 2 else None
+    known = constant(mode) if mode is not None else np.zeros(1)
+    if known is None or known.any():
+        raise CompileError("its input training_mode must be false", "export the model for inference")
+
+
+def _mod(attributes: Attributes, operands: list[Expr]) -> None:
+    divisor = constant(operands[1])
+    is_ordinary = divisor is not None and np.isfinite(divisor).all() and divisor.all()
+    if not attributes.get("fmod", 0) and "float" in dtype_of(operands[0]) and not is_ordinary:
+        raise CompileError("of real numbers its divisor must be known, and neither 0 nor infinite")
+
+
+def _resize(attributes: Attributes, operands: list[Expr]) -> None:
+    """TVM maps positions by the sizes; ONNX by the scale, which is another where a size was rounded down."""
+    scales = constant(operands[2]) if len(operands) > 2 and operands[2] is not None else None
+    mode = attributes.get("coordinate_transformation_mode", b"half_pixel").decode()
+    if scales is None or mode in ("align_corners", "tf_crop_and_resize"):
+        return
+    for size, scale in zip(shape_of(operands[0]), scales.ravel().tolist(), strict=False):
+        if abs(np.floor(np.float32(scale) * np.float32(size)) - scale * size) > 1e-6 * scale * size:
+            raise CompileError(
+                f"{size} times the scale {scale:g} is not an integer",
+                "export the layer with the sizes of its output",
+            )
+
+
+_CHECKS: dict[str, Callable[[Attributes, list[Expr]], None]] = {
+    "BatchNormalization": _batch_normalization,
+    "BitShift": _bit_shift,
+    "Dropout": _dropout,
+    "Mod": _mod,
+    "Resize": _resize,
+    "Upsample": lambda attributes, operands: _resize(
+        Attributes({"coordinate_transformation_mode": b"asymmetric"}), [operands[0], None, *operands[1:2]]
+    ),
+}
+
+
+class DeclaredResults:
+    """The types of an ONNX model's values, as ONNX's own shape inference finds them."""
+
+    def __init__(self, model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]]) -> None:
+        about = _without_weights(model, shapes)
+        with contextlib.suppress(onnx.shape_inference.InferenceError, ValueError, RuntimeError):
+            about = onnx.shape_inference.infer_shapes(about, data_prop=True)
+        values = (*about.graph.value_info, *about.graph.output)
+        self.types = {value.name: value.type.tensor_type for value in values if value.type.HasField("tensor_type")}
+
+    def check(self, name: str, value: Expr) -> None:
+        """Raise CompileError if what a value was converted to is another tensor."""
+        declared = self.types.get(name)
+        if declared is None or not is_tensor(value):
+            return
+        if declared.elem_type:
+            kind = str(onnx.helper.tensor_dtype_to_np_dtype(declared.elem_type))
+            if kind != dtype_of(value):
+                raise CompileError(f"its result {name} would have elements of type {dtype_of(value)}, not {kind}")
+        shape = value.ty.shape
+        if not declared.HasField("shape") or not isinstance(shape, relax.ShapeExpr):
+            return
+        try:
+            found = ints(shape.values)
+        except TypeError:
+            return  # it depends on the data, which is refused elsewhere
+        dimensions = [d.dim_value if d.HasField("dim_value") else None for d in declared.shape.dim]
+        agree = len(found) == len(dimensions) and all(
+            d in (None, n) or d < 0 for d, n in zip(dimensions, found, strict=True)
+        )
+        if not agree:
+            shown = ["?" if d is None else d for d in dimensions]
+            raise CompileError(f"its result {name} would have the shape {list(found)}, not {shown}")
+
+
+_SMALL = 1024
+"""Elements of a constant that a shape may depend on."""
+
+
+def _without_weights(model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]]) -> onnx.ModelProto:
+    """The model with these shapes of its inputs, and without the contents of what is no shape."""
+    graph = onnx.GraphProto(name="shapes")
+    graph.node.extend(model.graph.node)
+    graph.output.extend(model.graph.output)
+    constants = {tensor.name for tensor in model.graph.initializer}
+    for value in model.graph.input:
+        if value.name not in constants:
+            kind = value.type.tensor_type.elem_type
+            graph.input.append(onnx.helper.make_tensor_value_info(value.name, kind, shapes.get(value.name)))
+    for tensor in model.graph.initializer:
+        if np.prod(tensor.dims, dtype=np.int64) <= _SMALL:
+            graph.initializer.append(tensor)
+        else:
+            graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims)))
+    for value in graph.output:
+        value.type.tensor_type.ClearField("shape")
+    return onnx.helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)

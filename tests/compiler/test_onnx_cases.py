@@ -1,0 +1,119 @@
+"""ONNX's own examples of its operators are answered as ONNX says, or refused; none is answered otherwise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper
+from onnx_cases import node_cases, outcome
+from small_models import Array, CompileAndRun, floats, onnx_model
+
+from tzml.compiler.frontends import import_file
+from tzml.compiler.ir.errors import CompileError
+
+
+@pytest.mark.full
+def test_no_example_is_answered_wrongly(libtzml: Path) -> None:
+    found = [outcome(case) for case in node_cases()]
+    wrong = [result for result in found if result.verdict not in ("right", "refused")]
+    assert not wrong
+    assert sum(result.verdict == "right" for result in found) > 900
+
+
+def refusal(model: onnx.ModelProto, folder: Path) -> str:
+    path = folder / "model.onnx"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(CompileError) as caught:
+        import_file(path, {}, lambda _: None)
+    return str(caught.value)
+
+
+IMAGE = (1, 4, 6, 6)
+
+
+def one(operator: str, *inputs: str, shape: tuple[int, ...] = IMAGE, **about: Any) -> onnx.ModelProto:
+    """A model of one operator; arrays are constants, what else there is are attributes."""
+    constants = {name: value for name, value in about.items() if isinstance(value, np.ndarray)}
+    attributes = {name: value for name, value in about.items() if name not in constants}
+    node = helper.make_node(operator, ["x", *inputs], ["y"], "layer", **attributes)
+    model = onnx_model(node, shape=shape, out=tuple("abcd"[: len(shape)]), **constants)
+    model.opset_import[0].version = 21
+    return model
+
+
+REAL = np.array([1, 1, 0.6, 0.6], np.float32)
+TWICE = np.array([1, 1, 2, 2], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (one("IsInf", detect_negative=0), "IsInf (layer layer); the attribute detect_negative is 0; only 1 is"),
+        (one("IsInf", detect_positive=0), "the attribute detect_positive is 0; only 1 is understood"),
+        (one("Resize", "", "s", s=TWICE, mode="linear", antialias=1), "antialias is 1; only 0 is understood"),
+        (
+            one("Resize", "", "s", s=REAL, mode="linear"),
+            "6 times the scale 0.6 is not an integer; export the layer",
+        ),
+        (one("ConvTranspose", "w", w=floats(4, 2, 3, 3), output_shape=[9, 9]), "output_shape is [9, 9]"),
+        (one("BitShift", "s", s=np.array(40, np.int32), direction="LEFT"), "from 0 to 31"),
+    ],
+    ids=lambda value: value.graph.node[0].op_type if isinstance(value, onnx.ModelProto) else "",
+)
+def test_an_attribute_that_nobody_heeds_is_refused(model: onnx.ModelProto, message: str, tmp_path: Path) -> None:
+    if model.graph.node[0].op_type == "BitShift":
+        model.graph.input[0].type.tensor_type.elem_type = TensorProto.INT32
+        model.graph.output[0].type.tensor_type.elem_type = TensorProto.INT32
+    assert message in refusal(model, tmp_path)
+
+
+def test_a_dropout_of_training_is_refused(tmp_path: Path) -> None:
+    model = one("Dropout", "ratio", "mode", ratio=np.array(0.5, np.float32), mode=np.array(True))
+    assert "training_mode must be false; export the model for inference" in refusal(model, tmp_path)
+
+
+@pytest.mark.parametrize("value", [0, 1])
+def test_an_attribute_with_its_default_changes_nothing(value: int, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(
+        one("Resize", "", "s", s=TWICE, antialias=0, exclude_outside=value, mode="cubic").SerializeToString()
+    )
+    import_file(path, {}, lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("shape", "repeats"), [((2, 3, 4, 5), (7, 4, 6, 2)), ((2, 3, 4, 3), (7, 4, 6, 1)), ((2, 8, 3), (3, 6, 1))]
+)
+def test_a_tensor_is_repeated(
+    shape: tuple[int, ...], repeats: tuple[int, ...], tmp_path: Path, compile_and_run: CompileAndRun
+) -> None:
+    """LLVM's loop vectoriser reads beyond the end of what is repeated (codegen/build_kernel.py)."""
+    path = tmp_path / "model.onnx"
+    path.write_bytes(one("Tile", "r", shape=shape, r=np.array(repeats, np.int64)).SerializeToString())
+    x = floats(1, *shape)
+    assert (compile_and_run(path, x)[0] == np.tile(x[0], repeats)).all()
+
+
+def agree(
+    nodes: list[onnx.NodeProto], x: Array, compile_and_run: CompileAndRun, folder: Path, **constants: Any
+) -> None:
+    model = onnx_model(*nodes, shape=x.shape, **constants)
+    path = folder / "model.onnx"
+    path.write_bytes(model.SerializeToString())
+    (theirs,) = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": x})
+    np.testing.assert_allclose(compile_and_run(path, x[None])[0], theirs, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("compared", ["m", "x"])
+def test_a_choice_behind_a_product(compared: str, tmp_path: Path, compile_and_run: CompileAndRun) -> None:
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["m"]),
+        helper.make_node("Less", [compared, "zero"], ["c"]),
+        helper.make_node("Where", ["c", "zero", "m"], ["y"]),
+    ]
+    agree(nodes, floats(8, 32), compile_and_run, tmp_path, w=floats(32, 32), zero=np.zeros((), np.float32))
