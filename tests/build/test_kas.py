@@ -5,6 +5,7 @@ These need what the image is built with, so the fast run leaves them out; `make 
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -200,3 +201,38 @@ def test_a_build_that_is_stopped_leaves_nothing_and_goes_on_afterwards(build: Pa
     assert "sleeps:do_compile" in tasks(done.stdout)
     assert not tasks(done.stdout) & {"sleeps:do_fetch", "sleeps:do_unpack", "sleeps:do_configure"}
     assert wait_until_gone(build) == []
+
+
+# -- The lock of the feed -------------------------------------------------------------------------------
+
+
+def test_the_images_feed_can_be_locked_and_is_then_fetched_without_package_lists(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    folder = tmp_path_factory.mktemp("lock")
+    lock = folder / "feed.lock.json"
+    own = {"KAS_BUILD_DIR": str(folder / "build"), "TZML_FEED_LOCK": str(lock)}
+    done = kas("build", "--task", "lock_feed", "kas/qemu.yml", TZML_FEED_RELOCK="add", **own)
+    assert done.returncode == 0, done.stdout[-3000:]
+    entries = {entry["recipe"]: entry for entry in json.loads(lock.read_text())["entries"].values()}
+    assert {"debian-rootfs", "linux", "optee-client", "optee-os", "trusted-firmware-a", "u-boot"} <= set(entries)
+    rootfs = {file["name"].partition("_")[0] for file in entries["debian-rootfs"]["files"]}
+    assert {"libc6", "python3", "systemd", "tee-supplicant"} <= rootfs
+    assert entries["optee-os"]["files"][0]["name"].endswith(".dsc")
+    files = [file for entry in entries.values() for file in entry["files"]]
+    assert all(file["path"].startswith("pool/") and re.fullmatch("[0-9a-f]{64}", file["sha256"]) for file in files)
+
+    # of one recipe that has few files
+    only = json.loads(lock.read_text())
+    only["entries"] = {name: entry for name, entry in only["entries"].items() if entry["recipe"] == "initramfs"}
+    lock.write_text(json.dumps(only))
+    own["DL_DIR"] = str(folder / "downloads")
+    done = kas("shell", "kas/qemu.yml", "-c", "bitbake -c fetch initramfs", **own)
+    assert done.returncode == 0, done.stdout[-3000:]
+    names = [file["name"] for file in entries["initramfs"]["files"]]
+    assert sorted(path.name for path in folder.glob("downloads/files/*.deb")) == sorted(names)
+    assert list(folder.glob("downloads/apt/*/lists/*Packages*")) == []
+
+    done = kas("shell", "kas/qemu.yml", "-c", "bitbake -c fetch u-boot", **own)
+    assert done.returncode != 0
+    assert "does not have this URL" in done.stdout
