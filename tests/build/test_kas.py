@@ -222,12 +222,20 @@ def test_the_images_feed_can_be_locked_and_is_then_fetched_without_package_lists
     files = [file for entry in entries.values() for file in entry["files"]]
     assert all(file["path"].startswith("pool/") and re.fullmatch("[0-9a-f]{64}", file["sha256"]) for file in files)
 
+    # what is locked is built, until newer versions are wanted
+    done = kas("shell", "kas/qemu.yml", "-c", "bitbake -c fetch initramfs && bitbake -c fetch initramfs", **own)
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert done.stdout.count("Attempted 1 tasks of which 1 didn't need to be rerun") >= 1
+    command = "bitbake -n -c lock_feed tzml-image"
+    done = kas("shell", "kas/qemu.yml", "-c", command, TZML_FEED_RELOCK="upgrade", **own)
+    assert {"initramfs:do_fetch", "debian-rootfs:do_fetch", "tzml-image:do_lock_feed"} <= tasks(done.stdout)
+
     # of one recipe that has few files
     only = json.loads(lock.read_text())
     only["entries"] = {name: entry for name, entry in only["entries"].items() if entry["recipe"] == "initramfs"}
     lock.write_text(json.dumps(only))
     own["DL_DIR"] = str(folder / "downloads")
-    done = kas("shell", "kas/qemu.yml", "-c", "bitbake -c fetch initramfs", **own)
+    done = kas("shell", "kas/qemu.yml", "-c", "bitbake -f -c fetch initramfs", **own)
     assert done.returncode == 0, done.stdout[-3000:]
     names = [file["name"] for file in entries["initramfs"]["files"]]
     assert sorted(path.name for path in folder.glob("downloads/files/*.deb")) == sorted(names)
