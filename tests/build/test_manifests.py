@@ -68,17 +68,24 @@ def test_a_path_that_bitbake_does_not_understand_is_refused_at_once(tmp_path: Pa
         assert "move the checkout" in line
 
 
-def test_an_environment_is_made_once_and_anew_where_it_was_copied_to(tmp_path: Path) -> None:
-    """Its commands begin with the interpreter's path: in a copy, they would run the old place's."""
-    python = tmp_path / "python"  # makes an environment whose pip does nothing
+def quick_python(folder: Path, more: str = "") -> Path:
+    """A Python that makes environments whose pip does nothing."""
+    python = folder / "python"
     python.write_text(f"""#!/bin/sh
         [ "$1" = -m ] || exec {ROOT}/.venv/bin/python3 "$@"
         mkdir -p "$3/bin"
         ln -s /bin/true "$3/bin/python3"
         echo "#!$PWD/$3/bin/python3" >"$3/bin/pip"
         chmod 755 "$3/bin/pip"
+        {more}
     """)
     python.chmod(0o755)
+    return python
+
+
+def test_an_environment_is_made_once_and_anew_where_it_was_copied_to(tmp_path: Path) -> None:
+    """Its commands begin with the interpreter's path: in a copy, they would run the old place's."""
+    python = quick_python(tmp_path)
     checkout = tmp_path / "one"
     checkout.mkdir()
     for name in ("pyproject.toml", "setup.py"):
@@ -95,6 +102,32 @@ def test_an_environment_is_made_once_and_anew_where_it_was_copied_to(tmp_path: P
     assert [made(checkout), made(checkout)] == [True, False]
     shutil.copytree(checkout, tmp_path / "two", symlinks=True)
     assert [made(tmp_path / "two"), made(tmp_path / "two"), made(checkout)] == [True, False, False]
+
+
+def test_two_that_make_an_environment_wait_for_each_other(tmp_path: Path) -> None:
+    """Otherwise, each would delete what the other makes."""
+    python = quick_python(tmp_path, "read -r line <go-on")
+    os.mkfifo(tmp_path / "go-on")
+    for name in ("pyproject.toml", "setup.py"):
+        tmp_path.joinpath(name).write_text("")
+    script = f'die() {{ exit 1; }}; say() {{ echo "$*"; }}; . {ROOT}/tools/venv.sh; make_venv .venv log -V'
+
+    def start() -> subprocess.Popen[str]:
+        environment = {**os.environ, "PYTHON": str(python)}
+        return subprocess.Popen(
+            ["sh", "-c", script], cwd=tmp_path, env=environment, text=True, stdout=subprocess.PIPE
+        )
+
+    first = start()
+    assert first.stdout
+    assert first.stdout.readline() == "making the Python environment .venv (some minutes)\n"
+    second = start()
+    assert second.stdout
+    assert second.stdout.readline() == "waiting for another process that makes a Python environment here\n"
+    tmp_path.joinpath("go-on").write_text("\n")
+    assert first.communicate(timeout=60)[0] == ""
+    assert second.communicate(timeout=60)[0] == ""
+    assert (first.returncode, second.returncode) == (0, 0)
 
 
 # -- A product ------------------------------------------------------------------------------------------
