@@ -112,6 +112,10 @@ class SSHBase(SSHDriver):
         """Such as "StrictHostKeyChecking=yes"."""
         raise NotImplementedError
 
+    def command_line(self, command: str) -> list[str]:
+        """What runs a command there, with the streams of whoever starts it."""
+        return [str(self._ssh), "-x", *self.ssh_prefix, str(self.networkservice.address), "--", command]
+
     def _start_own_master(self) -> str:
         for option in self.first_options():
             self.ssh_prefix += ["-o", option]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
+import socket
 import subprocess
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,7 +17,9 @@ from programs import run_module
 from tzml.errors import TzmlError
 from tzml_lab import environment as environments
 from tzml_lab.drivers.qemu import TrustZoneQEMUDriver
+from tzml_lab.emulation.connection import find_connection
 from tzml_lab.emulation.interactive import describe
+from tzml_lab.failures import FailureClass
 
 
 def machine_of(command: list[str]) -> list[str]:
@@ -81,8 +86,10 @@ def test_print_only_prints(deploy: Path, tmp_path: Path) -> None:
         ("nope", "there is no environment nope; give a file, or one of"),
         ("qemu", "build it: kas build kas/qemu.yml"),
         ("rpi3", "build it: kas build kas/rpi3.yml"),
-        ("hikey", "hikey.yaml' refers to unknown variable 'LG_HIKEY_TTY'"),
-        ("hikey-standin", "refers to unknown variable 'LG_STANDIN"),
+        ("hikey", "nothing emulates the HiKey"),
+        ("hikey.yaml", "the environment hikey.yaml has no QEMU machine; qemu and rpi3 have one"),
+        ("hikey-standin", "the environment hikey-standin has no QEMU machine; qemu and rpi3 have one"),
+        ("rpi3-remote", "the environment rpi3-remote has no QEMU machine; qemu and rpi3 have one"),
     ],
 )
 def test_mistakes_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, says: str) -> None:
@@ -117,3 +124,80 @@ def test_the_disk_is_kept_until_it_is_discarded(deploy: Path, tmp_path: Path) ->
     assert (machine.folder / "known_hosts").exists()
     machine.discard()
     assert list(machine.folder.iterdir()) == []
+
+
+def test_ssh_and_scp_of_a_machine_that_runs(deploy: Path, tmp_path: Path) -> None:
+    machine = describe("qemu", tmp_path / "machine", port=free_port())
+    (deploy / "ssh_ed25519").chmod(0o644)
+    with pytest.raises(
+        TzmlError, match=r"no machine runs with the disk in .*machine; start it in another terminal: tzml boot"
+    ):
+        find_connection(machine.folder, "qemu")
+    machine.lock()
+    machine.prepare()
+    found = find_connection(machine.folder, "qemu")
+    assert found == machine.connection
+    assert f"hostfwd=tcp:127.0.0.1:{found.port}-:22" in " ".join(machine.command)
+    assert Path(found.key).stat().st_mode & 0o777 == 0o600  # ssh wants it so, whatever the image's is
+    assert found.ssh("uname", "-a")[:3] == ["ssh", "-p", str(found.port)]
+    assert found.ssh("uname", "-a")[-3:] == ["root@127.0.0.1", "uname", "-a"]
+    assert found.scp(["a", "b"], ":/tmp/")[-4:] == ["--", "a", "b", "root@127.0.0.1:/tmp/"]
+    assert [name for name, _ in found.describe()] == ["ssh", "scp"]
+    assert found.describe()[1][1].endswith(" -r FILE root@127.0.0.1:")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def test_a_port_that_is_in_use(deploy: Path) -> None:
+    with socket.socket() as somebody:
+        somebody.bind(("127.0.0.1", 0))
+        somebody.listen()
+        port = str(somebody.getsockname()[1])
+        result = boot("qemu", "--port", port, "--print")
+    assert result.returncode == 2
+    assert result.stderr == f"tzml: port {port} of this host: Address already in use; give another --port\n"
+
+
+@pytest.mark.parametrize(
+    ("paths", "says"),
+    [
+        (("a", "b"), "give paths of one machine"),
+        (("qemu:a", "qemu:b"), "give paths of one machine"),
+        (("qemu:a", "rpi3:b"), "give paths of one machine"),
+        (("a", "qemu:b", "."), "give sources of one side"),
+        (("a", "qemu:"), "no machine runs with the disk in"),
+        ((":a", "."), "no machine runs with the disk in"),
+    ],
+)
+def test_cp_needs_two_sides(tmp_path: Path, paths: tuple[str, ...], says: str) -> None:
+    result = run_module("tzml", "cp", "--folder", tmp_path, *paths)
+    assert result.returncode == 2
+    assert says in result.stderr
+
+
+def test_a_command_with_a_console_makes_no_sense(deploy: Path, tmp_path: Path) -> None:
+    result = boot("qemu", "--command", "true", "--secure-console", "--folder", str(tmp_path))
+    assert result.returncode == 2
+    assert "both consoles are in log files" in result.stderr
+
+
+def test_a_machine_that_does_not_boot_has_the_exit_code_of_its_class(
+    deploy: Path, edit: Callable[..., None], tmp_path: Path
+) -> None:
+    program = tmp_path / "qemu"
+    program.write_text(
+        "#!/bin/sh\n[ $1 = -version ] && echo QEMU 7.2.0 && exit\necho no such machine >&2\nexit 1\n"
+    )
+    program.chmod(0o755)
+    edit(emulator=json.loads((deploy / "image.json").read_text())["emulator"] | {"program": str(program)})
+    result = boot("qemu", "--command", "true", "--folder", str(tmp_path / "machine"))
+    assert result.returncode == FailureClass.infrastructure.value
+    assert (
+        "infrastructure failure: on the way to state booted: QEMU did not start: no such machine" in result.stderr
+    )
+    assert "Traceback" not in result.stderr

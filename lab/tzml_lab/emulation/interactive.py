@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
+import socket
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from labgrid import Environment
 from labgrid.exceptions import NoDriverFoundError
@@ -14,12 +15,17 @@ from labgrid.util.helper import get_free_port
 from tzml.boards import boards
 from tzml.errors import TzmlError
 from tzml_lab.drivers.qemu import TrustZoneQEMUDriver
+from tzml_lab.emulation.connection import Connection, copy_key, lock
 from tzml_lab.emulation.disk_overlay import DiskOverlay
 from tzml_lab.environment import ROOT, EnvironmentFile, find, set_variables, use_folders
 
 FOLDER = ROOT / "build" / "boot"
 # The names of machines, and the environment that runs each on QEMU
 MACHINES = {name: board.emulation.environment for name, board in boards().items() if board.emulation}
+
+
+# Drivers whose machine is QEMU's
+_EMULATORS = {"TrustZoneQEMUDriver", "EmulatedRaspberryPiDriver"}
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,8 @@ class InteractiveMachine:
         command: QEMU's command line
         folder: where its disk is kept, with the host key that ssh learned
         secure_log: what OP-TEE says
-        ssh: command line that leads into the machine, if it has a network
+        connection: how ssh reaches it, if it has a network
+        key: the image's private key
         overlay: the disk that it writes to, kept for the next time
 
     """
@@ -38,7 +45,8 @@ class InteractiveMachine:
     command: list[str]
     folder: Path
     secure_log: Path
-    ssh: list[str]
+    connection: Connection | None
+    key: Path | None
     overlay: DiskOverlay | None
 
     def lock(self) -> None:
@@ -46,22 +54,14 @@ class InteractiveMachine:
 
         Raises TzmlError when it is locked already.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-        os.set_inheritable(handle, True)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise TzmlError(
-                f"the machine with the disk in {self.folder} runs already",
-                "leave it, or give another --folder",
-            ) from error
+        lock(self.folder)
 
     def discard(self) -> None:
         """Forget everything that the machine ever wrote."""
         if self.overlay:
             self.overlay.discard()
-        self.folder.joinpath("known_hosts").unlink(missing_ok=True)
+        for name in ("known_hosts", "ssh_key", "connection.json"):
+            self.folder.joinpath(name).unlink(missing_ok=True)
 
     def prepare(self) -> None:
         """Make the disk if it does not exist. Raises TzmlError."""
@@ -70,26 +70,67 @@ class InteractiveMachine:
                 self.discard()
             self.overlay.prepare()
 
-    def run(self) -> None:
-        """Replace this process with QEMU, which takes over the terminal."""
-        os.execv(self.command[0], self.command)
+        if self.connection and self.key:
+            copy_key(self.key, Path(self.connection.key))
+            self.connection.write(self.folder)
+
+    def run(self, seconds: float | None = None) -> None:
+        """Replace this process with QEMU, which takes over the terminal, for that long at most."""
+        command = self.command
+        if seconds:
+            command = ["timeout", "--foreground", str(seconds), *command]
+        os.execvp(command[0], command)
 
 
-def describe(name: str, folder: Path | None = None, *, both_consoles: bool = False) -> InteractiveMachine:
+def machine_folder(path: Path, folder: Path | None) -> Path:
+    """The folder of an environment's machine: the given one, or that in build/boot."""
+    return (folder or FOLDER / path.stem).resolve()
+
+
+def find_machine(name: str) -> Path:
+    """The environment of a machine that QEMU emulates.
+
+    Args:
+        name: one of MACHINES, or an environment
+
+    Raises TzmlError.
+
+    """
+    set_variables()
+    board = boards().get(name)
+    if board and not board.emulation:
+        raise TzmlError(f"nothing emulates the {board.title}", f"{' and '.join(MACHINES)} can be booted here")
+    path = find(MACHINES.get(name, name))
+    targets = EnvironmentFile.read(path).data.get("targets") or {}
+    drivers = {name for target in targets.values() for name in driver_names(target)}
+    if drivers and drivers.isdisjoint(_EMULATORS):
+        raise TzmlError(f"the environment {name} has no QEMU machine", f"{' and '.join(MACHINES)} have one")
+    return path
+
+
+def driver_names(target: dict[str, Any]) -> list[str]:
+    """The classes of a target's drivers. labgrid takes a list of mappings, or one mapping."""
+    drivers = target.get("drivers") or []
+    return [name for entry in (drivers if isinstance(drivers, list) else [drivers]) for name in entry]
+
+
+def describe(
+    name: str, folder: Path | None = None, *, both_consoles: bool = False, port: int | None = None
+) -> InteractiveMachine:
     """The machine of an environment, with the same arguments as in the tests.
 
     Args:
         name: one of MACHINES, or an environment
         folder: where the machine's disk is kept
         both_consoles: show what OP-TEE says on the terminal, too
+        port: on this host, that leads to the machine's SSH; None: any that is free
 
     Raises TzmlError.
 
     """
-    set_variables()
-    path = find(MACHINES.get(name, name))
+    path = find_machine(name)
     EnvironmentFile.read(path).check_syntax()
-    folder = (folder or FOLDER / path.stem).resolve()
+    folder = machine_folder(path, folder)
     environment = Environment(str(path))
     use_folders(environment, run_folder=None, scratch=folder)
     try:
@@ -99,21 +140,32 @@ def describe(name: str, folder: Path | None = None, *, both_consoles: bool = Fal
             f"the environment {name} has no QEMU machine", f"{' and '.join(MACHINES)} have one"
         ) from error
     if driver.network:
-        driver.network.port = get_free_port()
+        driver.network.port = check_port(port) if port else get_free_port()
+    elif port:
+        raise TzmlError(f"the machine {name} has no network, so nothing can lead to its SSH", "leave out --port")
     secure_log = folder / "console-secure.log"
     return InteractiveMachine(
         command=[*driver.get_qemu_base_args(), *driver.terminal_args(secure_log, both=both_consoles)],
         folder=folder,
         secure_log=secure_log,
-        ssh=_ssh(driver, folder / "known_hosts") if driver.network else [],
+        connection=_connection(driver, folder) if driver.network else None,
+        key=driver.image.path("ssh-key") if driver.network else None,
         overlay=driver.overlay,
     )
 
 
-def _ssh(driver: TrustZoneQEMUDriver, known_hosts: Path) -> list[str]:
+def _connection(driver: TrustZoneQEMUDriver, folder: Path) -> Connection:
     network = driver.network
-    options = (f"UserKnownHostsFile={known_hosts}", "HostKeyAlias=target", "StrictHostKeyChecking=accept-new")
-    command = ["ssh", "-p", str(network.port), "-i", str(driver.image.path("ssh-key"))]
-    for option in options:
-        command += ["-o", option]
-    return [*command, f"{network.username}@{network.address}"]
+    key, hosts = folder / "ssh_key", folder / "known_hosts"
+    return Connection(network.username, network.address, network.port, str(key), str(hosts))
+
+
+def check_port(port: int) -> int:
+    """A port of this host that nobody uses. Raises TzmlError if somebody does."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise TzmlError(f"port {port} of this host: {error.strerror}", "give another --port") from error
+    return port

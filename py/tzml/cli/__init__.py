@@ -23,6 +23,7 @@ COMMANDS = {
     "bench": ("Compare networks with ONNX Runtime, PyTorch and LiteRT.", "zoo"),
     "boot": ("Boot an image with its console on this terminal.", "lab"),
     "compile": ("Compile a trained model into a bundle.", "compile"),
+    "cp": ("Copy files to and from the machine that `tzml boot` started.", "lab"),
     "demo": ("Build the image, boot it, test it, and show the results.", "lab"),
     "inspect": ("Show the contents of a bundle.", ""),
     "lab": ("Check whether this host is ready for the lab.", "lab"),
@@ -30,6 +31,7 @@ COMMANDS = {
     "report": ("Write an HTML report about lab runs.", "report"),
     "results": ("List and compare lab runs, and export them.", "report"),
     "run": ("Run a bundle on this device.", ""),
+    "ssh": ("Log in to the machine that `tzml boot` started.", "lab"),
     "tune": ("Search for faster schedules of a model's kernels.", "compile"),
     "zoo": ("List, export and check the networks that tzml is tested with.", "zoo"),
 }
