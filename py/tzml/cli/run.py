@@ -39,6 +39,8 @@ def load_arrays(path: Path) -> Array | dict[str, Array]:
             found = np.load(file, allow_pickle=False)
             array: Array | dict[str, Array] = dict(found) if isinstance(found, np.lib.npyio.NpzFile) else found
     except (OSError, ValueError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        if isinstance(error, OSError) and error.strerror and path.exists():
+            raise TzmlError(f"cannot read {path}: {error.strerror}", "give a .npy or .npz file") from error
         why = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise TzmlError(
             f"{path} is not an array in NumPy's .npy format, or arrays in .npz: {why}",
