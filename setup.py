@@ -11,7 +11,14 @@ from setuptools import find_packages, setup
 
 CODE = {"tzml": "py/tzml", "tzml_lab": "lab/tzml_lab", "tzml_zoo": "models"}
 # what tzml_lab reads: in a checkout beside the package, where people look for it, and installed inside
-DATA = {"tzml_lab.data": "lab/data", "tzml_lab.env": "lab/env", "tzml_lab.target": "lab/target"}
+# and what tzml.client compiles on a build host
+DATA = {
+    "tzml.client.sources.host": "host",
+    "tzml.client.sources.runtime": "runtime",
+    "tzml_lab.data": "lab/data",
+    "tzml_lab.env": "lab/env",
+    "tzml_lab.target": "lab/target",
+}
 # not `build`, which is full of images; emptied, for setuptools would install what was deleted since
 BUILD = "build/python"
 
@@ -22,6 +29,6 @@ setup(
     package_dir=CODE | DATA,
     include_package_data=False,  # it would be MANIFEST.in's
     package_data={"": ["**/*"]},
-    exclude_package_data={"": ["*.pyc"]},
+    exclude_package_data={"": ["*.pyc", "out/*"]},
     options={"build": {"build_base": BUILD}},
 )

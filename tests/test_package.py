@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from importlib.metadata import distributions
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from conftest import ROOT, once
@@ -31,6 +32,7 @@ from tzml_zoo.digits import ONNX
 # where a tracked folder is in the wheel
 PLACES = {
     "py/tzml/": "tzml/", "lab/tzml_lab/": "tzml_lab/", "models/": "tzml_zoo/",
+    "host/": "tzml/client/sources/host/", "runtime/": "tzml/client/sources/runtime/",
     "lab/data/": "tzml_lab/data/", "lab/env/": "tzml_lab/env/", "lab/target/": "tzml_lab/target/",
 }  # fmt: skip
 BUILD = """
@@ -180,6 +182,25 @@ def test_a_device_runs_and_inspects(tzml: Tzml, digits_for_host: Path, libtzml: 
         "", "run", digits_for_host, "--input", "none.npy", "--world", "ree", code=2, TZML_LIBRARY=str(libtzml)
     )
     assert "none.npy is not an array" in wrong
+
+
+def test_a_build_host_needs_no_library_of_its_own(tzml: Tzml, digits_for_host: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((1, 1, 28, 28), np.float32))
+    run = ("run", digits_for_host, "--input", "x.npy", "--world", "ree")
+    cache = str(tmp_path / "cache")
+    (tmp_path / "bin").mkdir()
+    without = str(tmp_path / "bin")
+    said = tzml("", *run, code=2, TZML_CACHE=cache, PATH=without)
+    assert (
+        "this host has no libtzml, and no make to build it; apt-get install gcc make libc6-dev libssl-dev" in said
+    )
+    said = tzml("", *run, code=2, TZML_CACHE=cache, CFLAGS="-include /none.h")
+    assert "it cannot be built: " in said
+    assert "/none.h: No such file" in said
+    assert list((tmp_path / "cache").rglob("*.so.1")) == []
+    assert "building " in tzml("", *run, "-v", TZML_CACHE=cache)
+    [library] = (tmp_path / "cache").rglob("*.so.1")
+    assert f"loading {library}" in tzml("", *run, "-v", TZML_CACHE=cache, PATH=without)
 
 
 def test_what_is_missing_is_named_with_its_extra(tzml: Tzml) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from labgrid import Environment
+from labgrid import Environment, Target
 from labgrid.config import Config
 from labgrid.exceptions import InvalidConfigError
 from labgrid.resource import RemotePlace
@@ -199,6 +199,14 @@ def image_of(config: Config) -> Image:
     for file in image.description.files:
         images.setdefault(file.role, str(image.folder / file.path))
     return image
+
+
+def main_target(environment: Environment) -> Target:
+    """The target `main`. Raises TzmlError if the environment has none."""
+    target = environment.get_target()
+    if target is None:
+        raise TzmlError(f"{environment.config_file} has no target `main`", _EXAMPLES)
+    return target
 
 
 def check_host(environment: Environment) -> None:

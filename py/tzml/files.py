@@ -68,7 +68,8 @@ def written(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
 def write_file(path: Path, content: bytes | str, *, durable: bool = True) -> None:
     """Write bytes, or text in UTF-8. Raises TzmlError."""
     with written(path, durable=durable) as file:
-        file.write(content.encode() if isinstance(content, str) else content)
+        # of a file's name that is no text, the bytes are escaped
+        file.write(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
 
 
 def is_stdout(path: Path) -> bool:

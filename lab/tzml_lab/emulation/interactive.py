@@ -17,7 +17,7 @@ from tzml.errors import TzmlError
 from tzml_lab.drivers.qemu import TrustZoneQEMUDriver
 from tzml_lab.emulation.connection import Connection, copy_key, lock
 from tzml_lab.emulation.disk_overlay import DiskOverlay
-from tzml_lab.environment import ROOT, EnvironmentFile, find, set_variables, use_folders
+from tzml_lab.environment import ROOT, EnvironmentFile, find, main_target, set_variables, use_folders
 
 FOLDER = ROOT / "build" / "boot"
 # The names of machines, and the environment that runs each on QEMU
@@ -134,7 +134,7 @@ def describe(
     environment = Environment(str(path))
     use_folders(environment, run_folder=None, scratch=folder)
     try:
-        driver = environment.get_target().get_driver(TrustZoneQEMUDriver, activate=False)
+        driver = main_target(environment).get_driver(TrustZoneQEMUDriver, activate=False)
     except NoDriverFoundError as error:
         raise TzmlError(
             f"the environment {name} has no QEMU machine", f"{' and '.join(MACHINES)} have one"

@@ -44,7 +44,7 @@ def on_board(name: str) -> Iterator[Run]:
         environments.check_host(environment)
         scratch = stack.enter_context(tempfile.TemporaryDirectory())
         environments.use_folders(environment, run_folder=None, scratch=Path(scratch))
-        target = environment.get_target()
+        target = environments.main_target(environment)
         strategy = target.get_driver("TrustZoneStrategy")
         stack.callback(strategy.finish)
         strategy.transition("shell")

@@ -256,6 +256,8 @@ def read_section(path: Path, kind: SectionType) -> bytes:
 
 
 def _map(path: Path) -> memoryview:
+    if path.is_fifo():
+        raise TzmlError(f"{path} is a pipe, which cannot be read from place to place", "give the file of a bundle")
     try:
         with path.open("rb") as file:
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))

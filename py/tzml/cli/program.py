@@ -28,9 +28,9 @@ def run(command: click.Command) -> None:
     code = _code(command)
     try:
         sys.stdout.flush()
-    except OSError as error:
+    except (OSError, _NoReaderError) as error:
         code = _failed(error)
-    with suppress(OSError):
+    with suppress(OSError, _NoReaderError):
         sys.stderr.flush()
     sys.exit(code)
 
@@ -67,13 +67,19 @@ class _Stream(io.FileIO):
     def write(self, data: Any) -> int:
         try:
             return super().write(data) or 0
+        except BrokenPipeError as error:
+            raise _NoReaderError from error
         except OSError as error:
             error.filename = self._label
             raise
 
 
+class _NoReaderError(Exception):
+    """Nobody reads a standard stream any more; no OSError, which click would take for a failure."""
+
+
 def _prepare_streams() -> None:
-    """Escape what a terminal's encoding lacks, and let no file that is opened get the number of a closed stream."""
+    """Escape what the encoding lacks, and let no file that is opened get the number of a closed stream."""
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
@@ -101,7 +107,7 @@ def _code(command: click.Command) -> int:
     except SystemExit as end:
         return int(str(end.code or 0))
     except click.ClickException as error:
-        with suppress(OSError):
+        with suppress(OSError, _NoReaderError):
             error.show()
         return error.exit_code
     except click.Abort as error:
@@ -116,11 +122,11 @@ def _failed(error: BaseException) -> int:
     code, what = _explained(error)
     if code == FAULT and _log.isEnabledFor(logging.INFO):
         what = f"{what}\n{''.join(traceback.format_exception(error))}"
-    if isinstance(error, OSError) and error.filename == _STDOUT:
+    if isinstance(error, _NoReaderError) or (isinstance(error, OSError) and error.filename == _STDOUT):
         with suppress(OSError):  # what could not be written would be tried again
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     if what:
-        with suppress(OSError):
+        with suppress(OSError, _NoReaderError):
             click.echo(f"tzml: {what}", err=True)
     return code
 
@@ -133,10 +139,12 @@ def _explained(error: BaseException) -> tuple[int, str]:
         return INTERRUPTED, "interrupted"
     if isinstance(error, MemoryError):
         return ERROR, "there is not enough memory"
-    if isinstance(error, BrokenPipeError) and error.filename == _STDOUT:
+    if isinstance(error, _NoReaderError):
         return NO_READER, ""  # as `tzml zoo list | head -1` is meant
     if isinstance(error, OSError) and error.errno:
         return ERROR, _of_system(error)
+    if isinstance(error, RuntimeError) and str(error).startswith("Symlink loop"):  # of Path.resolve
+        return ERROR, f"{error}; give another path"
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
     said = " ".join(str(error).split())

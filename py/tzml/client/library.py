@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import re
 from importlib import resources
+from importlib.util import find_spec
 from typing import Any
 
 import cffi
@@ -15,6 +17,7 @@ from tzml.errors import TzmlError
 ffi = cffi.FFI()
 
 SONAME = "libtzml.so.1"
+_log = logging.getLogger(__name__)
 
 
 def _declarations() -> str:
@@ -28,12 +31,29 @@ def _declarations() -> str:
 ffi.cdef(_declarations())
 
 
+def _load(path: str) -> Any:
+    _log.info("loading %s", path)
+    return ffi.dlopen(path)
+
+
 @functools.cache
 def library() -> Any:
-    """The loaded library: $TZML_LIBRARY, or libtzml.so.1 where the system has it."""
+    """The loaded library: $TZML_LIBRARY, or libtzml.so.1 where the system has it. Raises TzmlError.
+
+    A build host that has none builds it once, without a secure world (tzml.client.build).
+    """
     path = os.environ.get("TZML_LIBRARY", SONAME)
     try:
-        return ffi.dlopen(path)
+        try:
+            return _load(path)
+        except OSError as error:
+            missing = f"{SONAME}: cannot open shared object file" in str(error)
+            if not missing or path != SONAME or not find_spec("tzml.client.build"):  # which a device does not have
+                raise
+            from tzml.client.build import built_library
+
+            path = str(built_library())
+            return _load(path)
     except OSError as error:
         raise TzmlError(
             f"cannot load {path}: {error}", "install libtzml, or set TZML_LIBRARY to its path"

@@ -106,7 +106,8 @@ def _compile(
 ) -> tuple[Graph, Bundle]:
     """The graph, with layers split and tiled that are above the limits, and its bundle without streaming."""
     target = TARGETS[options.target]
-    name = options.name or path.stem
+    name = options.name or path.resolve().stem  # of a folder, too, as in `tzml compile .`
+    name = name.encode(errors="surrogateescape").decode(errors="replace")  # a file's name may be no text
     progress("planning")
     with explained(f"TVM cannot compile {path.name}"):
         graph = lower(imported, target.tvm, limits, options.tuning, progress)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import hashlib
+import os
 import re
 import subprocess
 import tempfile
@@ -166,4 +168,7 @@ def _link_error(cc: str, stderr: str) -> CompileError:
             f"the kernels call {', '.join(missing)}, which the TEE does not have",
             "replace the layer that uses it; py/tzml/compiler/codegen/support/math.c has what there is",
         )
-    return CompileError(f"{cc} failed: {stderr.strip().splitlines()[-1] if stderr.strip() else 'no message'}")
+    lines = stderr.strip().splitlines() or ["no message"]
+    # the last line may only say that it gave up
+    said = next((line for line in lines if "error: " in line), lines[-1])
+    return CompileError(f"{cc} failed: {said}", "free some space" if os.strerror(errno.ENOSPC) in stderr else "")

@@ -48,6 +48,8 @@ def recognise(path: Path) -> Format:
         raise CompileError(
             f"{path} is a folder without a saved_model.pb", "give a model file, or a SavedModel folder"
         )
+    if path.is_fifo():
+        raise CompileError(f"{path} is a pipe, which can be read only once", "give the file of a model")
     try:
         with path.open("rb") as file:
             head = file.read(HEAD)

@@ -6,11 +6,10 @@ somebody has compared this file with the new TVM. Frameworks are imported when a
 
 from __future__ import annotations
 
+import os
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -42,10 +41,11 @@ def nodes_of(node: Any) -> Iterator[Any]:
 def object_file(module: Any, target: Any) -> bytes:
     """Machine code of a module's functions, as they are: no argument is packed as TVM's runtime would have it."""
     built = tvm.get_global_func(f"target.build.{target.kind.name}")(module, target)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "kernel.o"
-        built.write_to_file(str(path), "o")
-        return path.read_bytes()
+    # in memory: LLVM ends the process when it writes to a disk that is full
+    descriptor = os.memfd_create("kernel.o")
+    with os.fdopen(descriptor, "rb") as file:
+        built.write_to_file(f"/proc/self/fd/{descriptor}", "o")
+        return file.read()
 
 
 @contextmanager
