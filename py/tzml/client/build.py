@@ -44,7 +44,7 @@ def _build() -> bytes:
             raise TzmlError(f"this host has no libtzml, and no {program} to build it", _REMEDY)
     with tempfile.TemporaryDirectory() as folder:
         library = Path(folder, "libtzml.so.1")
-        command = ["make", "-C", SOURCES / "host", f"O={folder}", "TEE=n", library]
+        command: list[str | Path] = ["make", "-C", SOURCES / "host", f"O={folder}", "TEE=n", library]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             lines = done.stderr.strip().splitlines() or ["no message"]
