@@ -25,6 +25,8 @@ from tzml_lab.results.failure_log import write_failure
 from tzml_lab.results.run_folder import RunFolder, host
 from tzml_lab.results.selection import commit_of, selection_of
 from tzml_lab.results.timings import Timings
+from tzml_lab.session.keep import KeepAfterFailure
+from tzml_lab.session.rerun import RerunFailures
 from tzml_lab.standin.process import StandIn, stand_in_for
 from tzml_lab.target import Commands, Shell, commands_of, shell_of
 
@@ -49,6 +51,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
                     help="how much of OP-TEE's regression suite to run (default: some minutes of it)")  # fmt: skip
     group.addoption("--networks", choices=("part", "full"), default="part",
                     help="how many networks larger than secure memory to run (default: one)")  # fmt: skip
+    group.addoption("--lg-keep", action="store_true",
+                    help="stop at the first failure and keep the machine as it is (tzml lab attach)")  # fmt: skip
+    group.addoption("--lg-keep-minutes", metavar="N", type=float, default=60,
+                    help="how long to keep it at most (default: 60)")  # fmt: skip
+    group.addoption("--lg-rerun", action="store_true",
+                    help="run failed tests again at the end, on a machine started anew")  # fmt: skip
 
 
 @pytest.hookimpl(tryfirst=True)  # labgrid reads the options in its own, which is trylast
@@ -173,6 +181,11 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     config.stash[TIMINGS] = Timings(context)
     config.stash[COURSE] = CourseRecorder(len(session.items))
     config.pluginmanager.register(config.stash[COURSE])
+    if config.option.lg_rerun:
+        config.pluginmanager.register(RerunFailures(lambda: _strategies(config)))
+    if config.option.lg_keep:
+        minutes = config.option.lg_keep_minutes
+        config.pluginmanager.register(KeepAfterFailure(lambda: _strategies(config), run.path, minutes))
 
 
 @pytest.hookimpl(trylast=True)  # after the target is off and junit.xml is written

@@ -155,11 +155,11 @@ def test_boot_that_hangs(another: Environment, record_property: RecordProperty) 
 class Child:
     """pytest in a process of its own, with the same environment file and results in a folder of its own."""
 
-    def __init__(self, env: Environment, results: Path, **variables: str) -> None:
+    def __init__(self, env: Environment, results: Path, *options: str, **variables: str) -> None:
         command = [sys.executable, "-m", "pytest", "lab/test_boot.py", "-p", "no:cacheprovider"]
         self.results = results
         self.process = subprocess.Popen(
-            [*command, "--lg-env", env.config_file, "--results", results],
+            [*command, "--lg-env", env.config_file, "--results", results, *options],
             cwd=ROOT, env=os.environ | variables, text=True,
             # SIGINT may be ignored here: it is in a shell's background jobs
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
@@ -203,8 +203,8 @@ def child(env: Environment, strategy: TrustZoneStrategy, tmp_path: Path) -> Iter
     strategy.transition("off")
     started = []
 
-    def start(**variables: str) -> Child:
-        started.append(Child(env, tmp_path / "results", **variables))
+    def start(*options: str, **variables: str) -> Child:
+        started.append(Child(env, tmp_path / "results", *options, **variables))
         return started[-1]
 
     yield start
@@ -254,6 +254,29 @@ def test_optee_panic(child: StartChild, env: Environment, tmp_path: Path, record
     classes = [p.get("value") for p in suite.iter("property") if p.get("name") == "failure_class"]
     assert classes == ["boot"]
     assert not run.machines()
+
+
+@pytest.mark.lg_feature("qemu")
+def test_a_machine_is_kept_after_a_failure(child: StartChild, env: Environment, tmp_path: Path) -> None:
+    """The machine stays until it is let go, and others can look at its console meanwhile."""
+    folder = tmp_path / "deploy" / "qemu"
+    break_optee(image_of(env.config).folder, folder)
+    run = child("--lg-keep", LG_DEPLOY=str(folder.parent))
+    kept = run.results / "latest" / "console.sock"
+    assert run.wait_until(kept.exists, 60), run.said_so_far()
+    command = [sys.executable, "-m", "tzml", "lab", "attach", run.results / "latest"]
+    seen = subprocess.run(command, input="", capture_output=True, text=True, check=False, timeout=scaled(60))
+    assert seen.returncode == 0, seen.stderr
+    assert "last lines of the secure world's console" in seen.stdout
+    assert "E/TC:" in seen.stdout
+    assert len(run.machines()) == 1
+    run.process.send_signal(signal.SIGINT)
+    output, _ = run.process.communicate(timeout=scaled(60))
+    assert run.process.returncode == FailureClass.boot.value, output
+    assert f"console:   tzml lab attach {os.path.relpath(kept.parent.resolve(), ROOT)}" in output
+    assert "the machine is switched off: it was let go" in output
+    assert not run.machines()
+    assert not kept.exists()
 
 
 def break_optee(source: Path, folder: Path) -> None:

@@ -12,6 +12,7 @@ import click
 from tzml.boards import boards
 from tzml_lab.doctor import Check, diagnose
 from tzml_lab.environment import ROOT, EnvironmentFile, find, names, set_variables
+from tzml_lab.session import console_server
 
 
 @click.group("lab")
@@ -42,6 +43,17 @@ def doctor(environment: str, results: Path, as_json: bool) -> None:
             _show(check)
         click.echo(f"\n{environment}: {'ready' if ready else 'not ready'}")
     sys.exit(0 if ready else 1)
+
+
+@command.command("attach")
+@click.argument("run", default=ROOT / "results" / "latest", type=click.Path(path_type=Path))
+def attach(run: Path) -> None:
+    """Connect this terminal to the console of a machine that `pytest lab --lg-keep` has kept after a failure.
+
+    RUN is the folder of the run (default: results/latest). Ctrl-] leaves; the machine is kept further. Without a
+    terminal, standard input is typed and what the console says within two seconds is printed.
+    """
+    console_server.attach(run)
 
 
 @command.command("images")
