@@ -42,11 +42,10 @@ def boot(run: Run) -> str:
         axes.barh(row, series.median - begin, left=begin, color=BLUE, height=0.45)
         if series.n > 1:
             axes.plot([series.min, series.max], [row, row], color="black", linewidth=1, marker="|")
-        if series.n > 1:
-            _over(axes, series.median, row, human(series.median, "s"))
-        else:
-            _label(axes, series.median, row, human(series.median, "s"))
         begin = series.median
+    for row, (_, series) in enumerate(stages):  # once it is known how far the axis goes
+        label = _over if series.n > 1 else _label
+        label(axes, series.median, row, human(series.median, "s"))
     return _svg(figure)
 
 
@@ -68,11 +67,12 @@ def inference(run: Run) -> str:
             patch_artist=True, boxprops={"facecolor": colour, "alpha": 0.75}, medianprops={"color": "black"},
             manage_ticks=False,
         )  # fmt: skip
-        _over(axes, series.median / factor, row, human(series.median, "s"))
     if max(medians) > 30 * min(medians):
         axes.set_xscale("log")
     else:
         axes.set_xlim(left=0)
+    for row, median in enumerate(medians):
+        _over(axes, median / factor, row, human(median, "s"))
     return _svg(figure)
 
 
@@ -182,7 +182,9 @@ def _label(axes: Axes, x: float, row: int, text: str) -> None:
 
 def _over(axes: Axes, x: float, row: int, text: str) -> None:
     """A label above a mark that has others beside it, so that it stands at its own figure."""
-    axes.annotate(text, (x, row), xytext=(0, 8.5), textcoords="offset points", ha="center", fontsize=8)
+    near_axis = axes.get_xscale() == "linear" and x < 0.05 * axes.dataLim.xmax
+    place = {"xytext": (2, 8.5), "ha": "left"} if near_axis else {"xytext": (0, 8.5), "ha": "center"}
+    axes.annotate(text, (x, row), textcoords="offset points", fontsize=8, **place)
 
 
 def _svg(figure: Figure) -> str:
