@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from pathlib import Path
 
@@ -193,6 +194,27 @@ def test_a_dense_layer_makes_rows(tmp_path: Path, compile_and_run: CompileAndRun
                   options="FullyConnectedOptions")  # fmt: skip
     x, y = run_one(file.to_bytes(), tmp_path, compile_and_run)
     np.testing.assert_array_equal(y, x.reshape(36, 16))
+
+
+@pytest.mark.parametrize("bias", [1 << 30, -(1 << 30), (1 << 31) - 1, 0])
+def test_a_dead_channel_leaves_its_layer_in_integers(
+    bias: int, tmp_path: Path, compile_and_run: CompileAndRun
+) -> None:
+    """The converter gives it a scale as small as its weights, and limits its bias to 2^30."""
+    random = np.random.default_rng(0)
+    scales, biases = np.full(32, 0.01), random.integers(-2000, 2000, 32).astype(np.int32)
+    scales[5], biases[5] = 1e-10, bias
+    scales[6], biases[6] = 2e-9, bias
+    values = random.integers(-127, 128, (32, 1, 1, 16)).astype(np.int8)
+    file = TfliteFile(version=3)
+    operands = [file.constant(values, scale=scales), file.constant(biases, scale=scales * 0.1)]
+    file.operator("CONV_2D", [file.input(IMAGE), *operands], Tensor((1, 6, 6, 32), "int8", 0.1, -3),
+                  options="Conv2DOptions", Padding=VALID, StrideH=1, StrideW=1)  # fmt: skip
+    x, y = run_one(file.to_bytes(), tmp_path, compile_and_run)
+    total = (x.astype(int) + 3) @ values[:, 0, 0].astype(int).T + biases
+    assert np.abs(y - np.clip(np.rint(total * scales) - 3, -128, 127)).max() <= 1
+    notes = json.loads(compile_model(tmp_path / "model.tflite", CompileOptions("host")).notes)
+    assert any("integer_conv2d" in call for call in notes["programs"]["main"]["calls"])
 
 
 OTHER = Tensor(IMAGE.shape, "int8", 0.2, -3)

@@ -16,6 +16,7 @@ from tzml.compiler.codegen.build_graph import LoweredKernel
 from tzml.compiler.codegen.kernel_cache import CompiledKernel, KernelCache
 from tzml.compiler.codegen.kernel_key import name_kernel, readable, unnamed
 from tzml.compiler.codegen.kernels import Isa, schedule
+from tzml.compiler.codegen.nan import keep_nan
 from tzml.compiler.codegen.refuse_indirect import check_indices
 from tzml.compiler.codegen.scratch import Scratch, pointer_to
 from tzml.compiler.codegen.tuning_records import Tuning
@@ -72,7 +73,9 @@ def build_kernel(function: Any, symbol: str, target: Any) -> CompiledKernel:
     unpacked, scratch = _unpack(module[symbol], symbol, target)
     module = tvm.IRModule({symbol: unpacked})
     module = tvm.transform.Sequential([tirx.transform.LowerTVMBuiltin(), tirx.transform.LowerIntrin()])(module)
-    return CompiledKernel(object_file(module, _for_llvm(module[symbol], target)), tuple(scratch))
+    lowered = keep_nan(module[symbol], target)
+    module = tvm.IRModule({symbol: lowered})
+    return CompiledKernel(object_file(module, _for_llvm(lowered, target)), tuple(scratch))
 
 
 def _for_llvm(function: Any, target: Any) -> Any:

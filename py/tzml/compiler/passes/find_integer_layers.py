@@ -28,6 +28,8 @@ Array = NDArray[Any]
 DTYPES = ("int8", "uint8")
 _GRAINS = (64, 16)
 """Parts of a layer are a multiple of so many outputs; 64 of int8 have the alignment of a kernel's arguments."""
+_LARGEST_BIAS = 1 << 30
+"""In units of the sum of products."""
 _LONGEST = 1 << 16
 """Products that are summed at most: an int32 holds twice as many."""
 
@@ -178,10 +180,9 @@ class IntegerLayers:
         outputs, depth = len(integers), integers[0].size
         if bias.size not in (1, outputs) or depth > _LONGEST:
             return None
-        units = given.scale * scale.astype(np.float64)
-        counts = np.rint(np.broadcast_to(bias.ravel(), outputs) / units)
-        if np.abs(counts).max() >= 1 << 30:
-            return None
+        bias = np.broadcast_to(bias.ravel(), outputs).astype(np.float64)
+        integers, scale = _coarser(integers, scale, bias / given.scale)
+        counts = np.rint(bias / (given.scale * scale.astype(np.float64)))
         return IntegerLayer(
             call=call,
             data=data.args[0],
@@ -260,6 +261,24 @@ class IntegerLayers:
     def _only(self, expression: Expr) -> Any:
         """The call that makes a value, if it has one use."""
         return self.calls.get(expression) if self.uses[expression] == 1 else None
+
+
+def _coarser(integers: Array, scale: Array, bias: Array) -> tuple[Array, Array]:
+    """The weights with larger steps where a bias would be too many of them for the sum to be an int32.
+
+    `bias` is in units of the input's integers. Such an output hardly depends on the input: it is a dead channel,
+    whose scale the converter made as small as its weights are.
+    """
+    axes = tuple(range(1, integers.ndim))
+    # the sum begins with the bias, without what the input's zero point adds, and products of an int8 follow
+    room = np.maximum((1 << 31) - 256.0 * np.abs(integers.astype(np.int64)).sum(axes), _LARGEST_BIAS)
+    too_many = ~(np.abs(bias) < scale.astype(np.float64) * room)  # also where the scale is 0
+    if not too_many.any():
+        return integers, scale
+    larger = np.maximum(np.abs(bias) / _LARGEST_BIAS, np.finfo(np.float32).tiny)
+    steps = np.where(too_many, larger, scale).astype(np.float32)
+    shares = (scale.astype(np.float64) / steps).reshape(-1, *[1] * len(axes))
+    return np.rint(integers * np.where(too_many.reshape(shares.shape), shares, 1)).astype(np.int8), steps
 
 
 def _is_movement(call: Any) -> bool:

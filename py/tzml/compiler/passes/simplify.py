@@ -129,8 +129,19 @@ def _clip(rewriter: _Simplify, otherwise: Expr, arguments: list[Expr]) -> Expr |
     low = constant(inner.args[1]) if inner is not None else None
     if low is None or low.size != 1 or bound.size != 1:
         return otherwise
+    if low > bound:
+        return otherwise  # the minimum is last, and decides
     low, bound = (tirx.FloatImm("float32", float(end)) for end in (low, bound))
     return relax.op.clip(inner.args[0], low, bound)
+
+
+def _compared_with_itself(rewriter: _Simplify, call: Any, arguments: list[Expr]) -> Expr | None:
+    """What tells NaN from numbers: TVM takes each number to be equal to itself."""
+    a, b = arguments
+    if not a.same_as(b) or "float" not in dtype_of(a):
+        return None
+    is_nan = rewriter.emit(relax.op.isnan(a))
+    return is_nan if op_name(call) == "relax.not_equal" else relax.op.logical_not(is_nan)
 
 
 def _only_block(function: Any) -> str:
@@ -188,6 +199,10 @@ def _shape_of(rewriter: _Simplify, call: Any, arguments: list[Expr]) -> Expr | N
 
 
 HANDLERS = {
+    "relax.equal": _compared_with_itself,
+    "relax.not_equal": _compared_with_itself,
+    "relax.less_equal": _compared_with_itself,
+    "relax.greater_equal": _compared_with_itself,
     "relax.call_tir": _call_tir,
     "relax.minimum": _minimum,
     "relax.nn.batch_norm": _batch_norm,

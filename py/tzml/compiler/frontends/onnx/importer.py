@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
 from onnx import numpy_helper
+from tvm import relax
 
 from tzml.compiler.frontends.checks import Warn, checked, warn_of_nan
 from tzml.compiler.frontends.errors import malformed, unsupported
@@ -19,6 +21,7 @@ from tzml.compiler.frontends.onnx.recurrent import RECURRENT
 from tzml.compiler.frontends.onnx.tensors import check_tensors, load_external_data
 from tzml.compiler.ir.errors import CompileError, reason
 from tzml.compiler.ir.imported import Imported
+from tzml.compiler.ir.rewrite import dtype_of
 from tzml.compiler.ir.tvm_internals import onnx_importer, onnx_operators
 
 # the opset of TVM's importer is the default one; others are vendors' own
@@ -63,6 +66,17 @@ def import_model(model: onnx.ModelProto, path: Path, inputs: Inputs, warn: Warn)
     return Imported(checked(module, path.name), tuple(shapes), tuple(value.name for value in model.graph.output))
 
 
+def _thresholded_relu(_: Any, inputs: Any, attributes: Any) -> Any:
+    """TVM multiplies by 0 instead, which makes NaN of what is infinite."""
+    x, kind = inputs[0], dtype_of(inputs[0])
+    alpha, zero = (relax.const(np.asarray(number, kind)) for number in (attributes.get("alpha", 1.0), 0))
+    return relax.op.where(relax.op.greater(x, alpha), x, zero)
+
+
+_OWN = {**RECURRENT, "ThresholdedRelu": _thresholded_relu}
+"""Operators that TVM's importer does not know, or computes otherwise."""
+
+
 class _Importer(onnx_importer()):  # type: ignore[misc]
     """TVM's importer, with recurrent layers, and with the layer's name in its errors."""
 
@@ -82,8 +96,8 @@ class _Importer(onnx_importer()):  # type: ignore[misc]
         with self._named(operator, layer):
             watched, operands = Attributes(attributes), Operands(inputs)
             check_values(operator, watched, operands)
-            if operator in RECURRENT:
-                result = self.bb.normalize(RECURRENT[operator](self.bb, operands, watched))
+            if operator in _OWN:
+                result = self.bb.normalize(_OWN[operator](self.bb, operands, watched))
             else:
                 result = super().convert(operator, layer, operands, watched, opset)
             check_heeded(operator, opset, watched, operands)
@@ -101,7 +115,7 @@ class _Importer(onnx_importer()):  # type: ignore[misc]
 
 
 def _check_operators(model: onnx.ModelProto, path: Path) -> None:
-    known = {"Constant", *onnx_operators(), *RECURRENT}.difference(CONTROL_FLOW)
+    known = {"Constant", *onnx_operators(), *_OWN}.difference(CONTROL_FLOW)
     found = []
     for node in model.graph.node:
         default = node.domain in DEFAULT_DOMAINS
