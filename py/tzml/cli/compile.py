@@ -8,6 +8,7 @@ from uuid import UUID
 
 import click
 
+from tzml.cli.child import Tell, in_child
 from tzml.cli.options import OutputFile, parse_size
 from tzml.cli.progress import progress_bar
 from tzml.compiler import TARGETS, CompileOptions, InputSpec, compile_model
@@ -94,18 +95,27 @@ def command(
         owner=load_owner_key(owner) if owner else b"",
         tuning=Tuning.read(tuning, target) if tuning else None,
     )
-    with progress_bar(model.name) as progress:
+    click.echo(in_child(lambda tell: _compile(model, options, path, tell), str(model)), err=is_stdout(path))
+
+
+def _compile(model: Path, options: CompileOptions, path: Path, tell: Tell) -> str:
+    """Write the bundle; a line about it."""
+    with progress_bar(model.name) as show:
+
+        def progress(step: str, done: int = 0, total: int = 0) -> None:
+            tell(f"{step} ({done} of {total} done)" if total else step)
+            show(step, done, total)
+
         bundle = compile_model(
             model, options, progress, warn=lambda what: click.echo(f"tzml: warning: {model}: {what}", err=True)
         )
     bundle.write(path)
     memory = bundle.memory
     worlds = "both worlds" if bundle.libraries[0].tee else "the normal world only"
-    click.echo(
-        f"{path}: {bundle.size:,} bytes for {target}, {worlds}; {len(bundle.program.calls)} kernel calls; "
+    return (
+        f"{path}: {bundle.size:,} bytes for {options.target}, {worlds}; {len(bundle.program.calls)} kernel calls; "
         f"bytes of weights {memory.weights_size:,}, arena {memory.arena_size:,}, "
-        f"secure memory {bundle.secure_memory:,}",
-        err=is_stdout(path),
+        f"secure memory {bundle.secure_memory:,}"
     )
 
 

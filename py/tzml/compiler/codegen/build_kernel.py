@@ -44,7 +44,7 @@ class KernelBuilder:
     def compile(self, name: str) -> LoweredKernel:
         """The kernel for a tensor function."""
         if name not in self.found:
-            self.progress("compiling kernels", len(self.found), self.total)
+            self.progress(f"compiling kernels: {readable(name)}", len(self.found), self.total)
             self.found[name] = self._compile(name)
         return self.found[name]
 

@@ -18,6 +18,13 @@ from tzml.compiler.ir.errors import CompileError
 Warn = Callable[[str], None]
 
 
+_COMPUTED = {
+    "bool", "float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32",
+    "uint64",
+}  # fmt: skip
+"""Types of elements. LLVM crashes with others, as bfloat16."""
+
+
 def checked(module: Any, file: str) -> Any:
     """The module, with its indices in bounds. Raises CompileError for what no plan can be made for."""
     _check_shapes(module, file)
@@ -41,6 +48,12 @@ def _check_shapes(module: Any, file: str) -> None:
         for binding in block.bindings:
             operator = getattr(getattr(binding.value, "op", None), "name", "")
             for kind in _tensor_types(binding.var.ty):
+                if str(kind.dtype) not in _COMPUTED:
+                    raise unsupported(
+                        file,
+                        [(operator.removeprefix("relax.") or "an operator", binding.var.name)],
+                        f"its elements are of type {kind.dtype}, which no kernel computes; export it in float32",
+                    )
                 sizes = [int(d) if isinstance(d, tvm.tirx.IntImm) else None for d in _dimensions(kind)]
                 if (not sizes and kind.ndim != 0) or None in sizes:
                     raise unsupported(
