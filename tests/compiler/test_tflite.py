@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -134,7 +135,7 @@ def test_nan_weights_are_warned_of(tmp_path: Path) -> None:
 # Operators whose TFLite kernels TVM's converter does not follow. tests/frontends/test_litert.py has all of them.
 
 SAME, VALID = 0, 1
-STEPS = {"kind": "int8", "scale": 0.1, "zero": -3}
+STEPS: dict[str, Any] = {"kind": "int8", "scale": 0.1, "zero": -3}
 IMAGE = Tensor((1, 6, 6, 16), **STEPS)
 
 
@@ -160,7 +161,7 @@ def test_a_mean_of_integers_is_rounded(
 ) -> None:
     """Halves away from 0, and without what lies outside of the image."""
     side = (6 - kernel) // stride + 1 if padding == VALID else 6 // stride
-    window = {"StrideH": stride, "StrideW": stride, "FilterHeight": kernel, "FilterWidth": kernel}
+    window: dict[str, Any] = {"StrideH": stride, "StrideW": stride, "FilterHeight": kernel, "FilterWidth": kernel}
     file = one(
         "AVERAGE_POOL_2D", Tensor((1, side, side, 16), **STEPS), options="Pool2DOptions", Padding=padding, **window
     )
