@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
+import bb
 import pytest
 from tzmldebian import keys
 
 
-@pytest.fixture
-def folder(d: Any, tmp_path: Path) -> Path:
-    folder = tmp_path / "keys"
-    d.setVar("HOST_HOME", str(tmp_path / "home"))
+def use(d: Any, folder: Path) -> None:
     d.setVar("TZML_KEYS", str(folder))
-    d.setVar("TA_SIGN_KEY", str(folder / "ta-signing.pem"))
-    d.setVar("TA_SIGN_KEY_PUBLIC", str(folder / "ta-signing.pub.pem"))
-    d.setVar("SSH_KEY", str(folder / "ssh_ed25519"))
+    d.setVar("TA_SIGN_KEY", "${TZML_KEYS}/ta-signing.pem")
+    d.setVar("TA_SIGN_KEY_PUBLIC", "${TZML_KEYS}/ta-signing.pub.pem")
+    d.setVar("SSH_KEY", "${TZML_KEYS}/ssh_ed25519")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Keys as a build makes them, once, since that takes seconds."""
+    folder = tmp_path_factory.mktemp("made")
+    d = bb.data.init()
+    d.setVar("HOST_HOME", str(folder))
+    d.setVar("TOPDIR", str(folder / "build"))
+    use(d, folder / "keys")
     keys.ensure(d)
-    return folder
+    return folder / "keys"
+
+
+@pytest.fixture
+def folder(d: Any, tmp_path: Path, made: Path) -> Path:
+    d.setVar("HOST_HOME", str(tmp_path / "home"))
+    use(d, tmp_path / "keys")
+    return shutil.copytree(made, tmp_path / "keys")
 
 
 def test_keys_are_made_and_kept(d: Any, folder: Path) -> None:
@@ -60,10 +76,7 @@ def home(d: Any, tmp_path: Path) -> Path:
     """Where keys are among a user's data; the build has them at its default place."""
     d.setVar("HOST_HOME", str(tmp_path / "home"))
     d.setVar("TOPDIR", str(tmp_path / "build"))
-    d.setVar("TZML_KEYS", str(keys.folder(d)))
-    d.setVar("TA_SIGN_KEY", "${TZML_KEYS}/ta-signing.pem")
-    d.setVar("TA_SIGN_KEY_PUBLIC", "${TZML_KEYS}/ta-signing.pub.pem")
-    d.setVar("SSH_KEY", "${TZML_KEYS}/ssh_ed25519")
+    use(d, keys.folder(d))
     return tmp_path / "home/.local/share/tzml/keys"
 
 
@@ -78,16 +91,12 @@ def test_keys_are_not_in_the_build_folder(d: Any, home: Path, tmp_path: Path) ->
 
 
 def test_keys_of_an_earlier_version_are_moved(
-    d: Any, home: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    d: Any, home: Path, tmp_path: Path, made: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    old = tmp_path / "build/keys"
-    d.setVar("TZML_KEYS", str(old))
-    keys.ensure(d)
+    old = shutil.copytree(made, tmp_path / "build/keys")
     before = {name: old.joinpath(name).read_bytes() for name in names(old)}
     modes = {name: old.joinpath(name).stat().st_mode for name in names(old)}
 
-    d.setVar("TZML_KEYS", str(keys.folder(d)))
-    caplog.clear()
     keys.ensure(d)
     assert not old.exists()
     assert {name: home.joinpath(name).read_bytes() for name in names(home)} == before
@@ -97,26 +106,25 @@ def test_keys_of_an_earlier_version_are_moved(
 
 
 def test_a_build_folder_with_other_keys_keeps_them_with_a_warning(
-    d: Any, home: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    d: Any, home: Path, tmp_path: Path, made: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    keys.ensure(d)
+    shutil.copytree(made, home)
     ours = home.joinpath("ta-signing.pem").read_bytes()
     old = tmp_path / "build/keys"
     old.mkdir(parents=True)
     old.joinpath("ta-signing.pem").write_bytes(
-        subprocess.run(["openssl", "genrsa", keys.TA_KEY_BITS], capture_output=True, check=True).stdout
+        subprocess.run(["openssl", "genrsa", "1024"], capture_output=True, check=True).stdout
     )
     d.setVar("TZML_KEYS", str(keys.folder(d)))
     assert d.getVar("TZML_KEYS") == str(old)
-    caplog.clear()
     keys.ensure(d)
     [said] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert said.startswith(f"the keys in {old}, which sign this image, are lost when the build folder is emptied")
     assert home.joinpath("ta-signing.pem").read_bytes() == ours
 
 
-def test_a_move_that_was_interrupted_is_finished(d: Any, home: Path, tmp_path: Path) -> None:
-    keys.ensure(d)
+def test_a_move_that_was_interrupted_is_finished(d: Any, home: Path, tmp_path: Path, made: Path) -> None:
+    shutil.copytree(made, home)
     old = tmp_path / "build/keys"
     old.mkdir(parents=True)
     old.joinpath("ta-signing.pem").write_bytes(home.joinpath("ta-signing.pem").read_bytes())
