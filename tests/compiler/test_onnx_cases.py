@@ -99,6 +99,14 @@ def test_a_tensor_is_repeated(
     assert (compile_and_run(path, x)[0] == np.tile(x[0], repeats)).all()
 
 
+def test_a_pooling_may_leave_out_a_window_that_lies_outside(tmp_path: Path) -> None:
+    """ONNX's own shape inference counts it, ONNX Runtime does not."""
+    window = {"kernel_shape": [2, 2], "strides": [3, 3], "pads": [1, 1, 1, 1], "ceil_mode": 1}
+    path = tmp_path / "model.onnx"
+    path.write_bytes(one("MaxPool", shape=(1, 3, 4, 5), **window).SerializeToString())
+    import_file(path, {}, lambda _: None)
+
+
 def agree(
     nodes: list[onnx.NodeProto], x: Array, compile_and_run: CompileAndRun, folder: Path, **constants: Any
 ) -> None:
