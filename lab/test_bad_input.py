@@ -47,9 +47,10 @@ def files(
     memory = image.description.secure_memory.ta_size
     bundles = [*bad_bundles.examples(), *bad_bundles.spoiled(sound, memory)]
     if key := signing_key(image):
-        newer, older = bad_bundles.versions(sound, key)
+        newer, older, twin = bad_bundles.versions(sound, key)
         (folder / "newer.tzm").write_bytes(newer)
         (folder / "older.tzm").write_bytes(older)
+        (folder / "twin.tzm").write_bytes(twin)
     for bundle in bundles:
         (folder / f"{bundle.name}.tzm").write_bytes(bundle.data)
     sample = KNOWN["digits"].samples[0][:1]
@@ -145,7 +146,11 @@ def test_hostile_normal_world(
     files: dict[str, bad_bundles.BadBundle], command: Commands, target: Target, record_property: RecordProperty
 ) -> None:
     """Messages to the TA that no library of ours would send."""
-    versions = f"{FOLDER}/newer.tzm {FOLDER}/older.tzm" if signing_key(image_of(target.env.config)) else ""
+    versions = (
+        f"{FOLDER}/newer.tzm {FOLDER}/older.tzm {FOLDER}/twin.tzm"
+        if signing_key(image_of(target.env.config))
+        else ""
+    )
     out, error, status = command.run(f"tzml-ta-test {SOUND} {FOLDER}/sample.bin {versions}", timeout=scaled(120))
     *checks, plan = out or [""]
     record_property("checks", len(checks))

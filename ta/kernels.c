@@ -10,7 +10,9 @@
  *
  * Whether a bundle is accepted must not depend on what was installed before:
  * OP-TEE checks the signature of the library that the bundle brings each time.
- * What is installed already is not written again.
+ * What is installed already is not written again if it is the same to the last
+ * byte: a library that was installed under another key, whose name is the same,
+ * is replaced.
  */
 #include <dlfcn.h>
 #include <pta_secstor_ta_mgmt.h>
@@ -67,15 +69,20 @@ static void uuid_string(const uint8_t uuid[UUID_SIZE],
 	}
 }
 
-/* What a signed image says of itself. */
-struct identity {
-	uint8_t uuid[UUID_SIZE];
+/*
+ * What is known of a library. The TA remembers it of one that was installed, in
+ * an object of kind STORAGE_LIBRARY. OP-TEE forgets the version of what is
+ * removed; this does not, so that a removed library does not come back older.
+ */
+struct note {
 	uint32_t version;
-	uint32_t size; /* of the ELF */
+	uint32_t size; /* of the ELF; zero: it is not installed any more */
+	uint8_t digest[TZML_DIGEST_SIZE]; /* of the signed image */
 };
 
+/* What a signed image says of itself. */
 static bool read_identity(const uint8_t *image, size_t size,
-			  struct identity *identity)
+			  uint8_t uuid[UUID_SIZE], struct note *note)
 {
 	struct shdr shdr = {};
 	size_t at = 0;
@@ -85,24 +92,14 @@ static bool read_identity(const uint8_t *image, size_t size,
 	memcpy(&shdr, image, sizeof(shdr));
 	at = sizeof(shdr) + shdr.hash_size + shdr.sig_size;
 	if (shdr.magic != SHDR_MAGIC || shdr.img_type != SHDR_BOOTSTRAP_TA ||
-	    size < at + UUID_SIZE + sizeof(identity->version))
+	    size < at + UUID_SIZE + sizeof(note->version))
 		return false;
-	memcpy(identity->uuid, image + at, UUID_SIZE);
+	memcpy(uuid, image + at, UUID_SIZE);
 	at += UUID_SIZE;
-	memcpy(&identity->version, image + at, sizeof(identity->version));
-	identity->size = size - at - sizeof(identity->version);
+	memcpy(&note->version, image + at, sizeof(note->version));
+	note->size = size - at - sizeof(note->version);
 	return true;
 }
-
-/*
- * What the TA remembers of a library that was installed, in an object of kind
- * STORAGE_LIBRARY. OP-TEE forgets the version of what is removed; this does
- * not, so that a removed library does not come back older.
- */
-struct note {
-	uint32_t version;
-	uint32_t size; /* of the ELF; zero: it is not installed any more */
-};
 
 /* Ask OP-TEE's manager of installed TAs. */
 static TEE_Result manage(uint32_t command, const void *data, size_t size,
@@ -176,28 +173,40 @@ static enum tzml_status verify(const void *image, size_t size, bool *installed)
 
 /* Install the image unless it is; OP-TEE checks it in any case. */
 static enum tzml_status install(const void *image, size_t size,
-				const struct identity *identity, bool anew)
+				const uint8_t uuid[UUID_SIZE],
+				const struct note *wanted, bool anew)
 {
-	struct note note = { 0 };
 	enum tzml_status status = TZML_SUCCESS;
+	struct note found = { 0 };
 	bool installed = false;
+	bool same = false;
 
 	status = verify(image, size, &installed);
 	if (!status)
-		status = storage_read(STORAGE_LIBRARY, identity->uuid, &note,
-				      sizeof(note));
-	if (!status && note.version > identity->version)
-		status = TZML_ERROR_KERNELS_OLD;
-	if (!status && (anew || !installed))
+		status = storage_read(STORAGE_LIBRARY, uuid, &found,
+				      sizeof(found));
+	if (status)
+		return status;
+	if (found.version > wanted->version)
+		return TZML_ERROR_KERNELS_OLD;
+	same = !memcmp(&found, wanted, sizeof(found));
+	if (anew || !installed || !same)
 		status = status_of(manage(PTA_SECSTOR_TA_MGMT_BOOTSTRAP, image,
 					  size, NULL));
-	if (status ||
-	    (note.version == identity->version && note.size == identity->size))
+	if (status || same)
 		return status;
-	note.version = identity->version;
-	note.size = identity->size;
-	return storage_write(STORAGE_LIBRARY, identity->uuid, &note,
-			     sizeof(note));
+	return storage_write(STORAGE_LIBRARY, uuid, wanted, sizeof(*wanted));
+}
+
+static enum tzml_status digest_of(struct platform_context *context,
+				  const void *image, size_t size,
+				  uint8_t digest[TZML_DIGEST_SIZE])
+{
+	enum tzml_status status = tee_platform.digest_start(context);
+
+	if (!status)
+		status = tee_platform.digest_update(context, image, size);
+	return status ? status : tee_platform.digest_finish(context, digest);
 }
 
 /* Map an installed library and find its two symbols. */
@@ -232,14 +241,17 @@ enum tzml_status open_kernels(void *opaque,
 {
 	struct platform_context *context = opaque;
 	enum tzml_status status = TZML_SUCCESS;
-	struct identity identity = { 0 };
+	uint8_t wanted[UUID_SIZE] = { 0 };
 	uint8_t uuid[UUID_SIZE] = { 0 };
+	struct note note = { 0 };
 
-	uuid_of(digest, uuid);
-	if (!read_identity(image, size, &identity) ||
-	    memcmp(identity.uuid, uuid, sizeof(uuid)))
+	uuid_of(digest, wanted);
+	if (!read_identity(image, size, uuid, &note) ||
+	    memcmp(uuid, wanted, sizeof(uuid)))
 		return TZML_ERROR_KERNELS_CHANGED;
-	status = install(image, size, &identity, context->reinstall);
+	status = digest_of(context, image, size, note.digest);
+	if (!status)
+		status = install(image, size, uuid, &note, context->reinstall);
 	return status ? status : map_library(context, uuid, kernels);
 }
 

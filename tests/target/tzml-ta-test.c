@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * tzml-ta-test BUNDLE INPUT [NEWER OLDER]: what a hostile normal world can say to the TA,
- * past every check that libtzml makes. Runs on the device; prints one TAP
+ * tzml-ta-test BUNDLE INPUT [NEWER OLDER TWIN]: what a hostile normal world can
+ * say to the TA, past every check that libtzml makes. Runs on the device; prints one TAP
  * line a test (https://testanything.org) and exits 0 if all passed.
  *
  * BUNDLE is a sound bundle signed for the image and INPUT the bytes of its
  * inputs: after each piece of mischief the same session, or a new one, must
  * still load and run it. NEWER and OLDER have the same kernel library, signed
- * as versions 1 and 0.
+ * as versions 1 and 0. TWIN is NEWER with a byte behind its library's code.
  */
 #include <err.h>
 #include <stdarg.h>
@@ -553,8 +553,9 @@ static void test_concurrent_opening(void)
 	check(good, "clients that open the model at once all get it");
 }
 
-/* Load a bundle, with its kernel library even if that is installed. */
-static TEEC_Result install(TEEC_Session *session, const struct file *file)
+/* Load a bundle, perhaps with its kernel library even if that is installed. */
+static TEEC_Result load_file(TEEC_Session *session, const struct file *file,
+			     uint32_t flags)
 {
 	const struct tzml_header *head = (const void *)file->data;
 	const struct tzml_section *sections = (const void *)(head + 1);
@@ -567,7 +568,7 @@ static TEEC_Result install(TEEC_Session *session, const struct file *file)
 				 TEEC_VALUE_OUTPUT, TEEC_NONE);
 	operation.params[0].tmpref.buffer = file->data;
 	operation.params[0].tmpref.size = head->header_size;
-	operation.params[1].value.a = TZML_OPEN_REINSTALL;
+	operation.params[1].value.a = flags;
 	result = TEEC_InvokeCommand(session, TZML_CMD_OPEN, &operation, NULL);
 	wanted = operation.params[2].value.a;
 	while (!result && wanted != TZML_TA_READY)
@@ -575,6 +576,11 @@ static TEEC_Result install(TEEC_Session *session, const struct file *file)
 			      file->data + sections[wanted].offset,
 			      sections[wanted].size, &wanted);
 	return result;
+}
+
+static TEEC_Result install(TEEC_Session *session, const struct file *file)
+{
+	return load_file(session, file, TZML_OPEN_REINSTALL);
 }
 
 /* The installed libraries; returns how many there are, or SIZE_MAX. */
@@ -673,8 +679,38 @@ static void test_removed_version(TEEC_Session *session,
 	check(!install(session, newer), "version 1 installs again");
 }
 
-static void test_versions(const char *newer_path, const char *older_path)
+/* The size of the library of version 1, of which one is installed. */
+static uint32_t size_of_newer(TEEC_Session *session)
 {
+	struct tzml_ta_library libraries[ROOM] = { 0 };
+	size_t found = list(session, libraries, ROOM);
+
+	for (size_t i = 0; i < found && i < ROOM; i++)
+		if (libraries[i].version == 1)
+			return libraries[i].size;
+	return 0;
+}
+
+/*
+ * Two signed images of one name and version: what is mapped is what the bundle
+ * brings, not what another bundle, perhaps under another key, left there.
+ */
+static void test_twins(TEEC_Session *session, const struct file *newer,
+		       const struct file *twin)
+{
+	uint32_t size = size_of_newer(session);
+
+	check(size && !load_file(session, twin, 0) &&
+		      size_of_newer(session) == size + 1,
+	      "a library replaces one of the same name that is not the same");
+	check(!load_file(session, newer, 0) && size_of_newer(session) == size,
+	      "and is replaced by it");
+}
+
+static void test_versions(const char *newer_path, const char *older_path,
+			  const char *twin_path)
+{
+	struct file twin = read_file(twin_path);
 	struct file newer = read_file(newer_path);
 	struct file older = read_file(older_path);
 	TEEC_Session session = { 0 };
@@ -684,8 +720,10 @@ static void test_versions(const char *newer_path, const char *older_path)
 	check(install(&session, &older) == (TEEC_Result)TZML_ERROR_KERNELS_OLD,
 	      "its version 0 is refused after that");
 	test_removed_version(&session, &newer, &older);
+	test_twins(&session, &newer, &twin);
 	check(still_works(&session), "and the session still works");
 	TEEC_CloseSession(&session);
+	free(twin.data);
 	free(newer.data);
 	free(older.data);
 }
@@ -694,8 +732,8 @@ int main(int argc, char **argv)
 {
 	TEEC_Session session = { 0 };
 
-	if (argc != 3 && argc != 5)
-		errx(2, "usage: tzml-ta-test BUNDLE INPUT [NEWER OLDER]");
+	if (argc != 3 && argc != 6)
+		errx(2, "usage: tzml-ta-test BUNDLE INPUT [NEWER OLDER TWIN]");
 	bundle = read_file(argv[1]);
 	input = read_file(argv[2]);
 	if (TEEC_InitializeContext(NULL, &context))
@@ -715,8 +753,8 @@ int main(int argc, char **argv)
 	TEEC_CloseSession(&session);
 	test_sessions();
 	test_concurrent_opening();
-	if (argc == 5)
-		test_versions(argv[3], argv[4]);
+	if (argc == 6)
+		test_versions(argv[3], argv[4], argv[5]);
 
 	printf("1..%u\n", count);
 	TEEC_FinalizeContext(&context);

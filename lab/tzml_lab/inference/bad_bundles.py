@@ -131,17 +131,18 @@ def _another_key() -> SigningKey:
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
-def versions(sound: bytes, key: SigningKey) -> tuple[bytes, bytes]:
-    """A bundle that works with a new kernel library, as version 1 and as version 0."""
+def versions(sound: bytes, key: SigningKey) -> tuple[bytes, bytes, bytes]:
+    """A bundle with a new kernel library that works: as version 1, as version 0, and as 1 with a byte behind it."""
     bundle, digest = decode(sound), os.urandom(32)
-    return _signed(bundle, digest, key, 1).encode(), _signed(bundle, digest, key, 0).encode()
+    longer = _signed(bundle, digest, key, 1, behind=b"\0")
+    return _signed(bundle, digest, key, 1).encode(), _signed(bundle, digest, key, 0).encode(), longer.encode()
 
 
-def _signed(bundle: Bundle, new: bytes, key: SigningKey, version: int = 0) -> Bundle:
+def _signed(bundle: Bundle, new: bytes, key: SigningKey, version: int = 0, behind: bytes = b"") -> Bundle:
     """The bundle with its kernel library signed again, with a digest that gives it its name."""
     old = bundle.program.kernels_digest
     signed = bundle.libraries[0].tee
-    elf = signed[signed.index(b"\x7fELF") :].replace(old, new)
+    elf = signed[signed.index(b"\x7fELF") :].replace(old, new) + behind
     library = Library(sign_library(elf, digest_uuid(new), key, version), bundle.libraries[0].ree.replace(old, new))
     return replace(_with_program(bundle, kernels_digest=new), libraries=(library,))
 
