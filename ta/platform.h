@@ -38,6 +38,6 @@ enum tzml_status list_libraries(struct tzml_ta_library *libraries, size_t room,
 				size_t *count);
 
 /* Remove the library of that UUID, of 16 bytes. */
-enum tzml_status remove_library(const uint8_t *uuid);
+enum tzml_status remove_library(const uint8_t uuid[16]);
 
 #endif /* PLATFORM_H */
