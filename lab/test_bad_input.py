@@ -107,7 +107,7 @@ def test_bad_bundle(
         (f"{SOUND} --input {FOLDER}/wrong-type.npy", "astype(numpy.float32)"),
         (f"{SOUND} --input {FOLDER}/text.npy", "numpy.save"),
         (f"{SOUND} --input {FOLDER}/missing.npy", "missing.npy"),
-        (f"{SOUND} --input other={FOLDER}/sample.npy", "no array was given"),
+        (f"{SOUND} --input other={FOLDER}/sample.npy", "the model has no input other"),
         (f"{FOLDER}/half.tzm --input {FOLDER}/sample.npy", "copy or compile the bundle again"),
         (f"{FOLDER}/too-large.tzm --input {FOLDER}/sample.npy", "MiB of secure memory"),
     ],
