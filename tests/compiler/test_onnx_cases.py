@@ -60,6 +60,10 @@ TWICE = np.array([1, 1, 2, 2], np.float32)
             one("Resize", "", "s", s=REAL, mode="linear"),
             "6 times the scale 0.6 is not an integer; export the layer",
         ),
+        (
+            one("Resize", "", "s", s=REAL, mode="cubic", coordinate_transformation_mode="align_corners"),
+            "6 times the scale 0.6 is not an integer",
+        ),
         (one("ConvTranspose", "w", w=floats(4, 2, 3, 3), output_shape=[9, 9]), "output_shape is [9, 9]"),
         (one("BitShift", "s", s=np.array(40, np.int32), direction="LEFT"), "from 0 to 31"),
     ],

@@ -178,8 +178,7 @@ def _mod(attributes: Attributes, operands: list[Expr]) -> None:
 def _resize(attributes: Attributes, operands: list[Expr]) -> None:
     """TVM maps positions by the sizes; ONNX by the scale, which is another where a size was rounded down."""
     scales = constant(operands[2]) if len(operands) > 2 and operands[2] is not None else None
-    mode = attributes.get("coordinate_transformation_mode", b"half_pixel").decode()
-    if scales is None or mode in ("align_corners", "tf_crop_and_resize"):
+    if scales is None:
         return
     for size, scale in zip(shape_of(operands[0]), scales.ravel().tolist(), strict=False):
         if abs(np.floor(np.float32(scale) * np.float32(size)) - scale * size) > 1e-6 * scale * size:
@@ -195,9 +194,7 @@ _CHECKS: dict[str, Callable[[Attributes, list[Expr]], None]] = {
     "Dropout": _dropout,
     "Mod": _mod,
     "Resize": _resize,
-    "Upsample": lambda attributes, operands: _resize(
-        Attributes({"coordinate_transformation_mode": b"asymmetric"}), [operands[0], None, *operands[1:2]]
-    ),
+    "Upsample": lambda attributes, operands: _resize(attributes, [operands[0], None, *operands[1:2]]),
 }
 
 
