@@ -22,7 +22,7 @@ def test_no_example_is_answered_wrongly(libtzml: Path) -> None:
     found = [outcome(case) for case in node_cases()]
     wrong = [result for result in found if result.verdict not in ("right", "refused")]
     assert not wrong
-    assert sum(result.verdict == "right" for result in found) > 900
+    assert sum(result.verdict == "right" for result in found) > 800
 
 
 def refusal(model: onnx.ModelProto, folder: Path) -> str:
