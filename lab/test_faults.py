@@ -264,7 +264,7 @@ def test_a_machine_is_kept_after_a_failure(child: StartChild, env: Environment, 
     run = child("--lg-keep", LG_DEPLOY=str(folder.parent))
     kept = run.results / "latest" / "console.sock"
     assert run.wait_until(kept.exists, 60), run.said_so_far()
-    command = [sys.executable, "-m", "tzml", "lab", "attach", run.results / "latest"]
+    command = [sys.executable, "-m", "tzml", "lab", "attach", str(run.results / "latest")]
     seen = subprocess.run(command, input="", capture_output=True, text=True, check=False, timeout=scaled(60))
     assert seen.returncode == 0, seen.stderr
     assert "last lines of the secure world's console" in seen.stdout

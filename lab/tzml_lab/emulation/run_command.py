@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 import time
@@ -47,7 +48,8 @@ def run_command(path: Path, folder: Path, command: str, *, seconds: float | None
             driver.network.port = port or 0
         strategy: TrustZoneStrategy = target.get_driver("TrustZoneStrategy")
         if seconds:
-            strategy.boot_timeout = strategy.silence_timeout = min(strategy.boot_timeout, seconds / scaled(1))
+            limit = min(strategy.boot_timeout, math.ceil(seconds / scaled(1)))
+            strategy.boot_timeout = strategy.silence_timeout = limit
         try:
             strategy.transition("tee")
             return _run(target, command, deadline)

@@ -183,8 +183,8 @@ def _label(axes: Axes, x: float, row: int, text: str) -> None:
 def _over(axes: Axes, x: float, row: int, text: str) -> None:
     """A label above a mark that has others beside it, so that it stands at its own figure."""
     near_axis = axes.get_xscale() == "linear" and x < 0.05 * axes.dataLim.xmax
-    place = {"xytext": (2, 8.5), "ha": "left"} if near_axis else {"xytext": (0, 8.5), "ha": "center"}
-    axes.annotate(text, (x, row), textcoords="offset points", fontsize=8, **place)
+    beside, align = (2, "left") if near_axis else (0, "center")
+    axes.annotate(text, (x, row), xytext=(beside, 8.5), textcoords="offset points", ha=align, fontsize=8)
 
 
 def _svg(figure: Figure) -> str:
