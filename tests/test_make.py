@@ -39,7 +39,7 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def distclean(folder: Path, answer: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command: list[str | Path] = ["make", "-f", ROOT / "Makefile", "distclean", *arguments]
+    command = ["make", "--no-print-directory", "-f", str(ROOT / "Makefile"), "distclean", *arguments]
     return subprocess.run(command, cwd=folder, input=answer, capture_output=True, text=True, check=False)
 
 
