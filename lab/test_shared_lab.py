@@ -22,7 +22,7 @@ from tzml_lab.time_limits import scaled
 BIN = Path(sys.executable).parent
 
 
-class PowerSwitch(http.server.BaseHTTPRequestHandler):
+class SimpleRestSwitch(http.server.BaseHTTPRequestHandler):
     """What labgrid's `simplerest` power switches do: GET /1 is on, GET /0 is off."""
 
     is_on = False
@@ -48,7 +48,7 @@ class Lab:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.switch = http.server.HTTPServer(("127.0.0.1", 0), PowerSwitch)
+        self.switch = http.server.HTTPServer(("127.0.0.1", 0), SimpleRestSwitch)
         threading.Thread(target=self.switch.serve_forever, daemon=True).start()
         address = f"127.0.0.1:{get_free_port()}"
         self.environment = os.environ | {"LG_COORDINATOR": address}
@@ -94,7 +94,7 @@ class Lab:
     def is_free(self) -> bool:
         """Whether nobody has the place or waits for it, and the board is off."""
         free = "acquired: None" in self.client("-p", "pi-1", "show")
-        return free and not self.client("reservations").strip() and not PowerSwitch.is_on
+        return free and not self.client("reservations").strip() and not SimpleRestSwitch.is_on
 
     def stop(self) -> None:
         for program in reversed(self.programs):
@@ -123,7 +123,7 @@ def running(lab: Lab, tmp_path: Path) -> subprocess.Popen[str]:
         assert job.poll() is None, job.communicate()[0]
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    assert PowerSwitch.is_on
+    assert SimpleRestSwitch.is_on
     assert not lab.is_free()
     return job
 

@@ -79,3 +79,13 @@ def test_the_compilers_parts_are_at_most_six_layers_without_a_cycle() -> None:
         layers.done(*ready)
         count += 1
     assert 4 <= count <= 6, imports
+
+
+def test_a_public_class_has_a_name_that_no_other_one_has() -> None:
+    found: dict[str, list[str]] = {}
+    for path in tracked("py/*.py", "lab/*.py"):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                found.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert len(found) > 100
+    assert {name: paths for name, paths in found.items() if len(paths) > 1} == {}

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tzml.bundle import Access, Chunk, DType, Region
 from tzml.bundle.format import ALIGNMENT, align
-from tzml.compiler.ir.graph import Buffer, Call, Graph, Kernel, Port
+from tzml.compiler.ir.graph import Buffer, Graph, GraphCall, GraphPort, Kernel
 from tzml.compiler.planning.chunks import CHUNK_SIZE
 from tzml.compiler.planning.memory import lay_out
 
@@ -17,7 +17,7 @@ def graphs(draw: st.DrawFn) -> Graph:
     """A chain of calls, each of which reads earlier values and constants and writes a new one."""
     sizes = st.integers(1, 5000) | st.integers(1, 50).map(lambda n: n * ALIGNMENT)
     values = [Buffer(draw(sizes)) for _ in range(draw(st.integers(1, 3)))]
-    inputs = tuple(Port(f"in{i}", DType.uint8, (v.size,), v) for i, v in enumerate(values))
+    inputs = tuple(GraphPort(f"in{i}", DType.uint8, (v.size,), v) for i, v in enumerate(values))
     constants = [
         Buffer(len(data), data)
         for data in draw(st.lists(st.binary(min_size=1, max_size=300), min_size=1, max_size=6))
@@ -29,7 +29,7 @@ def graphs(draw: st.DrawFn) -> Graph:
         buffers = (*read, written)
         access = [Access.read] * len(read) + [Access.write]
         arguments = tuple((b.size, a) for b, a in zip(buffers, access, strict=True))
-        calls.append(Call(Kernel(f"k{number}", arguments), buffers))
+        calls.append(GraphCall(Kernel(f"k{number}", arguments), buffers))
         values.append(written)
     # some values are parts of a larger one, as a concatenation leaves them, and that is read at the end
     alone = [value for value in values if value.size % ALIGNMENT == 0 or value is values[-1]]
@@ -39,9 +39,9 @@ def graphs(draw: st.DrawFn) -> Graph:
         whole = Buffer(sum(part.size for part in parts), parts=tuple(parts))
         written = Buffer(draw(sizes))
         kernel = Kernel("whole", ((whole.size, Access.read), (written.size, Access.write)))
-        calls.append(Call(kernel, (whole, written)))
+        calls.append(GraphCall(kernel, (whole, written)))
         values.append(written)
-    outputs = (Port("out", DType.uint8, (values[-1].size,), values[-1]),)
+    outputs = (GraphPort("out", DType.uint8, (values[-1].size,), values[-1]),)
     return Graph(inputs, outputs, tuple(calls), {})
 
 
@@ -96,14 +96,14 @@ def test_a_call_finds_its_constants_however_little_room_there_is(graph: Graph, b
 def constants_in_turn(*sizes: int) -> Graph:
     """A graph of one call for each constant."""
     value = Buffer(4)
-    port = Port("x", DType.uint8, (4,), value)
+    port = GraphPort("x", DType.uint8, (4,), value)
     calls = []
     for number, size in enumerate(sizes):
         constant, written = Buffer(size, bytes([number]) * size), Buffer(4)
         kernel = Kernel(f"k{number}", ((4, Access.read), (size, Access.read), (4, Access.write)))
-        calls.append(Call(kernel, (value, constant, written)))
+        calls.append(GraphCall(kernel, (value, constant, written)))
         value = written
-    return Graph((port,), (Port("y", DType.uint8, (4,), value),), tuple(calls), {})
+    return Graph((port,), (GraphPort("y", DType.uint8, (4,), value),), tuple(calls), {})
 
 
 def test_chunks_end_where_they_are_full() -> None:

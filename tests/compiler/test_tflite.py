@@ -15,7 +15,7 @@ from tflite_models import Tensor, TfliteFile
 from tzml.compiler import CompileOptions, InputSpec, compile_model
 from tzml.compiler.frontends import import_file
 from tzml.compiler.frontends.tflite.check import check_tflite
-from tzml.compiler.frontends.tflite.flatbuffer import FlatbufferError, Table
+from tzml.compiler.frontends.tflite.flatbuffer import FlatbufferError, FlatTable
 from tzml.compiler.ir.errors import CompileError
 from tzml.metadata import read_metadata
 from tzml.preprocess import Quantization
@@ -111,7 +111,7 @@ def test_an_offset_out_of_range_is_named(tmp_path: Path) -> None:
 
 
 def test_two_tensors_of_one_name_are_refused() -> None:
-    names = [table.text(3) for graph in Table.root(FLOAT, "the model").tables(2, "graph")
+    names = [table.text(3) for graph in FlatTable.root(FLOAT, "the model").tables(2, "graph")
              for table in graph.tables(0, "tensor")]  # fmt: skip
     one, other = next((a, b) for a in names for b in names if a != b and len(a) == len(b))
     with pytest.raises(FlatbufferError, match="several tensors have the name"):
@@ -119,9 +119,9 @@ def test_two_tensors_of_one_name_are_refused() -> None:
 
 
 def test_nan_weights_are_warned_of(tmp_path: Path) -> None:
-    graph = next(Table.root(FLOAT, "the model").tables(2, "graph"))
+    graph = next(FlatTable.root(FLOAT, "the model").tables(2, "graph"))
     # the largest constant: the file holds its bytes as they are
-    buffers = [table.numbers(0, "B") for table in Table.root(FLOAT, "the model").tables(4, "buffer")]
+    buffers = [table.numbers(0, "B") for table in FlatTable.root(FLOAT, "the model").tables(4, "buffer")]
     used = {t.scalar(2, "uint32") for t in graph.tables(0, "tensor") if t.scalar(1, "int8") == 0}
     weights = max((bytes(buffers[i]) for i in used), key=len)
     path = tmp_path / "model.tflite"

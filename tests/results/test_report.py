@@ -11,7 +11,7 @@ import pytest
 
 from results.browser import browse
 from results.conftest import CASES, FAILED, MakeRun, run_maker, twelve_nights
-from tzml.report.page import Section, render, section_of
+from tzml.report.page import ReportSection, render, section_of
 from tzml.report.units import human
 from tzml.results.run import Run, RunResults, read_run
 
@@ -28,14 +28,14 @@ def page_of(*runs: RunResults, history: list[Run] | None = None) -> str:
 
 
 @pytest.fixture(scope="module")
-def tonight(tmp_path_factory: pytest.TempPathFactory) -> Section:
+def tonight(tmp_path_factory: pytest.TempPathFactory) -> ReportSection:
     """A run after twelve others: two things changed."""
     make = run_maker(tmp_path_factory.mktemp("results"))
     changes = {"digits/tee/inference": 1.3, "boot/login": 0.5}
     return section_of(make(20, changes), twelve_nights(make))
 
 
-def test_the_page_needs_nothing_else(tonight: Section) -> None:
+def test_the_page_needs_nothing_else(tonight: ReportSection) -> None:
     page = render([tonight])
     assert "<script" not in page
     assert "default-src 'none'" in page
@@ -44,7 +44,7 @@ def test_the_page_needs_nothing_else(tonight: Section) -> None:
     assert all(reference.startswith("#") for reference in references), references
 
 
-def test_every_plot_is_an_image_with_a_caption(tonight: Section) -> None:
+def test_every_plot_is_an_image_with_a_caption(tonight: ReportSection) -> None:
     captions = [plot.caption for plot in tonight.plots]
     assert [caption.split(":")[0] for caption in captions] == [
         "Boot stages", "Inference times", "TEE overhead", "Peak secure memory",
@@ -71,7 +71,7 @@ def test_plots_show_the_figures(make_run: MakeRun) -> None:
     assert ">regression_1001</text>" in xtest
 
 
-def test_a_regression_is_on_top(tonight: Section) -> None:
+def test_a_regression_is_on_top(tonight: ReportSection) -> None:
     page = render([tonight])
     assert '<td class="status-regression">regression</td>' in page
     changes = page[page.index("<h3>Changes</h3>") : page.index("<h3>This run</h3>")]
@@ -207,7 +207,7 @@ def test_the_medians_figure_stands_at_the_median(make_run: MakeRun) -> None:
         assert figure[1] in medians
 
 
-def test_it_says_what_changed_in_the_image(tonight: Section) -> None:
+def test_it_says_what_changed_in_the_image(tonight: ReportSection) -> None:
     assert "linux 6.12.11 → 6.12.20" in render([tonight])
 
 
@@ -260,7 +260,7 @@ def test_a_browser_that_does_not_start_fails_with_what_it_said(tmp_path: Path) -
         browse(tmp_path / "look.html", tmp_path / "profile", browser=str(browser))
 
 
-def test_a_browser_lays_the_page_out(tonight: Section, make_run: MakeRun, tmp_path: Path) -> None:
+def test_a_browser_lays_the_page_out(tonight: ReportSection, make_run: MakeRun, tmp_path: Path) -> None:
     """No figure is wider than the page, empty, or cut off; nothing is refused by the page's own policy."""
     page = tmp_path / "report.html"
     page.write_text(render([tonight, section_of(make_run(board="hikey", cases=CASES + FAILED), [])]))

@@ -23,7 +23,7 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class SecureMemory(_Part):
+class MemoryProtection(_Part):
     """Whether hardware keeps the normal world out of OP-TEE's memory, and what people must know if it does not."""
 
     protected: bool
@@ -60,7 +60,7 @@ class Emulation(_Part):
     cores: int | None = Field(default=None, ge=1)
 
 
-class StandIn(_Part):
+class StandInImage(_Part):
     """What stands in for the board where there is none: QEMU, with the image of the board `image`."""
 
     image: str
@@ -98,11 +98,11 @@ class Board(_Part):
     title: str
     processor: str
     boot_stages: tuple[str, ...] = Field(min_length=1)
-    secure_memory: SecureMemory
+    secure_memory: MemoryProtection
     flashing: Literal["sd-card", "fastboot"] | None = None
     partitions: tuple[Partition, ...] = ()
     emulation: Emulation | None = None
-    standin: StandIn | None = None
+    standin: StandInImage | None = None
     ci: Ci = Ci()
 
 

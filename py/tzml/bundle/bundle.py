@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tzml.bundle import container
-from tzml.bundle.container import Header, Row, Section, SectionType, Table, rows_of
+from tzml.bundle.container import Header, Row, Section, SectionTable, SectionType, rows_of
 from tzml.bundle.content import (
     BOTH,
     Buffer,
@@ -281,7 +281,7 @@ def _of_memories(kind: SectionType, contents: tuple[Content, ...], owned: Owned)
     return [Section(kind, content, i, worlds[i]) for i, content in enumerate(contents)]
 
 
-def _check_rows(table: Table, kind: SectionType, owned: Owned) -> None:
+def _check_rows(table: SectionTable, kind: SectionType, owned: Owned) -> None:
     """The rows of a type are the memories' chunks, or pieces: as many, as large, for the same worlds."""
     rows = [(row.size, row.worlds) for row in rows_of(table, kind)]
     expected = [(chunk.size, memory.worlds) for memory, chunks in owned for chunk in chunks]

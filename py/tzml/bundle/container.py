@@ -154,7 +154,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Table:
+class SectionTable:
     """A header with its section table, checked."""
 
     header: Header
@@ -213,7 +213,7 @@ def _encode_row(row: Row) -> bytes:
     )  # fmt: skip
 
 
-def read_table(data: Buffer) -> Table:
+def read_table(data: Buffer) -> SectionTable:
     """Check a bundle's header and section table, in the order of docs/bundle.md, "Errors". Raises BundleError."""
     view = memoryview(data)
     require(bytes(view[: len(MAGIC)]) == MAGIC, "NOT_A_BUNDLE", "the file does not begin as a bundle does")
@@ -253,7 +253,7 @@ def read_table(data: Buffer) -> Table:
     )
     rows = _read_rows(view, header)
     require(known_target, "WRONG_TARGET", f"unknown target {target}")
-    return Table(header, tuple(rows))
+    return SectionTable(header, tuple(rows))
 
 
 def _check_version(version: int) -> None:
@@ -329,7 +329,7 @@ def _follows(row: Row, previous: Row | None) -> bool:
     return row.index == previous.index + 1
 
 
-def open_section(data: Buffer, table: Table, row: Row) -> Content:
+def open_section(data: Buffer, table: SectionTable, row: Row) -> Content:
     """The content of a section, checked. Raises BundleError (PROTECTION, SECTION_DIGEST)."""
     view = memoryview(data)[row.offset : row.offset + row.size]
     stream = protection_of(row.protection).open(row.binding(table.header))
@@ -348,7 +348,7 @@ def encode(header: Header, sections: Sequence[Section]) -> bytes:
     return file.getvalue()
 
 
-def rows_of(table: Table, kind: SectionType) -> Iterable[Row]:
+def rows_of(table: SectionTable, kind: SectionType) -> Iterable[Row]:
     """The rows of the sections of one type, in order."""
     return (row for row in table.rows if row.type == kind)
 

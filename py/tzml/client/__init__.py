@@ -4,7 +4,7 @@ from tzml.client.libraries import InstalledLibrary, installed_libraries, remove_
 from tzml.client.model import (
     Answer,
     ChunkLoads,
-    Memory,
+    MemoryUse,
     Model,
     ProgramInfo,
     RunError,
@@ -17,7 +17,7 @@ __all__ = [
     "Answer",
     "ChunkLoads",
     "InstalledLibrary",
-    "Memory",
+    "MemoryUse",
     "Model",
     "ProgramInfo",
     "RunError",

@@ -73,7 +73,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Memory:
+class MemoryUse:
     """Bytes that an opened model takes; `pool_*` is OP-TEE's memory for all TAs, `heap_*` its own; zero in the REE.
 
     host/include/tzml.h describes each.
@@ -197,11 +197,11 @@ class Model:
             start += info.size
         return arrays
 
-    def memory(self) -> Memory:
+    def memory(self) -> MemoryUse:
         """What the model takes now, and took at most."""
         memory = ffi.new("struct tzml_memory *")
         check(library().tzml_memory(self._open_session(), memory))
-        return Memory(**{name: getattr(memory, name) for name in Memory.__dataclass_fields__})
+        return MemoryUse(**{name: getattr(memory, name) for name in MemoryUse.__dataclass_fields__})
 
     def chunks(self) -> list[ChunkLoads]:
         """What loading the weights took since the model was opened, by chunk."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 from tzml.bundle import Bundle, Region
 from tzml.bundle.format import PAGE, align
 from tzml.compiler.ir.errors import CompileError
-from tzml.compiler.ir.graph import Call, Graph
+from tzml.compiler.ir.graph import Graph, GraphCall
 from tzml.compiler.ir.limits import NO_LIMITS, Limits
 from tzml.compiler.planning.chunks import CHUNK_SIZE
 from tzml.compiler.planning.memory import lay_out
@@ -80,7 +80,7 @@ def _stream(bundle: Bundle, graph: Graph, budget: int) -> Bundle:
     return best
 
 
-def _weights(call: Call) -> int:
+def _weights(call: GraphCall) -> int:
     """Bytes of the constants that a call takes."""
     return sum(align(len(data)) for data in {b.data for b in call.buffers if b.data is not None})
 

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from tzml.compiler.ir.errors import CompileError
-from tzml.compiler.ir.graph import Port
+from tzml.compiler.ir.graph import GraphPort
 from tzml.preprocess import Preprocessing, parse, parse_labels
 
 
@@ -38,7 +38,7 @@ def read_labels_file(path: Path) -> list[str]:
     return parse_labels([line.strip() for line in lines], str(path))
 
 
-def match_preprocessing(about: Mapping[str, Any], inputs: Sequence[Port]) -> dict[str, Preprocessing]:
+def match_preprocessing(about: Mapping[str, Any], inputs: Sequence[GraphPort]) -> dict[str, Preprocessing]:
     """The preprocessing of one input: the one that `about` names, or the only one. Raises TzmlError."""
     if not about:
         return {}
@@ -53,7 +53,7 @@ def match_preprocessing(about: Mapping[str, Any], inputs: Sequence[Port]) -> dic
     return {found.name: parse(fields, found.shape, "preprocessing")}
 
 
-def match_labels(labels: Sequence[str], outputs: Sequence[Port]) -> dict[str, list[str]]:
+def match_labels(labels: Sequence[str], outputs: Sequence[GraphPort]) -> dict[str, list[str]]:
     """The labels of the first output that has as many values. Raises CompileError."""
     if not labels:
         return {}

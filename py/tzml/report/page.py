@@ -44,7 +44,7 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Section:
+class ReportSection:
     """The part of the page about one run."""
 
     results: RunResults
@@ -98,7 +98,7 @@ class Section:
         return found
 
 
-def section_of(results: RunResults, history: Sequence[Run], page: Path | None = None) -> Section:
+def section_of(results: RunResults, history: Sequence[Run], page: Path | None = None) -> ReportSection:
     """The section about one run, compared with the runs in `history`.
 
     Args:
@@ -112,7 +112,7 @@ def section_of(results: RunResults, history: Sequence[Run], page: Path | None = 
     baseline = baseline_of(run, history)
     found = verdicts(run, history)
     with mpl.rc_context(plots.STYLE):
-        return Section(
+        return ReportSection(
             results,
             memory_warning(run.context.image.machine, run.context.image.memory_protected),
             baseline,
@@ -128,7 +128,7 @@ def section_of(results: RunResults, history: Sequence[Run], page: Path | None = 
         )  # fmt: skip
 
 
-def render(sections: Sequence[Section]) -> str:
+def render(sections: Sequence[ReportSection]) -> str:
     """The page as HTML."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),

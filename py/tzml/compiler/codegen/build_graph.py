@@ -15,7 +15,7 @@ from tzml.bundle.format import ALIGNMENT
 from tzml.compiler.codegen.kernel_key import readable
 from tzml.compiler.codegen.kernels import Packer
 from tzml.compiler.ir.errors import CompileError
-from tzml.compiler.ir.graph import Buffer, Call, Kernel, Port
+from tzml.compiler.ir.graph import Buffer, GraphCall, GraphPort, Kernel
 from tzml.compiler.ir.shapes import element_bytes, static_shape
 
 JOIN = "tzml.join"
@@ -53,9 +53,11 @@ class Walk:
         self.joined: dict[tuple[Buffer, ...], Buffer] = {}
         self.inside: set[Buffer] = set()  # buffers that are parts of others
         self.kernels: dict[str, Kernel] = {}
-        self.calls: list[Call] = []
+        self.calls: list[GraphCall] = []
 
-    def run(self, input_names: Sequence[str], output_names: Sequence[str]) -> tuple[list[Port], list[Port]]:
+    def run(
+        self, input_names: Sequence[str], output_names: Sequence[str]
+    ) -> tuple[list[GraphPort], list[GraphPort]]:
         """Fill `calls`; inputs and outputs of the network."""
         inputs = []
         for name, parameter in zip(input_names, self.main.params, strict=True):
@@ -68,7 +70,7 @@ class Walk:
                 self.values[binding.var] = self.value(binding.value)
         return inputs, self.outputs(output_names)
 
-    def outputs(self, names: Sequence[str]) -> list[Port]:
+    def outputs(self, names: Sequence[str]) -> list[GraphPort]:
         body = self.main.body.body
         value, kind = self.value(body), body.ty
         values = value if isinstance(value, list) else [value]
@@ -147,17 +149,17 @@ class Walk:
             raise CompileError(f"kernel {name} is called in two ways; this is an error in tzml")
         self.written |= outputs
         note = f"{readable(name).removeprefix('fused_')} {'x'.join(map(str, shape))}"
-        self.calls.append(Call(kernel, (*buffers, *scratch), note))
+        self.calls.append(GraphCall(kernel, (*buffers, *scratch), note))
 
 
 def _tensor_bytes(kind: Any) -> int:
     return element_bytes(static_shape(kind), kind.dtype)
 
 
-def _port(name: str, kind: Any, buffer: Buffer) -> Port:
+def _port(name: str, kind: Any, buffer: Buffer) -> GraphPort:
     dtype = str(kind.dtype)
     if dtype not in DType.__members__:
         raise CompileError(
             f"{name} has elements of type {dtype}", f"a bundle can have {', '.join(DType.__members__)}"
         )
-    return Port(name, DType[dtype], static_shape(kind), buffer)
+    return GraphPort(name, DType[dtype], static_shape(kind), buffer)

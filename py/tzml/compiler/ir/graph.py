@@ -46,7 +46,7 @@ class Buffer:
 
 
 @dataclass(frozen=True)
-class Call:
+class GraphCall:
     """One call of a kernel; `note` tells people which layer it is."""
 
     kernel: Kernel
@@ -55,7 +55,7 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Port:
+class GraphPort:
     """An input or output of the network."""
 
     name: str
@@ -68,9 +68,9 @@ class Port:
 class Graph:
     """The calls of one inference, in order, and the object file of each kernel by its symbol."""
 
-    inputs: tuple[Port, ...]
-    outputs: tuple[Port, ...]
-    calls: tuple[Call, ...]
+    inputs: tuple[GraphPort, ...]
+    outputs: tuple[GraphPort, ...]
+    calls: tuple[GraphCall, ...]
     objects: Mapping[str, bytes]
 
     @property

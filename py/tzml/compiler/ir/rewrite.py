@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tvm
@@ -153,7 +153,21 @@ def ints(values: Sequence[Any]) -> tuple[int, ...]:
     return tuple(int(v) for v in values)
 
 
-def window_of(call: Any) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-    """Strides, dilation and padding of a convolution or pooling."""
-    attributes = call.attrs
-    return ints(attributes.strides), ints(attributes.dilation), ints(attributes.padding)
+class Sliding(NamedTuple):
+    """How a window slides over an image. Pairs are (rows, columns); padding is (top, left, bottom, right)."""
+
+    strides: tuple[int, int]
+    dilation: tuple[int, int]
+    padding: tuple[int, int, int, int]
+
+
+def sliding_of(call: Any) -> Sliding:
+    """How the window of a convolution or pooling of images slides."""
+    top, left, bottom, right = ints(call.attrs.padding)
+    return Sliding(pair(call.attrs.strides), pair(call.attrs.dilation), (top, left, bottom, right))
+
+
+def pair(values: Sequence[Any]) -> tuple[int, int]:
+    """A number for the rows, and one for the columns."""
+    rows, columns = ints(values)
+    return rows, columns

@@ -79,7 +79,7 @@ def block_for(channels: int, lanes: int) -> int:
     return min(lanes, 1 << max(0, channels - 1).bit_length())
 
 
-class Layouts(Rewriter):
+class LayoutRewriter(Rewriter):
     """Rebuilds a function with tensors that may be `Blocked`.
 
     `values` has the plain form of the old function's variables, `blocked` the blocked one; a variable can

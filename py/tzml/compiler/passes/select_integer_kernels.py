@@ -10,30 +10,31 @@ from tvm import relax, te, tirx
 from tzml.compiler.codegen.kernels import integer_gemm, integer_window
 from tzml.compiler.codegen.kernels.integer_gemm import IntegerGemm
 from tzml.compiler.codegen.kernels.integer_window import IntegerWindow
-from tzml.compiler.ir.rewrite import Expr, const, dtype_of, ints, op_name, shape_of, window_of
-from tzml.compiler.passes.blocked_layout import ELEMENTWISE, Blocked, Layouts, nchw_shape
+from tzml.compiler.codegen.kernels.window import Window
+from tzml.compiler.ir.rewrite import Expr, const, dtype_of, op_name, pair, shape_of, sliding_of
+from tzml.compiler.passes.blocked_layout import ELEMENTWISE, Blocked, LayoutRewriter, nchw_shape
 from tzml.compiler.passes.find_integer_layers import IntegerLayer, Move
 
 _MAGIC = 12582912.0
 """1.5 · 2^23: a float32 near it has no fraction, so that adding it rounds, halves to even."""
 
 
-def integer_layer(self: Layouts, found: IntegerLayer | Move, limit: int | None) -> Expr | Blocked:
+def integer_layer(rewriter: LayoutRewriter, found: IntegerLayer | Move, limit: int | None) -> Expr | Blocked:
     """What stands for the result; weights above `limit` bytes are split along the outputs."""
     if isinstance(found, Move):
-        return _move(self, found)
+        return _move(rewriter, found)
     parts = [found] if limit is None else found.parts(limit)
-    results = [_layer(self, part) for part in parts]
+    results = [_layer(rewriter, part) for part in parts]
     if len(results) == 1:
         return results[0]
     tensors = [result.data if isinstance(result, Blocked) else result for result in results]
-    whole = self.concat(tensors, len(shape_of(tensors[0])) - 1)
+    whole = rewriter.concat(tensors, len(shape_of(tensors[0])) - 1)
     if isinstance(results[0], Blocked):
         return Blocked(whole, len(found.weights), results[0].channels_last)
     return whole
 
 
-def _layer(self: Layouts, found: IntegerLayer) -> Expr | Blocked:
+def _layer(rewriter: LayoutRewriter, found: IntegerLayer) -> Expr | Blocked:
     shift = 128 if found.given.dtype == "uint8" else 0
     zero = found.given.zero - shift
     axes = tuple(range(1, found.weights.ndim))
@@ -41,57 +42,57 @@ def _layer(self: Layouts, found: IntegerLayer) -> Expr | Blocked:
     operands = [const(bias.astype(np.int32))]
     narrow = int(found.weights.min()) > -128
     if found.weights.ndim == 2:
-        return _dense(self, found, operands[0], zero, narrow)
+        return _dense(rewriter, found, operands[0], zero, narrow)
     layout = str(found.call.attrs.data_layout)
     last = layout == "NHWC"
     n, c, h, w = nchw_shape(shape_of(found.call.args[0]), last)
     out_channels, _, *kernel = found.weights.shape
     out_size = nchw_shape(shape_of(found.call), last)[2:]
-    strides, dilation, padding = window_of(found.call)
-    window: Any = ((h, w), out_size, tuple(kernel), strides, dilation, tuple(padding[:2]), zero, narrow)
-    data = self.to_blocked(found.data, c, last).data
+    slides = sliding_of(found.call)
+    window = Window((h, w), out_size, pair(kernel), slides.strides, slides.dilation, slides.padding[:2])
+    data = rewriter.to_blocked(found.data, c, last).data
     if found.is_depthwise:
         weights = const(found.weights[:, 0].transpose(1, 2, 0))
-        depthwise = IntegerWindow("depthwise", n, c, *window)
-        total = self.kernel(
+        depthwise = IntegerWindow("depthwise", window, n, c, zero, narrow)
+        total = rewriter.kernel(
             "integer_depthwise",
             lambda d, w, b: integer_window.define(d, depthwise, w, b),
             data, weights, operands[0],
         )  # fmt: skip
     else:
         weights = const(found.weights.transpose(0, 2, 3, 1))
-        gemm = IntegerGemm((n, 1, *out_size, out_channels), n, c, *window)
-        total = self.kernel("integer_conv2d", integer_gemm.define, data, weights, operands[0], gemm)
-    return Blocked(_requantize(self, total, found), out_channels, last)
+        gemm = IntegerGemm((n, 1, *out_size, out_channels), window, n, c, zero, narrow)
+        total = rewriter.kernel("integer_conv2d", integer_gemm.define, data, weights, operands[0], gemm)
+    return Blocked(_requantize(rewriter, total, found), out_channels, last)
 
 
-def integer_max_pool(self: Layouts, call: Any, data: Expr) -> Blocked | None:
+def integer_max_pool(rewriter: LayoutRewriter, call: Any, data: Expr) -> Blocked | None:
     """`call`, a maximum pooling, of the int8 tensor `data`."""
-    last, kernel = str(call.attrs.layout) == "NHWC", ints(call.attrs.pool_size)
+    last, kernel = str(call.attrs.layout) == "NHWC", pair(call.attrs.pool_size)
     if dtype_of(data) != "int8" or str(call.attrs.layout) not in ("NCHW", "NHWC"):
         return None
     n, c, h, w = nchw_shape(shape_of(data), last)
     out_size = nchw_shape(shape_of(call), last)[2:]
-    strides, dilation, padding = window_of(call)
-    window: Any = ((h, w), out_size, kernel, strides, dilation, tuple(padding[:2]), -128)
-    pool = IntegerWindow("max", n, c, *window)
-    image = self.to_blocked(data, c, last).data
-    return Blocked(self.kernel("integer_max_pool", integer_window.define, image, pool), c, last)
+    slides = sliding_of(call)
+    window = Window((h, w), out_size, kernel, slides.strides, slides.dilation, slides.padding[:2])
+    pool = IntegerWindow("max", window, n, c, outside=-128)
+    image = rewriter.to_blocked(data, c, last).data
+    return Blocked(rewriter.kernel("integer_max_pool", integer_window.define, image, pool), c, last)
 
 
-def _dense(self: Layouts, found: IntegerLayer, bias: Expr, zero: int, narrow: bool) -> Expr:
-    data = self.translate(found.data)
+def _dense(rewriter: LayoutRewriter, found: IntegerLayer, bias: Expr, zero: int, narrow: bool) -> Expr:
+    data = rewriter.translate(found.data)
     *leading, depth = shape_of(data)
     shape = (*leading, len(found.weights))
     size = (1, int(np.prod(leading)))
-    window: Any = (size, size, (1, 1), (1, 1), (1, 1), (0, 0), zero, narrow)
-    gemm = IntegerGemm(shape, 1, depth, *window)
+    window = Window(size, size, (1, 1), (1, 1), (1, 1), (0, 0))
+    gemm = IntegerGemm(shape, window, 1, depth, zero, narrow)
     weights = const(found.weights[:, None, None])
-    total = self.kernel("integer_matmul", integer_gemm.define, data, weights, bias, gemm)
-    return _requantize(self, total, found)
+    total = rewriter.kernel("integer_matmul", integer_gemm.define, data, weights, bias, gemm)
+    return _requantize(rewriter, total, found)
 
 
-def _requantize(self: Layouts, total: Expr, found: IntegerLayer) -> Expr:
+def _requantize(rewriter: LayoutRewriter, total: Expr, found: IntegerLayer) -> Expr:
     """Sums of products as integers of the layer's result: times a float32 scale, rounded, halves to even."""
     zero, dtype = found.result.zero, found.result.dtype
     low, high = (tirx.FloatImm("float32", float(end - zero)) for end in (found.low, found.high))
@@ -107,15 +108,15 @@ def _requantize(self: Layouts, total: Expr, found: IntegerLayer) -> Expr:
         return te.compute(sums.shape, element, name="requantize")
 
     operands = [] if one else [const(found.scale)]
-    return self.call_te(requantize, total, *operands, hint="requantize", pattern=ELEMENTWISE)
+    return rewriter.call_te(requantize, total, *operands, hint="requantize", pattern=ELEMENTWISE)
 
 
-def _move(self: Layouts, found: Move) -> Expr | Blocked:
+def _move(rewriter: LayoutRewriter, found: Move) -> Expr | Blocked:
     if found.call is None:
-        return self.as_blocked(found.data) or self.translate(found.data)
+        return rewriter.as_blocked(found.data) or rewriter.translate(found.data)
     if op_name(found.call) == "relax.nn.max_pool2d":
-        result = integer_max_pool(self, found.call, found.data)
+        result = integer_max_pool(rewriter, found.call, found.data)
         if result is not None:
             return result
-    arguments = [self.translate(found.data), *map(self.translate, found.call.args[1:])]
+    arguments = [rewriter.translate(found.data), *map(rewriter.translate, found.call.args[1:])]
     return relax.Call(found.call.op, arguments, found.call.attrs, found.call.ty_args)

@@ -17,14 +17,27 @@ from tvm import relax
 from tzml.compiler.codegen.build_graph import JOIN
 from tzml.compiler.codegen.kernels import concat, conv, matmul, stencil
 from tzml.compiler.ir.operators import is_elementwise
-from tzml.compiler.ir.rewrite import Expr, const, constant, dtype_of, ints, is_tensor, op_name, shape_of, window_of
-from tzml.compiler.passes.blocked_layout import OPAQUE, Blocked, Layouts, block_array, block_for
+from tzml.compiler.ir.rewrite import (
+    Expr,
+    Sliding,
+    const,
+    constant,
+    dtype_of,
+    ints,
+    is_tensor,
+    op_name,
+    pair,
+    shape_of,
+    sliding_of,
+)
+from tzml.compiler.passes.blocked_layout import OPAQUE, Blocked, LayoutRewriter, block_array, block_for
 from tzml.compiler.passes.blocked_layout import nchw_shape as nchw
 from tzml.compiler.passes.find_integer_layers import IntegerLayers
 from tzml.compiler.passes.select_integer_kernels import integer_layer, integer_max_pool
 
 _PLANAR = 4
 """Images with at most so many channels, as at a network's input, are read as they lie."""
+_STANDING = Sliding((1, 1), (1, 1), (0, 0, 0, 0))
 _UNROLLED = 64
 """Windows of more positions have no kernel, but for those that cover the whole image."""
 
@@ -34,10 +47,10 @@ def choose_kernels(module: Any, lanes: int, weights_limit: int | None = None) ->
 
     Layers of integers are split where their weights take more than `weights_limit` bytes.
     """
-    return relax.transform.DeadCodeElimination(["main"])(Operators(module, lanes, weights_limit).run())
+    return relax.transform.DeadCodeElimination(["main"])(KernelSelector(module, lanes, weights_limit).run())
 
 
-class Operators(Layouts):
+class KernelSelector(LayoutRewriter):
     """Rebuilds a function of operators with calls of tensor functions that kernels are written for."""
 
     def __init__(self, module: Any, lanes: int, weights_limit: int | None) -> None:
@@ -87,121 +100,130 @@ class Operators(Layouts):
         return self.to_blocked(expression, block_for(channels, self.lanes), channels_last)
 
 
-Handler = Callable[[Operators, Any], Expr | None]
+Handler = Callable[[KernelSelector, Any], Expr | None]
 
 
-def _conv2d(self: Operators, call: Any) -> Expr | None:
-    weights, layout = constant(self.translate(call.args[1])), str(call.attrs.data_layout)
+def _conv2d(rewriter: KernelSelector, call: Any) -> Expr | None:
+    weights, layout = constant(rewriter.translate(call.args[1])), str(call.attrs.data_layout)
     if weights is None or layout not in ("NCHW", "NHWC"):
         return None
     last = layout == "NHWC"
     weights = weights.transpose([str(call.attrs.kernel_layout).index(letter) for letter in "OIHW"])
     n, c, h, w = nchw(shape_of(call.args[0]), last)
-    groups, out_channels, kernel = int(call.attrs.groups), weights.shape[0], weights.shape[2:]
-    window: Any = (kernel, *window_of(call))
-    out_block = block_for(out_channels, self.lanes)
+    groups, out_channels, kernel = int(call.attrs.groups), weights.shape[0], pair(weights.shape[2:])
+    slides = sliding_of(call)
+    out_block = block_for(out_channels, rewriter.lanes)
     if groups > 1 and groups == c == out_channels:
         if math.prod(kernel) > _UNROLLED:
             return None
-        data = self.image(call.args[0], last)
+        data = rewriter.image(call.args[0], last)
         out_size = nchw(shape_of(call), last)[2:]
         blocks = shape_of(data.data)[1]
-        depthwise = stencil.Stencil("depthwise", n, blocks, data.block, (h, w), out_size, *window)
-        return Blocked(self.kernel("depthwise", stencil.define, data.data, const(weights), depthwise), c, last)
+        depthwise = stencil.Stencil("depthwise", n, blocks, data.block, (h, w), out_size, kernel, *slides)
+        return Blocked(rewriter.kernel("depthwise", stencil.define, data.data, const(weights), depthwise), c, last)
     if groups > 1:
-        in_block, out_block = (math.gcd(self.lanes, count // groups) for count in (c, out_channels))
-        data = self.to_blocked(call.args[0], in_block, last)
-    elif c <= _PLANAR and not self.as_blocked(call.args[0]):
-        data = self.to_blocked(call.args[0], c if last else 1, last)
+        in_block, out_block = (math.gcd(rewriter.lanes, count // groups) for count in (c, out_channels))
+        data = rewriter.to_blocked(call.args[0], in_block, last)
+    elif c <= _PLANAR and not rewriter.as_blocked(call.args[0]):
+        data = rewriter.to_blocked(call.args[0], c if last else 1, last)
     else:
-        data = self.image(call.args[0], last)
-    described = conv.Conv2d(n, c, data.block, (h, w), out_channels, out_block, *window)
-    described = replace(described, groups=groups)
-    return Blocked(self.kernel("conv2d", conv.define, data.data, const(weights), described), out_channels, last)
+        data = rewriter.image(call.args[0], last)
+    described = conv.Conv2d(n, c, data.block, (h, w), out_channels, out_block, kernel, *slides, groups)
+    return Blocked(rewriter.kernel("conv2d", conv.define, data.data, const(weights), described), out_channels, last)
 
 
 def _pool2d(kind: str) -> Handler:
-    def handler(self: Operators, call: Any) -> Expr | None:
+    def handler(rewriter: KernelSelector, call: Any) -> Expr | None:
         attributes = call.attrs
-        layout, kernel = str(attributes.layout), ints(attributes.pool_size)
+        layout, kernel = str(attributes.layout), pair(attributes.pool_size)
         if layout not in ("NCHW", "NHWC") or math.prod(kernel) > _UNROLLED:
             return None
-        window = (kernel, *window_of(call))
         out_size = nchw(shape_of(call), layout == "NHWC")[2:]
         count_padding = kind == "avg" and bool(attributes.count_include_pad)
-        return _stencil(self, kind, call.args[0], layout == "NHWC", out_size, window, count_padding)
+        return _stencil(
+            rewriter, kind, call.args[0], layout == "NHWC", out_size, kernel, sliding_of(call), count_padding
+        )
 
     return handler
 
 
 def _stencil(
-    self: Operators, kind: str, image: Expr, last: bool, out_size: Any, window: Any, count_padding: bool = False
+    rewriter: KernelSelector,
+    kind: str,
+    image: Expr,
+    last: bool,
+    out_size: tuple[int, int],
+    kernel: tuple[int, int],
+    slides: Sliding = _STANDING,
+    count_padding: bool = False,
 ) -> Blocked:
-    data = self.image(image, last)
+    """A pooling; without `slides`, of an image as large as its window."""
+    data = rewriter.image(image, last)
     n, blocks, h, w, block = shape_of(data.data)
-    described = stencil.Stencil(kind, n, blocks, block, (h, w), out_size, *window)
-    described = replace(described, count_padding=count_padding)
-    return Blocked(self.kernel(f"{kind}_pool", stencil.define_pool, data.data, described), data.channels, last)
+    described = stencil.Stencil(kind, n, blocks, block, (h, w), out_size, kernel, *slides, count_padding)
+    return Blocked(rewriter.kernel(f"{kind}_pool", stencil.define_pool, data.data, described), data.channels, last)
 
 
-def _mean(self: Operators, call: Any) -> Expr | None:
+def _mean(rewriter: KernelSelector, call: Any) -> Expr | None:
     """A mean over an image's height and width."""
     shape = shape_of(call.args[0])
     axes = sorted(axis % len(shape) for axis in ints(call.attrs.axis or []))
     if len(shape) != 4 or axes not in ([2, 3], [1, 2]):
         return None
-    known = self.as_blocked(call.args[0])
+    known = rewriter.as_blocked(call.args[0])
     last = axes == [1, 2]
     if last != bool(known.channels_last if known else last):
         return None
     size = nchw(shape, last)[2:]
-    result = _stencil(self, "avg", call.args[0], last, (1, 1), (size,))
-    return result if call.attrs.keepdims else relax.op.reshape(self.to_plain(result), shape_of(call))
+    result = _stencil(rewriter, "avg", call.args[0], last, (1, 1), size)
+    return result if call.attrs.keepdims else relax.op.reshape(rewriter.to_plain(result), shape_of(call))
 
 
-def _adaptive_avg_pool2d(self: Operators, call: Any) -> Expr | None:
+def _adaptive_avg_pool2d(rewriter: KernelSelector, call: Any) -> Expr | None:
     last = str(call.attrs.layout) == "NHWC"
     size, out_size = (nchw(shape_of(tensor), last)[2:] for tensor in (call.args[0], call))
     if str(call.attrs.layout) not in ("NCHW", "NHWC"):
         return None
     if size == out_size:
-        return self.as_blocked(call.args[0]) or self.translate(call.args[0])
-    return _stencil(self, "avg", call.args[0], last, (1, 1), (size,)) if out_size == (1, 1) else None
+        return rewriter.as_blocked(call.args[0]) or rewriter.translate(call.args[0])
+    return _stencil(rewriter, "avg", call.args[0], last, (1, 1), size) if out_size == (1, 1) else None
 
 
-def _concat(self: Operators, call: Any) -> Expr | None:
+def _concat(rewriter: KernelSelector, call: Any) -> Expr | None:
     fields = getattr(call.args[0], "fields", [])
-    parts = [self.as_blocked(field) for field in fields]
+    parts = [rewriter.as_blocked(field) for field in fields]
     first = next((part for part in parts if part), None)
     if first is None:
         return None
     along = _letter(first, int(call.attrs.axis))
     alike = all(p and (p.block, p.channels_last) == (first.block, first.channels_last) for p in parts)
     if along == "H" and alike:
-        return replace(first, data=self.emit(relax.op.concat([part.data for part in parts if part], 2)))
+        return replace(first, data=rewriter.emit(relax.op.concat([part.data for part in parts if part], 2)))
     if along != "C" or not (alike or dtype_of(call) == "float32"):
         return None
-    blocked = [self.to_blocked(field, first.block, first.channels_last) for field in fields]
+    blocked = [rewriter.to_blocked(field, first.block, first.channels_last) for field in fields]
     if first.batch != 1 or not all(part.is_full for part in blocked[:-1]):
         return None
     channels = sum(part.channels for part in blocked)
-    data = self.call_te(concat.define, *(part.data for part in blocked), hint="concat", pattern=OPAQUE, **{JOIN: 1})
+    data = rewriter.call_te(
+        concat.define, *(part.data for part in blocked), hint="concat", pattern=OPAQUE, **{JOIN: 1}
+    )
     return Blocked(data, channels, first.channels_last)
 
 
-def _strided_slice(self: Operators, call: Any) -> Expr | None:
+def _strided_slice(rewriter: KernelSelector, call: Any) -> Expr | None:
     """Some rows of an image, or whole blocks of its channels."""
-    image, others = self.as_blocked(call.args[0]), [_numbers(argument) for argument in call.args[1:]]
+    image, others = rewriter.as_blocked(call.args[0]), [_numbers(argument) for argument in call.args[1:]]
     if image is None or len(others) != 3 or [len(numbers) for numbers in others] != [1, 1, 1]:
         return None
     [axis], [first], [end] = others
     along = _letter(image, axis)
     if along == "H":
-        return replace(image, data=self.emit(relax.op.strided_slice(image.data, [2], [first], [end])))
+        return replace(image, data=rewriter.emit(relax.op.strided_slice(image.data, [2], [first], [end])))
     if along != "C" or first % image.block or end % image.block or not 0 <= first < end <= image.channels:
         return None
     blocks = [first // image.block], [end // image.block]
-    data = self.emit(relax.op.strided_slice(image.data, [1], *blocks))
+    data = rewriter.emit(relax.op.strided_slice(image.data, [1], *blocks))
     return replace(image, data=data, channels=end - first)
 
 
@@ -215,20 +237,20 @@ def _numbers(expression: Any) -> list[int]:
     return [int(field.value) for field in expression.fields]
 
 
-def _elementwise(self: Operators, call: Any) -> Expr | None:
+def _elementwise(rewriter: KernelSelector, call: Any) -> Expr | None:
     """An element-wise operator of an image, and of others that can be brought into its layout."""
     shape = shape_of(call)
-    images = [known for known in map(self.as_blocked, call.args) if known and known.shape == shape]
+    images = [known for known in map(rewriter.as_blocked, call.args) if known and known.shape == shape]
     if not images:
         return None
-    operands = [_like(self, images[0], argument) for argument in call.args]
+    operands = [_like(rewriter, images[0], argument) for argument in call.args]
     if any(operand is None for operand in operands):
         return None
     result = relax.Call(call.op, operands, call.attrs, call.ty_args)
-    return Blocked(self.emit(result), images[0].channels, images[0].channels_last)
+    return Blocked(rewriter.emit(result), images[0].channels, images[0].channels_last)
 
 
-def _like(self: Operators, image: Blocked, expression: Expr) -> Expr | None:
+def _like(rewriter: KernelSelector, image: Blocked, expression: Expr) -> Expr | None:
     """An operand of an element-wise operator with an image, in that image's layout."""
     if not is_tensor(expression):
         return expression
@@ -240,18 +262,18 @@ def _like(self: Operators, image: Blocked, expression: Expr) -> Expr | None:
         return const(block_array(array, image.block, image.channels_last))
     if len(shape) != 4 or nchw(shape, image.channels_last)[1] != image.channels:
         return None
-    known = self.as_blocked(expression)
+    known = rewriter.as_blocked(expression)
     if known and known.channels_last != image.channels_last:
         return None
-    return self.to_blocked(expression, image.block, image.channels_last).data
+    return rewriter.to_blocked(expression, image.block, image.channels_last).data
 
 
-def _matmul(self: Operators, call: Any) -> Expr | None:
-    data, weights = map(self.translate, call.args)
-    product = matmul.describe(shape_of(data), shape_of(weights), constant(weights) is not None, self.lanes)
+def _matmul(rewriter: KernelSelector, call: Any) -> Expr | None:
+    data, weights = map(rewriter.translate, call.args)
+    product = matmul.describe(shape_of(data), shape_of(weights), constant(weights) is not None, rewriter.lanes)
     if product is None or dtype_of(data) != "float32":
         return None
-    return self.kernel("matmul", matmul.define, data, weights, product)
+    return rewriter.kernel("matmul", matmul.define, data, weights, product)
 
 
 HANDLERS: dict[str, Handler] = {

@@ -24,10 +24,10 @@ _AROUND = 6
 
 def tile_layers(module: Any, limit: int) -> Any:
     """The module, with chains in strips where a layer's input and output take more than `limit` bytes."""
-    return relax.transform.DeadCodeElimination(["main"])(_Tile(module, limit).run())
+    return relax.transform.DeadCodeElimination(["main"])(_TileRows(module, limit).run())
 
 
-class _Tile(Rewriter):
+class _TileRows(Rewriter):
     def __init__(self, module: Any, limit: int) -> None:
         super().__init__(module)
         self.limit = limit

@@ -7,7 +7,7 @@ from itertools import groupby
 
 from tzml.bundle import Argument, Chunk, Content, Region
 from tzml.bundle.format import MAX_SECTIONS, align
-from tzml.compiler.ir.graph import Call
+from tzml.compiler.ir.graph import GraphCall
 
 # Small enough to stream through a few megabytes of secure memory, large enough that switching
 # between the worlds for each does not show.
@@ -18,7 +18,7 @@ _MANY = MAX_SECTIONS * 3 // 4
 
 
 def cut_into_chunks(
-    calls: Sequence[Call], chunk_size: int
+    calls: Sequence[GraphCall], chunk_size: int
 ) -> tuple[list[tuple[Argument, ...]], tuple[Content, ...]]:
     """Pack the constants of successive calls into chunks: each call's, in order, and each chunk's content.
 

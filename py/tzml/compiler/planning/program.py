@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from tzml.bundle import Call as ProgramCall
-from tzml.bundle import Direction, Memory, Port, Program, Tensor
-from tzml.compiler.ir.graph import Graph
-from tzml.compiler.ir.graph import Port as GraphPort
+from tzml.bundle import Call, Direction, Memory, Port, Program, Tensor
+from tzml.compiler.ir.graph import Graph, GraphPort
 from tzml.compiler.planning.memory import Layout
 
 
@@ -31,7 +29,7 @@ def make_program(name: str, graph: Graph, layout: Layout, kernels_digest: bytes)
         inputs=tuple(ports[: len(graph.inputs)]),
         outputs=tuple(ports[len(graph.inputs) :]),
         calls=tuple(
-            ProgramCall(indices[call.kernel], arguments)
+            Call(indices[call.kernel], arguments)
             for call, arguments in zip(graph.calls, layout.arguments, strict=True)
         ),
         kernels_digest=kernels_digest,

@@ -23,7 +23,7 @@ from tzml.compiler.codegen.kernels.fused import Fused, annotate
 from tzml.compiler.codegen.kernels.gemm import Accumulators, Operand, Weights, outer_product
 from tzml.compiler.codegen.kernels.isa import Isa
 from tzml.compiler.codegen.kernels.scheduled import Scheduled
-from tzml.compiler.codegen.kernels.tiles import Section, Window, candidates, sections
+from tzml.compiler.codegen.kernels.tiles import OutputSection, Reduction, candidates, sections
 from tzml.compiler.codegen.kernels.tir import Expr, T, flat
 from tzml.compiler.codegen.kernels.winograd import Winograd
 from tzml.compiler.codegen.kernels.winograd import wins as winograd_wins
@@ -137,11 +137,11 @@ class _Direct:
         self.runs = self._runs()
         # where taps share inputs, loading these once saves instructions; on x86 it only takes registers
         self.shares_taps = isa.by_element
-        window = Window(
+        reduction = Reduction(
             conv.kernel[1] if self.shares_taps else 1, conv.strides[1], conv.dilation[1], self.runs[0].depth
         )
         blocks = -(-conv.out_channels // conv.groups // conv.out_block)
-        row = (isa, self.out_size[1], blocks, window)
+        row = (isa, self.out_size[1], blocks, reduction)
         self.sections = sections(*row, fused.tile)
         self.tiles = partial(candidates, *row)
         self.reduction = conv.group_channels * conv.kernel[0] * conv.kernel[1]
@@ -210,7 +210,7 @@ class _Direct:
 
         return Scheduled(lambda: self.fused.emit(body), {position: self.pack}, self.tiles)
 
-    def _section(self, section: Section, n: Expr, group: Expr, tile: Expr) -> None:
+    def _section(self, section: OutputSection, n: Expr, group: Expr, tile: Expr) -> None:
         blocks = sum(s.count * s.vectors for s in self.sections)
         width = section.vectors * self.lanes
         packed = (group * blocks + section.first) * self.lanes * self.reduction + tile * width * self.reduction
@@ -229,7 +229,7 @@ class _Direct:
         return 0 <= x < self.size[1]
 
     def _tile(
-        self, section: Section, span: Span, n: Expr, group: Expr, block: Expr, h: Expr, w: Expr, packed: Expr
+        self, section: OutputSection, span: Span, n: Expr, group: Expr, block: Expr, h: Expr, w: Expr, packed: Expr
     ) -> None:
         conv = self.conv
         tile = Accumulators(section.pixels, section.vectors, self.lanes)

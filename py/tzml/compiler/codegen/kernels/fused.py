@@ -36,7 +36,7 @@ def annotate(kind: str, /, **geometry: Any) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class Stage:
+class EpilogueBlock:
     """A block: the buffer it computes, the variables of its domain and the value at that point."""
 
     buffer: Buffer
@@ -63,9 +63,7 @@ class Fused:
         anchor = blocks[anchors[0]]
         self.kind = str(anchor.annotations[KIND])
         geometry = json.loads(str(anchor.annotations[GEOMETRY]))
-        self.geometry: dict[str, Any] = {
-            name: tuple(v) if isinstance(v, list) else v for name, v in geometry.items()
-        }
+        self.geometry: dict[str, Any] = _with_tuples(geometry)
         """What annotate() was given, with tuples for sequences."""
         self.anchor: Buffer = anchor.writes[0].source
         self.tile = int(anchor.annotations[TILE]) if TILE in anchor.annotations else None
@@ -78,17 +76,21 @@ class Fused:
         ]
         """The parameters that the anchor reads, in the order of its definition."""
         rest = [block for block in blocks if block is not anchor and block not in before]
-        self.stages = [_stage(block) for block in rest]
+        self.epilogue = [_epilogue_block(block) for block in rest]
         self._check()
 
     @property
     def name(self) -> str:
         return str(self.function.attrs["global_symbol"]) if "global_symbol" in self.function.attrs else self.kind
 
+    def geometry_with(self, **parts: type) -> dict[str, Any]:
+        """The geometry, with an object of that class in place of a part that is a dictionary itself."""
+        return self.geometry | {name: part(**self.geometry[name]) for name, part in parts.items()}
+
     @property
     def output(self) -> Buffer:
         """What the function writes."""
-        return self.stages[-1].buffer if self.stages else self.anchor
+        return self.epilogue[-1].buffer if self.epilogue else self.anchor
 
     def replace(self, old: Buffer, new: Buffer) -> int:
         """Give an operand another buffer, as when weights are packed. Returns its position."""
@@ -105,15 +107,15 @@ class Fused:
         index = at(index)
         values = [(self.anchor, value)]
         last = index
-        for stage in self.stages:
-            if shape(stage.buffer) != shape(self.anchor):
-                values.append((stage.buffer, stage))
+        for block in self.epilogue:
+            if shape(block.buffer) != shape(self.anchor):
+                values.append((block.buffer, block))
                 continue
-            result = _without_casts_of_truth(expand(_replace_loads(stage.at(index), values), T.Bind))
+            result = _without_casts_of_truth(expand(_replace_loads(block.at(index), values), T.Bind))
             if str(result.ty.dtype) != "bool":
                 result = T.Bind(result)
-            values.append((stage.buffer, result))
-            last = [substitute(i, dict(zip(stage.axes, index, strict=True))) for i in stage.index]
+            values.append((block.buffer, result))
+            last = [substitute(i, dict(zip(block.axes, index, strict=True))) for i in block.index]
         T.buffer_store(self.output, values[-1][1], last)
 
     def store_vector(self, vector: Vector, index: Sequence[Expr], lanes: int) -> None:
@@ -125,22 +127,29 @@ class Fused:
             self.store([*index[:-1], index[-1] + lane], vector.element(lane))
 
     def _check(self) -> None:
-        """Every stage of the anchor's shape reads the ones before it where it is itself."""
+        """Every block of the anchor's shape reads the ones before it where it is itself."""
         chain = [self.anchor]
-        for stage in self.stages:
-            reads = [load for load in loads(stage.value) if any(load.source.same_as(b) for b in chain)]
-            if shape(stage.buffer) != shape(self.anchor):
+        for block in self.epilogue:
+            reads = [load for load in loads(block.value) if any(load.source.same_as(b) for b in chain)]
+            if shape(block.buffer) != shape(self.anchor):
                 if reads:
-                    raise NotFusableError(f"{stage.buffer.name} has another shape")
+                    raise NotFusableError(f"{block.buffer.name} has another shape")
                 continue
             for load in reads:
-                if not all(i.same_as(axis) for i, axis in zip(load.indices, stage.axes, strict=True)):
-                    raise NotFusableError(f"{stage.buffer.name} reads other positions")
-            if not is_vectorizable(stage.value):
-                raise NotFusableError(f"{stage.buffer.name} cannot be computed in vectors")
-            chain.append(stage.buffer)
+                if not all(i.same_as(axis) for i, axis in zip(load.indices, block.axes, strict=True)):
+                    raise NotFusableError(f"{block.buffer.name} reads other positions")
+            if not is_vectorizable(block.value):
+                raise NotFusableError(f"{block.buffer.name} cannot be computed in vectors")
+            chain.append(block.buffer)
         if not self.output.same_as(self.parameters[-1]):
             raise NotFusableError("several outputs")
+
+
+def _with_tuples(geometry: dict[str, Any]) -> dict[str, Any]:
+    def value(v: Any) -> Any:
+        return tuple(v) if isinstance(v, list) else _with_tuples(v) if isinstance(v, dict) else v
+
+    return {name: value(v) for name, v in geometry.items()}
 
 
 def _without_casts_of_truth(expression: Expr) -> Expr:
@@ -161,7 +170,7 @@ def _replace_loads(expression: Expr, values: list[tuple[Buffer, Any]]) -> Expr:
     def value(load: Any) -> Any:
         for buffer, known in values:
             if load.source.same_as(buffer):
-                if isinstance(known, Stage):
+                if isinstance(known, EpilogueBlock):
                     return _replace_loads(known.at(list(load.indices)), values)
                 return known
         return load
@@ -187,8 +196,8 @@ def _producers(blocks: list[Any], anchor: Any) -> list[Any]:
     return chosen
 
 
-def _stage(block: Any) -> Stage:
+def _epilogue_block(block: Any) -> EpilogueBlock:
     if not isinstance(block.body, tirx.BufferStore) or any(int(v.iter_type) for v in block.iter_vars):
         raise NotFusableError(f"block {block.name_hint} is not elementwise")
     axes = tuple(variable.var for variable in block.iter_vars)
-    return Stage(block.body.buffer, axes, tuple(block.body.indices), block.body.value)
+    return EpilogueBlock(block.body.buffer, axes, tuple(block.body.indices), block.body.value)

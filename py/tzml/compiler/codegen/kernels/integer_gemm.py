@@ -23,7 +23,7 @@ from tzml.compiler.codegen.kernels.isa import IN_ORDER, Isa
 from tzml.compiler.codegen.kernels.patches import Patches
 from tzml.compiler.codegen.kernels.scheduled import Scheduled
 from tzml.compiler.codegen.kernels.tir import Expr, T, Vector, dtype, flat, load, unravel
-from tzml.compiler.codegen.kernels.window import Pair, Window
+from tzml.compiler.codegen.kernels.window import Window
 
 Array = NDArray[Any]
 
@@ -35,35 +35,28 @@ _STRIP = 64 << 10
 class IntegerGemm:
     """The geometry. `shape` is the result's, whose last dimension is the output channels.
 
-    Pairs are (rows, columns), `before` is the padding (above, left of) the image. `narrow` promises that
-    no weight is -128. uint8 data counts from 128: the zero point is that of data - 128.
+    A dense layer has a window of one position. `narrow` promises that no weight is -128. uint8 data counts from
+    128: the zero point is that of data - 128.
     """
 
     shape: tuple[int, ...]
+    window: Window
     batch: int
     channels: int
-    size: Pair
-    out_size: Pair
-    kernel: Pair
-    strides: Pair
-    dilation: Pair
-    before: Pair
     zero_point: int
     narrow: bool
 
     @property
-    def window(self) -> Window:
-        return Window(self.size, self.out_size, self.kernel, self.strides, self.dilation, self.before)
-
-    @property
     def depth(self) -> int:
         """Numbers that a result depends on."""
-        return self.kernel[0] * self.kernel[1] * self.channels
+        return self.window.kernel[0] * self.window.kernel[1] * self.channels
 
     @property
     def is_pointwise(self) -> bool:
         """Whether patches are side by side in the data."""
-        return (self.kernel, self.strides, self.before, self.size) == ((1, 1), (1, 1), (0, 0), self.out_size)
+        window = self.window
+        slides = (window.kernel, window.strides, window.before, window.size)
+        return slides == ((1, 1), (1, 1), (0, 0), window.out_size)
 
 
 def define(data: Any, weights: Any, bias: Any, gemm: IntegerGemm) -> Any:
@@ -73,15 +66,15 @@ def define(data: Any, weights: Any, bias: Any, gemm: IntegerGemm) -> Any:
     `weights` are (O, KH, KW, C), `bias` (O).
     """
     channel = te.reduce_axis((0, gemm.channels), "channel")
-    row = te.reduce_axis((0, gemm.kernel[0]), "row")
-    column = te.reduce_axis((0, gemm.kernel[1]), "column")
+    row = te.reduce_axis((0, gemm.window.kernel[0]), "row")
+    column = te.reduce_axis((0, gemm.window.kernel[1]), "column")
 
     def value(index: tuple[Expr, ...]) -> Expr:
         if len(gemm.shape) != 5:
             return signed(data(*index, channel))
         n, _, h, w = index
         y, x = gemm.window.rows.position(h, row), gemm.window.columns.position(w, column)
-        inside = tirx.all(y >= 0, y < gemm.size[0], x >= 0, x < gemm.size[1])
+        inside = tirx.all(y >= 0, y < gemm.window.size[0], x >= 0, x < gemm.window.size[1])
         return tirx.if_then_else(inside, signed(data(n, 0, y, x, channel)), tirx.const(gemm.zero_point, "int32"))
 
     def element(*index: Expr) -> Expr:
@@ -130,11 +123,11 @@ class _Emitter:
 
     def __init__(self, fused: Fused, isa: Isa) -> None:
         self.fused, self.isa = fused, isa
-        self.gemm = gemm = IntegerGemm(**fused.geometry)
+        self.gemm = gemm = IntegerGemm(**fused.geometry_with(window=Window))
         self.data, self.weights, self.bias = fused.operands
         self.step = dot.depth(isa)
         self.steps = -(-gemm.depth // self.step)
-        height, width = gemm.out_size
+        height, width = gemm.window.out_size
         is_signed = dtype(self.data) == "int8"
         if gemm.is_pointwise and is_signed and gemm.depth % self.step == 0:
             self.patches = None

@@ -34,43 +34,34 @@ _WIDTH = 4
 
 @dataclass(frozen=True)
 class IntegerWindow:
-    """The geometry. `kind` is depthwise or max; pairs are (rows, columns), `before` is (above, left).
+    """The geometry. `kind` is depthwise or max.
 
     `outside` is what counts as the image's surroundings: the zero point, or the smallest number.
     `narrow` promises that no weight is -128. uint8 data counts from 128 in a depthwise convolution.
     """
 
     kind: str
+    window: Window
     batch: int
     channels: int
-    size: Pair
-    out_size: Pair
-    kernel: Pair
-    strides: Pair
-    dilation: Pair
-    before: Pair
     outside: int
     narrow: bool = True
 
     @property
-    def window(self) -> Window:
-        return Window(self.size, self.out_size, self.kernel, self.strides, self.dilation, self.before)
-
-    @property
     def shape(self) -> tuple[int, ...]:
-        return (self.batch, 1, *self.out_size, self.channels)
+        return (self.batch, 1, *self.window.out_size, self.channels)
 
 
 def define(data: Any, described: IntegerWindow, weights: Any = None, bias: Any = None) -> Any:
     """The operator in TE; `data` is (N, 1, H, W, C), `weights` are (KH, KW, C), `bias` is (C)."""
-    row = te.reduce_axis((0, described.kernel[0]), "row")
-    column = te.reduce_axis((0, described.kernel[1]), "column")
+    row = te.reduce_axis((0, described.window.kernel[0]), "row")
+    column = te.reduce_axis((0, described.window.kernel[1]), "column")
     attributes = annotate("integer_window", **asdict(described))
 
     def value(index: tuple[Expr, ...], kind: str) -> Expr:
         n, _, h, w, c = index
         y, x = described.window.rows.position(h, row), described.window.columns.position(w, column)
-        inside = tirx.all(y >= 0, y < described.size[0], x >= 0, x < described.size[1])
+        inside = tirx.all(y >= 0, y < described.window.size[0], x >= 0, x < described.window.size[1])
         number = data(n, 0, y, x, c)
         number = signed(number) if kind == "int32" else number
         return tirx.if_then_else(inside, number, tirx.const(described.outside, kind))
@@ -92,26 +83,26 @@ class _Emitter:
 
     def __init__(self, fused: Fused, isa: Isa) -> None:
         self.fused = fused
-        self.described = described = IntegerWindow(**fused.geometry)
+        self.described = described = IntegerWindow(**fused.geometry_with(window=Window))
         self.window = window = described.window
         self.lanes = min(8 if isa.by_element else 2 * isa.lanes, 1 << (described.channels.bit_length() - 1))
         self.data, *self.constants = fused.operands
         padded = [axis.padded_outputs() for axis in (window.rows, window.columns)]
         self.lines = window.rows.out_size
         self.patches: Patches | None = None
-        self.width = described.size[1]
+        self.width = described.window.size[1]
         if any(padded) or dtype(self.data) != "int8":
             columns = window.columns
             self.width = (columns.out_size - 1) * columns.stride + (columns.taps - 1) * columns.dilation + 1
             divisors = [n for n in range(1, self.lines + 1) if self.lines % n == 0]
             self.lines = max(n for n in divisors if n == 1 or self._copied(n) * self._line <= _STRIP)
             strips = Window(
-                described.size,
-                (described.out_size[0] // self.lines, 1),
+                described.window.size,
+                (described.window.out_size[0] // self.lines, 1),
                 (self._copied(self.lines), self.width),
-                (described.strides[0] * self.lines, 1),
+                (described.window.strides[0] * self.lines, 1),
                 (1, 1),
-                described.before,
+                described.window.before,
             )
             length = self._copied(self.lines) * self._line
             self.patches = Patches(strips, described.channels, described.outside, length, 1)
@@ -131,16 +122,16 @@ class _Emitter:
         self.weights = None
         if self.constants:
             weights, self.bias = self.constants
-            size = self.described.kernel[0] * self.described.kernel[1] * self.described.channels
+            size = self.described.window.kernel[0] * self.described.window.kernel[1] * self.described.channels
             self.weights = tirx.decl_buffer((size,), "int8", "packed")
             packers[self.fused.replace(weights, self.weights)] = np.ravel
 
         def body() -> None:
             data = flat(self.data)
-            strips = self.described.out_size[0] // self.lines
+            strips = self.described.window.out_size[0] // self.lines
             if self.patches is None:
                 with T.serial(self.described.batch) as n:
-                    self._strip(data, n * (self.described.size[0] * self._line), n, 0)
+                    self._strip(data, n * (self.described.window.size[0] * self._line), n, 0)
                 return
             patches = T.alloc_buffer((self.patches.length,), "int8")
             with T.serial(self.described.batch) as n, T.serial(strips) as strip:

@@ -20,7 +20,7 @@ from tzml.compiler.codegen.kernels.fused import Fused, annotate
 from tzml.compiler.codegen.kernels.gemm import Accumulators, Operand, Weights, outer_product
 from tzml.compiler.codegen.kernels.isa import Isa
 from tzml.compiler.codegen.kernels.scheduled import Packer, Scheduled
-from tzml.compiler.codegen.kernels.tiles import Section, Window, candidates, sections
+from tzml.compiler.codegen.kernels.tiles import OutputSection, Reduction, candidates, sections
 from tzml.compiler.codegen.kernels.tir import Expr, T, flat, unravel
 
 Array = NDArray[Any]
@@ -75,9 +75,9 @@ class _Emitter:
     def __init__(self, fused: Fused, isa: Isa) -> None:
         self.product = product = Matmul(**fused.geometry)
         self.fused, self.isa, self.lanes = fused, isa, isa.lanes
-        window = Window(depth=min(_DEPTH, product.depth))
+        reduction = Reduction(depth=min(_DEPTH, product.depth))
         vectors = -(-product.columns // isa.lanes)
-        row = (isa, product.rows, vectors, window)
+        row = (isa, product.rows, vectors, reduction)
         self.sections = sections(*row, fused.tile)
         self.tiles = partial(candidates, *row)
 
@@ -111,7 +111,7 @@ class _Emitter:
 
         return Scheduled(lambda: self.fused.emit(body), packers, self.tiles)
 
-    def _section(self, section: Section, n: Expr) -> None:
+    def _section(self, section: OutputSection, n: Expr) -> None:
         """The last tile of columns may end beyond the matrix, and has code of its own if it does."""
         count, width = section.count, section.vectors * self.lanes
         begin = section.first * self.lanes
@@ -123,12 +123,12 @@ class _Emitter:
             column = begin + whole * width
             self._rows(section, n, whole, column, self.product.columns - column)
 
-    def _rows(self, section: Section, n: Expr, tile: Expr, column: Expr, width: int) -> None:
+    def _rows(self, section: OutputSection, n: Expr, tile: Expr, column: Expr, width: int) -> None:
         for span in cover(self.product.rows, section.pixels):
             for row in span.starts():
                 self._tile(section, n, row, tile, column, width)
 
-    def _tile(self, section: Section, n: Expr, row: Expr, tile: Expr, column: Expr, width: int) -> None:
+    def _tile(self, section: OutputSection, n: Expr, row: Expr, tile: Expr, column: Expr, width: int) -> None:
         """`width` columns from `column` on of some rows from `row` on."""
         product = self.product
         accumulators = Accumulators(section.pixels, -(-width // self.lanes), self.lanes)

@@ -23,7 +23,7 @@ _CANDIDATES = 16
 
 
 @dataclass(frozen=True)
-class Window:
+class Reduction:
     """The reduction that every output element of a tile needs, along a row of the input.
 
     `taps` elements at distance `dilation` are read for each of the outputs, which are `stride` apart,
@@ -47,7 +47,7 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Section:
+class OutputSection:
     """`count` tiles of `vectors` vectors of output channels, `pixels` wide each, from vector `first` on."""
 
     first: int
@@ -64,7 +64,9 @@ class _Tile:
 
 
 @cache
-def sections(isa: Isa, pixels: int, vectors: int, window: Window, tile: int | None = None) -> tuple[Section, ...]:
+def sections(
+    isa: Isa, pixels: int, vectors: int, reduction: Reduction, tile: int | None = None
+) -> tuple[OutputSection, ...]:
     """Cut `vectors` vectors of output channels into sections with the best tile for each.
 
     `tile`, from candidates(), is taken instead for as many as it can be.
@@ -72,20 +74,20 @@ def sections(isa: Isa, pixels: int, vectors: int, window: Window, tile: int | No
     if tile is not None:
         wide, size = divmod(tile, _PIXELS)
         count, rest = divmod(vectors, size)
-        sides = sections(isa, pixels, rest, window) if rest else ()
-        return (Section(0, count, size, wide), *(replace(s, first=s.first + count * size) for s in sides))
-    best: tuple[float, tuple[Section, ...]] | None = None
+        sides = sections(isa, pixels, rest, reduction) if rest else ()
+        return (OutputSection(0, count, size, wide), *(replace(s, first=s.first + count * size) for s in sides))
+    best: tuple[float, tuple[OutputSection, ...]] | None = None
     for wide in range(1, min(vectors, isa.registers // 2) + 1):
         main, rest = divmod(vectors, wide)
-        cut: list[Section] = []
+        cut: list[OutputSection] = []
         cost, first = 0.0, 0
         for count, size in ((main, wide), (1, rest)):
             if not size:
                 continue
-            found = _best_tile(isa, pixels, size, window)
+            found = _best_tile(isa, pixels, size, reduction)
             if found is None:
                 break
-            cut.append(Section(first, count, size, found.pixels))
+            cut.append(OutputSection(first, count, size, found.pixels))
             cost += count * found.cost
             first += count * size
         if first == vectors and (best is None or cost < best[0]):
@@ -95,47 +97,47 @@ def sections(isa: Isa, pixels: int, vectors: int, window: Window, tile: int | No
 
 
 @cache
-def candidates(isa: Isa, pixels: int, vectors: int, window: Window) -> tuple[int, ...]:
+def candidates(isa: Isa, pixels: int, vectors: int, reduction: Reduction) -> tuple[int, ...]:
     """Tiles that may be better than the one that is taken, by the estimate: each as one number."""
-    chosen = sections(isa, pixels, vectors, window)[0]
+    chosen = sections(isa, pixels, vectors, reduction)[0]
     found = [
         (tile.cost / size, tile.pixels * _PIXELS + size)
         for size in range(1, min(vectors, isa.registers // 2) + 1)
-        for tile in _tiles(isa, pixels, size, window)
+        for tile in _tiles(isa, pixels, size, reduction)
         if (tile.pixels, size) != (chosen.pixels, chosen.vectors)
     ]
     return tuple(number for _, number in sorted(found)[:_CANDIDATES])
 
 
 @cache
-def _best_tile(isa: Isa, pixels: int, vectors: int, window: Window) -> _Tile | None:
+def _best_tile(isa: Isa, pixels: int, vectors: int, reduction: Reduction) -> _Tile | None:
     """The cheapest tile of that many vectors for a row of outputs."""
-    tiles = list(_tiles(isa, pixels, vectors, window))
+    tiles = list(_tiles(isa, pixels, vectors, reduction))
     return min(tiles, key=lambda tile: (tile.cost, -tile.pixels)) if tiles else None
 
 
-def _tiles(isa: Isa, pixels: int, vectors: int, window: Window) -> Iterator[_Tile]:
+def _tiles(isa: Isa, pixels: int, vectors: int, reduction: Reduction) -> Iterator[_Tile]:
     step = _by_element if isa.by_element else _broadcast
     for wide in range(1, min(pixels, isa.registers) + 1):
-        cost = step(isa, wide, vectors, window)
+        cost = step(isa, wide, vectors, reduction)
         if cost is not None:
             yield _Tile(wide, vectors, -(-pixels // wide) * cost)
 
 
-def _by_element(isa: Isa, pixels: int, vectors: int, window: Window) -> float | None:
+def _by_element(isa: Isa, pixels: int, vectors: int, reduction: Reduction) -> float | None:
     """Instructions for a step of `depth` channels and all taps, or None if registers do not suffice.
 
     Positions that several taps share are loaded once. Two loads of neighbours are one LDP.
     """
-    held = window.vectors(pixels, isa.lanes)
+    held = reduction.vectors(pixels, isa.lanes)
     if pixels * vectors + held + vectors > isa.registers - 1:
         return None
-    multiply = pixels * vectors * window.depth * window.taps
-    weights = vectors * window.depth * window.taps
+    multiply = pixels * vectors * reduction.depth * reduction.taps
+    weights = vectors * reduction.depth * reduction.taps
     return multiply + (held + weights) / 2 + _LOOP
 
 
-def _broadcast(isa: Isa, pixels: int, vectors: int, window: Window) -> float | None:
+def _broadcast(isa: Isa, pixels: int, vectors: int, reduction: Reduction) -> float | None:
     """Cycles for a step of one channel and one tap: two multiply-adds, or two loads, a cycle."""
     if pixels * vectors + vectors + 1 > isa.registers:
         return None

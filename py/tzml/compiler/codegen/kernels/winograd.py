@@ -22,7 +22,7 @@ from tzml.compiler.codegen.kernels.fused import Fused
 from tzml.compiler.codegen.kernels.gemm import Accumulators, Operand, Weights, outer_product
 from tzml.compiler.codegen.kernels.isa import Isa
 from tzml.compiler.codegen.kernels.scheduled import Scheduled
-from tzml.compiler.codegen.kernels.tiles import Section, Window, candidates, sections
+from tzml.compiler.codegen.kernels.tiles import OutputSection, Reduction, candidates, sections
 from tzml.compiler.codegen.kernels.tir import Buffer, Expr, T, Vector, f32, flat, load, splat, store
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class Winograd:
         # to transform the weights takes as long as two tiles
         self.band = min(fits, key=lambda rows: -(-self.rows // rows) * (rows * self.columns + 2))
         self.tiles = self.band * self.columns  # of a band
-        row = (isa, self.tiles, -(-conv.out_channels // self.lanes), Window())
+        row = (isa, self.tiles, -(-conv.out_channels // self.lanes), Reduction())
         self.sections = sections(*row, fused.tile)
         self.candidates = partial(candidates, *row)
 
@@ -176,7 +176,7 @@ class Winograd:
 
         return Scheduled(lambda: self.fused.emit(body), {position: self.pack}, self.candidates)
 
-    def _section(self, section: Section, n: Expr, first: Expr, tile: Expr) -> None:
+    def _section(self, section: OutputSection, n: Expr, first: Expr, tile: Expr) -> None:
         """A tile of output channels, for all tiles of the band."""
         width = section.vectors * self.lanes
         packed = (section.first * self.lanes + tile * width) * self.column
@@ -218,7 +218,7 @@ class Winograd:
         pixel = load(self.data, offset * self.lanes, self.lanes)
         return T.Bind(tirx.if_then_else(tirx.all(y >= 0, y < height), pixel, zeros))
 
-    def _transform_weights(self, section: Section, packed: Expr) -> None:
+    def _transform_weights(self, section: OutputSection, packed: Expr) -> None:
         """Of `depth` input channels."""
         with T.serial(self.depth) as channel, T.serial(section.vectors) as v:
             start = packed + (channel * _TAPS * section.vectors + v) * self.lanes
@@ -226,7 +226,7 @@ class Winograd:
             taps = _rows([T.Bind(load(self.packed, place, self.lanes)) for place in places], 3)
             self.weights.store(channel, v * self.lanes, _transform(taps, _weights), self.lanes)
 
-    def _multiply(self, section: Section, weights: _Matrices, channel: Expr, is_first: bool) -> None:
+    def _multiply(self, section: OutputSection, weights: _Matrices, channel: Expr, is_first: bool) -> None:
         """Add the products of `depth` input channels, from `channel` on."""
         zeros = splat(f32(0), self.lanes)
         pixels = section.pixels
@@ -257,7 +257,7 @@ class Winograd:
         rows = Weights(weights.buffer, start, weights.length, places)
         outer_product(self.isa, sums, Operand(self.inputs.buffer, data), taps, rows)
 
-    def _transform_outputs(self, section: Section, n: Expr, block: Expr, first: Expr) -> None:
+    def _transform_outputs(self, section: OutputSection, n: Expr, block: Expr, first: Expr) -> None:
         height, width = self.conv.out_size
         half = splat(f32(0.5), self.lanes)
         with T.serial(self.band) as row:

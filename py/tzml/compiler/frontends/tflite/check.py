@@ -9,7 +9,7 @@ import math
 from collections import Counter
 
 from tzml.bundle.format import MAX_MEMORY
-from tzml.compiler.frontends.tflite.flatbuffer import FlatbufferError, Table
+from tzml.compiler.frontends.tflite.flatbuffer import FlatbufferError, FlatTable
 
 # bytes of an element by TensorType; 0 where the size does not follow from the shape (strings and the like)
 ITEMSIZES = (4, 2, 4, 1, 8, 0, 1, 2, 8, 1, 8, 16, 8, 0, 0, 4, 2, 0)
@@ -17,7 +17,7 @@ ITEMSIZES = (4, 2, 4, 1, 8, 0, 1, 2, 8, 1, 8, 16, 8, 0, 0, 4, 2, 0)
 
 def check_tflite(data: bytes) -> None:
     """Raise FlatbufferError for a file in which an offset, an index or a size is wrong."""
-    model = Table.root(data, "the model")
+    model = FlatTable.root(data, "the model")
     buffers = [_buffer(table) for table in model.tables(4, "buffer")]
     codes = model.count(1)
     for table in model.tables(1, "operator code"):
@@ -28,7 +28,7 @@ def check_tflite(data: bytes) -> None:
         _check_graph(graph, buffers, codes)
 
 
-def _check_graph(graph: Table, buffers: list[int], codes: int) -> None:
+def _check_graph(graph: FlatTable, buffers: list[int], codes: int) -> None:
     names = [_check_tensor(tensor, buffers) for tensor in graph.tables(0, "tensor")]
     # TVM tells tensors apart by their names alone
     twice = [name for name, count in Counter(names).items() if name and count > 1]
@@ -45,7 +45,7 @@ def _check_graph(graph: Table, buffers: list[int], codes: int) -> None:
         _require(operator.scalar(9, "uint64") <= 1, f"{what} has options outside the FlatBuffer")
 
 
-def _check_tensor(tensor: Table, buffers: list[int]) -> str:
+def _check_tensor(tensor: FlatTable, buffers: list[int]) -> str:
     name = tensor.text(3)
     what = f"tensor {name or tensor.what}"
     shape, kind, buffer = tensor.numbers(0, "i"), tensor.scalar(1, "int8"), tensor.scalar(2, "uint32")
@@ -69,7 +69,7 @@ def _check_tensor(tensor: Table, buffers: list[int]) -> str:
     return name
 
 
-def _buffer(table: Table) -> int:
+def _buffer(table: FlatTable) -> int:
     """Bytes of a buffer; those beyond the FlatBuffer, which files over 2 GB use, are not for us."""
     _require(table.scalar(1, "uint64") <= 1, f"{table.what} is outside the FlatBuffer; tzml reads files below 2 GB")
     return table.count(0, 1)

@@ -17,7 +17,7 @@ class FlatbufferError(Exception):
     """An offset, a size or a number that cannot be right."""
 
 
-class Table:
+class FlatTable:
     """A table at `at`; fields are known by their number in the schema, from 0."""
 
     def __init__(self, data: bytes, at: int, what: str) -> None:
@@ -29,7 +29,7 @@ class Table:
         self._fields = struct.unpack_from(f"<{size // 2 - 2}H", data, vtable + 4)
 
     @classmethod
-    def root(cls, data: bytes, what: str) -> Table:
+    def root(cls, data: bytes, what: str) -> FlatTable:
         """The table that the whole buffer is."""
         if len(data) < 8:
             raise FlatbufferError("it is truncated")
@@ -51,10 +51,10 @@ class Table:
         at = self._place(field)
         return self._read(FORMATS[kind], at) if at else default
 
-    def table(self, field: int, what: str) -> Table | None:
+    def table(self, field: int, what: str) -> FlatTable | None:
         """A table in this one."""
         at = self._place(field)
-        return Table(self.data, at + self._read("<I", at), what) if at else None
+        return FlatTable(self.data, at + self._read("<I", at), what) if at else None
 
     def _vector(self, field: int, itemsize: int) -> tuple[int, int]:
         """Start and number of elements."""
@@ -67,12 +67,12 @@ class Table:
             raise FlatbufferError(f"a list in {self.what} has {count} elements, more than the file can hold")
         return at + 4, count
 
-    def tables(self, field: int, what: str) -> Iterator[Table]:
+    def tables(self, field: int, what: str) -> Iterator[FlatTable]:
         """The tables of a list."""
         start, count = self._vector(field, 4)
         for i in range(count):
             at = start + 4 * i
-            yield Table(self.data, at + self._read("<I", at), f"{what} {i}")
+            yield FlatTable(self.data, at + self._read("<I", at), f"{what} {i}")
 
     def count(self, field: int, itemsize: int = 4) -> int:
         """How many elements a list has, of tables unless it says otherwise."""
