@@ -86,7 +86,13 @@ def _loaded(chunk: Chunk, number: int, calls: tuple[int, int]) -> Held:
 
 # The picture
 
+# in the picture's pixels: its width, the room at its sides and above, and between two regions
 _WIDTH, _LEFT, _RIGHT, _TOP, _GAP = 1200, 90, 24, 64, 40
+# the arena's height; that of the memory for weights is to scale with it, but within limits
+_HEIGHT, _LEAST_HEIGHT = 360, 60
+# calls that can be named below without one name covering the next, and the height for that; otherwise for numbers
+_NAMED, _NAMES_HEIGHT, _NUMBERS_HEIGHT = 80, 215, 24
+_NUMBERED = 40  # calls that are numbered at most, where there are too many for names
 _COLOURS = ("#4e79a7", "#f28e2b", "#59a14f", "#b07aa1", "#76b7b2", "#edc948", "#e15759", "#9c755f")
 _STAYS, _STREAMED = "#bab0ac", "#4e79a7"
 
@@ -95,11 +101,11 @@ def picture(bundle: Bundle, title: str, number: int = 0) -> str:
     """A program's map as SVG: calls from left to right, addresses from top to bottom, details as tooltips."""
     memory = memory_map(bundle, number)
     sizes = bundle.memory_of(bundle.programs[number])
-    arena_height = 360
+    arena_height = _HEIGHT
     weights_height = 0
     if sizes.weights_size:
-        weights_height = min(360, max(60, arena_height * sizes.weights_size // sizes.arena_size))
-    labels = 215 if len(memory.calls) <= 80 else 24
+        weights_height = min(_HEIGHT, max(_LEAST_HEIGHT, arena_height * sizes.weights_size // sizes.arena_size))
+    labels = _NAMES_HEIGHT if len(memory.calls) <= _NAMED else _NUMBERS_HEIGHT
     height = _TOP + arena_height + (_GAP + weights_height if weights_height else 0) + labels
     step = (_WIDTH - _LEFT - _RIGHT) / max(1, len(memory.calls))
     lines = [
@@ -149,7 +155,7 @@ def _panel(
 def _call_labels(calls: tuple[str, ...], top: int, step: float) -> list[str]:
     """The name of each call, written from top to bottom; only numbers if there are too many calls."""
     lines = []
-    every = 1 if len(calls) <= 80 else -(-len(calls) // 40)
+    every = 1 if len(calls) <= _NAMED else -(-len(calls) // _NUMBERED)
     for index, call in enumerate(calls):
         x = _LEFT + (index + 0.5) * step
         if every > 1:

@@ -15,12 +15,21 @@ from tzml.compiler.planning.memory import lay_out
 from tzml.compiler.planning.program import make_memory, make_program
 
 _CHUNK_SIZES = (CHUNK_SIZE, CHUNK_SIZE // 4, CHUNK_SIZE // 16, 1)
+"""Bytes that are tried one after another; with 1, each call that has weights has a chunk of its own."""
 
 CompileWithin = Callable[[Limits], tuple[Graph, Bundle]]
 """From what a layer may take to a graph within these limits, and its bundle with all weights resident."""
 
-# Weights, unless there are fewer, get at least this share of the memory, when layers are tiled to make room.
-_WEIGHTS_SHARE = 8
+_WEIGHTS_SHARE = 1 / 8
+"""Of the memory for activations and weights, what weights get at least, unless they are fewer.
+
+So much when layers are computed in strips to make room for the activations.
+"""
+_SMALLER_STRIPS = 7 / 8
+"""What the activations may take in the next attempt, of what they might in the last.
+
+Scratch memory of kernels counts as activations, and is known only afterwards.
+"""
 
 
 def fit(compile_within: CompileWithin, budget: int) -> Bundle:
@@ -47,11 +56,12 @@ def fit(compile_within: CompileWithin, budget: int) -> Bundle:
 def _smaller(limits: Limits, graph: Graph, fitted: Bundle, budget: int) -> Limits | None:
     """Limits with which the model may fit, after those with which it did not; None when there are none.
 
-    What comes on top grows with the number of parts, so that it can take several attempts.
+    What comes on top grows with the number of parts, so that it can take several attempts: each halves the weights
+    of a layer's part, or makes strips smaller while activations take more than half of the memory.
     """
     memory = fitted.memory
     rest = budget - (fitted.secure_memory - memory.weights_size - memory.arena_size)
-    for_weights = min(rest // _WEIGHTS_SHARE, sum(chunk.size for chunk in memory.chunks))
+    for_weights = min(int(rest * _WEIGHTS_SHARE), sum(chunk.size for chunk in memory.chunks))
     if memory.arena_size > rest - for_weights - PAGE and limits.activations is None:
         return Limits(limits.weights, rest - for_weights - PAGE)
     largest = _weights(max(graph.calls, key=_weights))
@@ -61,7 +71,7 @@ def _smaller(limits: Limits, graph: Graph, fitted: Bundle, budget: int) -> Limit
     if weights >= PAGE and splits:
         return Limits(weights, limits.activations)
     if limits.activations is not None and limits.activations > rest // 2 and memory.arena_size > rest // 2:
-        return Limits(None, limits.activations * 7 // 8)
+        return Limits(None, int(limits.activations * _SMALLER_STRIPS))
     return None
 
 

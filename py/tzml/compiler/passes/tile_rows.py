@@ -18,8 +18,11 @@ from tvm import relax
 from tzml.compiler.ir.rewrite import Expr, Rewriter
 from tzml.compiler.passes.chains import Chains, Rows, Stage
 
-# How many stages before and behind one that is too large are looked at.
 _AROUND = 6
+"""Stages that a tiled piece of a chain may have before one that is too large, and behind it.
+
+Every pair of ends is tried with every height of a strip, so the time for that grows with the square.
+"""
 
 
 def tile_layers(module: Any, limit: int) -> Any:

@@ -9,12 +9,12 @@ from tzml.bundle import Argument, Chunk, Content, Region
 from tzml.bundle.format import MAX_SECTIONS, align
 from tzml.compiler.ir.graph import GraphCall
 
-# Small enough to stream through a few megabytes of secure memory, large enough that switching
-# between the worlds for each does not show.
 CHUNK_SIZE = 256 * 1024
-
-# How many chunks to make at most, but for calls that each have more than a chunk.
+"""Bytes: small enough to stream through a few megabytes of secure memory, large enough that switching between the
+worlds for each does not show.
+"""
 _MANY = MAX_SECTIONS * 3 // 4
+"""Chunks to make at most, but for calls that each have more than one: each is a section of the bundle, beside others."""
 
 
 def cut_into_chunks(

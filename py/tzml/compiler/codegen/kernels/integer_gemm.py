@@ -29,6 +29,8 @@ Array = NDArray[Any]
 
 _STRIP = 64 << 10
 """Bytes of patches that are made at once: they should stay in a cache."""
+_LOOP = 3
+"""Instructions around the body of the innermost loop, estimated."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,8 @@ def _choose_tile(isa: Isa, gemm: IntegerGemm, rows: int) -> _Tile:
         if high * wide + high + wide + under_way > isa.registers and (high, wide) != (1, 4):
             continue
         loads = (high + wide) / (2 if isa.by_element else 1)
-        step = high * wide * dot.instructions(isa) + loads + 3
+        step = high * wide * dot.instructions(isa) + loads + _LOOP
+        # adding up the lanes of every sum; and for each row the place where its results go, and their epilogue
         finish = 2 * high * wide + high * (8 + 2 * wide)
         cost = -(-rows // high) * -(-outputs // wide) * (steps * step + finish) / rows
         found.append(_Tile(high, wide, cost))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -30,6 +31,10 @@ Taps = list[tuple[Expr, int]]
 """The values that one output reads, each with the number of its tap."""
 
 _LOWEST = float(np.finfo(np.float32).min)
+_LARGEST = (4, 8)
+"""Rows and columns of a tile at most: 32 accumulators, which is every register that a processor has."""
+_LOOP = 4
+"""Instructions around a tile, estimated: the counter, the branch and two addresses."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +138,7 @@ def pack(weights: Array, block: int) -> Array:
 @functools.cache
 def tile_size(isa: Isa, stencil: Stencil) -> Pair:
     """(rows, columns) of a tile: the one with the fewest instructions, by the estimate of `_cost`."""
-    limits = [min(extent, limit) for extent, limit in zip(stencil.out_size, (4, 8), strict=True)]
+    limits = [min(extent, limit) for extent, limit in zip(stencil.out_size, _LARGEST, strict=True)]
     sizes = [(rows, columns) for rows in range(1, limits[0] + 1) for columns in range(1, limits[1] + 1)]
     return min(sizes, key=lambda size: (_cost(isa, stencil, size), size))
 
@@ -147,14 +152,15 @@ def _cost(isa: Isa, stencil: Stencil, size: Pair) -> float:
         for axis, count in zip((window.rows, window.columns), size, strict=True)
     ]
     weights = taps if stencil.kind == "depthwise" else 0
-    # accumulators and a row of inputs are live at once, and the weights if there is room for them
+    # accumulators and a row of inputs are live at once, besides a weight and a product
     live = size[0] * size[1] + touched[1]
     if live > isa.registers - 2:
-        return float("inf") if size != (1, 1) else 1e18
+        return math.inf if size != (1, 1) else sys.float_info.max  # something has to be the best
+    # weights stay in registers if there is room for them and a product
     reloaded = weights if live + weights > isa.registers - 1 else 0
     loads = touched[0] * touched[1] + reloaded
     tiles = -(-stencil.out_size[0] // size[0]) * -(-stencil.out_size[1] // size[1])
-    return tiles * (taps * size[0] * size[1] + loads / 2 + 4)
+    return tiles * (taps * size[0] * size[1] + loads / 2 + _LOOP)  # two loads of neighbours are one LDP
 
 
 @dataclass

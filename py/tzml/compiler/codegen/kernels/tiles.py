@@ -20,6 +20,9 @@ _LOOP = 4
 _PIXELS = 1 << 8
 """A tile of p pixels and v vectors as one number is p * _PIXELS + v."""
 _CANDIDATES = 16
+"""Tiles that are worth measuring, when a kernel is tuned: so many with the lowest estimates."""
+_PRESSURE = 1 / 16
+"""Cycles by which each more load makes a step slower, where loads are not what it waits for: it decides ties."""
 
 
 @dataclass(frozen=True)
@@ -142,4 +145,4 @@ def _broadcast(isa: Isa, pixels: int, vectors: int, reduction: Reduction) -> flo
     if pixels * vectors + vectors + 1 > isa.registers:
         return None
     busy = max(pixels * vectors / 2, (pixels + vectors) / 2, _FMA_LATENCY)
-    return busy + (pixels + vectors) / 16
+    return busy + (pixels + vectors) * _PRESSURE
