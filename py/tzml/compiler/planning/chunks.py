@@ -14,7 +14,7 @@ CHUNK_SIZE = 256 * 1024
 worlds for each does not show.
 """
 _MANY = MAX_SECTIONS * 3 // 4
-"""Chunks to make at most, but for calls that each have more than one: each is a section of the bundle, beside others."""
+"""Chunks to make at most, but for calls that each have more than one: each is a section of the bundle."""
 
 
 def cut_into_chunks(
