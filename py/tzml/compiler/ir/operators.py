@@ -165,6 +165,7 @@ _ROWS = (
     # element-wise, of one operand
     _elementwise("abs", np.abs),
     _elementwise("ceil", np.ceil),
+    _elementwise("cosh", np.cosh, "cosh"),
     _elementwise("erf", _erf, "erf"),
     _elementwise("exp", np.exp, "exp"),
     _elementwise("floor", np.floor),
@@ -183,6 +184,7 @@ _ROWS = (
     _elementwise("rsqrt", lambda x: 1 / np.sqrt(x)),
     _elementwise("sigmoid", _sigmoid, "sigmoid"),
     _elementwise("sign", np.sign),
+    _elementwise("sinh", np.sinh, "sinh"),
     _elementwise("sqrt", np.sqrt),
     _elementwise("square", np.square),
     _elementwise("tanh", np.tanh, "tanh"),

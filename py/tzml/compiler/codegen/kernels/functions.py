@@ -120,6 +120,16 @@ def _tanh(x: Expr, bind: Bind) -> Expr:
     return f32(1) - f32(2) / (_exp(x * f32(2), bind) + f32(1))
 
 
+def _sinh(x: Expr, bind: Bind) -> Expr:
+    power = bind(_exp(x, bind))
+    return (power - f32(1) / power) * f32(0.5)
+
+
+def _cosh(x: Expr, bind: Bind) -> Expr:
+    power = bind(_exp(x, bind))
+    return (power + f32(1) / power) * f32(0.5)
+
+
 def _erf(x: Expr, bind: Bind) -> Expr:
     """Abramowitz and Stegun, 7.1.26."""
     a = bind(tirx.max(x, f32(0) - x))
@@ -156,6 +166,7 @@ _INSTRUCTIONS: dict[str, InVectors] = {
 }
 
 FUNCTIONS = {
+    "cosh": Function("coshf", _cosh),
     "erf": Function("erff", _erf, error=5e-7),
     "exp": Function("expf", _exp),
     "log": Function(
@@ -163,5 +174,6 @@ FUNCTIONS = {
     ),
     "pow": Function("powf", "float32's product with the logarithm is off by 1e-5 where the power is large"),
     "sigmoid": Function("expf", _sigmoid),
+    "sinh": Function("sinhf", _sinh),
     "tanh": Function("tanhf", _tanh),
 }

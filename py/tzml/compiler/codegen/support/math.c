@@ -92,6 +92,8 @@ static double logarithm(double x)
 float expf(float x);
 float logf(float x);
 float powf(float x, float y);
+float sinhf(float x);
+float coshf(float x);
 float tanhf(float x);
 float erff(float x);
 
@@ -153,6 +155,24 @@ float tanhf(float x)
 		return x > 0 ? 1 : -1;
 	squared = exponential(2 * (double)x);
 	return (float)((squared - 1) / (squared + 1));
+}
+
+float sinhf(float x)
+{
+	double power = 0;
+
+	/* up to here, the next term of the series is below half a unit */
+	if (magnitude(x) < 1e-2)
+		return (float)(x + (double)x * x * x / 6);
+	power = exponential(x);
+	return (float)((power - 1 / power) / 2);
+}
+
+float coshf(float x)
+{
+	double power = exponential(x);
+
+	return (float)((power + 1 / power) / 2);
 }
 
 /* Abramowitz and Stegun 7.1.6: all terms positive, so nothing cancels. */
