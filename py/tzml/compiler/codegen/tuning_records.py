@@ -19,7 +19,7 @@ from tzml.files import write_file
 Unit = Literal["instructions", "seconds"]
 
 
-class Record(BaseModel):
+class TuningRecord(BaseModel):
     """The best schedule that was found for a kernel: MetaSchedule's trace, or none if ours is the best.
 
     `ours` and `best` are in the file's unit; `trials` is how many schedules were measured.
@@ -40,7 +40,7 @@ class _File(BaseModel):
     tuning: Literal[1] = 1
     target: str
     unit: Unit
-    kernels: dict[str, Record] = {}
+    kernels: dict[str, TuningRecord] = {}
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Tuning:
 
     target: str
     unit: Unit
-    records: dict[str, Record] = field(default_factory=dict)
+    records: dict[str, TuningRecord] = field(default_factory=dict)
     used: dict[str, Any] = field(default_factory=dict)
 
     @classmethod

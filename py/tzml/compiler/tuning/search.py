@@ -21,7 +21,7 @@ from tzml.compiler.codegen.build_kernel import build_kernel
 from tzml.compiler.codegen.kernel_key import PREFIX
 from tzml.compiler.codegen.kernels import isa_of, mark_tuned, schedule
 from tzml.compiler.codegen.kernels.tir import dtype
-from tzml.compiler.codegen.tuning_records import Record, Tuning, kernel_of
+from tzml.compiler.codegen.tuning_records import Tuning, TuningRecord, kernel_of
 from tzml.compiler.compile import CompileOptions, compile_model
 from tzml.compiler.ir.errors import CompileError
 from tzml.compiler.ir.progress import Progress, no_progress
@@ -54,7 +54,7 @@ Measure = Callable[[Sequence[Candidate]], list[float]]
 class Tuned:
     """What is known of a kernel that is called `calls` times an inference."""
 
-    record: Record
+    record: TuningRecord
     calls: int
 
 
@@ -101,7 +101,7 @@ class _Search:
         self.measure, self.trials = measure, trials
         self.built: dict[str, Candidate] = {}
 
-    def measure_ours(self, functions: Mapping[str, Any]) -> dict[str, Record]:
+    def measure_ours(self, functions: Mapping[str, Any]) -> dict[str, TuningRecord]:
         """What functions, by symbol, take as they are compiled without tuning. Raises CompileError."""
         candidates = [self.build(function) for function in functions.values()]
         records = {}
@@ -109,10 +109,10 @@ class _Search:
             name = symbol.removeprefix(PREFIX).rpartition("_")[0]  # without the digest
             if math.isinf(ours):
                 raise CompileError(f"{name} does not run as it is compiled without tuning", "this is a bug of tzml")
-            records[symbol] = Record(name=name, ours=ours, best=ours, trials=0, trace=None)
+            records[symbol] = TuningRecord(name=name, ours=ours, best=ours, trials=0, trace=None)
         return records
 
-    def run(self, untuned: Record, function: Any) -> Record:
+    def run(self, untuned: TuningRecord, function: Any) -> TuningRecord:
         """The best schedule for a function."""
         record = untuned.model_copy(update={"trials": self.trials})
         space = space_of(function, self.isa)
