@@ -69,7 +69,8 @@ def compile_model(
     """Compile the model in `path`, of any format that tzml.compiler.frontends knows.
 
     `progress` is told each step, `warn` what may be wrong with a model that can be compiled.
-    Raises CompileError, or TzmlError for preprocessing and labels that do not fit.
+    Raises CompileError if the model cannot be imported or compiled, or does not fit into `options.secure_memory`
+    bytes; TzmlError if preprocessing or labels do not fit it.
     """
     progress("importing")
     imported, names = _renamed(import_file(path, options.inputs, warn), warn)

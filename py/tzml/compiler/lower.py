@@ -28,7 +28,10 @@ OPAQUE = 8
 
 
 def prepare(imported: Imported, target: dict[str, str]) -> Imported:
-    """The same computation with fewer operators; constants are folded."""
+    """The same computation with fewer operators; constants are folded. `target` is TVM's, as a dictionary.
+
+    Raises whatever TVM raises.
+    """
     with tvm.target.Target(target):
         return replace(imported, module=_simplify_passes()(simplify(imported.module)))
 
@@ -40,9 +43,11 @@ def lower(
     tuning: Tuning | None = None,
     progress: Progress = no_progress,
 ) -> Graph:
-    """Compile every kernel of a simplified module for `target` and list the calls. Raises CompileError.
+    """Compile every kernel of a module that `prepare` has made for `target`, and list the calls.
 
-    Layers are split and tiled where they are above the limits and can be.
+    Layers are split and tiled where they are above the limits and can be. `tuning` has schedules for some kernels.
+    Raises CompileError where an operator has no implementation, or a kernel would leave its buffers; and whatever
+    TVM raises.
     """
     tvm_target, isa = tvm.target.Target(target), isa_of(target)
     with tvm_target:

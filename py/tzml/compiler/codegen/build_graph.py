@@ -41,7 +41,11 @@ CompileKernel = Callable[[str], LoweredKernel]
 
 
 class Walk:
-    """Walk over `main` as CallTIRRewrite leaves it: allocations, kernel calls, aliases."""
+    """A walk over `main` as CallTIRRewrite leaves it: allocations, kernel calls, aliases.
+
+    After `run`, `calls` has the calls of one inference in order, without those whose only effect would be to copy
+    values to where they can be written at once.
+    """
 
     def __init__(self, module: Any, compile_kernel: CompileKernel) -> None:
         self.module = module
@@ -58,7 +62,11 @@ class Walk:
     def run(
         self, input_names: Sequence[str], output_names: Sequence[str]
     ) -> tuple[list[GraphPort], list[GraphPort]]:
-        """Fill `calls`; inputs and outputs of the network."""
+        """Fill `calls`. Returns the network's inputs and outputs, with these names.
+
+        Raises CompileError for an operator that is no kernel, an output that depends on no input, and an input or
+        output of a dtype that a bundle cannot have.
+        """
         inputs = []
         for name, parameter in zip(input_names, self.main.params, strict=True):
             buffer = Buffer(_tensor_bytes(parameter.ty))
@@ -71,6 +79,7 @@ class Walk:
         return inputs, self.outputs(output_names)
 
     def outputs(self, names: Sequence[str]) -> list[GraphPort]:
+        """The result of `main`, which is one tensor or a tuple of them."""
         body = self.main.body.body
         value, kind = self.value(body), body.ty
         values = value if isinstance(value, list) else [value]
@@ -93,13 +102,16 @@ class Walk:
         return self.values[expression]
 
     def constant(self, expression: Any) -> Buffer:
+        """The buffer of a constant of Relax."""
         return self.constant_buffer(expression.value.numpy())
 
     def constant_buffer(self, array: NDArray[Any]) -> Buffer:
+        """The buffer with these bytes; equal constants share one."""
         data = array.tobytes()
         return self.constants.setdefault(data, Buffer(len(data), data))
 
     def call(self, call: Any) -> Any:
+        """What a call stands for: the buffer it allocates or another name of it has; None for that of a kernel."""
         if isinstance(call.op, tvm.ir.GlobalVar):
             arguments = [a for a in call.args if not isinstance(a, relax.Tuple)]
             buffers = [self.value(a) for a in arguments]
@@ -138,6 +150,7 @@ class Walk:
         return True
 
     def kernel_call(self, name: str, lowered: LoweredKernel, buffers: list[Buffer], shape: tuple[int, ...]) -> None:
+        """Add a call of a kernel with these buffers and some for its scratch memory; `shape` is its result's."""
         scratch = [Buffer(size) for size in lowered.scratch]
         # what a kernel writes was allocated for it and holds nothing yet
         outputs = {b for b in buffers if b.data is None} - self.written

@@ -29,7 +29,10 @@ _NO_LOOPS_IN_VECTORS = ["-vectorize-loops:bool=0"]
 
 
 class KernelBuilder:
-    """Compiles the tensor functions of a module, each once, or finds them compiled."""
+    """Compiles the tensor functions of a module, each once, or finds them compiled.
+
+    `objects` has the object file of each kernel, by its symbol.
+    """
 
     def __init__(self, module: Any, target: Any, isa: Isa, tuning: Tuning | None, progress: Progress) -> None:
         self.module = module
@@ -42,7 +45,7 @@ class KernelBuilder:
         self.total = sum(isinstance(function, tirx.PrimFunc) for function in module.functions.values())
 
     def compile(self, name: str) -> LoweredKernel:
-        """The kernel for a tensor function."""
+        """The kernel for the tensor function of that name. Raises CompileError."""
         if name not in self.found:
             self.progress(f"compiling kernels: {readable(name)}", len(self.found), self.total)
             self.found[name] = self._compile(name)
@@ -66,7 +69,11 @@ class KernelBuilder:
 
 
 def build_kernel(function: Any, symbol: str, target: Any) -> CompiledKernel:
-    """Machine code of one tensor function."""
+    """Machine code of one tensor function, under that name, as `int32_t symbol(void *, …)`.
+
+    A pointer is a buffer of the function, in their order; behind them are those of scratch memory. Raises
+    CompileError for a function that indexes by its data without a limit, and whatever TVM raises.
+    """
     module = tirx.transform.BindTarget(target)(tvm.IRModule({symbol: function}))
     module = tvm.transform.Sequential(_kernel_passes())(module)
     check_indices(symbol, module[symbol])

@@ -49,7 +49,11 @@ class Libraries:
 
 
 def build_libraries(graph: Graph, target: CompilerTarget) -> Libraries:
-    """Compile the kernel table and link. Raises CompileError when a tool or a function is missing."""
+    """Compile the kernel table and link the kernels of a graph; without a TEE, only for Linux.
+
+    Raises CompileError if the C compiler is missing or fails, and if a kernel calls a function that support/math.c
+    does not have.
+    """
     with tempfile.TemporaryDirectory() as folder:
         linker = _Linker(Path(folder), target.cc)
         for index, kernel in enumerate(graph.kernels):

@@ -14,6 +14,7 @@ STACK_LIMIT = 1024
 
 
 def pointer_to(buffer: Any) -> Any:
+    """A variable of TIR that points to a buffer's first element."""
     element = tvm.ir.PrimType(str(buffer.ty.dtype.dtype))
     return tirx.Var(buffer.name + "_ptr", tvm.ir.PointerType(element, buffer.ty.storage_scope))
 

@@ -26,10 +26,11 @@ _FRONTENDS = {
 
 
 def import_file(path: Path, inputs: Inputs, warn: Warn) -> Imported:
-    """Import the model at `path`, whatever its format. Raises CompileError.
+    """Import the model at `path`, a file or a SavedModel's folder, of any format that `recognise` knows.
 
     `inputs` fixes the inputs whose dimensions the file leaves open; `warn` is told what may be wrong with
-    a model that can be compiled all the same.
+    a model that can be compiled all the same. Raises CompileError for a path that cannot be read, a file that is no
+    model or a damaged one, open dimensions, an operator that there is no kernel for, and a missing package.
     """
     module, function = _FRONTENDS[recognise(path)]
     frontend = getattr(importlib.import_module(f"tzml.compiler.frontends.{module}"), function)

@@ -15,7 +15,7 @@ from tzml.bundle import Access, DType
 class Kernel:
     """A function `int32_t symbol(void *, …)` of an object file.
 
-    `arguments` are the bytes each pointer may touch, and how.
+    `arguments` are, for each pointer, how many bytes from there on it touches at most, and whether it writes them.
     """
 
     symbol: str
@@ -56,7 +56,7 @@ class GraphCall:
 
 @dataclass(frozen=True)
 class GraphPort:
-    """An input or output of the network."""
+    """An input or output of the network: the buffer that holds a row-major tensor of that shape."""
 
     name: str
     dtype: DType

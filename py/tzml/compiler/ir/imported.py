@@ -10,9 +10,17 @@ from tzml.preprocess import Quantization
 
 @dataclass(frozen=True)
 class Imported:
-    """What a frontend makes of a model file: a Relax module whose `main` has static shapes."""
+    """What a frontend makes of a model file.
 
-    module: Any  # tvm.IRModule
+    Attributes:
+        module: A tvm.IRModule of Relax, whose `main` has static shapes and no control flow. Weights are constants.
+        input_names: Of the parameters of `main`, in their order.
+        output_names: Of its result, or of the fields of that, in their order.
+        quantization: What the integers of an input or output stand for, by its name; real ones have none.
+
+    """
+
+    module: Any
     input_names: tuple[str, ...]
     output_names: tuple[str, ...]
     quantization: dict[str, Quantization] = field(default_factory=dict)

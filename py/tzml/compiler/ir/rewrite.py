@@ -129,6 +129,7 @@ def shape_of(expression: Expr) -> tuple[int, ...]:
 
 
 def dtype_of(expression: Expr) -> str:
+    """The type of a tensor's elements, by NumPy's name."""
     return str(expression.ty.dtype)
 
 
@@ -146,10 +147,12 @@ def const(array: NDArray[Any]) -> Expr:
 
 
 def op_name(call: Any) -> str:
+    """Relax's name of a call's operator, such as "relax.add"; "" for a call of a function."""
     return str(getattr(call.op, "name", ""))
 
 
 def ints(values: Sequence[Any]) -> tuple[int, ...]:
+    """TVM's integers as Python's."""
     return tuple(int(v) for v in values)
 
 

@@ -38,10 +38,12 @@ class Blocked:
 
     @property
     def block(self) -> int:
+        """Channels that lie side by side."""
         return shape_of(self.data)[4]
 
     @property
     def batch(self) -> int:
+        """Images."""
         return shape_of(self.data)[0]
 
     @property

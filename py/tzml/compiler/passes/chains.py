@@ -84,10 +84,12 @@ class Stage:
 
     @property
     def data(self) -> Any:
+        """The variable that the first layer reads."""
         return self.layers[0].data
 
     @property
     def window(self) -> Layer:
+        """The convolution or pooling."""
         return next(layer for layer in self.layers if _is_window(layer.call))
 
     @property
@@ -111,10 +113,12 @@ class Stage:
 
     @property
     def input_rows(self) -> int:
+        """Of the image that the convolution or pooling reads."""
         return shape_of(self.window.data)[self.window.axis]
 
     @property
     def input_bytes(self) -> int:
+        """Of what the first layer reads."""
         return _bytes(self.data)
 
 
@@ -127,12 +131,14 @@ class Chains:
         self.chains: dict[Any, list[Stage]] = {}  # by the variable at the end
 
     def run(self) -> list[list[Stage]]:
+        """All chains of the function, in the order of their ends."""
         for block in self.main.body.blocks:
             for binding in block.bindings:
                 self.add(binding.var, binding.value)
         return list(self.chains.values())
 
     def add(self, variable: Any, call: Any) -> None:
+        """Let a binding make a chain longer, or begin one, if it can."""
         data = next((a for a in getattr(call, "args", ()) if isinstance(a, relax.Var)), None)
         axis = self.rows_axis(call)
         if axis is not None:

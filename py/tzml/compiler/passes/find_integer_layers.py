@@ -3,7 +3,8 @@
 Frontends give every quantized layer as dequantize, operator, quantize: real numbers, from and to
 integers. Found here are convolutions and dense layers with all that can be part of the integer
 computation: the scales and zero points, constant weights, the bias, and an activation that is a limit.
-Operators that only move or compare numbers need no dequantization at all.
+Operators that only move or compare numbers need no dequantization at all. Jacob et al., "Quantization and
+Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference", 2018.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ class Steps:
 
     @property
     def limits(self) -> tuple[int, int]:
+        """The smallest and the largest integer."""
         about = np.iinfo(self.dtype)
         return int(about.min), int(about.max)
 
@@ -68,6 +70,7 @@ class IntegerLayer:
 
     @property
     def is_depthwise(self) -> bool:
+        """Whether each output channel depends on one input channel."""
         return self.weights.ndim == 4 and int(self.call.attrs.groups) > 1
 
     def parts(self, limit: int) -> list[IntegerLayer]:

@@ -17,12 +17,15 @@ from tzml.compiler.ir.rewrite import constant
 
 Array = NDArray[Any]
 
-# what a folded constant may take (bytes): a broadcast should not blow up a bundle
 LIMIT = 1 << 30
+"""Bytes that a folded constant may take: a broadcast should not blow up a bundle."""
 
 
 def fold(call: Any, arguments: Sequence[Any]) -> Array | None:
-    """The value of a call whose tensor arguments are all constants; None if it cannot be had here."""
+    """The value of a call whose tensor arguments are all constants; None if it cannot be had here.
+
+    Its dtype is NumPy's, which may not be the call's.
+    """
     row = operator(call)
     if row is None or row.fold is None or any(isinstance(argument, relax.Var) for argument in arguments):
         return None

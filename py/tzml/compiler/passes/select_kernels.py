@@ -45,7 +45,8 @@ _UNROLLED = 64
 def choose_kernels(module: Any, lanes: int, weights_limit: int | None = None) -> Any:
     """The module with `main` rewritten for kernels with vectors of that many float32 lanes.
 
-    Layers of integers are split where their weights take more than `weights_limit` bytes.
+    Its parameters and results have the same shapes, dtypes and order as before; between them, images lie in blocks
+    of channels. Layers of integers are split where their weights take more than `weights_limit` bytes.
     """
     return relax.transform.DeadCodeElimination(["main"])(KernelSelector(module, lanes, weights_limit).run())
 

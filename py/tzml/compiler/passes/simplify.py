@@ -17,7 +17,10 @@ from tzml.compiler.passes.fold_constants import fold
 
 
 def simplify(module: Any) -> Any:
-    """The module with the new `main`; what is not understood stays as it is."""
+    """The module with the new `main`, which computes the same; what is not understood stays as it is.
+
+    Results differ by rounding where a batch normalisation goes into a convolution's weights.
+    """
     return relax.transform.DeadCodeElimination(["main"])(_Simplify(module).run())
 
 

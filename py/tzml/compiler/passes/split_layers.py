@@ -22,13 +22,14 @@ from tzml.compiler.ir.operators import is_elementwise, operator
 from tzml.compiler.ir.rewrite import Expr, Rewriter, const, constant, dtype_of, ints, is_tensor, shape_of
 from tzml.compiler.passes.find_integer_layers import IntegerLayers
 
-# Parts are a multiple of so many channels: whole vectors for every kernel, and with float32 and more
-# than 0 pixels a multiple of the alignment of a kernel's arguments.
 GRAIN = 16
+"""Parts are a multiple of so many channels: whole vectors for every kernel, and of float32 a multiple of the
+alignment of a kernel's arguments, which is 64 bytes.
+"""
 
 
 def split_layers(module: Any, limit: int) -> Any:
-    """The module, with no weights above `limit` bytes where they can be split."""
+    """The module, with no weights above `limit` bytes in a layer of real numbers, where that can be split."""
     return relax.transform.DeadCodeElimination(["main"])(_Split(module, limit).run())
 
 

@@ -26,7 +26,10 @@ Every pair of ends is tried with every height of a strip, so the time for that g
 
 
 def tile_layers(module: Any, limit: int) -> Any:
-    """The module, with chains in strips where a layer's input and output take more than `limit` bytes."""
+    """The module, with chains in strips where a layer's input and output take more than `limit` bytes.
+
+    Layers for which no height of a strip is low enough stay whole.
+    """
     return relax.transform.DeadCodeElimination(["main"])(_TileRows(module, limit).run())
 
 

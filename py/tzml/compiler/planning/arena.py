@@ -35,7 +35,7 @@ def place_in_arena(graph: Graph) -> tuple[dict[Buffer, Argument], tuple[Block, .
 
     Greedy by size: Pisarchyk and Lee, "Efficient Memory Management for Deep Neural Net Inference", 2020.
     A buffer that consists of others is placed as a whole, but each of them only takes its memory from when
-    it is written until nobody needs it.
+    it is written until nobody needs it. Offsets and sizes are in bytes.
     """
     lifetimes = _lifetimes(graph)
     places: dict[Buffer, Argument] = {}

@@ -18,7 +18,10 @@ def make_tensors(graph: Graph) -> tuple[Tensor, ...]:
 
 
 def make_program(name: str, graph: Graph, layout: Layout, kernels_digest: bytes) -> Program:
-    """The calls of a graph; its ports are the tensors of `make_tensors`."""
+    """The calls of a graph, in the places of `layout`; its ports are the tensors of `make_tensors`.
+
+    `kernels_digest` is the SHA-256 that the kernel library has in its table.
+    """
     indices = {kernel: index for index, kernel in enumerate(graph.kernels)}
     ports = [
         Port(number, layout.places[port.buffer].offset)
