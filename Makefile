@@ -4,7 +4,7 @@
 #   make test       run the tests on this host, of the image's build, on QEMU and on an emulated Raspberry Pi 3 (half an
 #                   hour the first time)
 #   make check      run the tests that need neither image nor QEMU (a minute)
-#   make lint       run only the linters: ruff, mypy, clang-format, shellcheck (.pre-commit-config.yaml)
+#   make lint       run only the linters: ruff, mypy, import-linter, clang-format, shellcheck (.pre-commit-config.yaml)
 #   make format     format Python and C
 #   make lock       resolve requirements*.in into the lock files; UPGRADE=--upgrade takes the newest versions
 #   make test-boards     test the boards' images, and the lab's drivers with stand-in boards (forty minutes)
