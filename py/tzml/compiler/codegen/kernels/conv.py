@@ -67,13 +67,6 @@ class Conv2d:
         return self.channels // self.groups
 
     @property
-    def macs(self) -> int:
-        """Multiply-accumulate operations, by the definition."""
-        height, width = self.out_size
-        taps = self.kernel[0] * self.kernel[1]
-        return self.batch * height * width * self.out_channels * self.group_channels * taps
-
-    @property
     def is_pointwise(self) -> bool:
         """Whether each output pixel depends on the one input pixel at the same place."""
         return (self.kernel, self.strides, self.padding) == ((1, 1), (1, 1), (0, 0, 0, 0))

@@ -54,7 +54,6 @@ class Fused:
 
     def __init__(self, function: Any) -> None:
         """Raises NotFusableError."""
-        self.function = function
         self.parameters: list[Buffer] = list(function.params)
         blocks = _blocks(function.body)
         anchors = [number for number, block in enumerate(blocks) if KIND in block.annotations]
@@ -78,10 +77,6 @@ class Fused:
         rest = [block for block in blocks if block is not anchor and block not in before]
         self.epilogue = [_epilogue_block(block) for block in rest]
         self._check()
-
-    @property
-    def name(self) -> str:
-        return str(self.function.attrs["global_symbol"]) if "global_symbol" in self.function.attrs else self.kind
 
     def geometry_with(self, **parts: type) -> dict[str, Any]:
         """The geometry, with an object of that class in place of a part that is a dictionary itself."""

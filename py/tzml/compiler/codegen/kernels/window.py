@@ -27,9 +27,6 @@ class Axis:
     def inside(self, output: int, tap: int) -> bool:
         return 0 <= self.position(output, tap) < self.size
 
-    def taps_inside(self, output: int) -> list[int]:
-        return [tap for tap in range(self.taps) if self.inside(output, tap)]
-
     def is_inside(self, first: int, count: int) -> bool:
         """Whether no tap of `count` outputs from `first` on reads padding."""
         last = self.position(first + count - 1, self.taps - 1)
