@@ -204,7 +204,7 @@ def test_bytes_on_standard_output_have_no_messages_among_them(
     digits_for_host: Path, answer: bytes, tmp_path: Path
 ) -> None:
     np.save(tmp_path / "x.npy", IMAGE)
-    command = [
+    command: list[str | Path] = [
         sys.executable,
         "-m",
         "tzml",

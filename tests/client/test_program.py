@@ -31,11 +31,11 @@ from tzml.cli import program
 def tabulate(name): Console().print(name)
 program.run(tabulate)
 """
-TZML = (sys.executable, "-m", "tzml")
+TZML: tuple[str, ...] = (sys.executable, "-m", "tzml")
 
 
 def test_standard_output_that_is_full_or_closed_is_an_error(digits_for_host: Path) -> None:
-    command = [*TZML, "inspect", digits_for_host]
+    command: list[str | Path] = [*TZML, "inspect", digits_for_host]
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert (done.returncode, done.stderr) == (2, "tzml: standard output: No space left on device\n")
@@ -48,7 +48,7 @@ def test_standard_output_that_is_full_or_closed_is_an_error(digits_for_host: Pat
 def test_a_reader_that_has_seen_enough_ends_the_command(digits_for_host: Path) -> None:
     read, write = os.pipe()
     os.close(read)
-    command = [*TZML, "inspect", digits_for_host]
+    command: list[str | Path] = [*TZML, "inspect", digits_for_host]
     done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
     os.close(write)
     assert (done.returncode, done.stderr) == (141, "")
@@ -73,11 +73,13 @@ def test_what_the_terminal_cannot_show_ends_no_command(
     digits_for_host: Path, tmp_path: Path, variables: dict[str, str]
 ) -> None:
     odd = os.fsencode(tmp_path) + b"/\xc2\xb5\xff.tzm"
-    shutil.copy(digits_for_host, odd)
-    for command in (
-        [*TZML, "inspect", odd, "--html", tmp_path / "x.html"],
+    shutil.copy(digits_for_host, os.fsdecode(odd))
+    html = tmp_path / "x.html"
+    commands: tuple[list[str | bytes | Path], ...] = (
+        [*TZML, "inspect", odd, "--html", html],
         [sys.executable, "-c", PRINTS, odd],
-    ):
+    )
+    for command in commands:
         done = subprocess.run(command, env={**os.environ, **variables}, capture_output=True, check=False)
         assert (done.returncode, done.stderr) == (0, b"")
         assert b".tzm" in done.stdout
@@ -86,7 +88,7 @@ def test_what_the_terminal_cannot_show_ends_no_command(
 
 def test_ctrl_c_ends_the_command_with_a_line(digits_for_host: Path, libtzml: Path, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x.npy")
-    command = [*TZML, "run", digits_for_host, "--world", "ree", "--input", tmp_path / "x.npy"]
+    command: list[str | Path] = [*TZML, "run", digits_for_host, "--world", "ree", "--input", tmp_path / "x.npy"]
     running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     with (tmp_path / "x.npy").open("wb"):  # it has begun to read
         running.send_signal(signal.SIGINT)

@@ -10,14 +10,15 @@ from pathlib import Path
 import click
 
 from tzml.bench.bench import Result, measure
+from tzml.cli.options import completed
 from tzml.errors import TzmlError
 from tzml_zoo import models
 
 
 @click.command("bench")
-@click.argument("models_or_names", metavar="MODEL...", nargs=-1)
+@click.argument("models_or_names", metavar="[MODEL]...", nargs=-1, shell_complete=completed(models, file=True))
 @click.option("--target", type=click.Choice(["host", "aarch64"]), default="host", show_default=True,
-              help="Measure CPU time on this machine, or AArch64 instructions under QEMU.")  # fmt: skip
+              help="host: CPU time on this machine; aarch64: instructions under QEMU.")  # fmt: skip
 @click.option("--repeat", default=10, show_default=True, type=click.IntRange(1), help="Inferences in each round.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--markdown", is_flag=True, help="Print a Markdown table as in docs/bench.md.")
@@ -26,8 +27,9 @@ def command(models_or_names: tuple[str, ...], target: str, repeat: int, as_json:
 
     MODEL is a file or the name of a network in the zoo. Without MODEL, the whole zoo is measured.
 
-    On this machine, PyTorch and LiteRT are measured if they are installed. For AArch64, LiteRT is downloaded and
-    PyTorch is not measured. LiteRT runs the TFLite files of the zoo that `tzml zoo convert` has made.
+    PyTorch and LiteRT are measured if they are installed. For AArch64, LiteRT is downloaded, and PyTorch is not
+    measured. LiteRT runs the TFLite files that `tzml zoo convert` makes. The ratio is tzml's cost to that of ONNX
+    Runtime: below 1, tzml is faster. docs/bench.md has results.
     """
     results = []
     names = models_or_names or tuple(models())

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from tzml.boards import find_board
+from tzml.cli.options import completed
 from tzml_lab.emulation.interactive import MACHINES, describe, find_machine
 
 
@@ -26,7 +27,8 @@ While it runs, `tzml ssh` and `tzml cp` reach it from another terminal.
 
 
 @click.command("boot", help=_HELP)
-@click.argument("machine", default="qemu", metavar=f"[{'|'.join(MACHINES)}]")
+@click.argument("machine", default="qemu", metavar=f"[{'|'.join(MACHINES)}]",
+                shell_complete=completed(lambda: MACHINES, file=True))  # fmt: skip
 @click.option("--fresh", is_flag=True, help="Discard everything that the machine has written to its disk.")
 @click.option("--folder", type=click.Path(file_okay=False, path_type=Path),
               help="Folder for the machine's disk (default: in build/boot).")  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from uuid import UUID
@@ -25,6 +26,8 @@ def parse_inputs(_: click.Context, __: click.Parameter, values: tuple[str, ...])
         match = re.fullmatch(r"(.+)=([1-9]\d*(?:x[1-9]\d*)*)(?::([a-z0-9]+))?", value)
         if not match:
             raise click.BadParameter(f"{value!r} is not NAME=SHAPE[:DTYPE], as in image=1x3x224x224:float32")
+        if match[1] in inputs:
+            raise click.BadParameter(f"the input {match[1]} is given twice")
         inputs[match[1]] = InputSpec(tuple(map(int, match[2].split("x"))), match[3] or "")
     return inputs
 
@@ -59,6 +62,7 @@ def parse_inputs(_: click.Context, __: click.Parameter, values: tuple[str, ...])
     help="The owner's P-256 key (PEM, public or private): the identity follows from it and the name. "
     "Without it and --model-id, the model has none.",
 )
+@click.option("--json", "as_json", is_flag=True, help="Print JSON about the bundle.")
 def command(
     model: Path,
     output: Path | None,
@@ -73,6 +77,7 @@ def command(
     model_version: int,
     model_id: UUID | None,
     owner: Path | None,
+    as_json: bool,
 ) -> None:
     """Compile the trained network MODEL into a bundle (.tzm).
 
@@ -82,6 +87,8 @@ def command(
     path = output or _beside(model)
     given = (model, sign_key, preprocess, labels, tuning, owner)
     check_output(path, [file for file in given if file], "give another file to --output")
+    if as_json and is_stdout(path):
+        raise TzmlError("standard output cannot take both the JSON and the bundle", "give a file to --output")
     options = CompileOptions(
         target=target,
         signing_key=load_signing_key(sign_key) if sign_key else None,
@@ -95,22 +102,40 @@ def command(
         owner=load_owner_key(owner) if owner else b"",
         tuning=Tuning.read(tuning, target) if tuning else None,
     )
-    click.echo(in_child(lambda tell: _compile(model, options, path, tell), str(model)), err=is_stdout(path))
+    told = in_child(lambda tell: _compile(model, options, path, tell, as_json=as_json), str(model))
+    click.echo(told, err=is_stdout(path))
 
 
-def _compile(model: Path, options: CompileOptions, path: Path, tell: Tell) -> str:
-    """Write the bundle; a line about it."""
+def _compile(model: Path, options: CompileOptions, path: Path, tell: Tell, *, as_json: bool) -> str:
+    """Write the bundle; a line about it, or JSON."""
+    warnings: list[str] = []
+
+    def warn(what: str) -> None:
+        warnings.append(what)
+        click.echo(f"tzml: warning: {model}: {what}", err=True)
+
     with progress_bar(model.name) as show:
 
         def progress(step: str, done: int = 0, total: int = 0) -> None:
             tell(f"{step} ({done} of {total} done)" if total else step)
             show(step, done, total)
 
-        bundle = compile_model(
-            model, options, progress, warn=lambda what: click.echo(f"tzml: warning: {model}: {what}", err=True)
-        )
+        bundle = compile_model(model, options, progress, warn=warn)
     bundle.write(path)
     memory = bundle.memory
+    if as_json:
+        about = {
+            "file": str(path),
+            "bytes": bundle.size,
+            "target": options.target,
+            "worlds": ["tee", "ree"] if bundle.libraries[0].tee else ["ree"],
+            "kernel_calls": len(bundle.program.calls),
+            "weights": memory.weights_size,
+            "arena": memory.arena_size,
+            "secure_memory": bundle.secure_memory,
+            "warnings": warnings,
+        }
+        return json.dumps(about, indent=1)
     worlds = "both worlds" if bundle.libraries[0].tee else "the normal world only"
     return (
         f"{path}: {bundle.size:,} bytes for {options.target}, {worlds}; {len(bundle.program.calls)} kernel calls; "

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
 
 from tzml.boards import boards
+from tzml.cli.options import completed
 from tzml_lab.doctor import Check, diagnose
 from tzml_lab.environment import ROOT, EnvironmentFile, find, names, set_variables
 from tzml_lab.session import console_server
@@ -21,7 +23,7 @@ def command() -> None:
 
 
 @command.command("doctor")
-@click.argument("environment", default="qemu", metavar="[ENVIRONMENT]")
+@click.argument("environment", default="qemu", metavar="[ENVIRONMENT]", shell_complete=completed(names, file=True))
 @click.option("--results", type=click.Path(file_okay=False, path_type=Path), default=ROOT / "results",
               help="Folder for the results of runs.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list of all checks.")
@@ -57,24 +59,29 @@ def attach(run: Path) -> None:
 
 
 @command.command("images")
-@click.argument("environment")
-def images(environment: str) -> None:
+@click.argument("environment", shell_complete=completed(names, file=True))
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
+def images(environment: str, as_json: bool) -> None:
     """Print the machines whose images a run of ENVIRONMENT needs, one per line.
 
     `kas build kas/MACHINE.yml` builds each image.
     """
-    for machine in EnvironmentFile.read(find(environment)).images:
-        click.echo(machine)
+    _print_list(EnvironmentFile.read(find(environment)).images, as_json=as_json)
 
 
 @command.command("environments")
 @click.option(
     "--nightly", is_flag=True, help="Only environments that CI tests every night on hosts without boards."
 )
-def environments(nightly: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list.")
+def environments(nightly: bool, as_json: bool) -> None:
     """Print the names of the environments that come with tzml, one per line."""
-    for name in [name for board in boards().values() for name in board.ci.nightly] if nightly else names():
-        click.echo(name)
+    found = [name for board in boards().values() for name in board.ci.nightly] if nightly else names()
+    _print_list(found, as_json=as_json)
+
+
+def _print_list(items: Iterable[str], *, as_json: bool) -> None:
+    click.echo(json.dumps(list(items)) if as_json else "\n".join(items))
 
 
 def _show(check: Check) -> None:

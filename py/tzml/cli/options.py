@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from tzml.files import STDOUT, check_output
+
+Completion = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 
 class OutputFile(click.Path):
@@ -31,6 +35,16 @@ class OutputFile(click.Path):
             raise click.BadParameter(f"{text!r} names no file", ctx, param)
         check_output(Path(text), remedy=f"give another file to {option}")
         return Path(text)
+
+
+def completed(names: Callable[[], Iterable[str]], *, file: bool = False) -> Completion:
+    """Completion in the shell of a parameter that takes one of these names, or a file."""
+
+    def complete(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        found = [CompletionItem(name) for name in names() if name.startswith(incomplete)]
+        return found or [CompletionItem(incomplete, type="file")] if file else found
+
+    return complete
 
 
 def parse_size(_: click.Context, __: click.Parameter, value: str) -> int:

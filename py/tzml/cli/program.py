@@ -37,6 +37,7 @@ def run(command: click.Command) -> None:
 
 def add_verbose(command: click.Command) -> None:
     """Give a command, and those of a group, the option --verbose."""
+    command.short_help = command.get_short_help_str(1000)  # which click cuts for a line otherwise
     if not any(parameter.name == "verbose" for parameter in command.params):
         verbose(command)
     for sub in command.commands.values() if isinstance(command, click.Group) else ():

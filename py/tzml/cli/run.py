@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import statistics
 import zipfile
 import zlib
@@ -26,6 +27,7 @@ from tzml.metadata import Metadata, read_metadata
 from tzml.protection import memory_warning
 
 Array = NDArray[Any]
+_log = logging.getLogger(__name__)
 
 
 def load_arrays(path: Path) -> Array | dict[str, Array]:
@@ -131,8 +133,13 @@ def command(
             read_section(bundle, SectionType.metadata), {info.name: info.shape for info in model.inputs}
         )
         samples = _images(model, metadata, files) if files else _arrays(model, inputs)
+        _log.info(
+            "opened %s in the %s: %s", bundle, world.upper(), ", ".join(map(str, model.inputs + model.outputs))
+        )
         loaded = model.chunks()
         answers = [model.run(sample) for _ in range(repeat) for sample in samples]
+        for number, answer in enumerate(answers):
+            _log.info("inference %d: %.3f ms", number, answer.seconds * 1e3)
         memory = model.memory()
         streamed = streaming(loaded, model.chunks(), len(answers))
         names = [info.name for info in model.outputs]

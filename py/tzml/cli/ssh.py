@@ -7,12 +7,14 @@ from pathlib import Path
 
 import click
 
+from tzml.cli.options import completed
 from tzml_lab.emulation.connection import find_connection
 from tzml_lab.emulation.interactive import MACHINES, find_machine, machine_folder
 
 
 @click.command("ssh", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
-@click.argument("machine", default="qemu", metavar=f"[{'|'.join(MACHINES)}]")
+@click.argument("machine", default="qemu", metavar=f"[{'|'.join(MACHINES)}]",
+                shell_complete=completed(lambda: MACHINES, file=True))  # fmt: skip
 @click.argument("arguments", nargs=-1, metavar="[COMMAND]...")
 @click.option("--folder", type=click.Path(file_okay=False, path_type=Path),
               help="Folder of the machine's disk, as given to `tzml boot`.")  # fmt: skip

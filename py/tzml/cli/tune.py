@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,13 +14,21 @@ from rich.table import Table
 from tzml.bench.candidates import count_instructions, measure_with, time_here
 from tzml.bundle import Target
 from tzml.cli.compile import parse_inputs
-from tzml.cli.options import OutputFile, parse_size
+from tzml.cli.options import OutputFile, completed, parse_size
 from tzml.cli.progress import progress_bar
 from tzml.compiler import TARGETS, CompileOptions, InputSpec
 from tzml.compiler.codegen.tuning_records import Tuning, Unit
 from tzml.compiler.tuning.search import Measure, Tuned, tune_model
 from tzml.errors import TzmlError
 from tzml.files import check_output, is_stdout
+
+
+def _environments() -> Iterable[str]:
+    try:
+        from tzml_lab.environment import names
+    except ModuleNotFoundError:  # the lab is an extra
+        return ()
+    return names()
 
 
 @click.command("tune")
@@ -31,7 +39,7 @@ from tzml.files import check_output, is_stdout
 @click.option(
     "--trials", default=32, show_default=True, type=click.IntRange(1), help="Schedules to try for each kernel."
 )
-@click.option("--lg-env", "environment", metavar="NAME",
+@click.option("--lg-env", "environment", metavar="NAME", shell_complete=completed(_environments, file=True),
               help="The labgrid environment of a board: measure its time instead of instructions.")  # fmt: skip
 @click.option("--input", "inputs", metavar="NAME=SHAPE[:DTYPE]", multiple=True, callback=parse_inputs,
               help="As for `tzml compile`.")  # fmt: skip

@@ -6,15 +6,19 @@ import json
 import shlex
 import tempfile
 import time
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import click
 
-from tzml.cli.options import OutputFile, parse_size
-from tzml.errors import TzmlError
+from tzml.cli.options import OutputFile, completed, parse_size
+from tzml.errors import TzmlError, known_names
 from tzml.files import check_output, is_stdout, write_file
 from tzml_zoo import ZooModel, models
+
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group("zoo")
@@ -23,11 +27,16 @@ def command() -> None:
 
 
 @command.command("list")
-def list_models() -> None:
+@_json
+def list_models(as_json: bool) -> None:
     """Show source, weights and size of each network.
 
     The size is given in parameters and multiply-accumulates.
     """
+    if as_json:
+        fields = ("name", "title", "paper", "parameters", "macs", "weights", "input", "input_shape", "output")
+        click.echo(json.dumps([{key: getattr(m, key) for key in fields} for m in models().values()], indent=1))
+        return
     rows = [("name", "network", "source", "parameters", "MACs", "weights")]
     rows += [(m.name, m.title, m.paper, f"{m.parameters:,}", f"{m.macs:,}", m.weights) for m in models().values()]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -39,11 +48,12 @@ def list_models() -> None:
 
 
 @command.command("export")
-@click.argument("name")
+@click.argument("name", shell_complete=completed(models))
 @click.option("-o", "--output", type=OutputFile(), help="Default: NAME.FORMAT.")
 @click.option("--format", "kind", type=click.Choice(["onnx", "pt2", "tflite"]), default="onnx",
               show_default=True, help="pt2 needs PyTorch; tflite also needs litert-torch.")  # fmt: skip
-def export(name: str, output: Path | None, kind: str) -> None:
+@_json
+def export(name: str, output: Path | None, kind: str, as_json: bool) -> None:
     """Write the network NAME to a file for `tzml compile`.
 
     Its preprocessing and labels are written next to it.
@@ -61,6 +71,10 @@ def export(name: str, output: Path | None, kind: str) -> None:
     write_file(path, data)
     for option, (_, text) in texts.items():
         write_file(beside[option], text)
+    if as_json:
+        files = {option.removeprefix("--"): str(file) for option, file in beside.items()}
+        click.echo(json.dumps({"file": str(path), "bytes": len(data), **files}, indent=1), err=is_stdout(path))
+        return
     options = "".join(f" {option} {shlex.quote(str(file))}" for option, file in beside.items())
     click.echo(
         f"{path}: {model.title}, {len(data):,} bytes\ntzml compile {shlex.quote(str(path))}{options} --target host",
@@ -79,7 +93,7 @@ def _texts(model: ZooModel) -> dict[str, tuple[str, str]]:
 
 
 @command.command("convert")
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=completed(models))
 def convert(names: tuple[str, ...]) -> None:
     """Make TFLite files of networks, all or by NAME.
 
@@ -93,13 +107,14 @@ def convert(names: tuple[str, ...]) -> None:
 
 
 @command.command("check")
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=completed(models))
 @click.option("--format", "kind", type=click.Choice(["onnx", "pt2"]), default="onnx", show_default=True,
               help="The format to compile. pt2 needs PyTorch and is compared with it.")  # fmt: skip
 @click.option("--samples", default=8, show_default=True, type=click.IntRange(1), help="Number of inputs.")
 @click.option("--secure-memory", default="4096M", show_default=True, callback=parse_size, metavar="SIZE",
               help="As for `tzml compile`. Weights that do not fit are streamed.")  # fmt: skip
-def check(names: tuple[str, ...], kind: str, samples: int, secure_memory: int) -> None:
+@_json
+def check(names: tuple[str, ...], kind: str, samples: int, secure_memory: int, as_json: bool) -> None:
     """Compare networks, all or by NAME, with their framework.
 
     They are compiled for this host and must give the same answers.
@@ -109,21 +124,27 @@ def check(names: tuple[str, ...], kind: str, samples: int, secure_memory: int) -
     if kind == "pt2" and not find_spec("torch"):
         raise _no_pytorch()
     chosen = [_find(name) for name in names] or list(models().values())
-    click.echo(f"{'name':20}  {'difference':>10}  {'of':>7}  {'top-1':>7}  {'classes':>7}  {'compiled in':>11}")
+    results: list[dict[str, Any]] = []
+    say = (lambda _: None) if as_json else click.echo
+    say(f"{'name':20}  {'difference':>10}  {'of':>7}  {'top-1':>7}  {'classes':>7}  {'compiled in':>11}")
     failed = []
     for model in chosen:
         try:
             found = check_model(model, kind, samples, secure_memory)
         except TzmlError as error:
             failed.append(model.name)
-            click.echo(f"{model.name:20}  {error}")
+            results.append({"name": model.name, "error": str(error)})
+            say(f"{model.name:20}  {error}")
             continue
-        click.echo(
+        results.append({**asdict(found), "ok": found.agree == found.samples})
+        say(
             f"{found.name:20}  {found.difference:10.2e}  {found.largest:7.3g}  {found.agree:3}/{found.samples:<3}  "
             f"{found.classes:7}  {found.seconds:9.1f} s"
         )
         if found.agree < found.samples:
             failed.append(model.name)
+    if as_json:
+        click.echo(json.dumps(results, indent=1))
     if failed:
         raise click.ClickException(f"these do not answer as their framework does: {', '.join(failed)}")
 
@@ -131,7 +152,7 @@ def check(names: tuple[str, ...], kind: str, samples: int, secure_memory: int) -
 def _find(name: str) -> ZooModel:
     found = models()
     if name not in found:
-        raise TzmlError(f"the zoo has no network {name}", f"it has {', '.join(found)}")
+        raise TzmlError(f"the zoo has no network {name}", known_names(name, found))
     return found[name]
 
 

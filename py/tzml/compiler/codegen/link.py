@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import functools
 import hashlib
+import logging
 import os
 import re
 import subprocess
@@ -20,6 +21,7 @@ from tzml.compiler.ir.errors import CompileError
 from tzml.compiler.ir.graph import Graph, Kernel
 from tzml.compiler.ir.targets import CompilerTarget
 
+_log = logging.getLogger(__name__)
 _SUPPORT = ("math.c", "memory.c")
 
 _CFLAGS = (
@@ -153,6 +155,7 @@ class _Linker:
 
 
 def _run(cc: str, folder: Path, *arguments: str) -> None:
+    _log.info("%s %s", cc, " ".join(arguments))
     try:
         result = subprocess.run([cc, *arguments], cwd=folder, capture_output=True, text=True, check=False)
     except FileNotFoundError as error:
