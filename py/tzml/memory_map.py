@@ -87,7 +87,7 @@ def _loaded(chunk: Chunk, number: int, calls: tuple[int, int]) -> Held:
 # The picture
 
 # in the picture's pixels: its width, the room at its sides and above, and between two regions
-_WIDTH, _LEFT, _RIGHT, _TOP, _GAP = 1200, 90, 24, 64, 40
+_WIDTH, _LEFT, _RIGHT, _TOP, _GAP = 1200, 90, 24, 144, 40
 # the arena's height; that of the memory for weights is to scale with it, but within limits
 _HEIGHT, _LEAST_HEIGHT = 360, 60
 # calls that can be named below without one name covering the next, and the height for that; otherwise for numbers
@@ -95,6 +95,11 @@ _NAMED, _NAMES_HEIGHT, _NUMBERS_HEIGHT = 80, 215, 24
 _NUMBERED = 40  # calls that are numbered at most, where there are too many for names
 _COLOURS = ("#4e79a7", "#f28e2b", "#59a14f", "#b07aa1", "#76b7b2", "#edc948", "#e15759", "#9c755f")
 _STAYS, _STREAMED = "#bab0ac", "#4e79a7"
+_LEGEND = (
+    ("#f28e2b", "a result in the arena, labelled with its call (the colours only tell neighbours apart)"),
+    (_STAYS, "weights that stay"),
+    (_STREAMED, "weights loaded in each inference"),
+)
 
 
 def picture(bundle: Bundle, title: str, number: int = 0) -> str:
@@ -119,6 +124,7 @@ def picture(bundle: Bundle, title: str, number: int = 0) -> str:
         f"{_size(sum(sizes.chunks[n].size for numbers in memory.loads for n in numbers))} "
         "are loaded in each inference</text>",
     ]
+    lines += [*_shares(bundle, sizes), *_legend()]
     colours = [_COLOURS[max(0, held.first + 1) % len(_COLOURS)] for held in memory.arena]
     lines += _panel("arena", sizes.arena_size, _TOP, arena_height, step, memory.arena, colours)
     bottom = _TOP + arena_height
@@ -128,6 +134,49 @@ def picture(bundle: Bundle, title: str, number: int = 0) -> str:
         bottom += _GAP + weights_height
     lines += _call_labels(memory.calls, bottom, step)
     return "\n".join([*lines, "</svg>", ""])
+
+
+def _shares(bundle: Bundle, sizes: Memory) -> list[str]:
+    """A bar of the secure memory that the model takes, with what takes it."""
+    parts = [("arena", sizes.arena_size, "#59a14f"), ("memory for weights", sizes.weights_size, _STREAMED)]
+    parts += [("state", sizes.state_size, "#b07aa1")]
+    rest = bundle.mapped_memory - sum(size for _, size, _ in parts)
+    parts += [("header and tables", max(0, rest), _STAYS), ("TA and its kernels", bundle.code_memory, "#e15759")]
+    width, x = _WIDTH - _LEFT - _RIGHT, float(_LEFT)
+    lines = [f'<text x="{_LEFT - 8}" y="78" text-anchor="end" font-weight="600">secure</text>']
+    total = sum(size for _, size, _ in parts) or 1
+    for name, size, colour in parts:
+        if not size:
+            continue
+        part = width * size / total
+        label = f"{name} {_size(size)}, {size / total:.0%}"
+        lines.append(
+            f'<rect x="{x:.2f}" y="62" width="{part:.2f}" height="24" fill="{colour}" stroke="#fff">'
+            f"<title>{label}</title></rect>"
+        )
+        shown = next((text for text in (label, name) if 6.5 * len(text) < part), "")
+        lines.append(f'<text x="{x + 5:.2f}" y="78" fill="#fff" font-size="11">{shown}</text>')
+        x += part
+    return lines
+
+
+def _legend() -> list[str]:
+    lines, x = [], float(_LEFT)
+    for colour, what in _LEGEND:
+        lines.append(f'<rect x="{x:.0f}" y="102" width="12" height="12" fill="{colour}" fill-opacity="0.85"/>')
+        lines.append(f'<text x="{x + 18:.0f}" y="112" font-size="11" fill="#333">{what}</text>')
+        x += 40 + 5.8 * len(what)
+    axis = "calls of kernels, from left to right; addresses in bytes, from top to bottom"
+    lines.append(f'<text x="{_LEFT}" y="134" font-size="11" fill="#555">{axis}</text>')
+    return lines
+
+
+def _label(held: Held, x: float, y: float, width: float, height: float) -> list[str]:
+    """What a box is, in few words, if they fit into it."""
+    text = held.what.partition(",")[0].partition(":")[0].removeprefix("result of ")
+    if 6.5 * len(text) + 4 > width or height < 13:
+        return []
+    return [f'<text x="{x + 3:.2f}" y="{y + 11:.2f}" fill="#111" font-size="11">{escape(text)}</text>']
 
 
 def _panel(
@@ -149,12 +198,14 @@ def _panel(
             f'fill="{colour}" fill-opacity="0.85" stroke="#fff" stroke-width="0.5">'
             f"<title>{escape(held.what)}, {held.size:,} bytes at {held.start:,}</title></rect>"
         )
+        x, y = _LEFT + first * step, top + height * held.start / size
+        lines += _label(held, x, y, (last - first) * step, height * held.size / size)
     return lines
 
 
 def _call_labels(calls: tuple[str, ...], top: int, step: float) -> list[str]:
     """The name of each call, written from top to bottom; only numbers if there are too many calls."""
-    lines = []
+    lines = [f'<text x="{_LEFT - 8}" y="{top + 16}" text-anchor="end" font-weight="600">call</text>']
     every = 1 if len(calls) <= _NAMED else -(-len(calls) // _NUMBERED)
     for index, call in enumerate(calls):
         x = _LEFT + (index + 0.5) * step

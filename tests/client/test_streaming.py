@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from tzml.bundle import read
 from tzml.bundle.streaming import bytes_loaded
 from tzml.cli import inspect, run
 from tzml.compiler import CompileOptions, compile_model
-from tzml.memory_map import memory_map
+from tzml.memory_map import memory_map, picture
 from tzml_zoo.digits import ONNX
 
 
@@ -57,6 +58,13 @@ def test_the_picture_has_a_box_for_everything_in_memory(streamed: Path, tmp_path
     titles = [e.text or "" for e in ElementTree.parse(svg).iter("{http://www.w3.org/2000/svg}title")]
     assert len([t for t in titles if " bytes at " in t]) == len(memory.arena) + len(memory.weights)
     assert svg.read_text() in page.read_text()
+    texts = [e.text or "" for e in ElementTree.parse(svg).iter("{http://www.w3.org/2000/svg}text")]
+    assert {"weights that stay", "weights loaded in each inference", "call", "input", "chunk 0"} <= set(texts)
+    shares = [t for t in titles if t.startswith(("arena", "memory for weights", "header", "TA and its kernels"))]
+    assert len(shares) == 3  # for this host: there is no TA
+    with_ta = picture(replace(read(streamed), code_memory=1 << 20), "with a TA")
+    assert "TA and its kernels 1.00 MiB, 92%" in with_ta
+    assert sum(int(t.rpartition(" ")[2].rstrip("%")) for t in shares) == pytest.approx(100, abs=2)
 
 
 def test_run_reports_what_each_inference_loads(streamed: Path, tmp_path: Path, libtzml: Path) -> None:
