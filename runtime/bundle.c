@@ -27,14 +27,13 @@ static enum tzml_status check_fields(const struct tzml_header *header)
 {
 	if (header->required)
 		return TZML_ERROR_UNSUPPORTED;
-	if (!all_zero(header->owner, sizeof(header->owner)) ||
-	    !all_zero(header->signature, sizeof(header->signature)))
-		return TZML_ERROR_PROTECTION;
 	if (header->kernel_abi != TZML_KERNEL_ABI)
 		return TZML_ERROR_FORMAT_VERSION;
 	if (header->secure_memory > TZML_MAX_MEMORY)
 		return TZML_ERROR_LIMIT;
 	if (header->code_memory > header->secure_memory ||
+	    all_zero(header->owner, sizeof(header->owner)) !=
+		    all_zero(header->signature, sizeof(header->signature)) ||
 	    !all_zero(header->reserved, sizeof(header->reserved)))
 		return TZML_ERROR_HEADER_MALFORMED;
 	return TZML_SUCCESS;
@@ -74,19 +73,27 @@ static bool worlds_are_sound(const struct tzml_section *section)
 	return section->worlds && section->worlds <= TZML_IN_BOTH;
 }
 
-static enum tzml_status check_section(const struct tzml_section *section)
+static enum tzml_status check_section(const struct tzml_header *header,
+				      const struct tzml_section *section)
 {
 	if (section->flags > TZML_SECTION_REQUIRED ||
 	    !all_zero(section->reserved, sizeof(section->reserved)))
 		return TZML_ERROR_SECTION_TABLE;
 	if (section->type > TZML_SECTION_WEIGHTS)
 		return section->flags ? TZML_ERROR_UNSUPPORTED : TZML_SUCCESS;
+	/* what is sealed is signed, and what a caller must know is clear */
+	if (section->protection &&
+	    (section->type == TZML_SECTION_INTERFACE ||
+	     all_zero(header->owner, sizeof(header->owner))))
+		return TZML_ERROR_SECTION_TABLE;
 	if (!!section->flags != rules[section->type].required ||
 	    section->index >= rules[section->type].indices ||
 	    !worlds_are_sound(section))
 		return TZML_ERROR_SECTION_TABLE;
-	return section->size <= rules[section->type].size ? TZML_SUCCESS
-							  : TZML_ERROR_LIMIT;
+	if (section->size > rules[section->type].size ||
+	    (section->protection && section->size >= TZML_MAX_SEALED_SIZE))
+		return TZML_ERROR_LIMIT;
+	return TZML_SUCCESS;
 }
 
 /* Sections are sorted by type, then index, then worlds, without gaps. */
@@ -121,7 +128,7 @@ static enum tzml_status check_sections(const struct tzml_header *header)
 		    !in_range(section->offset, section->size,
 			      header->bundle_size))
 			return TZML_ERROR_SECTION_TABLE;
-		status = check_section(section);
+		status = check_section(header, section);
 		if (status)
 			return status;
 		end = section->offset + section->size;

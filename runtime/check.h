@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <tzml/format.h>
 
 static inline bool all_zero(const void *data, size_t size)
@@ -28,6 +29,13 @@ static inline bool is_equal(const void *a, const void *b, size_t size)
 	for (size_t i = 0; i < size; i++)
 		difference |= left[i] ^ right[i];
 	return !difference;
+}
+
+/* Zeros that the compiler cannot leave out because nobody reads them. */
+static inline void wipe(void *data, size_t size)
+{
+	memset(data, 0, size);
+	__asm__ volatile("" : : "r"(data) : "memory");
 }
 
 static inline bool is_aligned(uint64_t offset)

@@ -24,8 +24,7 @@ static void take_out(struct tensor_set *set, uint32_t tensor)
 	set->words[tensor / 64] &= ~(UINT64_C(1) << tensor % 64);
 }
 
-/* Size of one element, or zero for a dtype that does not exist. */
-static uint64_t dtype_size(uint32_t dtype)
+uint64_t tzml_dtype_size(uint32_t dtype)
 {
 	switch (dtype) {
 	case TZML_INT8:
@@ -48,7 +47,7 @@ static uint64_t dtype_size(uint32_t dtype)
 /* Bytes of a tensor from its shape, or zero if they overflow or are none. */
 static uint64_t tensor_bytes(const struct tzml_tensor *tensor)
 {
-	uint64_t bytes = dtype_size(tensor->dtype);
+	uint64_t bytes = tzml_dtype_size(tensor->dtype);
 
 	for (uint32_t i = 0; i < tensor->dimension_count; i++)
 		if (__builtin_mul_overflow(bytes, tensor->dimensions[i],

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "grant.h"
 #include "load.h"
 #include "promises.h"
 #include "protection.h"
@@ -38,8 +39,7 @@ static enum tzml_status want(struct tzml_model *model, uint32_t section)
 	protection = wanted_protection(model);
 	if (!protection)
 		return TZML_ERROR_PROTECTION;
-	return protection->open(model->platform, model->context,
-				header_of(model), section);
+	return protection->open(model);
 }
 
 /* Tables */
@@ -85,7 +85,12 @@ enum tzml_status tzml_load_tables(struct tzml_model *model)
 	if (status)
 		return status;
 	model->present = (bool *)model->tables.data + tables;
-	/* a checked header has the interface as its first section */
+	return tzml_want_interface(model);
+}
+
+enum tzml_status tzml_want_interface(struct tzml_model *model)
+{
+	/* a checked header has it as its first section */
 	return want(model, 0);
 }
 
@@ -168,6 +173,8 @@ static enum tzml_status tables_loaded(struct tzml_model *model)
 	}
 	if (!status && !has_plan(model))
 		status = TZML_ERROR_KERNELS_ABSENT;
+	if (!status)
+		status = tzml_check_policy(model);
 	if (!status)
 		status = tzml_check_promises(model);
 	return status ? status : open_libraries(model);
@@ -387,26 +394,6 @@ static enum tzml_status chunk_loaded(struct tzml_model *model)
 	return TZML_SUCCESS;
 }
 
-static enum tzml_status section_loaded(struct tzml_model *model)
-{
-	const struct tzml_section *section = wanted_section(model);
-	enum tzml_status status = wanted_protection(model)->finish(
-		model->platform, model->context, section->tag);
-
-	if (status)
-		return status;
-	switch (section->type) {
-	case TZML_SECTION_KERNELS:
-		return library_loaded(model);
-	case TZML_SECTION_STATE:
-		return tzml_load_state(model, wanted_number(model) + 1);
-	case TZML_SECTION_WEIGHTS:
-		return chunk_loaded(model);
-	default:
-		return table_loaded(model);
-	}
-}
-
 /* Where the wanted section goes. */
 static uint8_t *destination(const struct tzml_model *model)
 {
@@ -427,6 +414,26 @@ static uint8_t *destination(const struct tzml_model *model)
 	}
 }
 
+static enum tzml_status section_loaded(struct tzml_model *model)
+{
+	const struct tzml_section *section = wanted_section(model);
+	enum tzml_status status =
+		wanted_protection(model)->finish(model, destination(model));
+
+	if (status)
+		return status;
+	switch (section->type) {
+	case TZML_SECTION_KERNELS:
+		return library_loaded(model);
+	case TZML_SECTION_STATE:
+		return tzml_load_state(model, wanted_number(model) + 1);
+	case TZML_SECTION_WEIGHTS:
+		return chunk_loaded(model);
+	default:
+		return table_loaded(model);
+	}
+}
+
 static enum tzml_status take_piece(struct tzml_model *model, uint32_t section,
 				   uint64_t offset, const void *data,
 				   size_t size)
@@ -438,8 +445,7 @@ static enum tzml_status take_piece(struct tzml_model *model, uint32_t section,
 		return TZML_ERROR_LOAD_ORDER;
 
 	status = wanted_protection(model)->update(
-		model->platform, model->context, data,
-		destination(model) + model->loaded, size);
+		model, data, destination(model) + model->loaded, size);
 	if (status)
 		return status;
 	model->loaded += size;

@@ -20,6 +20,9 @@ void tzml_block_release(struct tzml_model *model, struct tzml_block *block);
 /* Ask for the first section, and make room for all tables. */
 enum tzml_status tzml_load_tables(struct tzml_model *model);
 
+/* Ask for the first section again, of which nothing was loaded. */
+enum tzml_status tzml_want_interface(struct tzml_model *model);
+
 /*
  * Ask for the first piece of state from `piece` on, or, after the last, for
  * what has room of the weights; with no more of that, be ready.

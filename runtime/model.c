@@ -4,6 +4,7 @@
 #include <tzml/model.h>
 
 #include "check.h"
+#include "grant.h"
 #include "load.h"
 
 enum tzml_status tzml_block_allocate(struct tzml_model *model,
@@ -37,7 +38,7 @@ void tzml_model_close(struct tzml_model *model)
 	tzml_block_release(model, &model->kernels_image);
 	tzml_block_release(model, &model->tables);
 	tzml_block_release(model, &model->header);
-	memset(model, 0, sizeof(*model));
+	wipe(model, sizeof(*model));
 }
 
 /* The digest covers header and table, with itself and the signature as zeros. */
@@ -69,6 +70,21 @@ static enum tzml_status check_header_digest(struct tzml_model *model)
 	return status;
 }
 
+/*
+ * An owner's signature covers all that the digest covers. A world without
+ * cryptography believes a bundle no more with a signature than without.
+ */
+static enum tzml_status check_signature(struct tzml_model *model)
+{
+	const struct tzml_crypto *crypto = model->platform->crypto;
+	const struct tzml_header *header = header_of(model);
+
+	if (!crypto || all_zero(header->owner, sizeof(header->owner)))
+		return TZML_SUCCESS;
+	return crypto->verify(model->context, header->owner, header->digest,
+			      header->signature);
+}
+
 static enum tzml_status take_header(struct tzml_model *model,
 				    const void *header, size_t size)
 {
@@ -91,6 +107,8 @@ static enum tzml_status take_header(struct tzml_model *model,
 	if (size != expected)
 		return TZML_ERROR_TRUNCATED;
 	status = check_header_digest(model);
+	if (!status)
+		status = check_signature(model);
 	if (status)
 		return status;
 	status = tzml_bundle_check(header_of(model), size);
@@ -112,6 +130,8 @@ enum tzml_status tzml_model_open(struct tzml_model *model,
 	model->context = context;
 	model->state = TZML_MODEL_LOADING;
 	status = take_header(model, header, size);
+	if (!status)
+		status = tzml_admit_clear(model);
 	if (!status)
 		status = tzml_load_tables(model);
 	if (status)

@@ -2,7 +2,9 @@
 /* Runs of a model that is loaded. */
 #include <string.h>
 #include <tzml/model.h>
+#include <tzml/policy.h>
 
+#include "grant.h"
 #include "load.h"
 
 /*
@@ -28,6 +30,7 @@ enum tzml_status tzml_model_start(struct tzml_model *model, uint32_t program,
 				  const void *inputs, size_t inputs_size)
 {
 	const struct tzml_plan *plan = NULL;
+	enum tzml_status status = TZML_SUCCESS;
 	uint8_t *arena = model->arena.data;
 	const uint8_t *from = inputs;
 
@@ -41,6 +44,9 @@ enum tzml_status tzml_model_start(struct tzml_model *model, uint32_t program,
 		return TZML_ERROR_STATE_LOST;
 	if (inputs_size != plan->inputs_size)
 		return TZML_ERROR_INPUT_SIZE;
+	status = tzml_spend_run(model, program);
+	if (status)
+		return status;
 
 	for (uint32_t i = 0; i < plan->program->input_count; i++) {
 		uint64_t size = model->interface.tensors[plan->ports[i]].size;
@@ -54,22 +60,28 @@ enum tzml_status tzml_model_start(struct tzml_model *model, uint32_t program,
 	return TZML_SUCCESS;
 }
 
+/* What leaves the secure world: only here, and only what the grant allows. */
 static void give_outputs(const struct tzml_model *model,
 			 const struct tzml_plan *plan, uint8_t *to)
 {
+	const struct tzml_grant *grant = &model->grant;
 	const uint8_t *arena = model->arena.data;
 	const uint8_t *state = model->state_memory.data;
 
 	for (uint32_t i = plan->program->input_count;
 	     i < plan->header->port_count; i++) {
 		const struct tzml_place *place = plan->places + i;
-		uint64_t size = model->interface.tensors[plan->ports[i]].size;
+		const struct tzml_tensor *tensor =
+			model->interface.tensors + plan->ports[i];
+		const uint8_t *region =
+			place->region == TZML_REGION_ARENA ? arena : state;
+		struct tzml_tensor given = { 0 };
 
-		memcpy(to,
-		       (place->region == TZML_REGION_ARENA ? arena : state) +
-			       place->offset,
-		       size);
-		to += size;
+		tzml_policy_shape(grant->output_policy, grant->policy_argument,
+				  tensor, &given);
+		tzml_policy_apply(grant->output_policy, grant->policy_argument,
+				  tensor, region + place->offset, to);
+		to += given.size;
 	}
 }
 

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric import ec
+
 from tzml.bundle import (
     Argument,
     Bundle,
@@ -31,7 +33,9 @@ from tzml.bundle import (
     Target,
     Tensor,
     Worlds,
+    container,
 )
+from tzml.owner.keys import OwnerKey
 
 FOLDER = Path(__file__).parent.parent / "docs" / "bundle-examples"
 HEADER, ROW = 320, 64
@@ -57,6 +61,12 @@ def weights(offset: int = 0, size: int = 64, chunk: int = 0) -> Argument:
 
 def state(offset: int = 0, size: int = 64) -> Argument:
     return Argument(Region.state, offset, size)
+
+
+# a key for examples, which everybody knows
+OWNER = OwnerKey(
+    ec.derive_private_key(int.from_bytes(hashlib.sha256(b"tzml example owner").digest()), ec.SECP256R1())
+)
 
 
 def content(*data: bytes) -> tuple[Content, ...]:
@@ -173,6 +183,7 @@ class Examples(ExampleList):
         self.good = BUNDLE.encode()
         self.valid()
         self.container()
+        self.signed()
         self.sections()
         self.interface()
         self.flow()
@@ -235,14 +246,37 @@ class Examples(ExampleList):
             "table-bit", "HEADER_DIGEST", "one bit of the section table flipped", patch(good, HEADER + 40, "B", 1)
         )
         self.add("required", "UNSUPPORTED", "a feature that readers must know", at.header(20, "I", 1 << 31))
-        self.add("owner", "PROTECTION", "an owner's key", at.header(80, "B", 1))
-        self.add("signature", "PROTECTION", "a signature", at.header(319, "B", 1))
-        sealed = (FOLDER / "sealed.tzm").read_bytes()
-        self.add("sealed", "PROTECTION", "a signed and sealed bundle (tests/sealed_example.py)", sealed)
         self.add("secure-memory-5-gib", "LIMIT", "secure_memory 5 GiB", at.header(64, "Q", 5 << 30))
         self.add("code-memory", "HEADER_MALFORMED", "more memory for code than in all", at.header(72, "Q", 1 << 30))
         self.add("reserved", "HEADER_MALFORMED", "a reserved byte is set", at.header(223, "B", 1))
         self.add("target", "WRONG_TARGET", "compiled for x86-64", at.header(56, "I", 2), True)
+
+    def signed(self) -> None:
+        owned = replace(BUNDLE.header(), owner=OWNER.public)
+        good = container.encode(owned, BUNDLE.sections(), OWNER.sign)
+        at = Patcher(good)
+        self.works("signed", "a clear bundle that its owner signed", good)
+        self.add("owner", "SIGNATURE", "an owner's key without a signature", at.header(256, "64s", bytes(64)))
+        self.add("owner-not-on-the-curve", "SIGNATURE", "an owner's key that is no point", at.header(80, "B", 1))
+        self.add("signature", "HEADER_MALFORMED", "a signature without an owner", at.header(80, "64s", bytes(64)))
+        self.add(
+            "signature-bit", "SIGNATURE", "one bit of the signature flipped", patch(good, 319, "B", good[319] ^ 1)
+        )
+        self.add("signed-version", "SIGNATURE", "another version, after the owner signed", at.header(48, "Q", 4))
+        self.add("signed-weights", "SIGNATURE", "other weights, after the owner signed",
+                 at.section(at.chunk, 0, "I", 7))  # fmt: skip
+        another = OwnerKey(ec.derive_private_key(2, ec.SECP256R1()))
+        stolen = container.encode(owned, BUNDLE.sections(), another.sign)
+        self.add("signature-of-another", "SIGNATURE", "signed with a key that is not the owner's", stolen)
+        sealed = (FOLDER / "sealed.tzm").read_bytes()
+        self.add("sealed", "GRANT_ABSENT", "a sealed bundle, without a grant (tests/sealed_example.py)", sealed)
+        for name, row, code, status, about in (
+            ("sealed-interface", at.interface, 1, "SECTION_TABLE", "the interface is sealed"),
+            ("unknown-protection", at.plan, 2, "PROTECTION", "a plan that is protected in a way nobody knows"),
+        ):
+            data = bytearray(at.row(row, 9, "B", code))
+            data[256:320] = OWNER.sign(bytes(data[224:256]))
+            self.add(name, status, about, bytes(data))
 
     def sections(self) -> None:
         good, at = self.good, Patcher(self.good)
@@ -259,7 +293,7 @@ class Examples(ExampleList):
         add("section-optional", "a plan that may be skipped", at.row(at.plan, 10, "B", 0))
         add("metadata-required", "metadata that may not be skipped", at.row(at.metadata, 10, "B", 1))
         add("section-reserved", "a reserved byte is set", at.row(at.plan, 15, "B", 1))
-        add("section-protection", "a sealed plan", at.row(at.plan, 9, "B", 1), "PROTECTION")
+        add("section-protection", "a sealed plan that nobody signed", at.row(at.plan, 9, "B", 1))
         add("worlds-none", "a plan for no world", at.row(at.plan, 8, "B", 0))
         add("worlds-many", "a plan for a third world", at.row(at.plan, 8, "B", 7))
         add("interface-worlds", "an interface for one world", at.row(at.interface, 8, "B", 1))

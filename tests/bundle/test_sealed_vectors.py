@@ -36,10 +36,15 @@ def rows() -> list[tuple[Any, ...]]:
     return [struct.unpack_from("<IIBBB5xQQ32s", BUNDLE, HEADER + ROW * i) for i in range(count)]
 
 
-def test_todays_reader_refuses_a_signed_bundle() -> None:
+def test_a_reader_opens_it_with_the_content_key_only() -> None:
     with pytest.raises(BundleError) as caught:
         decode(BUNDLE)
-    assert caught.value.status == "PROTECTION"
+    assert caught.value.status == "GRANT_ABSENT"
+    with pytest.raises(BundleError) as caught:
+        decode(BUNDLE, bytes(32))
+    assert caught.value.status == "SECTION_DIGEST"
+    opened = decode(BUNDLE, bytes.fromhex(ABOUT["content_key"]))
+    assert opened.chunks[0].tobytes().hex() == ABOUT["sections"][-1]["plaintext"]
 
 
 def test_the_digest_covers_header_and_table_and_the_owner_signed_it() -> None:

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * load_bundle PIECE_SIZE MEMORY_LIMIT BUNDLE…: load each bundle with the
- * runtime as the TA does, in pieces of that many bytes, and run its first
- * entry point on 0, 1, 2, … as float32. Prints a line for each: the status,
- * and the first number of the first output.
+ * load_bundle PIECE_SIZE MEMORY_LIMIT [--device KEY] BUNDLE[,GRANT[,RUNS]]…:
+ * load each bundle with the runtime as the TA does, in pieces of that many
+ * bytes, and run its first entry point on 0, 1, 2, … as float32. Prints a line
+ * for each: the status, and the bytes of the first output as a float32 and in
+ * hexadecimal. KEY is the private key, in hexadecimal, of a device that keeps
+ * over all bundles what it has to remember.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <tzml/model.h>
+#include <tzml/policy.h>
 
 #include "test_platform.h"
 
@@ -82,12 +85,26 @@ struct values {
 	uint8_t *data[TZML_MAX_TENSORS];
 };
 
-static void fill(struct values *values)
+/* Bytes of an output that the grant's policy gives. */
+static uint64_t given_size(const struct tzml_model *model, uint32_t tensor)
+{
+	struct tzml_tensor given = { 0 };
+
+	tzml_policy_shape(model->grant.output_policy,
+			  model->grant.policy_argument,
+			  model->interface.tensors + tensor, &given);
+	return given.size;
+}
+
+static void fill(const struct tzml_model *model, struct values *values)
 {
 	for (uint32_t i = 0; i < values->interface->header->tensor_count; i++) {
 		const struct tzml_tensor *tensor =
 			values->interface->tensors + i;
-		float *numbers = calloc(1, tensor->size);
+		/* indices may take more than the numbers that they are of */
+		uint64_t given = given_size(model, i);
+		float *numbers =
+			calloc(1, given > tensor->size ? given : tensor->size);
 
 		values->data[i] = (uint8_t *)numbers;
 		if (tensor->flags == TZML_TENSOR_INPUT)
@@ -98,11 +115,14 @@ static void fill(struct values *values)
 }
 
 /* Copy ports' values between their tensors and a block of them all. */
-static void copy_ports(struct values *values, const uint32_t *ports,
-		       uint32_t count, uint8_t *block, bool to_block)
+static void copy_ports(const struct tzml_model *model, struct values *values,
+		       const uint32_t *ports, uint32_t count, uint8_t *block,
+		       bool to_block)
 {
 	for (uint32_t i = 0; i < count; i++) {
-		size_t size = values->interface->tensors[ports[i]].size;
+		size_t size =
+			to_block ? values->interface->tensors[ports[i]].size
+				 : given_size(model, ports[i]);
 
 		if (to_block)
 			memcpy(block, values->data[ports[i]], size);
@@ -125,8 +145,8 @@ static enum tzml_status run_program(struct tzml_model *model, uint32_t number,
 		return TZML_SUCCESS;
 	inputs = malloc(plan->inputs_size);
 	outputs = malloc(plan->outputs_size);
-	copy_ports(values, plan->ports, plan->program->input_count, inputs,
-		   true);
+	copy_ports(model, values, plan->ports, plan->program->input_count,
+		   inputs, true);
 	status = tzml_model_start(model, number, inputs, plan->inputs_size);
 	while (!status && tzml_model_running(model)) {
 		status =
@@ -135,30 +155,42 @@ static enum tzml_status run_program(struct tzml_model *model, uint32_t number,
 			status = load(model, file, piece_size);
 	}
 	if (!status)
-		copy_ports(values, plan->ports + plan->program->input_count,
+		copy_ports(model, values,
+			   plan->ports + plan->program->input_count,
 			   plan->program->output_count, outputs, false);
 	free(outputs);
 	free(inputs);
 	return status;
 }
 
-/* Run the first entry point, for the first number of its first output. */
+/* The first output, as far as the grant gives it. */
+struct answer {
+	uint8_t bytes[64];
+	size_t size;
+};
+
+/* Run the first entry point. */
 static enum tzml_status run(struct tzml_model *model, const uint8_t *file,
-			    size_t piece_size, float *answer)
+			    size_t piece_size, struct answer *answer)
 {
 	const struct tzml_interface *interface = &model->interface;
 	struct values values = { .interface = interface };
 	enum tzml_status status = TZML_SUCCESS;
 	uint32_t count = interface->header->tensor_count;
 
-	fill(&values);
+	fill(model, &values);
 	for (uint32_t i = 0; !status && i < interface->header->program_count &&
 			     !interface->programs[i].entry;
 	     i++)
 		status = run_program(model, i, &values, file, piece_size);
 	for (uint32_t i = 0; !status && i < count; i++)
 		if (interface->tensors[i].flags == TZML_TENSOR_OUTPUT) {
-			memcpy(answer, values.data[i], sizeof(*answer));
+			uint64_t size = given_size(model, i);
+
+			answer->size = size < sizeof(answer->bytes)
+					       ? size
+					       : sizeof(answer->bytes);
+			memcpy(answer->bytes, values.data[i], answer->size);
 			break;
 		}
 	for (uint32_t i = 0; i < count; i++)
@@ -166,52 +198,106 @@ static enum tzml_status run(struct tzml_model *model, const uint8_t *file,
 	return status;
 }
 
-static enum tzml_status load_and_run(const uint8_t *data, size_t size,
-				     size_t piece_size, size_t limit,
-				     float *answer)
+/* A file's bytes; exits if it cannot be read. */
+struct file {
+	uint8_t data[1 << 20];
+	size_t size;
+};
+
+static void read_file(const char *path, struct file *file)
 {
-	struct test_context context = { 0 };
+	FILE *from = fopen(path, "rb");
+
+	memset(file, 0, sizeof(*file));
+	if (!from)
+		exit(2);
+	file->size = fread(file->data, 1, sizeof(file->data), from);
+	fclose(from);
+}
+
+static enum tzml_status load_and_run(struct test_context *context,
+				     const struct file *bundle,
+				     const struct file *grant,
+				     unsigned long runs, size_t piece_size,
+				     struct answer *answer)
+{
+	const uint8_t *data = bundle->data;
 	struct tzml_model model = { 0 };
 	enum tzml_status status = TZML_SUCCESS;
 	size_t header_size = 0;
 
-	test_context_open(&context);
-	context.limit = limit;
-	status = check_file(data, size, &header_size);
+	status = check_file(data, bundle->size, &header_size);
 	if (!status)
-		status = tzml_model_open(&model, &test_platform, &context, data,
+		status = tzml_model_open(&model, &test_platform, context, data,
 					 header_size);
+	if (!status && grant->size) {
+		/* a block of its own, so that reading past it shows */
+		uint8_t *copy = malloc(grant->size);
+
+		memcpy(copy, grant->data, grant->size);
+		status = tzml_model_take_grant(&model, copy, grant->size);
+		free(copy);
+	}
 	if (!status)
 		status = load(&model, data, piece_size);
-	if (!status)
+	for (unsigned long i = 0; !status && i < runs; i++)
 		status = run(&model, data, piece_size, answer);
 	tzml_model_close(&model);
-	test_context_close(&context);
 	return status;
+}
+
+static void enroll(struct test_context *context, const char *hexadecimal)
+{
+	uint8_t key[TZML_SECRET_SIZE] = { 0 };
+
+	for (size_t i = 0; i < sizeof(key); i++)
+		if (sscanf(hexadecimal + 2 * i, "%2hhx", key + i) != 1)
+			exit(2);
+	test_context_enroll(context, key);
+}
+
+static void print(enum tzml_status status, const struct answer *answer)
+{
+	float number = 0;
+
+	memcpy(&number, answer->bytes, sizeof(number));
+	printf("%s %.9g ", name_of(status), number);
+	for (size_t i = 0; i < answer->size; i++)
+		printf("%02x", answer->bytes[i]);
+	printf("%s\n", answer->size ? "" : "-");
 }
 
 int main(int argc, char **argv)
 {
-	const size_t room = 1 << 20;
-	uint8_t *data = malloc(room);
+	static struct file bundle, grant;
+	struct test_context context = { 0 };
+	int first = 3;
 
-	if (argc < 3 || !data)
+	if (argc < 3)
 		return 2;
-	for (int i = 3; i < argc; i++) {
-		FILE *file = fopen(argv[i], "rb");
-		float answer = 0;
-		size_t size = 0;
-
-		if (!file)
-			return 2;
-		size = fread(data, 1, room, file);
-		fclose(file);
-		memset(data + size, 0, room - size);
-		printf("%s ", name_of(load_and_run(
-				      data, size, strtoul(argv[1], NULL, 0),
-				      strtoull(argv[2], NULL, 0), &answer)));
-		printf("%.9g\n", answer);
+	test_context_open(&context);
+	context.limit = strtoull(argv[2], NULL, 0);
+	if (argc > 4 && !strcmp(argv[3], "--device")) {
+		enroll(&context, argv[4]);
+		first = 5;
 	}
-	free(data);
+	for (int i = first; i < argc; i++) {
+		char *rest = argv[i];
+		const char *path = strsep(&rest, ",");
+		const char *of_grant = rest ? strsep(&rest, ",") : NULL;
+		struct answer answer = { .size = 0 };
+
+		read_file(path, &bundle);
+		grant.size = 0;
+		if (of_grant && *of_grant)
+			read_file(of_grant, &grant);
+		print(load_and_run(&context, &bundle, &grant,
+				   rest ? strtoul(rest, NULL, 0) : 1,
+				   strtoul(argv[1], NULL, 0), &answer),
+		      &answer);
+		if (context.allocated || context.opened)
+			abort();
+	}
+	test_context_close(&context);
 	return 0;
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "example_kernels.h"
+#include "test_crypto.h"
 #include "test_platform.h"
 
 /* Whether a call that is counted is to fail: one does. */
@@ -95,7 +96,7 @@ static void close_kernels(void *opaque)
 	context->opened = 0;
 }
 
-#define PLATFORM_IN(which)                \
+#define PLATFORM_IN(which, functions)     \
 	{ .target = TZML_TARGET_AARCH64,  \
 	  .world = (which),               \
 	  .allocate = allocate,           \
@@ -104,10 +105,12 @@ static void close_kernels(void *opaque)
 	  .digest_update = digest_update, \
 	  .digest_finish = digest_finish, \
 	  .open_kernels = open_kernels,   \
-	  .close_kernels = close_kernels }
+	  .close_kernels = close_kernels, \
+	  .crypto = (functions) }
 
-const struct tzml_platform test_platform = PLATFORM_IN(TZML_IN_TEE);
-const struct tzml_platform test_platform_ree = PLATFORM_IN(TZML_IN_REE);
+const struct tzml_platform test_platform =
+	PLATFORM_IN(TZML_IN_TEE, &test_crypto);
+const struct tzml_platform test_platform_ree = PLATFORM_IN(TZML_IN_REE, NULL);
 
 void test_context_open(struct test_context *context)
 {
@@ -116,6 +119,7 @@ void test_context_open(struct test_context *context)
 	context->limit = SIZE_MAX;
 	context->allocations_left = NEVER;
 	context->digests_left = NEVER;
+	context->seals_left = NEVER;
 	context->digest = EVP_MD_CTX_new();
 	if (!context->digest)
 		abort();
@@ -124,6 +128,7 @@ void test_context_open(struct test_context *context)
 void test_context_close(struct test_context *context)
 {
 	EVP_MD_CTX_free(context->digest);
+	EVP_PKEY_free(context->device);
 	if (context->allocated || context->opened)
 		abort();
 }

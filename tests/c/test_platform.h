@@ -19,6 +19,15 @@ struct test_context {
 	/* what the normal world writes to while a digest is made, or NULL */
 	uint8_t *shared;
 	size_t shared_size;
+	/* the device: what its storage has */
+	void *device; /* EVP_PKEY, or NULL: it has no identity */
+	uint64_t highest_version;
+	uint64_t highest_serial;
+	uint64_t runs_spent;
+	bool knows_no_owner;
+	bool saw_it_sealed;
+	bool trusting; /* signatures and tags are right, points on the curve */
+	uint32_t seals_left; /* calls of cryptography; or NEVER */
 };
 
 /* Whatever the image, the example library; in the TEE, and in the REE. */
@@ -26,6 +35,10 @@ extern const struct tzml_platform test_platform;
 extern const struct tzml_platform test_platform_ree;
 
 void test_context_open(struct test_context *context);
+
+/* Give the device that private key. */
+void test_context_enroll(struct test_context *context,
+			 const uint8_t private_key[TZML_SECRET_SIZE]);
 
 /* Abort if something was not given back. */
 void test_context_close(struct test_context *context);

@@ -4,7 +4,9 @@
  * digest of a clear bundle right: load, run, reset, run again. The kernels touch each byte
  * they may, so a plan that is let through wrongly shows in AddressSanitizer.
  *
- * The input is a bundle; a byte after it says what else goes wrong.
+ * The input is a bundle; a byte after it says what else goes wrong. A grant may
+ * lie between them. Signatures and tags of AES-GCM count as right, so that what
+ * an owner could sign is tried too.
  */
 #include <openssl/evp.h>
 #include <stdlib.h>
@@ -55,11 +57,51 @@ static bool seal(uint8_t *data, size_t size, size_t *header_size)
 		if (lies_in(section, size))
 			digest(data + section->offset, section->size,
 			       section->tag);
+		if (section->protection == TZML_PROTECTION_AES_GCM)
+			memset(section->tag + TZML_TAG_SIZE, 0,
+			       sizeof(section->tag) - TZML_TAG_SIZE);
 	}
 	memset(header->digest, 0, sizeof(header->digest));
 	memset(header->signature, 0, sizeof(header->signature));
 	digest(data, *header_size, header->digest);
+	for (size_t i = 0; i < sizeof(header->owner); i++)
+		header->signature[0] |= header->owner[i];
 	return true;
+}
+
+/* The grant behind the bundle, made to fit it; its size, or 0. */
+static size_t find_grant(uint8_t *data, size_t size, bool fit, uint8_t **grant)
+{
+	const struct tzml_header *header = (const void *)data;
+	uint64_t start = tzml_align(header->bundle_size);
+	struct tzml_grant found = { 0 };
+
+	if (start < header->bundle_size || start > size ||
+	    size - start < sizeof(found) + 1)
+		return 0;
+	*grant = data + start;
+	memcpy(&found, *grant, sizeof(found));
+	if (fit) {
+		memcpy(found.bundle_digest, header->digest,
+		       sizeof(found.bundle_digest));
+		memcpy(found.model_id, header->model_id,
+		       sizeof(found.model_id));
+		memcpy(found.owner, header->owner, sizeof(found.owner));
+		memcpy(*grant, &found, sizeof(found));
+	}
+	return size - start - 1;
+}
+
+/* What a client does with a bundle and its grant, if it is sealed. */
+static enum tzml_status give_grant(struct tzml_model *model, uint8_t *data,
+				   size_t size, bool fit)
+{
+	uint8_t *grant = NULL;
+	size_t grant_size = find_grant(data, size, fit, &grant);
+
+	if (!grant_size)
+		return TZML_SUCCESS;
+	return tzml_model_take_grant(model, grant, grant_size);
 }
 
 /* Content that is said to be there is there, whole and from the bundle. */
@@ -72,7 +114,9 @@ static void check_content(const struct tzml_model *model, uint8_t *bundle,
 	uint8_t tag[TZML_DIGEST_SIZE] = { 0 };
 
 	digest(data, size, tag);
-	if (memcmp(tag, section_at(bundle, section)->tag, sizeof(tag)))
+	if (memcmp(tag, section_at(bundle, section)->tag,
+		   section_at(bundle, section)->protection ? TZML_TAG_SIZE
+							   : sizeof(tag)))
 		abort();
 }
 
@@ -239,6 +283,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
 		return 0;
 	memcpy(data, input, size);
 	test_context_open(&context);
+	context.trusting = true;
+	test_context_enroll(&context, (const uint8_t[TZML_SECRET_SIZE]){ 1 });
 	context.limit = faults & LITTLE_MEMORY ? 1024 : 1024 * 1024;
 	whole = seal(data, size, &header_size);
 	if (faults & WRONG_DIGESTS)
@@ -247,7 +293,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
 		header_size = size;
 	if (!tzml_model_open(&model, &test_platform, &context, data,
 			     header_size) &&
-	    whole && !load(&model, data, size, 1 + size % 97, faults))
+	    whole &&
+	    !give_grant(&model, data, size, !(faults & WRONG_DIGESTS)) &&
+	    !load(&model, data, size, 1 + size % 97, faults))
 		run_all(&model, data, size, 1 + size % 97, faults);
 	tzml_model_close(&model);
 	test_context_close(&context);

@@ -6,11 +6,19 @@ import json
 import os
 import re
 import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from bundle_examples import Examples
+from bundle_examples import BUNDLE, HEADER, MEMORY, OWNER, PROGRAM, ROW, SCORE, Examples
 from conftest import BUILD, ROOT, make
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from tzml.bundle import DType, Library, OutputPolicy, Port, Region, Worlds, container
+from tzml.owner.grant import UNLIMITED, Terms, make_grant
+from tzml.owner.keys import coordinates
+from tzml.owner.seal import ContentKey
 
 RUNS = int(os.environ.get("TZML_FUZZ_RUNS", "200000"))
 
@@ -30,7 +38,38 @@ def seeds(tmp_path: Path) -> Path:
         for faults in (0, 1, 2, 4, 8, 16, 32, 64, 128):
             tail = bytes([faults]) if faults else b""
             (folder / f"{example.name}-{faults}").write_bytes(example.data + tail)
+    for name, data in granted():
+        (folder / name).write_bytes(data)
     return folder
+
+
+def granted() -> Iterator[tuple[str, bytes]]:
+    """Sealed bundles with a grant for the harness' device. What is sealed is clear: the harness seals nothing."""
+    device = ec.derive_private_key(1 << 248, ec.SECP256R1())
+    for number, dtype in enumerate(DType):
+        output = replace(SCORE, dtype=dtype, shape=(1, 2))
+        ports = (Port(1, 0, Region.state),)
+        bundle = replace(
+            BUNDLE,
+            tensors=(BUNDLE.tensors[0], output),
+            programs=(replace(PROGRAM, outputs=ports, calls=PROGRAM.calls[:1], worlds=Worlds.tee),),
+            memories=(replace(MEMORY, state_size=64, worlds=Worlds.tee),),
+            libraries=(Library(b"signed OP-TEE library"),),
+        )
+        data = bytearray(
+            container.encode(replace(bundle.header(), owner=OWNER.public), bundle.sections(), OWNER.sign)
+        )
+        for row in container.read_table(data).rows:
+            if row.worlds == Worlds.tee:
+                data[HEADER + ROW * row.number + 9] = 1
+        data += bytes(-len(data) % 64)
+        key = ContentKey(bytes(32), bundle.model_id.bytes, bytes(32))
+        for policy in OutputPolicy:
+            bits = 3 if policy == OutputPolicy.rounded else 1
+            argument = bits if policy in (OutputPolicy.rounded, OutputPolicy.top_k) else 0
+            terms = Terms(policy, argument, budget=100 if number else UNLIMITED)
+            grant = make_grant(key, OWNER, [coordinates(device.public_key())], terms)
+            yield f"sealed-{dtype.name}-{policy.name}", bytes(data) + grant + b"\0"
 
 
 def test_no_input_breaks_the_runtime(fuzzer: Path, seeds: Path, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """The bundle (.tzm): one file that holds a compiled model. docs/bundle.md is the specification."""
 
-from tzml.bundle.bundle import Bundle, decode, read, read_section
+from tzml.bundle.bundle import Bundle, Public, decode, read, read_public, read_section
 from tzml.bundle.container import Section, SectionType
 from tzml.bundle.content import (
     BOTH,
@@ -13,6 +13,7 @@ from tzml.bundle.content import (
     DType,
     Library,
     Memory,
+    OutputPolicy,
     Port,
     Program,
     Region,
@@ -38,8 +39,10 @@ __all__ = [
     "Direction",
     "Library",
     "Memory",
+    "OutputPolicy",
     "Port",
     "Program",
+    "Public",
     "Region",
     "Role",
     "Section",
@@ -50,5 +53,6 @@ __all__ = [
     "decode",
     "derive_model_id",
     "read",
+    "read_public",
     "read_section",
 ]

@@ -25,7 +25,7 @@ from tzml.bundle.content import (
 )
 from tzml.bundle.format import align, pages, require
 from tzml.bundle.identity import NO_IDENTITY
-from tzml.bundle.interface import decode_interface, encode_interface, interface_of
+from tzml.bundle.interface import Interface, decode_interface, encode_interface, interface_of
 from tzml.bundle.memory import First, decode_memory, encode_memory
 from tzml.bundle.plan import decode_plan, encode_plan
 from tzml.errors import TzmlError
@@ -188,24 +188,24 @@ def decode_programs(
     return found.tensors, tuple(programs)
 
 
-def read(path: Path) -> Bundle:
+def read(path: Path, key: bytes | None = None) -> Bundle:
     """Read and check a bundle file. The weights stay in the file, which must not change meanwhile.
 
-    Raises BundleError, or TzmlError if it cannot be read.
+    `key` is the content key, if the bundle is sealed. Raises BundleError, or TzmlError if it cannot be read.
     """
-    return decode(_map(path))
+    return decode(_map(path), key)
 
 
-def decode(data: Buffer | mmap.mmap) -> Bundle:
+def decode(data: Buffer | mmap.mmap, key: bytes | None = None) -> Bundle:
     """Read a bundle from its bytes, with the checks of runtime/.
 
-    Only what takes the kernel library is left to the device.
+    Only what takes the kernel library, or the device, is left to the device.
     """
     view = memoryview(data)
     table = container.read_table(view)
 
     def contents(kind: SectionType) -> Iterator[tuple[Row, Content]]:
-        return ((row, container.open_section(view, table, row)) for row in rows_of(table, kind))
+        return ((row, container.open_section(view, table, row, key)) for row in rows_of(table, kind))
 
     ((_, interface),) = contents(SectionType.interface)
     decode_interface(interface.tobytes())
@@ -242,6 +242,27 @@ def decode(data: Buffer | mmap.mmap) -> Bundle:
     takes = f"the model takes {bundle.secure_memory} bytes of secure memory, not {promised}"
     require(bundle.secure_memory <= promised, "SECURE_MEMORY", takes)
     return bundle
+
+
+@dataclass(frozen=True)
+class Public:
+    """What anybody can read of a bundle, sealed or not: its header, section table and interface."""
+
+    table: SectionTable
+    interface: Interface
+
+    @property
+    def sealed(self) -> bool:
+        """Whether anything of it takes a content key."""
+        return any(row.protection for row in self.table.rows)
+
+
+def read_public(path: Path) -> Public:
+    """Read what anybody can read of a bundle file. Raises BundleError, or TzmlError if it cannot be read."""
+    data = _map(path)
+    table = container.read_table(data)
+    row = next(iter(rows_of(table, SectionType.interface)))
+    return Public(table, decode_interface(container.open_section(data, table, row).tobytes()))
 
 
 def read_section(path: Path, kind: SectionType) -> bytes:

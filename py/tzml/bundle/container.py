@@ -11,7 +11,7 @@ import hmac
 import io
 import struct
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
@@ -28,13 +28,14 @@ from tzml.bundle.format import (
     MAX_MEMORY,
     MAX_PLAN_SIZE,
     MAX_PROGRAMS,
+    MAX_SEALED_SIZE,
     MAX_SECTIONS,
     BundleError,
     align,
     require,
 )
 from tzml.bundle.identity import NO_IDENTITY
-from tzml.bundle.protection import CLEAR, Binding, Protection, protection_of
+from tzml.bundle.protection import CLEAR, Binding, Protection, protection_of, verify_owner
 
 MAGIC = b"\x89TZM\r\n\x1a\n"
 GRANT_MAGIC = b"\x89TZG\r\n\x1a\n"
@@ -161,11 +162,17 @@ class SectionTable:
     rows: tuple[Row, ...] = field(default=())
 
 
-def write(file: BinaryIO, header: Header, sections: Sequence[Section]) -> None:
+Sign = Callable[[bytes], bytes]
+"""Makes the owner's signature of a digest."""
+
+
+def write(file: BinaryIO, header: Header, sections: Sequence[Section], sign: Sign | None = None) -> bytes:
     """Write a bundle to a file that can seek; `header` gives all fields but those that follow from the sections.
 
-    No section is ever held as a whole: the parts go to the file one after another.
+    No section is ever held as a whole: the parts go to the file one after another. Returns the header's digest,
+    which the owner signs if `header` names one.
     """
+    require(any(header.owner) == (sign is not None), "HEADER_MALFORMED", "a signed bundle has an owner")
     require(len(sections) <= MAX_SECTIONS, "LIMIT", f"{len(sections)} sections; at most {MAX_SECTIONS}")
     rows = list(_place(sections))
     last = rows[-1]
@@ -184,8 +191,11 @@ def write(file: BinaryIO, header: Header, sections: Sequence[Section]) -> None:
         end = rows[i].offset + rows[i].size
     table = b"".join(map(_encode_row, rows))
     header = replace(header, digest=hashlib.sha256(header.without_proof().encode() + table).digest())
+    if sign:
+        header = replace(header, signature=sign(header.digest))
     file.seek(0)
     file.write(header.encode() + table)
+    return header.digest
 
 
 def file_size(sections: Sequence[Section]) -> int:
@@ -234,11 +244,13 @@ def read_table(data: Buffer) -> SectionTable:
     found = hashlib.sha256(bytes(view[: _HEADER.size - len(proof)]) + proof + view[_HEADER.size : header_size])
     require(hmac.compare_digest(found.digest(), digest), "HEADER_DIGEST", "the header does not match its digest")
 
+    if any(owner):
+        verify_owner(owner, digest, signature)
     require(required == 0, "UNSUPPORTED", f"the bundle requires features that are not known: {required:#x}")
-    require(not any(owner + signature), "PROTECTION", "the bundle is signed by its owner")
     require(abi == KERNEL_ABI, "FORMAT_VERSION", f"kernel ABI {abi}, not {KERNEL_ABI}")
     require(secure <= MAX_MEMORY, "LIMIT", f"{secure} bytes of secure memory")
     require(code <= secure, "HEADER_MALFORMED", f"{code} bytes for code, {secure} bytes in all")
+    require(any(owner) == any(signature), "HEADER_MALFORMED", "an owner without a signature, or the reverse")
     require(not any(reserved), "HEADER_MALFORMED", "a reserved byte is not zero")
     known_target = target in Target._value2member_map_
     header = Header(
@@ -249,7 +261,9 @@ def read_table(data: Buffer) -> SectionTable:
         model_version=model_version,
         secure_memory=secure,
         code_memory=code,
+        owner=owner,
         digest=digest,
+        signature=signature,
     )
     rows = _read_rows(view, header)
     require(known_target, "WRONG_TARGET", f"unknown target {target}")
@@ -280,6 +294,9 @@ def _read_rows(view: memoryview, header: Header) -> list[Row]:
         sound = flags <= _REQUIRED and not any(reserved)
         if row.known:
             sound = sound and bool(flags) == row.known.required and row.known.can_be_for(worlds)
+            # what is sealed is signed, and what a caller must know is clear
+            sealable = any(header.owner) and row.known != SectionType.interface
+            sound = sound and (protection == CLEAR.code or sealable)
         require(
             sound,
             "SECTION_TABLE",
@@ -308,7 +325,9 @@ def _check_place(header: Header, row: Row, previous: Row | None) -> None:
 
 def _check_size(row: Row) -> None:
     if row.known:
-        require(row.size <= row.known.size_limit, "LIMIT", f"section {row.known.name} has {row.size} bytes")
+        sealed = row.protection != CLEAR.code and row.size >= MAX_SEALED_SIZE
+        fits = row.size <= row.known.size_limit and not sealed
+        require(fits, "LIMIT", f"section {row.known.name} has {row.size} bytes")
 
 
 def _check_end(header: Header, rows: Sequence[Row]) -> None:
@@ -329,10 +348,13 @@ def _follows(row: Row, previous: Row | None) -> bool:
     return row.index == previous.index + 1
 
 
-def open_section(data: Buffer, table: SectionTable, row: Row) -> Content:
-    """The content of a section, checked. Raises BundleError (PROTECTION, SECTION_DIGEST)."""
+def open_section(data: Buffer, table: SectionTable, row: Row, key: bytes | None = None) -> Content:
+    """The content of a section, checked; `key` is the content key of a sealed bundle.
+
+    Raises BundleError (PROTECTION, GRANT_ABSENT, SECTION_DIGEST).
+    """
     view = memoryview(data)[row.offset : row.offset + row.size]
-    stream = protection_of(row.protection).open(row.binding(table.header))
+    stream = protection_of(row.protection, key).open(row.binding(table.header))
     parts = tuple(stream.update(view[at : at + _PIECE]) for at in range(0, len(view), _PIECE))
     name = f"{row.known.name} {row.index}" if row.known else f"of type {row.type}"
     require(
@@ -341,10 +363,10 @@ def open_section(data: Buffer, table: SectionTable, row: Row) -> Content:
     return Content(parts)
 
 
-def encode(header: Header, sections: Sequence[Section]) -> bytes:
-    """The bytes of a small bundle."""
+def encode(header: Header, sections: Sequence[Section], sign: Sign | None = None) -> bytes:
+    """The bytes of a small bundle; `sign` as for `write`."""
     file = io.BytesIO()
-    write(file, header, sections)
+    write(file, header, sections, sign)
     return file.getvalue()
 
 

@@ -46,6 +46,21 @@ class Worlds(enum.IntFlag):
 BOTH = Worlds.tee | Worlds.ree
 
 
+class OutputPolicy(enum.IntEnum):
+    """What of its outputs a device gives to the caller: docs/bundle.md, "Grant (.tzg)"."""
+
+    full = 0
+    top_k = 1
+    top_1 = 2
+    ranks = 3
+    rounded = 4
+
+    @property
+    def gives_indices(self) -> bool:
+        """Whether the caller gets indices in the place of numbers."""
+        return self in (OutputPolicy.top_k, OutputPolicy.top_1, OutputPolicy.ranks)
+
+
 class Role(enum.IntEnum):
     """What a program is for."""
 

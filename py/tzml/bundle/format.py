@@ -14,6 +14,7 @@ PAGE = 4096  # of secure memory
 
 MAX_MEMORY = 1 << 32
 MAX_SECTIONS = 1024
+MAX_SEALED_SIZE = 1 << 29  # a sealed section has less
 MAX_INTERFACE_SIZE = 512 << 10
 MAX_PLAN_SIZE = 1 << 20  # also of a memory section
 MAX_KERNELS_SIZE = 16 << 20  # also of metadata and notes

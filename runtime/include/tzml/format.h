@@ -13,12 +13,18 @@
 #error "bundles are little-endian, and so must the processor be"
 #endif
 
-#define TZML_ALIGNMENT	 64   /* of sections, chunks and kernel arguments */
-#define TZML_DIGEST_SIZE 32   /* SHA-256 */
-#define TZML_KEY_SIZE	 64   /* P-256 public key, X and Y; also a signature */
-#define TZML_PAGE_SIZE	 4096 /* of secure memory */
+#define TZML_ALIGNMENT	  64 /* of sections, chunks and kernel arguments */
+#define TZML_DIGEST_SIZE  32 /* SHA-256 */
+#define TZML_KEY_SIZE	  64 /* P-256 public key, X and Y; also a signature */
+#define TZML_POINT_SIZE	  65 /* the same behind a 4 */
+#define TZML_SECRET_SIZE  32 /* content key; what ECDH gives */
+#define TZML_NONCE_SIZE	  12 /* of AES-GCM */
+#define TZML_TAG_SIZE	  16 /* likewise */
+#define TZML_WRAPPED_SIZE (TZML_SECRET_SIZE + TZML_TAG_SIZE)
+#define TZML_PAGE_SIZE	  4096 /* of secure memory */
 
 #define TZML_MAGIC	     "\x89TZM\r\n\x1a\n"
+#define TZML_GRANT_MAGIC     "\x89TZG\r\n\x1a\n"
 #define TZML_INTERFACE_MAGIC "INTF"
 #define TZML_MEMORY_MAGIC    "MEMO"
 #define TZML_PLAN_MAGIC	     "PLAN"
@@ -46,10 +52,12 @@
 #define TZML_MAX_NAME_SIZE	1024
 #define TZML_MAX_CALL_ARGUMENTS 64
 #define TZML_MAX_MEMORY		(UINT64_C(1) << 32)
+#define TZML_MAX_SEALED_SIZE	(UINT64_C(1) << 29) /* less than that */
+#define TZML_MAX_RECIPIENTS	1024
 
 enum tzml_protection {
 	TZML_PROTECTION_CLEAR = 0,   /* the tag is a SHA-256 digest */
-	TZML_PROTECTION_AES_GCM = 1, /* specified; no reader has it yet */
+	TZML_PROTECTION_AES_GCM = 1, /* the tag is AES-256-GCM's, and zeros */
 };
 
 enum tzml_target {
@@ -212,6 +220,45 @@ struct tzml_argument {
 	uint64_t size;
 };
 
+/* A grant: header, recipients, signature. */
+
+enum tzml_output_policy {
+	TZML_OUTPUT_FULL = 0,
+	TZML_OUTPUT_TOP_K = 1,	 /* indices of the k largest, best first */
+	TZML_OUTPUT_TOP_1 = 2,	 /* index of the largest */
+	TZML_OUTPUT_RANKS = 3,	 /* all indices, best first */
+	TZML_OUTPUT_ROUNDED = 4, /* fewer bits of the mantissa */
+};
+
+#define TZML_UNLIMITED UINT64_MAX /* query_budget: any number of runs */
+
+struct tzml_grant {
+	uint8_t magic[8];
+	uint32_t format_version;
+	uint32_t grant_size; /* all of it */
+	uint32_t recipient_count;
+	uint32_t required;
+	uint8_t bundle_digest[TZML_DIGEST_SIZE];
+	uint8_t model_id[16];
+	uint8_t owner[TZML_KEY_SIZE];
+	uint64_t serial;
+	uint32_t output_policy; /* enum tzml_output_policy */
+	uint32_t policy_argument;
+	uint64_t query_budget;
+	uint32_t programs; /* bit p: program p may be run */
+	uint32_t rights;
+	uint64_t lowest_ta_version;
+	uint8_t export_key[TZML_KEY_SIZE];
+	uint8_t reserved[80];
+};
+
+struct tzml_recipient {
+	uint8_t key_id[TZML_DIGEST_SIZE]; /* SHA-256 of the device's point */
+	uint8_t enc[TZML_POINT_SIZE];	  /* HPKE's encapsulated key */
+	uint8_t wrapped[TZML_WRAPPED_SIZE];
+	uint8_t reserved[15];
+};
+
 _Static_assert(sizeof(struct tzml_header) == 320, "docs/bundle.md");
 _Static_assert(sizeof(struct tzml_section) == 64, "docs/bundle.md");
 _Static_assert(sizeof(struct tzml_interface_header) == 32, "docs/bundle.md");
@@ -223,5 +270,7 @@ _Static_assert(sizeof(struct tzml_plan_header) == 64, "docs/bundle.md");
 _Static_assert(sizeof(struct tzml_place) == 16, "docs/bundle.md");
 _Static_assert(sizeof(struct tzml_call) == 8, "docs/bundle.md");
 _Static_assert(sizeof(struct tzml_argument) == 24, "docs/bundle.md");
+_Static_assert(sizeof(struct tzml_grant) == 320, "docs/bundle.md");
+_Static_assert(sizeof(struct tzml_recipient) == 160, "docs/bundle.md");
 
 #endif /* TZML_FORMAT_H */

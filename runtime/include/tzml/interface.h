@@ -32,4 +32,7 @@ const uint32_t *tzml_interface_ports(const struct tzml_interface *interface,
 uint64_t tzml_interface_bytes(const struct tzml_interface *interface,
 			      const uint32_t *ports, uint32_t count);
 
+/* Bytes of one number, or zero for a dtype that does not exist. */
+uint64_t tzml_dtype_size(uint32_t dtype);
+
 #endif /* TZML_INTERFACE_H */

@@ -6,6 +6,7 @@
  * programs that may run there, and their memory.
  *
  *	tzml_model_open(&model, platform, context, header, size);
+ *	tzml_model_take_grant(&model, grant, size);	if it is sealed
  *	LOAD
  *	tzml_model_start(&model, program, inputs, inputs_size);
  *	do {
@@ -70,6 +71,11 @@ struct tzml_model {
 	uint32_t program; /* of the run that is under way */
 	struct tzml_position position;
 	bool state_lost; /* half changed by a run that did not end */
+
+	bool granted; /* what follows is there */
+	struct tzml_grant grant;
+	uint8_t content_key[TZML_SECRET_SIZE];
+	uint64_t runs_left; /* of the budget, already taken from it */
 };
 
 /*
@@ -80,6 +86,13 @@ enum tzml_status tzml_model_open(struct tzml_model *model,
 				 const struct tzml_platform *platform,
 				 void *context, const void *header,
 				 size_t size);
+
+/*
+ * Take the grant for a sealed bundle, before any section is loaded. It is
+ * copied once. Any error but TZML_ERROR_STATE closes the model.
+ */
+enum tzml_status tzml_model_take_grant(struct tzml_model *model,
+				       const void *grant, size_t size);
 
 /* The section to load next, or TZML_NO_SECTION. */
 static inline uint32_t tzml_model_wanted(const struct tzml_model *model)

@@ -8,6 +8,58 @@
 #include <tzml/kernels.h>
 #include <tzml/status.h>
 
+/*
+ * The cryptography of a world that opens sealed bundles. Keys of the device
+ * never leave the platform. Data is in memory that nobody else can write.
+ */
+struct tzml_crypto {
+	uint64_t ta_version; /* which grants ask for */
+
+	/* TZML_ERROR_SIGNATURE unless the key's owner signed the digest. */
+	enum tzml_status (*verify)(void *context,
+				   const uint8_t key[TZML_KEY_SIZE],
+				   const uint8_t digest[TZML_DIGEST_SIZE],
+				   const uint8_t signature[TZML_KEY_SIZE]);
+	/* HMAC-SHA-256; the key has at least 32 bytes. */
+	enum tzml_status (*hmac)(void *context, const uint8_t *key,
+				 size_t key_size, const void *data, size_t size,
+				 uint8_t mac[TZML_DIGEST_SIZE]);
+	/* The device's public key, or TZML_ERROR_NOT_ENROLLED. */
+	enum tzml_status (*device_key)(void *context,
+				       uint8_t point[TZML_POINT_SIZE]);
+	/* ECDH with the device's key: the X of the common point. */
+	enum tzml_status (*agree)(void *context,
+				  const uint8_t point[TZML_POINT_SIZE],
+				  uint8_t secret[TZML_SECRET_SIZE]);
+	/*
+	 * Open AES-256-GCM in place. TZML_ERROR_SECTION_DIGEST if the tag is
+	 * wrong: what is in `data` then is not to be used.
+	 */
+	enum tzml_status (*unseal)(void *context,
+				   const uint8_t key[TZML_SECRET_SIZE],
+				   const uint8_t nonce[TZML_NONCE_SIZE],
+				   const void *aad, size_t aad_size, void *data,
+				   size_t size,
+				   const uint8_t tag[TZML_TAG_SIZE]);
+	/*
+	 * Whether the device takes this grant: it knows the owner, and has
+	 * seen neither a newer version of the model nor a later grant.
+	 * Remembers both. Before, everything else was checked.
+	 */
+	enum tzml_status (*admit)(void *context,
+				  const struct tzml_header *header,
+				  const struct tzml_grant *grant);
+	/*
+	 * Take up to `*runs` runs from the grant's budget, for good. Says how
+	 * many, at least one, or TZML_ERROR_BUDGET.
+	 */
+	enum tzml_status (*spend)(void *context, const struct tzml_grant *grant,
+				  uint64_t *runs);
+	/* TZML_ERROR_DOWNGRADE if the device has seen that model sealed. */
+	enum tzml_status (*admit_clear)(void *context,
+					const struct tzml_header *header);
+};
+
 struct tzml_platform {
 	enum tzml_target target;
 	enum tzml_worlds world; /* TZML_IN_TEE or TZML_IN_REE */
@@ -36,6 +88,9 @@ struct tzml_platform {
 					 struct tzml_kernels *kernels);
 	/* Close all libraries, if any. */
 	void (*close_kernels)(void *context);
+
+	/* NULL in a world that does not open sealed bundles. */
+	const struct tzml_crypto *crypto;
 };
 
 #endif /* TZML_PLATFORM_H */

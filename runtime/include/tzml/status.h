@@ -110,6 +110,47 @@
 	  "`tzml libraries list` shows those that are")                        \
 	X(REMOVAL, 0x545a4d24, "this OP-TEE cannot remove kernel libraries",   \
 	  "build OP-TEE with the patch in meta-tzml-debian")                   \
+	X(SIGNATURE, 0x545a4d40,                                               \
+	  "the owner's signature of the bundle or grant is wrong",             \
+	  "the file was changed or damaged: get it from the owner again")      \
+	X(GRANT_ABSENT, 0x545a4d41,                                            \
+	  "the model is sealed, and there is no grant for it",                 \
+	  "give the grant (.tzg) that the owner made for this device")         \
+	X(GRANT_MALFORMED, 0x545a4d42,                                         \
+	  "the grant has a field that is out of range",                        \
+	  "get the grant from the owner again")                                \
+	X(GRANT_OTHER, 0x545a4d43, "the grant is for another bundle",          \
+	  "use the bundle and the grant that the owner made together")         \
+	X(GRANT_DEVICE, 0x545a4d44, "the grant is for other devices",          \
+	  "send the owner this device's device.tzd, for a grant of its own")   \
+	X(GRANT_OLD, 0x545a4d45,                                               \
+	  "this device has seen a newer grant for this model",                 \
+	  "use the newest grant")                                              \
+	X(GRANT_PROGRAM, 0x545a4d46, "the grant does not allow this program",  \
+	  "run another one, or ask the owner for a grant that allows it")      \
+	X(BUDGET, 0x545a4d47, "the runs that the grant allows are used up",    \
+	  "ask the owner for a new grant")                                     \
+	X(OUTPUT_POLICY, 0x545a4d48,                                           \
+	  "the grant's output policy does not fit the model's outputs",        \
+	  "ask the owner for a grant with another policy")                     \
+	X(OWNER_UNKNOWN, 0x545a4d49,                                           \
+	  "this device was not enrolled for the model's owner",                \
+	  "enroll it again, with this owner's public key")                     \
+	X(NOT_ENROLLED, 0x545a4d4a, "this device has no identity yet",         \
+	  "run `tzml device enroll` on it")                                    \
+	X(MODEL_OLD, 0x545a4d4b,                                               \
+	  "this device has seen a newer version of the model",                 \
+	  "use the newest bundle")                                             \
+	X(DOWNGRADE, 0x545a4d4c,                                               \
+	  "this device has seen the model sealed, and now it is clear",        \
+	  "use the sealed bundle")                                             \
+	X(TA_OLD, 0x545a4d4d, "the grant asks for a newer TA",                 \
+	  "update tzml on the device")                                         \
+	X(ENROLLED, 0x545a4d4e, "this device has an identity already",         \
+	  "use it, or give it up with --replace: its grants end with it")      \
+	X(IDENTITY_FULL, 0x545a4d4f,                                           \
+	  "this device remembers as many models as it can",                    \
+	  "enroll it again: its grants end with its old identity")             \
 	/* the client's own */                                                 \
 	X(FILE, 0x545a4d81, "the bundle cannot be read", "check the path")     \
 	X(NO_TEE, 0x545a4d82, "there is no TEE to talk to",                    \

@@ -1,0 +1,136 @@
+"""Grants: what lets a device open a sealed bundle, and how far. docs/bundle.md, "Grant (.tzg)"."""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import struct
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cryptography.hazmat.primitives import hpke
+
+from tzml.bundle import BundleError, OutputPolicy
+from tzml.bundle.container import GRANT_MAGIC
+from tzml.bundle.format import FORMAT_VERSION, KEY_SIZE
+from tzml.bundle.protection import verify_owner
+from tzml.errors import TzmlError
+from tzml.owner.keys import OwnerKey, public_key
+from tzml.owner.seal import ContentKey
+
+SUITE = hpke.Suite(hpke.KEM.P256, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
+UNLIMITED = 2**64 - 1
+MAX_RECIPIENTS = 1024
+_LABEL = b"tzml grant 2"
+_HEADER = struct.Struct("<8s4I32s16s64sQIIQIIQ64s80s")
+_RECIPIENT = struct.Struct("<32s65s48s15s")
+
+
+class Rights(enum.IntFlag):
+    """What may be done with a model besides running it."""
+
+    save_state = 1
+    export_state = 2
+    measure = 4
+
+
+NO_RIGHTS = Rights(0)
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a grant allows.
+
+    `argument` is k of top_k, or the bits of the mantissa that stay of rounded; `budget` the runs that are allowed;
+    `programs` has a bit for each program; `serial` goes up with each grant for a model.
+    """
+
+    policy: OutputPolicy = OutputPolicy.full
+    argument: int = 0
+    budget: int = UNLIMITED
+    programs: int = 1
+    rights: Rights = NO_RIGHTS
+    lowest_ta_version: int = 0
+    export_key: bytes = bytes(KEY_SIZE)
+    serial: int = 0
+
+
+def new_serial() -> int:
+    """A serial above those of earlier grants: milliseconds since 1970, so that the owner keeps no count."""
+    return time.time_ns() // 1_000_000
+
+
+def make_grant(key: ContentKey, owner: OwnerKey, devices: Sequence[bytes], terms: Terms) -> bytes:
+    """The bytes of a grant (.tzg).
+
+    Args:
+        key: of the sealed bundle
+        owner: whose key the bundle was signed with
+        devices: their P-256 public keys, X and Y, 64 bytes each
+        terms: what the grant allows
+
+    Raises TzmlError for no device, too many, or a key that is no point of P-256.
+
+    """
+    recipients = sorted({_recipient(key, owner, device) for device in set(devices)})
+    if not 1 <= len(recipients) <= MAX_RECIPIENTS:
+        raise TzmlError(f"a grant is for 1 to {MAX_RECIPIENTS} devices, not {len(recipients)}")
+    size = _HEADER.size + len(recipients) * _RECIPIENT.size + KEY_SIZE
+    data = _HEADER.pack(
+        GRANT_MAGIC, FORMAT_VERSION, size, len(recipients), 0, key.bundle_digest, key.model_id, owner.public,
+        terms.serial, terms.policy, terms.argument, terms.budget, terms.programs, terms.rights,
+        terms.lowest_ta_version, terms.export_key, b"",
+    )  # fmt: skip
+    data += b"".join(recipients)
+    return data + owner.sign(hashlib.sha256(data).digest())
+
+
+def _recipient(key: ContentKey, owner: OwnerKey, device: bytes) -> bytes:
+    try:
+        point = public_key(device)
+    except ValueError as error:
+        raise TzmlError(f"the device's public key {device.hex()} is not a point of P-256") from error
+    sealed = SUITE.encrypt(key.secret, point, _LABEL + key.bundle_digest + owner.public)
+    return _RECIPIENT.pack(hashlib.sha256(b"\x04" + device).digest(), sealed[:65], sealed[65:], b"")
+
+
+@dataclass(frozen=True)
+class Grant:
+    """A grant that was read: whose it is, what it allows, and the ids of the devices' keys."""
+
+    bundle_digest: bytes
+    model_id: bytes
+    owner: bytes
+    terms: Terms
+    key_ids: tuple[bytes, ...]
+
+
+def read_grant(data: bytes) -> Grant:
+    """Read a grant with the checks that a device makes. Raises BundleError (GRANT_MALFORMED, SIGNATURE)."""
+
+    def check(condition: bool, what: str) -> None:
+        if not condition:
+            raise BundleError("GRANT_MALFORMED", what, "get the grant from the owner again")
+
+    check(len(data) >= _HEADER.size + _RECIPIENT.size + KEY_SIZE, f"a grant of {len(data)} bytes")
+    (
+        magic, version, size, count, required, digest, model_id, owner, serial, policy, argument, budget, programs,
+        rights, lowest, export_key, reserved,
+    ) = _HEADER.unpack_from(data)  # fmt: skip
+    check(magic == GRANT_MAGIC and version == FORMAT_VERSION, "the file is not a grant of format 2")
+    check(1 <= count <= MAX_RECIPIENTS, f"{count} recipients")
+    expected = _HEADER.size + count * _RECIPIENT.size + KEY_SIZE
+    check(size == expected == len(data), f"{len(data)} bytes, not {expected}")
+    verify_owner(owner, hashlib.sha256(data[:-KEY_SIZE]).digest(), data[-KEY_SIZE:])
+    check(not required and not any(reserved), "the grant requires what this version does not know")
+    check(policy in OutputPolicy._value2member_map_, f"output policy {policy}")
+    limits = {OutputPolicy.top_k: (1, 2**32 - 1), OutputPolicy.rounded: (0, 23)}
+    low, high = limits.get(OutputPolicy(policy), (0, 0))
+    check(low <= argument <= high, f"{argument} for the output policy {OutputPolicy(policy).name}")
+    check(0 < programs < 1 << 16 and rights <= 7, f"programs {programs:#x}, rights {rights:#x}")
+    rows = [_RECIPIENT.unpack_from(data, _HEADER.size + i * _RECIPIENT.size) for i in range(count)]
+    ids = [row[0] for row in rows]
+    check(ids == sorted(set(ids)) and not any(any(row[3]) for row in rows), "the recipients are out of order")
+    terms = Terms(OutputPolicy(policy), argument, budget, programs, Rights(rights), lowest, export_key, serial)
+    return Grant(digest, model_id, owner, terms, tuple(ids))

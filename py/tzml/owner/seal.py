@@ -1,0 +1,136 @@
+"""Sealing: a clear bundle becomes one whose secure-world sections nobody reads without a grant."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tzml.bundle import (
+    Bundle,
+    BundleError,
+    Library,
+    Memory,
+    Program,
+    SectionType,
+    Worlds,
+    container,
+    derive_model_id,
+)
+from tzml.bundle.identity import NO_IDENTITY
+from tzml.bundle.protection import AesGcm
+from tzml.errors import TzmlError
+from tzml.files import written
+from tzml.owner.keys import OwnerKey, write_secret
+
+_FORMAT = "tzml content key 1"
+PUBLIC_METADATA = ("images", "quantization")
+"""What a caller needs in order to give inputs and read outputs. Names and labels tell what the model is about."""
+
+
+@dataclass(frozen=True)
+class ContentKey:
+    """The key of one sealed bundle, which grants carry to devices. Whoever has it reads the model."""
+
+    bundle_digest: bytes
+    model_id: bytes
+    secret: bytes
+
+    def write(self, path: Path) -> None:
+        """Write a new file that only its owner may read. Raises TzmlError."""
+        about = {
+            "format": _FORMAT,
+            "bundle_digest": self.bundle_digest.hex(),
+            "model_id": self.model_id.hex(),
+            "secret": self.secret.hex(),
+        }
+        write_secret(path, json.dumps(about, indent=1).encode() + b"\n")
+
+    @staticmethod
+    def read(path: Path) -> ContentKey:
+        """Read what `write` wrote. Raises TzmlError."""
+        remedy = "give the .tzk file that `tzml seal` wrote beside the bundle"
+        try:
+            about = json.loads(path.read_text())
+            if about["format"] != _FORMAT:
+                raise ValueError(about["format"])
+            fields = [bytes.fromhex(about[name]) for name in ("bundle_digest", "model_id", "secret")]
+        except OSError as error:
+            raise TzmlError(f"cannot read the content key {path}: {error.strerror}", remedy) from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise TzmlError(f"{path} is not a content key", remedy) from error
+        if list(map(len, fields)) != [32, 16, 32]:
+            raise TzmlError(f"{path} is not a content key: a field has the wrong size", remedy)
+        return ContentKey(*fields)
+
+
+def seal(bundle: Bundle, owner: OwnerKey, path: Path, public_labels: bool = False) -> ContentKey:
+    """Write a clear bundle sealed, and signed by its owner. Raises TzmlError, BundleError.
+
+    Programs that could run in either world run only in the secure one then, since the normal world does not get
+    their kernels, plans and weights. The interface and the parts of the normal world stay clear. The content key is
+    made here and seals nothing else.
+    """
+    bundle = with_identity(for_tee(bundle), owner)
+    bundle = replace(bundle, metadata=_public(bundle.metadata, public_labels), notes=_private(bundle))
+    bundle.check()
+    secret = secrets.token_bytes(32)
+    sections = [
+        replace(section, protection=AesGcm(secret))
+        if section.worlds == Worlds.tee or section.type == SectionType.notes
+        else section
+        for section in bundle.sections()
+    ]
+    header = replace(bundle.header(), owner=owner.public)
+    with written(path) as file:
+        digest = container.write(file, header, sections, owner.sign)
+    return ContentKey(digest, bundle.model_id.bytes, secret)
+
+
+def for_tee(bundle: Bundle) -> Bundle:
+    """The bundle with every program that may run in the TEE running only there. Raises BundleError."""
+    if not any(library.tee for library in bundle.libraries):
+        raise BundleError(
+            "KERNELS_ABSENT", "the bundle has no part that runs in the secure world, so there is nothing to seal",
+            "compile the model with --sign-key",
+        )  # fmt: skip
+    normal = {p.library for p in bundle.programs if p.worlds == Worlds.ree}
+
+    def only_tee(part: Program | Memory) -> Any:
+        return replace(part, worlds=Worlds.tee) if Worlds.tee in part.worlds else part
+
+    return replace(
+        bundle,
+        programs=tuple(map(only_tee, bundle.programs)),
+        memories=tuple(map(only_tee, bundle.memories)),
+        libraries=tuple(
+            library if number in normal else Library(library.tee) for number, library in enumerate(bundle.libraries)
+        ),
+    )
+
+
+def with_identity(bundle: Bundle, owner: OwnerKey) -> Bundle:
+    """The bundle with an identity: its own, or one that follows from the owner's key and the model's name."""
+    if bundle.model_id != NO_IDENTITY:
+        return bundle
+    name = json.loads(bundle.metadata or b"{}").get("name", "")
+    if not name:
+        raise TzmlError(
+            "the bundle has neither a name nor an identity, so nothing could tell its versions apart",
+            "compile the model with --name or --model-id",
+        )
+    return replace(bundle, model_id=derive_model_id(owner.public, name))
+
+
+def _public(metadata: bytes, labels: bool) -> bytes:
+    about = json.loads(metadata or b"{}")
+    kept = {name: about[name] for name in (*PUBLIC_METADATA, *(("labels",) if labels else ())) if name in about}
+    return json.dumps(kept, sort_keys=True).encode() if kept else b""
+
+
+def _private(bundle: Bundle) -> bytes:
+    """The notes with the metadata as it was; both are sealed."""
+    notes = json.loads(bundle.notes or b"{}")
+    return json.dumps(notes | {"metadata": json.loads(bundle.metadata or b"{}")}, sort_keys=True).encode()

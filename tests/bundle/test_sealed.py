@@ -1,0 +1,347 @@
+"""What a device takes of sealed bundles and grants, as an attacker with all files tries it; by the TA's own code.
+
+The device is tests/c/load_bundle.c, with OpenSSL for OP-TEE's cryptography.
+"""
+
+from __future__ import annotations
+
+import struct
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from bundle_examples import ANSWER, BUNDLE, HEADER, MEMORY, PROGRAM, ROW, content, partition
+from bundle_examples import seal as with_digests
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from tzml.bundle import (
+    Bundle,
+    BundleError,
+    Chunk,
+    DType,
+    OutputPolicy,
+    Port,
+    Region,
+    SectionType,
+    Tensor,
+    Worlds,
+    container,
+    decode,
+    read_section,
+)
+from tzml.bundle.format import align
+from tzml.owner.grant import Terms, make_grant, read_grant
+from tzml.owner.keys import OwnerKey, coordinates
+from tzml.owner.seal import ContentKey, seal
+
+OWNER, OTHER = (OwnerKey(ec.derive_private_key(number, ec.SECP256R1())) for number in (11, 12))
+DEVICES = [ec.derive_private_key(number, ec.SECP256R1()) for number in (21, 22)]
+PUBLIC = [coordinates(device.public_key()) for device in DEVICES]
+TERMS = Terms(serial=5)
+
+Array = np.ndarray[tuple[int, ...], np.dtype[Any]]
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """A sealed bundle with the key that grants carry."""
+
+    path: Path
+    key: ContentKey
+
+    def grant(self, owner: OwnerKey = OWNER, device: int = 0, **terms: Any) -> bytes:
+        return make_grant(self.key, owner, [PUBLIC[device]], replace(TERMS, **terms))
+
+
+@pytest.fixture(scope="module")
+def make(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Sealed]:
+    folder = tmp_path_factory.mktemp("sealed")
+    count = iter(range(100))
+
+    def make(bundle: Bundle = BUNDLE, owner: OwnerKey = OWNER) -> Sealed:
+        path = folder / f"{next(count)}.tzm"
+        return Sealed(path, seal(bundle, owner, path))
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def sealed(make: Callable[..., Sealed]) -> Sealed:
+    return make()
+
+
+class Device:
+    """Opens and runs one bundle after another, and remembers what the TA remembers."""
+
+    def __init__(self, program: Path, folder: Path, number: int = 0) -> None:
+        self.program, self.folder = program, folder
+        self.key = f"{DEVICES[number].private_numbers().private_value:064x}"
+
+    def open(self, *steps: tuple[bytes | Path, bytes | None] | tuple[bytes | Path, bytes | None, int]) -> list[str]:
+        """The status and the answer's bytes of each step: a bundle, a grant, and how often it is run."""
+        return [f"{status} {answer}" for status, _, answer in self._run(steps)]
+
+    def status(self, bundle: bytes | Path, grant: bytes | None, runs: int = 1) -> str:
+        ((status, _, _),) = self._run([(bundle, grant, runs)])
+        return status
+
+    def answer(self, bundle: bytes | Path, grant: bytes | None) -> bytes:
+        ((status, _, answer),) = self._run([(bundle, grant)])
+        assert status == "SUCCESS"
+        return bytes.fromhex(answer)
+
+    def _run(self, steps: object) -> list[list[str]]:
+        arguments = []
+        for number, (bundle, grant, *runs) in enumerate(steps):  # type: ignore[arg-type, var-annotated]
+            paths = []
+            for kind, data in (("tzm", bundle), ("tzg", grant or b"")):
+                path = data if isinstance(data, Path) else self.folder / f"{number}.{kind}"
+                if isinstance(data, bytes):
+                    path.write_bytes(data)
+                paths.append(str(path) if data else "")
+            arguments.append(",".join([*paths, *map(str, runs)]))
+        command: list[str | Path] = [self.program, "61", str(1 << 32), "--device", self.key, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return [line.split() for line in done.stdout.splitlines()]
+
+
+@pytest.fixture
+def device(c_tests: Path, tmp_path: Path) -> Device:
+    return Device(c_tests / "load_bundle", tmp_path)
+
+
+def test_a_granted_device_computes_what_the_clear_bundle_computes(device: Device, sealed: Sealed) -> None:
+    answer = device.answer(sealed.path, sealed.grant())
+    assert answer == device.answer(BUNDLE.encode(), None) == struct.pack("<f", ANSWER)
+
+
+def test_nothing_that_is_sealed_is_in_the_file(sealed: Sealed) -> None:
+    data = sealed.path.read_bytes()
+    for section in BUNDLE.sections():
+        if section.type not in (SectionType.interface, SectionType.metadata) and len(section.content) > 8:
+            assert section.content.tobytes() not in data
+    assert b"example" not in data  # the model's name
+    assert read_section(sealed.path, SectionType.metadata) == b""
+
+
+def test_its_owner_reads_all_of_it(sealed: Sealed) -> None:
+    opened = decode(sealed.path.read_bytes(), sealed.key.secret)
+    assert opened.chunks == BUNDLE.chunks
+    assert opened.model_id == BUNDLE.model_id
+    assert b'"name": "example"' in opened.notes
+
+
+def test_sealing_again_takes_another_key_and_shares_no_ciphertext(make: Callable[..., Sealed]) -> None:
+    one, two = make(), make()
+    assert one.key.secret != two.key.secret
+    first, second = one.path.read_bytes(), two.path.read_bytes()
+    for row in container.read_table(first).rows:
+        if row.protection and row.size > 16:
+            assert first[row.offset : row.offset + 16] != second[row.offset : row.offset + 16]
+
+
+def test_another_device_is_refused(c_tests: Path, tmp_path: Path, sealed: Sealed) -> None:
+    assert Device(c_tests / "load_bundle", tmp_path, 1).status(sealed.path, sealed.grant()) == "GRANT_DEVICE"
+
+
+def test_one_grant_is_for_many_devices(c_tests: Path, tmp_path: Path, sealed: Sealed) -> None:
+    others = [coordinates(ec.derive_private_key(n, ec.SECP256R1()).public_key()) for n in range(50, 90)]
+    grant = make_grant(sealed.key, OWNER, [*others, *PUBLIC], TERMS)
+    for number in range(2):
+        assert Device(c_tests / "load_bundle", tmp_path, number).status(sealed.path, grant) == "SUCCESS"
+
+
+def test_every_changed_byte_of_a_grant_is_noticed(device: Device, sealed: Sealed) -> None:
+    grant = sealed.grant()
+    changed = [grant[:at] + bytes([grant[at] ^ 1]) + grant[at + 1 :] for at in range(len(grant))]
+    statuses = device.open(*((sealed.path, data) for data in changed))
+    assert {status.split()[0] for status in statuses} <= {"GRANT_MALFORMED", "GRANT_OTHER", "SIGNATURE"}
+    for data in changed:
+        with pytest.raises(BundleError):
+            read_grant(data)
+
+
+@pytest.mark.parametrize("size", [0, 1, 319, 320, 543, 544 - 1, 544 + 160])
+def test_a_grant_of_another_size_is_refused(device: Device, sealed: Sealed, size: int) -> None:
+    grant = (sealed.grant() + bytes(200))[:size]
+    assert device.status(sealed.path, grant) == ("GRANT_ABSENT" if not size else "GRANT_MALFORMED")
+
+
+def test_every_changed_bit_of_a_sealed_section_is_noticed(device: Device, sealed: Sealed) -> None:
+    data, steps = sealed.path.read_bytes(), []
+    for row in container.read_table(data).rows:
+        if row.protection and row.type != SectionType.notes:  # which nobody needs for running
+            for at in (row.offset, row.offset + row.size - 1):
+                steps.append((data[:at] + bytes([data[at] ^ 128]) + data[at + 1 :], sealed.grant()))
+    assert len(steps) >= 8
+    assert {status.split()[0] for status in device.open(*steps)} == {"SECTION_DIGEST"}
+
+
+def test_the_table_cannot_be_changed_even_with_right_digests(device: Device, sealed: Sealed) -> None:
+    data = sealed.path.read_bytes()
+    steps = []
+    for row in container.read_table(data).rows:
+        clear = bytearray(data)
+        clear[HEADER + row.number * ROW + 9] = 0  # as if the section were clear
+        steps.append((with_digests(bytes(clear)), sealed.grant()))
+    steps.append((with_digests(data[:48] + struct.pack("<Q", 99) + data[56:]), sealed.grant()))
+    assert {status.split()[0] for status in device.open(*steps)} == {"SIGNATURE"}
+
+
+def test_sections_of_another_sealing_do_not_fit(device: Device, make: Callable[..., Sealed]) -> None:
+    one, two = make(), make()
+    first, second = one.path.read_bytes(), two.path.read_bytes()
+    row = next(row for row in container.read_table(first).rows if row.type == SectionType.weights)
+    place = slice(row.offset, row.offset + row.size)
+    mixed = first[: place.start] + second[place] + first[place.stop :]
+    assert device.status(mixed, one.grant()) == "SECTION_DIGEST"
+
+
+def test_a_grant_opens_only_the_bundle_it_was_made_for(device: Device, make: Callable[..., Sealed]) -> None:
+    one, two = make(), make()
+    assert device.status(one.path, two.grant()) == "GRANT_OTHER"
+    stolen = make(owner=OTHER)
+    assert device.status(stolen.path, one.grant()) == "GRANT_OTHER"
+    # an owner who takes another's content key into a grant of its own
+    lent = Sealed(stolen.path, replace(stolen.key, secret=one.key.secret))
+    assert device.status(stolen.path, lent.grant(owner=OTHER)) == "SECTION_DIGEST"
+    assert device.status(one.path, one.grant(owner=OTHER)) == "GRANT_OTHER"
+
+
+def test_a_later_grant_replaces_an_earlier_one_for_good(device: Device, sealed: Sealed) -> None:
+    old, new, revoked = sealed.grant(), sealed.grant(serial=6), sealed.grant(serial=7, budget=0)
+    steps = [(sealed.path, grant) for grant in (old, old, new, old, new, revoked, new)]
+    statuses = [status.split()[0] for status in device.open(*steps)]
+    assert statuses == ["SUCCESS", "SUCCESS", "SUCCESS", "GRANT_OLD", "SUCCESS", "BUDGET", "GRANT_OLD"]
+
+
+def test_an_older_version_of_a_model_is_refused(device: Device, make: Callable[..., Sealed]) -> None:
+    old, new = (make(replace(BUNDLE, model_version=version)) for version in (3, 4))
+    statuses = device.open((old.path, old.grant()), (new.path, new.grant()), (old.path, old.grant()))
+    assert [status.split()[0] for status in statuses] == ["SUCCESS", "SUCCESS", "MODEL_OLD"]
+
+
+def test_a_budget_is_reserved_ahead_and_never_exceeded(device: Device, sealed: Sealed) -> None:
+    grant = sealed.grant(budget=100)
+    statuses = device.open((sealed.path, grant, 64), (sealed.path, grant, 36), (sealed.path, grant, 1))
+    assert [status.split()[0] for status in statuses] == ["SUCCESS", "SUCCESS", "BUDGET"]
+    assert device.status(sealed.path, grant, 101) == "BUDGET"
+    # a run of a new session takes a block of 64 with it
+    statuses = device.open((sealed.path, grant, 1), (sealed.path, grant, 36), (sealed.path, grant, 1))
+    assert [status.split()[0] for status in statuses] == ["SUCCESS", "SUCCESS", "BUDGET"]
+
+
+@pytest.mark.parametrize(
+    ("terms", "status"),
+    [
+        ({"programs": 2}, "GRANT_PROGRAM"),
+        ({"lowest_ta_version": 4}, "TA_OLD"),
+        ({"policy": OutputPolicy.top_k, "argument": 2}, "OUTPUT_POLICY"),
+        ({"programs": 0}, "GRANT_MALFORMED"),
+        ({"programs": 1 << 16}, "GRANT_MALFORMED"),
+        ({"rights": 8}, "GRANT_MALFORMED"),
+        ({"policy": 5}, "GRANT_MALFORMED"),
+        ({"policy": OutputPolicy.top_k, "argument": 0}, "GRANT_MALFORMED"),
+        ({"policy": OutputPolicy.top_1, "argument": 1}, "GRANT_MALFORMED"),
+        ({"policy": OutputPolicy.rounded, "argument": 24}, "GRANT_MALFORMED"),
+    ],
+)
+def test_what_a_grant_does_not_allow_is_refused(
+    device: Device, sealed: Sealed, terms: dict[str, Any], status: str
+) -> None:
+    assert device.status(sealed.path, sealed.grant(**terms)) == status
+
+
+def that_answers(values: Array) -> Bundle:
+    """A model that answers with its state, which has these numbers."""
+    output = Tensor("score", DType[values.dtype.name], values.shape, BUNDLE.tensors[1].direction)
+    program = replace(PROGRAM, outputs=(Port(1, 0, Region.state),), calls=PROGRAM.calls[:1])
+    memory = replace(MEMORY, state_size=align(values.nbytes), pieces=(Chunk(values.nbytes, 0),))
+    return replace(
+        BUNDLE,
+        tensors=(BUNDLE.tensors[0], output),
+        programs=(program,),
+        memories=(memory,),
+        pieces=content(values.tobytes()),
+    )
+
+
+NUMBERS = {
+    "float32": [0.5, -1.0, np.inf, np.nan, -np.inf, 0.0, -0.0, 3.0, 3.0, -np.nan, 1e-45, -1e-45],
+    "float16": [0.5, -1.0, np.inf, np.nan, -np.inf, 0.0, -0.0, 3.0, 3.0, 6e-8],
+    "int8": [0, -128, 127, 5, 5, -1],
+    "uint8": [0, 128, 255, 5, 5, 254],
+    "int16": [0, -(2**15), 2**15 - 1, 5, 5, -1],
+    "int32": [0, -(2**31), 2**31 - 1, 5, 5, -1],
+    "int64": [0, -(2**63), 2**63 - 1, 5, 5, -1],
+    "bool": [False, True, False, True],
+}
+
+
+def ranked(row: Array) -> list[int]:
+    """Indices, largest first; the first of equal ones first; NaN last. By Python's sort."""
+    return sorted(
+        range(len(row)), key=lambda i: (bool(row[i] != row[i]), -row[i].item() if row[i] == row[i] else 0)
+    )
+
+
+@pytest.mark.parametrize("dtype", NUMBERS)
+def test_indices_are_those_of_the_largest_numbers(device: Device, make: Callable[..., Sealed], dtype: str) -> None:
+    values = np.array([NUMBERS[dtype]]).astype(dtype)
+    expected = ranked(values[0])
+    model = make(that_answers(values))
+
+    def answer(policy: OutputPolicy, argument: int = 0) -> list[int]:
+        given = device.answer(model.path, model.grant(policy=policy, argument=argument))
+        return [int(index) for index in np.frombuffer(given, np.int32)]
+
+    assert answer(OutputPolicy.ranks) == expected
+    assert answer(OutputPolicy.top_1) == expected[:1]
+    assert answer(OutputPolicy.top_k, 3) == expected[:3]
+    assert device.answer(model.path, model.grant()) == values.tobytes()
+
+
+def test_indices_count_along_the_last_dimension(device: Device, make: Callable[..., Sealed]) -> None:
+    values = np.array([[1, 3, 2], [9, 7, 8]], np.float32)
+    model = make(that_answers(values))
+    answer = device.answer(model.path, model.grant(policy=OutputPolicy.top_k, argument=2))
+    assert np.frombuffer(answer, np.int32).tolist() == [1, 2, 0, 2]
+
+
+@pytest.mark.parametrize("bits", [0, 1, 7, 22, 23])
+def test_numbers_are_rounded_half_to_even(device: Device, make: Callable[..., Sealed], bits: int) -> None:
+    numbers = [1.0, 1.5, 1.25, 1.75, -2.625, 3.4e38, 1e-45, 0.1, np.inf, -np.inf, np.pi, 0.0, -0.0]
+    values = np.array([numbers], np.float32)
+    model = make(that_answers(values))
+    grant = model.grant(policy=OutputPolicy.rounded, argument=bits)
+    answer = np.frombuffer(device.answer(model.path, grant), np.float32)
+    mantissa, exponent = np.frexp(values[0].astype(np.float64))
+    with np.errstate(over="ignore", invalid="ignore"):
+        expected = np.ldexp(np.rint(np.ldexp(mantissa, bits + 1)), exponent - bits - 1).astype(np.float32)
+    normal = (np.abs(values[0]) > 1e-37) | (values[0] == 0)  # the smallest numbers have fewer bits of their own
+    np.testing.assert_array_equal(answer[normal], expected[normal])
+
+
+def test_a_nan_that_is_rounded_carries_nothing_out(device: Device, make: Callable[..., Sealed]) -> None:
+    values = np.array([[0x7FC01234, 0xFFABCDEF]], np.uint32).view(np.float32)
+    model = make(that_answers(values))
+    answer = device.answer(model.path, model.grant(policy=OutputPolicy.rounded, argument=23))
+    assert np.frombuffer(answer, np.uint32).tolist() == [0x7FC00000] * 2
+
+
+def test_integers_are_not_rounded(device: Device, make: Callable[..., Sealed]) -> None:
+    model = make(that_answers(np.array([[1, 2]], np.int32)))
+    assert device.status(model.path, model.grant(policy=OutputPolicy.rounded, argument=4)) == "OUTPUT_POLICY"
+
+
+def test_a_policy_is_refused_where_the_normal_world_computes_the_answer(
+    device: Device, make: Callable[..., Sealed]
+) -> None:
+    model = make(partition(Worlds.tee, Worlds.ree))
+    assert device.status(model.path, model.grant(policy=OutputPolicy.top_1)) == "OUTPUT_POLICY"
+    assert device.status(model.path, model.grant()) == "SUCCESS"

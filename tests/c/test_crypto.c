@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <openssl/bn.h>
+#include <openssl/core_names.h>
+#include <openssl/ec.h>
+#include <openssl/ecdsa.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <openssl/param_build.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "test_crypto.h"
+#include "test_platform.h"
+
+static bool fails(struct test_context *context)
+{
+	if (context->seals_left == NEVER)
+		return false;
+	return !context->seals_left--;
+}
+
+static EVP_PKEY *key_from(OSSL_PARAM_BLD *builder, int selection)
+{
+	EVP_PKEY_CTX *maker = EVP_PKEY_CTX_new_from_name(NULL, "EC", NULL);
+	OSSL_PARAM *params = OSSL_PARAM_BLD_to_param(builder);
+	EVP_PKEY *key = NULL;
+
+	if (!maker || !params || EVP_PKEY_fromdata_init(maker) != 1)
+		abort();
+	if (EVP_PKEY_fromdata(maker, &key, selection, params) != 1)
+		key = NULL; /* not on the curve */
+	OSSL_PARAM_free(params);
+	OSSL_PARAM_BLD_free(builder);
+	EVP_PKEY_CTX_free(maker);
+	return key;
+}
+
+static OSSL_PARAM_BLD *p256(void)
+{
+	OSSL_PARAM_BLD *builder = OSSL_PARAM_BLD_new();
+
+	if (!builder ||
+	    !OSSL_PARAM_BLD_push_utf8_string(
+		    builder, OSSL_PKEY_PARAM_GROUP_NAME, "P-256", 0))
+		abort();
+	return builder;
+}
+
+static EVP_PKEY *public_key(const uint8_t point[TZML_POINT_SIZE])
+{
+	OSSL_PARAM_BLD *builder = p256();
+
+	OSSL_PARAM_BLD_push_octet_string(builder, OSSL_PKEY_PARAM_PUB_KEY,
+					 point, TZML_POINT_SIZE);
+	return key_from(builder, EVP_PKEY_PUBLIC_KEY);
+}
+
+void test_context_enroll(struct test_context *context,
+			 const uint8_t private_key[TZML_SECRET_SIZE])
+{
+	EC_GROUP *group = EC_GROUP_new_by_curve_name(NID_X9_62_prime256v1);
+	BIGNUM *number = BN_bin2bn(private_key, TZML_SECRET_SIZE, NULL);
+	EC_POINT *point = EC_POINT_new(group);
+	uint8_t bytes[TZML_POINT_SIZE] = { 0 };
+	OSSL_PARAM_BLD *builder = p256();
+
+	if (EC_POINT_mul(group, point, number, NULL, NULL, NULL) != 1 ||
+	    !EC_POINT_point2oct(group, point, POINT_CONVERSION_UNCOMPRESSED,
+				bytes, sizeof(bytes), NULL))
+		abort();
+	OSSL_PARAM_BLD_push_octet_string(builder, OSSL_PKEY_PARAM_PUB_KEY,
+					 bytes, sizeof(bytes));
+	OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_PRIV_KEY, number);
+	context->device = key_from(builder, EVP_PKEY_KEYPAIR);
+	if (!context->device)
+		abort();
+	EC_POINT_free(point);
+	EC_GROUP_free(group);
+	BN_free(number);
+}
+
+static enum tzml_status verify(void *opaque, const uint8_t key[TZML_KEY_SIZE],
+			       const uint8_t digest[TZML_DIGEST_SIZE],
+			       const uint8_t signature[TZML_KEY_SIZE])
+{
+	const struct test_context *device = opaque;
+	uint8_t point[TZML_POINT_SIZE] = { 4 };
+	ECDSA_SIG *both = NULL;
+	EVP_PKEY_CTX *context = NULL;
+	EVP_PKEY *owner = NULL;
+	uint8_t *der = NULL;
+	int size = 0;
+	bool right = false;
+
+	if (fails(opaque))
+		return TZML_ERROR_PLATFORM;
+	if (device->trusting)
+		return TZML_SUCCESS;
+	both = ECDSA_SIG_new();
+	memcpy(point + 1, key, TZML_KEY_SIZE);
+	owner = public_key(point);
+	ECDSA_SIG_set0(both, BN_bin2bn(signature, 32, NULL),
+		       BN_bin2bn(signature + 32, 32, NULL));
+	size = i2d_ECDSA_SIG(both, &der);
+	if (owner) {
+		context = EVP_PKEY_CTX_new(owner, NULL);
+		right = EVP_PKEY_verify_init(context) == 1 &&
+			EVP_PKEY_verify(context, der, (size_t)size, digest,
+					TZML_DIGEST_SIZE) == 1;
+	}
+	EVP_PKEY_CTX_free(context);
+	EVP_PKEY_free(owner);
+	OPENSSL_free(der);
+	ECDSA_SIG_free(both);
+	return right ? TZML_SUCCESS : TZML_ERROR_SIGNATURE;
+}
+
+static enum tzml_status hmac(void *opaque, const uint8_t *key, size_t key_size,
+			     const void *data, size_t size,
+			     uint8_t mac[TZML_DIGEST_SIZE])
+{
+	if (fails(opaque) || key_size < 32 ||
+	    !HMAC(EVP_sha256(), key, (int)key_size, data, size, mac, NULL))
+		return TZML_ERROR_PLATFORM;
+	return TZML_SUCCESS;
+}
+
+static enum tzml_status device_key(void *opaque, uint8_t point[TZML_POINT_SIZE])
+{
+	struct test_context *context = opaque;
+	size_t size = 0;
+
+	if (fails(context))
+		return TZML_ERROR_PLATFORM;
+	if (!context->device)
+		return TZML_ERROR_NOT_ENROLLED;
+	if (EVP_PKEY_get_octet_string_param(context->device,
+					    OSSL_PKEY_PARAM_PUB_KEY, point,
+					    TZML_POINT_SIZE, &size) != 1)
+		abort();
+	return TZML_SUCCESS;
+}
+
+/* Aborts, as OP-TEE panics, for a point that is not on the curve. */
+static enum tzml_status agree(void *opaque,
+			      const uint8_t point[TZML_POINT_SIZE],
+			      uint8_t secret[TZML_SECRET_SIZE])
+{
+	struct test_context *context = opaque;
+	EVP_PKEY_CTX *deriver = NULL;
+	size_t size = TZML_SECRET_SIZE;
+	EVP_PKEY *peer = NULL;
+
+	if (fails(context))
+		return TZML_ERROR_PLATFORM;
+	if (context->trusting) {
+		memset(secret, 0x5a, TZML_SECRET_SIZE);
+		return TZML_SUCCESS;
+	}
+	peer = public_key(point);
+	deriver = EVP_PKEY_CTX_new(context->device, NULL);
+	if (!peer || EVP_PKEY_derive_init(deriver) != 1 ||
+	    EVP_PKEY_derive_set_peer(deriver, peer) != 1 ||
+	    EVP_PKEY_derive(deriver, secret, &size) != 1)
+		abort();
+	EVP_PKEY_CTX_free(deriver);
+	EVP_PKEY_free(peer);
+	return TZML_SUCCESS;
+}
+
+static enum tzml_status unseal(void *opaque,
+			       const uint8_t key[TZML_SECRET_SIZE],
+			       const uint8_t nonce[TZML_NONCE_SIZE],
+			       const void *aad, size_t aad_size, void *data,
+			       size_t size, const uint8_t tag[TZML_TAG_SIZE])
+{
+	struct test_context *context = opaque;
+	EVP_CIPHER_CTX *cipher = NULL;
+	bool right = false;
+	int written = 0;
+
+	if (fails(context))
+		return TZML_ERROR_PLATFORM;
+	/* what was handed over may change: nobody must look at it any more */
+	if (context->shared)
+		memset(context->shared, 0x55, context->shared_size);
+	if (context->trusting)
+		return TZML_SUCCESS;
+	cipher = EVP_CIPHER_CTX_new();
+	if (EVP_DecryptInit_ex(cipher, EVP_aes_256_gcm(), NULL, key, nonce) !=
+		    1 ||
+	    (aad_size && EVP_DecryptUpdate(cipher, NULL, &written, aad,
+					   (int)aad_size) != 1) ||
+	    EVP_DecryptUpdate(cipher, data, &written, data, (int)size) != 1 ||
+	    EVP_CIPHER_CTX_ctrl(cipher, EVP_CTRL_AEAD_SET_TAG, TZML_TAG_SIZE,
+				(void *)tag) != 1)
+		abort();
+	right = EVP_DecryptFinal_ex(cipher, (uint8_t *)data + size, &written) ==
+		1;
+	EVP_CIPHER_CTX_free(cipher);
+	return right ? TZML_SUCCESS : TZML_ERROR_SECTION_DIGEST;
+}
+
+static enum tzml_status admit(void *opaque, const struct tzml_header *header,
+			      const struct tzml_grant *grant)
+{
+	struct test_context *context = opaque;
+
+	if (context->knows_no_owner)
+		return TZML_ERROR_OWNER_UNKNOWN;
+	if (header->model_version < context->highest_version)
+		return TZML_ERROR_MODEL_OLD;
+	if (grant->serial < context->highest_serial)
+		return TZML_ERROR_GRANT_OLD;
+	context->highest_version = header->model_version;
+	context->highest_serial = grant->serial;
+	return TZML_SUCCESS;
+}
+
+static enum tzml_status spend(void *opaque, const struct tzml_grant *grant,
+			      uint64_t *runs)
+{
+	struct test_context *context = opaque;
+	uint64_t left = grant->query_budget - context->runs_spent;
+
+	if (!left)
+		return TZML_ERROR_BUDGET;
+	if (*runs > left)
+		*runs = left;
+	context->runs_spent += *runs;
+	return TZML_SUCCESS;
+}
+
+static enum tzml_status admit_clear(void *opaque,
+				    const struct tzml_header *header)
+{
+	struct test_context *context = opaque;
+
+	(void)header;
+	return context->saw_it_sealed ? TZML_ERROR_DOWNGRADE : TZML_SUCCESS;
+}
+
+const struct tzml_crypto test_crypto = {
+	.ta_version = TEST_TA_VERSION,
+	.verify = verify,
+	.hmac = hmac,
+	.device_key = device_key,
+	.agree = agree,
+	.unseal = unseal,
+	.admit = admit,
+	.spend = spend,
+	.admit_clear = admit_clear,
+};
