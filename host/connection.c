@@ -240,6 +240,18 @@ enum tzml_status connection_invoke_directly(struct connection *connection,
 	return translate(connection, result, origin);
 }
 
+enum tzml_status connection_read_device(struct connection *connection)
+{
+	TEEC_Operation operation = { 0 };
+
+	memset(&connection->answer, 0, sizeof(connection->answer));
+	operation.paramTypes = TEEC_PARAM_TYPES(
+		TEEC_MEMREF_TEMP_OUTPUT, TEEC_NONE, TEEC_NONE, TEEC_NONE);
+	operation.params[0].tmpref.buffer = &connection->answer.device;
+	operation.params[0].tmpref.size = sizeof(connection->answer.device);
+	return connection_invoke(connection, TZML_CMD_DEVICE, &operation);
+}
+
 enum tzml_status connection_share(struct connection *connection,
 				  TEEC_SharedMemory *memory, size_t size,
 				  uint32_t direction)

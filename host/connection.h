@@ -35,6 +35,9 @@ enum pool_kind {
 	POOL_TAS = 3,  /* pages of TAs */
 };
 
+/* Of the TA alone, in bytes: with its heap, its stack and its loader. */
+#define TA_MEMORY (320 * 1024)
+
 /*
  * A call of libteec on a thread of its own. Linux lets nothing but the end of
  * the process end a call that waits for tee-supplicant, so it is left behind.
@@ -75,8 +78,12 @@ struct connection {
 	union {
 		struct tzml_ta_info ta;
 		struct pta_stats_alloc pool;
+		struct tzml_ta_device device;
 	} answer;
 };
+
+/* The device's public key in the answer; zeros if it has none. */
+enum tzml_status connection_read_device(struct connection *connection);
 
 /*
  * Connect to the TA. `*connection` is to be closed also after an error;

@@ -168,9 +168,33 @@ void bundle_close(struct bundle *bundle)
 {
 	if (bundle->fd >= 0)
 		close(bundle->fd);
+	free(bundle->grants);
 	free(bundle->reads);
 	free(bundle->header);
 	free(bundle->name);
+}
+
+enum tzml_status bundle_read_grants(struct bundle *bundle)
+{
+	/* more than the largest grant, and less than would hurt */
+	const uint64_t most = 4 * 1024 * 1024;
+	uint64_t start = tzml_align(bundle->header->bundle_size);
+	uint64_t size = 0;
+	enum tzml_status status = TZML_SUCCESS;
+
+	if (bundle->grants) /* one was given */
+		return TZML_SUCCESS;
+	status = file_size(bundle, &size);
+	if (status || size <= start)
+		return status;
+	size -= start;
+	if (size > most)
+		size = most;
+	bundle->grants = malloc(size);
+	if (!bundle->grants)
+		return fail(TZML_ERROR_MEMORY, "%s", bundle->name);
+	bundle->grants_size = size;
+	return read_at(bundle, bundle->grants, size, start);
 }
 
 static enum tzml_status nothing_to_do(void *state, uint32_t section,

@@ -11,7 +11,6 @@
 #include "connection.h"
 
 #define ABOUT	  "the tzml TA" /* in messages */
-#define TA_MEMORY (256 * 1024)	/* with its heap, stack and loader */
 #define UUID_SIZE 16
 
 /* As RFC 9562 writes a UUID. */

@@ -75,12 +75,19 @@ static enum tzml_status reserve(const struct tzml_session *session)
 static enum tzml_status open_session(struct tzml_session *session,
 				     const struct world *world)
 {
-	enum tzml_status status = open_world(session, 0, world);
+	enum tzml_status status = bundle_read_grants(&session->bundle);
+
+	if (!status)
+		status = open_world(session, 0, world);
 
 	if (!status)
 		status = bundle_read_interface(&session->bundle,
 					       &session->interface_data,
 					       &session->interface);
+	if (!status && world->grant)
+		session->output_policy =
+			apply_policy(world->grant(session->worlds[0].state),
+				     &session->interface);
 	if (!status && world != &ree_world && lacks_a_world(session))
 		status = open_world(session, 1, &ree_world);
 	if (!status)
@@ -117,18 +124,48 @@ static enum tzml_status new_session(uint32_t world,
 	return TZML_SUCCESS;
 }
 
+static enum tzml_status open_path(struct bundle *bundle, const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	return fd < 0 ? fail(TZML_ERROR_FILE, "%s: %s", path, strerror(errno))
+		      : bundle_open_fd(bundle, fd, path);
+}
+
 uint32_t tzml_open(const char *path, uint32_t world,
 		   struct tzml_session **result)
 {
 	struct tzml_session *session = NULL;
 	enum tzml_status status = new_session(world, &session, result);
-	int fd = -1;
 
 	if (status)
 		return status;
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	status = fd < 0 ? fail(TZML_ERROR_FILE, "%s: %s", path, strerror(errno))
-			: bundle_open_fd(&session->bundle, fd, path);
+	return finish_open(session, open_path(&session->bundle, path), world,
+			   result);
+}
+
+static enum tzml_status keep_grant(struct bundle *bundle, const void *grant,
+				   size_t size)
+{
+	bundle->grants = malloc(size + 1); /* none of no bytes is asked for */
+	if (!bundle->grants)
+		return fail(TZML_ERROR_MEMORY, NULL);
+	memcpy(bundle->grants, grant, size);
+	bundle->grants_size = size;
+	return TZML_SUCCESS;
+}
+
+uint32_t tzml_open_granted(const char *path, const void *grant, size_t size,
+			   uint32_t world, struct tzml_session **result)
+{
+	struct tzml_session *session = NULL;
+	enum tzml_status status = new_session(world, &session, result);
+
+	if (status)
+		return status;
+	status = keep_grant(&session->bundle, grant, size);
+	if (!status)
+		status = open_path(&session->bundle, path);
 	return finish_open(session, status, world, result);
 }
 
@@ -218,6 +255,11 @@ uint32_t tzml_input_count(const struct tzml_session *session)
 uint32_t tzml_output_count(const struct tzml_session *session)
 {
 	return session->output_count;
+}
+
+uint32_t tzml_output_policy(const struct tzml_session *session)
+{
+	return session->output_policy;
 }
 
 static void describe_tensor(const struct tzml_session *session, uint32_t number,

@@ -23,6 +23,15 @@ struct bundle {
 	struct tzml_header *header; /* with the section table */
 	size_t header_size;
 	struct section_reads *reads; /* of each section */
+	/* grants: the one that was given, or those behind the last section */
+	uint8_t *grants;
+	size_t grants_size;
+};
+
+/* One of a bundle's grants. */
+struct grant {
+	const void *data; /* NULL: there is none */
+	size_t size;
 };
 
 /*
@@ -40,6 +49,8 @@ struct world {
 				void *outputs, size_t outputs_size);
 	enum tzml_status (*reset)(void *state);
 	enum tzml_status (*memory)(void *state, struct tzml_memory *memory);
+	/* The grant that it was opened with, or none. */
+	struct grant (*grant)(void *state);
 	void (*close)(void *state);
 };
 
@@ -57,6 +68,7 @@ struct tzml_session {
 	void *interface_data;
 	struct tzml_interface interface;
 	struct opened worlds[2]; /* the one that was asked for comes first */
+	uint32_t output_policy;	 /* enum tzml_output_policy */
 	uint32_t entry;		 /* the entry point that was selected */
 	/* numbers of its tensors */
 	uint32_t inputs[TZML_MAX_TENSORS];
@@ -92,8 +104,26 @@ bundle_read(const struct bundle *bundle, uint32_t section, void *buffer,
 enum tzml_status bundle_read_interface(const struct bundle *bundle, void **data,
 				       struct tzml_interface *interface);
 
+/* Read what follows the last section. */
+enum tzml_status bundle_read_grants(struct bundle *bundle);
+
 /* Nanoseconds of a clock that only goes on. */
 uint64_t now(void);
+
+/* grants.c */
+
+/* Whether the TEE wants a grant for the bundle. */
+bool bundle_is_sealed(const struct bundle *bundle);
+
+/*
+ * Of the bundle's grants, the newest for the device with that public key; if
+ * there is none, any: the TA says what is wrong with it.
+ */
+struct grant choose_grant(const struct bundle *bundle,
+			  const uint8_t point[TZML_POINT_SIZE]);
+
+/* Describe the outputs as the grant's policy leaves them; which policy it is. */
+uint32_t apply_policy(struct grant grant, struct tzml_interface *interface);
 
 /* entry.c */
 

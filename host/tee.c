@@ -18,6 +18,7 @@ _Static_assert(sizeof(struct tzml_header) +
 struct tee_state {
 	struct connection *connection;
 	const struct bundle *bundle;
+	struct grant grant;
 	uint32_t wanted; /* section the TA asks for */
 	bool running;	 /* chunks are loaded in a run, where nothing waits */
 };
@@ -65,6 +66,35 @@ static enum tzml_status load(struct tee_state *state)
 	return status;
 }
 
+static enum tzml_status give_grant(struct tee_state *state)
+{
+	TEEC_SharedMemory *piece = &state->connection->piece;
+	TEEC_Operation operation = { 0 };
+	enum tzml_status status = TZML_SUCCESS;
+
+	if (!bundle_is_sealed(state->bundle) || !state->bundle->grants_size)
+		return TZML_SUCCESS;
+	status = connection_read_device(state->connection);
+	/* without a key any grant will do: it is refused with the reason */
+	if (status == TZML_ERROR_NO_SUPPLICANT)
+		return status;
+	state->grant = choose_grant(state->bundle,
+				    state->connection->answer.device.point);
+	if (state->grant.size > piece->size)
+		return fail(TZML_ERROR_GRANT_MALFORMED, "%zu bytes",
+			    state->grant.size);
+	memcpy(piece->buffer, state->grant.data, state->grant.size);
+	operation.paramTypes =
+		TEEC_PARAM_TYPES(TEEC_MEMREF_PARTIAL_INPUT, TEEC_VALUE_OUTPUT,
+				 TEEC_NONE, TEEC_NONE);
+	operation.params[0].memref.parent = piece;
+	operation.params[0].memref.size = state->grant.size;
+	status = connection_invoke(state->connection, TZML_CMD_GRANT,
+				   &operation);
+	state->wanted = operation.params[1].value.a;
+	return status;
+}
+
 static enum tzml_status open_model(struct tee_state *state, uint32_t flags)
 {
 	TEEC_SharedMemory *piece = &state->connection->piece;
@@ -82,6 +112,8 @@ static enum tzml_status open_model(struct tee_state *state, uint32_t flags)
 	status =
 		connection_invoke(state->connection, TZML_CMD_OPEN, &operation);
 	state->wanted = operation.params[2].value.a;
+	if (!status)
+		status = give_grant(state);
 	return status ? status : load(state);
 }
 
@@ -136,6 +168,15 @@ static enum tzml_status tee_reserve(void *opaque, size_t inputs_size,
 					 outputs_size, TEEC_MEM_OUTPUT);
 }
 
+static bool has_budget(const struct tee_state *state)
+{
+	struct tzml_grant grant = { .query_budget = TZML_UNLIMITED };
+
+	if (state->grant.size >= sizeof(grant))
+		memcpy(&grant, state->grant.data, sizeof(grant));
+	return grant.query_budget != TZML_UNLIMITED;
+}
+
 static enum tzml_status start_run(struct tee_state *state, uint32_t program,
 				  size_t inputs_size, size_t outputs_size)
 {
@@ -150,8 +191,12 @@ static enum tzml_status start_run(struct tee_state *state, uint32_t program,
 	operation.params[1].memref.parent = &state->connection->outputs;
 	operation.params[1].memref.size = outputs_size;
 	operation.params[2].value.a = program;
-	status = connection_invoke_directly(state->connection, TZML_CMD_RUN,
-					    &operation);
+	/* a budget is kept in storage: that takes the supplicant */
+	status = has_budget(state)
+			 ? connection_invoke(state->connection, TZML_CMD_RUN,
+					     &operation)
+			 : connection_invoke_directly(state->connection,
+						      TZML_CMD_RUN, &operation);
 	state->wanted = operation.params[2].value.a;
 	return status;
 }
@@ -246,6 +291,13 @@ static enum tzml_status tee_memory(void *opaque, struct tzml_memory *memory)
 	return status;
 }
 
+static struct grant tee_grant(void *opaque)
+{
+	const struct tee_state *state = opaque;
+
+	return state->grant;
+}
+
 static void tee_close(void *opaque)
 {
 	struct tee_state *state = opaque;
@@ -261,5 +313,6 @@ const struct world tee_world = {
 	.run = tee_run,
 	.reset = tee_reset,
 	.memory = tee_memory,
+	.grant = tee_grant,
 	.close = tee_close,
 };

@@ -14,8 +14,8 @@
 #include "output.h"
 
 static const char usage[] =
-	"usage: tzml-run [-w tee|ree] [-e ENTRY] [-n COUNT] [-W SECONDS]\n"
-	"                BUNDLE INPUT OUTPUT\n"
+	"usage: tzml-run [-w tee|ree] [-e ENTRY] [-n COUNT] [-g GRANT]\n"
+	"                [-W SECONDS] BUNDLE INPUT OUTPUT\n"
 	"       tzml-run --list-libraries\n"
 	"       tzml-run --remove-library UUID\n"
 	"\n"
@@ -28,6 +28,8 @@ static const char usage[] =
 	"                     ree: in this process\n"
 	"  -e, --entry ENTRY  run this entry point, by its number (default 0)\n"
 	"  -n, --count COUNT  run COUNT times (default 1)\n"
+	"  -g, --grant GRANT  the grant (.tzg) for a sealed BUNDLE; default: one\n"
+	"                     that is appended to it\n"
 	"  -W, --wait SECONDS wait so long when OP-TEE has no room for another\n"
 	"                     session (default 0)\n"
 	"  --list-libraries   print the kernel libraries that are installed on\n"
@@ -68,6 +70,23 @@ static void *read_input(const char *path, size_t size)
 		errx(1, "%s has %s %zu bytes; the model takes %zu", path,
 		     count > size ? "more than" : "only",
 		     count > size ? size : count, size);
+	fclose(file);
+	return data;
+}
+
+static void *read_grant(const char *path, size_t *size)
+{
+	const size_t most = 1 << 20;
+	FILE *file = fopen(path, "rb");
+	void *data = malloc(most);
+
+	if (!file)
+		err(1, "%s", path);
+	if (!data)
+		errx(1, "no memory for a grant");
+	*size = fread(data, 1, most, file);
+	if (ferror(file))
+		err(1, "%s", path);
 	fclose(file);
 	return data;
 }
@@ -119,6 +138,7 @@ struct options {
 	long wait; /* seconds */
 	bool list;
 	const char *remove; /* UUID, or NULL */
+	const char *grant;
 };
 
 /* Whether `text` is a number of at least `least`. */
@@ -138,6 +158,7 @@ static int parse_options(int argc, char **argv, struct options *options)
 	static const struct option names[] = {
 		{ "count", required_argument, NULL, 'n' },
 		{ "entry", required_argument, NULL, 'e' },
+		{ "grant", required_argument, NULL, 'g' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "list-libraries", no_argument, NULL, 'L' },
 		{ "remove-library", required_argument, NULL, 'R' },
@@ -149,13 +170,16 @@ static int parse_options(int argc, char **argv, struct options *options)
 	long number = 0;
 	int option = 0;
 
-	while ((option = getopt_long(argc, argv, "e:hn:Vw:W:", names, NULL)) !=
-	       -1) {
+	while ((option = getopt_long(argc, argv, "e:g:hn:Vw:W:", names,
+				     NULL)) != -1) {
 		switch (option) {
 		case 'e':
 			if (!parse_number(optarg, 0, &number))
 				return 1 + complain("-e takes a number");
 			options->entry = (uint32_t)number;
+			break;
+		case 'g':
+			options->grant = optarg;
 			break;
 		case 'h':
 			fputs(usage, stdout);
@@ -211,6 +235,21 @@ static void list_libraries(void)
 		errx(1, "and %u more", count - room);
 }
 
+static uint32_t open_once(const char *path, const struct options *options,
+			  struct tzml_session **session)
+{
+	uint32_t status = 0;
+	size_t size = 0;
+	void *grant = NULL;
+
+	if (!options->grant)
+		return tzml_open(path, options->world, session);
+	grant = read_grant(options->grant, &size);
+	status = tzml_open_granted(path, grant, size, options->world, session);
+	free(grant);
+	return status;
+}
+
 /* Open the bundle; when there is no room, again and again for some seconds. */
 static struct tzml_session *open_bundle(const char *path,
 					const struct options *options)
@@ -219,7 +258,7 @@ static struct tzml_session *open_bundle(const char *path,
 	time_t end = time(NULL) + options->wait;
 	uint32_t status = 0;
 
-	while ((status = tzml_open(path, options->world, &session)) ==
+	while ((status = open_once(path, options, &session)) ==
 		       TZML_ERROR_BUSY &&
 	       time(NULL) < end)
 		sleep(1);

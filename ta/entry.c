@@ -10,6 +10,8 @@
 #include <tzml_ta.h>
 #include <util.h>
 
+#include "attest.h"
+#include "device.h"
 #include "platform.h"
 
 struct session {
@@ -255,6 +257,86 @@ static TEE_Result remove_installed(uint32_t types,
 	return remove_library(uuid);
 }
 
+static TEE_Result take_grant(struct session *session, uint32_t types,
+			     TEE_Param params[TEE_NUM_PARAMS])
+{
+	const uint32_t expected = TEE_PARAM_TYPES(
+		TEE_PARAM_TYPE_MEMREF_INPUT, TEE_PARAM_TYPE_VALUE_OUTPUT,
+		TEE_PARAM_TYPE_NONE, TEE_PARAM_TYPE_NONE);
+	enum tzml_status status = TZML_SUCCESS;
+
+	if (types != expected)
+		return TZML_ERROR_REQUEST;
+
+	status = tzml_model_take_grant(&session->model, params[0].memref.buffer,
+				       params[0].memref.size);
+	params[1].value.a = tzml_model_wanted(&session->model);
+	params[1].value.b = 0;
+	return status;
+}
+
+static TEE_Result enroll(struct session *session, uint32_t types,
+			 TEE_Param params[TEE_NUM_PARAMS])
+{
+	const uint32_t expected = TEE_PARAM_TYPES(
+		TEE_PARAM_TYPE_MEMREF_INPUT, TEE_PARAM_TYPE_MEMREF_OUTPUT,
+		TEE_PARAM_TYPE_MEMREF_OUTPUT, TEE_PARAM_TYPE_NONE);
+	uint8_t owners[TZML_TA_MAX_OWNERS][TZML_KEY_SIZE] = { 0 };
+	struct tzml_ta_enroll request = { 0 };
+	struct tzml_ta_device device = { 0 };
+	enum tzml_status status = TZML_SUCCESS;
+	TEE_Result result = TEE_SUCCESS;
+
+	if (types != expected || params[0].memref.size < sizeof(request) ||
+	    params[1].memref.size != sizeof(device))
+		return TZML_ERROR_REQUEST;
+	memcpy(&request, params[0].memref.buffer, sizeof(request));
+	if (!request.owner_count || request.owner_count > TZML_TA_MAX_OWNERS)
+		return TZML_ERROR_LIMIT;
+	if (request.flags & ~TZML_ENROLL_REPLACE ||
+	    params[0].memref.size !=
+		    sizeof(request) + request.owner_count * TZML_KEY_SIZE)
+		return TZML_ERROR_REQUEST;
+	memcpy(owners, (uint8_t *)params[0].memref.buffer + sizeof(request),
+	       request.owner_count * TZML_KEY_SIZE);
+	/* before anything changes: is there room for the evidence? */
+	if (params[2].memref.size < TZML_MAX_EVIDENCE) {
+		params[2].memref.size = TZML_MAX_EVIDENCE;
+		return TEE_ERROR_SHORT_BUFFER;
+	}
+
+	status = device_enroll(session->platform.system, &request, owners,
+			       device.point);
+	if (!status)
+		result = attest_device(session->platform.digest, &request,
+				       owners, device.point,
+				       params[2].memref.buffer,
+				       &params[2].memref.size);
+	memzero_explicit(&request, sizeof(request));
+	if (status || result)
+		return status ? (TEE_Result)status : result;
+	memcpy(params[1].memref.buffer, &device, sizeof(device));
+	return TEE_SUCCESS;
+}
+
+static TEE_Result describe_device(struct session *session __unused,
+				  uint32_t types,
+				  TEE_Param params[TEE_NUM_PARAMS])
+{
+	const uint32_t expected = TEE_PARAM_TYPES(
+		TEE_PARAM_TYPE_MEMREF_OUTPUT, TEE_PARAM_TYPE_NONE,
+		TEE_PARAM_TYPE_NONE, TEE_PARAM_TYPE_NONE);
+	struct tzml_ta_device device = { 0 };
+	enum tzml_status status = TZML_SUCCESS;
+
+	if (types != expected || params[0].memref.size != sizeof(device))
+		return TZML_ERROR_REQUEST;
+	status = tee_crypto.device_key(NULL, device.point);
+	if (!status)
+		memcpy(params[0].memref.buffer, &device, sizeof(device));
+	return status;
+}
+
 TEE_Result TA_CreateEntryPoint(void)
 {
 	return TEE_SUCCESS;
@@ -323,6 +405,12 @@ TEE_Result TA_InvokeCommandEntryPoint(void *context, uint32_t command,
 		return installed_libraries(types, params);
 	case TZML_CMD_REMOVE_LIBRARY:
 		return remove_installed(types, params);
+	case TZML_CMD_GRANT:
+		return take_grant(context, types, params);
+	case TZML_CMD_ENROLL:
+		return enroll(context, types, params);
+	case TZML_CMD_DEVICE:
+		return describe_device(context, types, params);
 	default:
 		return TZML_ERROR_REQUEST;
 	}

@@ -5,6 +5,7 @@
 #include <types_ext.h>
 #include <util.h>
 
+#include "device.h"
 #include "platform.h"
 
 #define PAGE_SIZE 4096
@@ -96,6 +97,7 @@ const struct tzml_platform tee_platform = {
 	.digest_finish = digest_finish,
 	.open_kernels = open_kernels,
 	.close_kernels = close_kernels,
+	.crypto = &tee_crypto,
 };
 
 TEE_Result platform_open(struct platform_context *context)

@@ -160,3 +160,14 @@ storage_list(enum storage_kind kind,
 	TEE_FreePersistentObjectEnumerator(objects);
 	return status;
 }
+
+TEE_Result storage_open(enum storage_kind kind,
+			const uint8_t name[STORAGE_NAME_SIZE],
+			TEE_ObjectHandle *object)
+{
+	const struct storage_id id = id_of(kind, name);
+
+	return TEE_OpenPersistentObject(
+		TEE_STORAGE_PRIVATE, &id, sizeof(id),
+		TEE_DATA_FLAG_ACCESS_READ | TEE_DATA_FLAG_ACCESS_WRITE, object);
+}

@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <tee_internal_api.h>
 #include <tzml/status.h>
 
 #define STORAGE_NAME_SIZE 16
@@ -23,7 +24,7 @@
 enum storage_kind {
 	/* what is known of the kernel library of that UUID: kernels.c */
 	STORAGE_LIBRARY = 1,
-	/* reserved: the device's identity, owners, highest versions, budgets */
+	/* the device's identity, owners, highest versions, budgets */
 	STORAGE_IDENTITY = 2,
 	/* reserved: sealed state of a model, by its id */
 	STORAGE_STATE = 3,
@@ -52,5 +53,13 @@ storage_list(enum storage_kind kind,
 	     enum tzml_status (*visit)(void *context,
 				       const uint8_t name[STORAGE_NAME_SIZE]),
 	     void *context);
+
+/*
+ * Open an object to read and write, for one session at a time: another gets
+ * TEE_ERROR_ACCESS_CONFLICT.
+ */
+TEE_Result storage_open(enum storage_kind kind,
+			const uint8_t name[STORAGE_NAME_SIZE],
+			TEE_ObjectHandle *object);
 
 #endif /* STORAGE_H */

@@ -100,6 +100,40 @@ uint32_t tzml_open_fd(int fd, const char *name, uint32_t world,
 uint32_t tzml_open_memory(const void *data, size_t size, const char *name,
 			  uint32_t world, struct tzml_session **session);
 
+/*
+ * Open a sealed bundle with a grant, `size` bytes at `grant`, which may be
+ * given back afterwards. The functions above take the newest grant for this
+ * device that is appended to the bundle. With a grant whose output policy is
+ * not "full", outputs are described as the caller gets them.
+ */
+uint32_t tzml_open_granted(const char *path, const void *grant, size_t size,
+			   uint32_t world, struct tzml_session **session);
+
+/*
+ * Make this device's identity, in the TEE, for models of these owners: public
+ * keys, X and Y, 64 bytes each. `verifier` are 32 secret random bytes, `nonce`
+ * 32 random ones, of whoever checks the evidence. Sets `point` to the device's
+ * public key, and `evidence`, with room for TZML_EVIDENCE_SIZE bytes, to
+ * OP-TEE's attestation of it, whose size is 0 where OP-TEE has none.
+ */
+#define TZML_POINT_SIZE	   65
+#define TZML_EVIDENCE_SIZE 544
+uint32_t tzml_device_enroll(const uint8_t *verifier, const uint8_t *nonce,
+			    const uint8_t *owners, uint32_t owner_count,
+			    uint32_t replace, uint8_t *point, uint8_t *evidence,
+			    size_t *evidence_size);
+
+/* Set `point` to the device's public key. */
+uint32_t tzml_device_key(uint8_t *point);
+
+/*
+ * What the grant's output policy leaves of the outputs: 0 all of them,
+ * 1 indices of the k largest numbers, 2 index of the largest, 3 indices of all,
+ * largest first, 4 numbers with fewer bits. Indices count along the last
+ * dimension.
+ */
+uint32_t tzml_output_policy(const struct tzml_session *session);
+
 /* Close a session and wipe its memory; NULL is allowed. */
 void tzml_close(struct tzml_session *session);
 

@@ -18,6 +18,7 @@
 
 #include <stdint.h>
 #include <tzml/dtype.h>
+#include <tzml/format.h>
 
 #define TZML_TA_UUID  \
 	{ 0xbcfd5ae6, \
@@ -32,8 +33,9 @@
  *
  * 1	format 1 of bundles; had no TZML_CMD_PING
  * 2	programs, state, PING and RESET
+ * 3	sealed bundles: GRANT, ENROLL and DEVICE
  */
-#define TZML_TA_PROTOCOL 2
+#define TZML_TA_PROTOCOL 3
 
 /* Version of the TA itself; goes up with each release. */
 #define TZML_TA_VERSION 1
@@ -213,5 +215,67 @@ struct tzml_ta_library {
  * TZML_ERROR_STORAGE_FULL	OP-TEE cannot write there
  */
 #define TZML_CMD_REMOVE_LIBRARY 8
+
+/*
+ * Take the grant for the sealed bundle that was opened, before any section is
+ * loaded. Any error but STATE closes the model.
+ *
+ * [in]  memref[0]   the grant, exactly as long as it says
+ * [out] value[1].a  section to load next
+ *
+ * TZML_ERROR_STATE		no model was opened, or it is loaded in part,
+ *				or has a grant already
+ * TZML_ERROR_GRANT_MALFORMED, _UNSUPPORTED, _GRANT_OTHER, _SIGNATURE,
+ * _GRANT_DEVICE, _TA_OLD	as docs/bundle.md, "Errors", has them
+ * TZML_ERROR_NOT_ENROLLED	the device has no identity
+ * TZML_ERROR_OWNER_UNKNOWN	the device was not enrolled for the owner
+ * TZML_ERROR_MODEL_OLD, _GRANT_OLD	it has seen a newer model or grant
+ * TZML_ERROR_IDENTITY_FULL	it remembers as many models as it can
+ * TZML_ERROR_STORAGE_FULL	OP-TEE cannot write down what it has seen
+ */
+#define TZML_CMD_GRANT 9
+
+/*
+ * Make the device's identity.
+ *
+ * [in]  memref[0]   struct tzml_ta_enroll, then the owners' public keys, X and
+ *		     Y, 64 bytes each
+ * [out] memref[1]   struct tzml_ta_device
+ * [out] memref[2]   evidence: OP-TEE's attestation of this TA's memory, a hash
+ *		     and a signature (pta_attestation.h, HASH_TA_MEMORY). The
+ *		     nonce is SHA-256("tzml device 1" | nonce | point | SHA-256
+ *		     of the owners). Its size is 0 if OP-TEE has no attestation;
+ *		     if it is too short, TEE_ERROR_SHORT_BUFFER and the size
+ *
+ * TZML_ERROR_ENROLLED		there is an identity, and it is not to be
+ *				replaced
+ * TZML_ERROR_LIMIT		no owner, or more than TZML_TA_MAX_OWNERS
+ * TZML_ERROR_STORAGE_FULL, _MEMORY
+ */
+#define TZML_CMD_ENROLL 10
+
+#define TZML_TA_MAX_OWNERS  8
+#define TZML_ENROLL_REPLACE 1 /* give up an identity that is there */
+
+struct tzml_ta_enroll {
+	uint8_t verifier[TZML_SECRET_SIZE]; /* random, secret: for the key */
+	uint8_t nonce[32];		    /* random: for the evidence */
+	uint32_t flags;			    /* TZML_ENROLL_* */
+	uint32_t owner_count;
+};
+
+struct tzml_ta_device {
+	uint8_t point[TZML_POINT_SIZE]; /* the public key: 4, X, Y */
+	uint8_t reserved[7];
+};
+
+/*
+ * The device's public key.
+ *
+ * [out] memref[0]   struct tzml_ta_device
+ *
+ * TZML_ERROR_NOT_ENROLLED	it has none
+ */
+#define TZML_CMD_DEVICE 11
 
 #endif /* TZML_TA_H */

@@ -20,6 +20,7 @@ TZML_MODULES = " \
     bundle/protection.py \
     bundle/streaming.py \
     cli/__init__.py \
+    cli/device.py \
     cli/inspect.py \
     cli/libraries.py \
     cli/options.py \
@@ -31,6 +32,7 @@ TZML_MODULES = " \
     client/library.py \
     client/model.py \
     client/tvm_ffi.py \
+    device.py \
     errors.py \
     files.py \
     memory_map.py \

@@ -4,18 +4,22 @@ from tzml.client.libraries import InstalledLibrary, installed_libraries, remove_
 from tzml.client.model import (
     Answer,
     ChunkLoads,
+    Enrolment,
     MemoryUse,
     Model,
     ProgramInfo,
     RunError,
     TensorInfo,
     World,
+    device_key,
+    enroll_device,
     open_model,
 )
 
 __all__ = [
     "Answer",
     "ChunkLoads",
+    "Enrolment",
     "InstalledLibrary",
     "MemoryUse",
     "Model",
@@ -23,6 +27,8 @@ __all__ = [
     "RunError",
     "TensorInfo",
     "World",
+    "device_key",
+    "enroll_device",
     "installed_libraries",
     "open_model",
     "remove_library",

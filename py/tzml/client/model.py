@@ -6,7 +6,7 @@ import enum
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tzml.bundle.content import DType, Role
+from tzml.bundle.content import DType, OutputPolicy, Role
 from tzml.client.library import ffi, library, text
 from tzml.errors import TzmlError, known_names
 
@@ -126,6 +126,11 @@ class Model:
         self.inputs = [self._info(lib.tzml_input, i) for i in range(lib.tzml_input_count(session))]
         self.outputs = [self._info(lib.tzml_output, i) for i in range(lib.tzml_output_count(session))]
 
+    @property
+    def output_policy(self) -> OutputPolicy:
+        """What the grant leaves of the outputs."""
+        return OutputPolicy(library().tzml_output_policy(self._open_session()))
+
     def _program(self, index: int) -> ProgramInfo:
         info: Any = ffi.new("struct tzml_program_info *")
         library().tzml_program(self._session, index, info)
@@ -233,16 +238,23 @@ class Model:
         self.close()
 
 
-def open_model(bundle: str | os.PathLike[str] | int | bytes, world: World = World.tee, *, wait: float = 0) -> Model:
+def open_model(
+    bundle: str | os.PathLike[str] | int | bytes,
+    world: World = World.tee,
+    grant: bytes | None = None,
+    *,
+    wait: float = 0,
+) -> Model:
     """Open a bundle: a file by its path or by a descriptor that is open for reading, or its bytes.
 
-    The caller may close the descriptor afterwards. When OP-TEE has no room for another session, try again for
-    `wait` seconds. Raises RunError when the world refuses the bundle.
+    The caller may close the descriptor afterwards. `grant` is for a sealed bundle at a path; without it, a grant
+    that is appended to the bundle is taken. When OP-TEE has no room for another session, try again for `wait`
+    seconds. Raises RunError when the world refuses the bundle or the grant.
     """
     deadline, pause = time.monotonic() + wait, 0.1
     while True:
         try:
-            return _open_model(bundle, world)
+            return _open_model(bundle, world, grant)
         except RunError as error:
             left = deadline - time.monotonic()
             if error.status != "BUSY" or left <= 0:
@@ -251,9 +263,14 @@ def open_model(bundle: str | os.PathLike[str] | int | bytes, world: World = Worl
             pause = min(2 * pause, 2)
 
 
-def _open_model(bundle: str | os.PathLike[str] | int | bytes, world: World) -> Model:
+def _open_model(bundle: str | os.PathLike[str] | int | bytes, world: World, grant: bytes | None) -> Model:
     lib, session, keep = library(), ffi.new("struct tzml_session **"), None
-    if isinstance(bundle, bytes):
+    if grant is not None:
+        if isinstance(bundle, bytes | int):
+            raise ValueError("a grant is given for a bundle at a path")
+        path = os.fsencode(Path(bundle))
+        status = lib.tzml_open_granted(path, ffi.from_buffer(grant), len(grant), world.value, session)
+    elif isinstance(bundle, bytes):
         keep = ffi.from_buffer(bundle)
         status = lib.tzml_open_memory(keep, len(bundle), b"the bundle in memory", world.value, session)
     elif isinstance(bundle, int):
@@ -262,6 +279,41 @@ def _open_model(bundle: str | os.PathLike[str] | int | bytes, world: World) -> M
         status = lib.tzml_open(os.fsencode(Path(bundle)), world.value, session)
     check(status)
     return Model(session[0], keep)
+
+
+@dataclass(frozen=True)
+class Enrolment:
+    """A device's new identity: its public key (X and Y), and OP-TEE's evidence for it, b"" where it has none."""
+
+    public_key: bytes
+    evidence: bytes
+
+
+def enroll_device(verifier: bytes, nonce: bytes, owners: Sequence[bytes], replace: bool = False) -> Enrolment:
+    """Make this device's identity, for models of these owners.
+
+    Args:
+        verifier: 32 secret random bytes from whoever checks the evidence
+        nonce: 32 random bytes, likewise
+        owners: their public keys, X and Y, 64 bytes each
+        replace: give up an identity that is there, with all its grants
+
+    Raises RunError.
+
+    """
+    point, evidence = ffi.new("uint8_t[]", 65), ffi.new("uint8_t[]", 544)
+    size = ffi.new("size_t *")
+    check(
+        library().tzml_device_enroll(verifier, nonce, b"".join(owners), len(owners), replace, point, evidence, size)
+    )
+    return Enrolment(bytes(ffi.buffer(point))[1:], bytes(ffi.buffer(evidence))[: size[0]])
+
+
+def device_key() -> bytes:
+    """The public key of this device, X and Y. Raises RunError if it has no identity."""
+    point = ffi.new("uint8_t[]", 65)
+    check(library().tzml_device_key(point))
+    return bytes(ffi.buffer(point))[1:]
 
 
 def check(status: int) -> None:

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The runtime's cryptography, by OP-TEE's core. No cipher of our own. */
+#include <string.h>
+#include <string_ext.h>
+#include <tee_internal_api.h>
+
+#include "device.h"
+#include "platform.h"
+
+#define P256_SIZE 32 /* of a coordinate */
+
+/* A transient object of one secret attribute. */
+static TEE_Result secret_object(uint32_t type, const uint8_t *secret,
+				size_t size, TEE_ObjectHandle *object)
+{
+	TEE_Attribute attribute = {};
+	TEE_Result result = TEE_AllocateTransientObject(type, size * 8, object);
+
+	if (result)
+		return result;
+	TEE_InitRefAttribute(&attribute, TEE_ATTR_SECRET_VALUE, secret, size);
+	return TEE_PopulateTransientObject(*object, &attribute, 1);
+}
+
+static TEE_Result operation_of(uint32_t algorithm, uint32_t mode, uint32_t bits,
+			       TEE_ObjectHandle key,
+			       TEE_OperationHandle *operation)
+{
+	TEE_Result result =
+		TEE_AllocateOperation(operation, algorithm, mode, bits);
+
+	return result ? result : TEE_SetOperationKey(*operation, key);
+}
+
+static enum tzml_status verify(void *context __unused,
+			       const uint8_t key[TZML_KEY_SIZE],
+			       const uint8_t digest[TZML_DIGEST_SIZE],
+			       const uint8_t signature[TZML_KEY_SIZE])
+{
+	TEE_OperationHandle operation = TEE_HANDLE_NULL;
+	TEE_ObjectHandle object = TEE_HANDLE_NULL;
+	TEE_Attribute attributes[3] = {};
+	TEE_Result result = TEE_AllocateTransientObject(
+		TEE_TYPE_ECDSA_PUBLIC_KEY, 256, &object);
+
+	TEE_InitValueAttribute(attributes, TEE_ATTR_ECC_CURVE,
+			       TEE_ECC_CURVE_NIST_P256, 0);
+	TEE_InitRefAttribute(attributes + 1, TEE_ATTR_ECC_PUBLIC_VALUE_X, key,
+			     P256_SIZE);
+	TEE_InitRefAttribute(attributes + 2, TEE_ATTR_ECC_PUBLIC_VALUE_Y,
+			     key + P256_SIZE, P256_SIZE);
+	if (!result)
+		result = TEE_PopulateTransientObject(object, attributes, 3);
+	if (!result)
+		result = operation_of(TEE_ALG_ECDSA_P256, TEE_MODE_VERIFY, 256,
+				      object, &operation);
+	if (result) {
+		TEE_FreeOperation(operation);
+		TEE_FreeTransientObject(object);
+		return TZML_ERROR_PLATFORM;
+	}
+	result = TEE_AsymmetricVerifyDigest(operation, NULL, 0, digest,
+					    TZML_DIGEST_SIZE, signature,
+					    TZML_KEY_SIZE);
+	TEE_FreeOperation(operation);
+	TEE_FreeTransientObject(object);
+	return result ? TZML_ERROR_SIGNATURE : TZML_SUCCESS;
+}
+
+static enum tzml_status hmac(void *context __unused, const uint8_t *key,
+			     size_t key_size, const void *data, size_t size,
+			     uint8_t mac[TZML_DIGEST_SIZE])
+{
+	TEE_OperationHandle operation = TEE_HANDLE_NULL;
+	TEE_ObjectHandle object = TEE_HANDLE_NULL;
+	size_t mac_size = TZML_DIGEST_SIZE;
+	TEE_Result result =
+		secret_object(TEE_TYPE_HMAC_SHA256, key, key_size, &object);
+
+	if (!result)
+		result = operation_of(TEE_ALG_HMAC_SHA256, TEE_MODE_MAC,
+				      key_size * 8, object, &operation);
+	if (!result) {
+		TEE_MACInit(operation, NULL, 0);
+		result = TEE_MACComputeFinal(operation, data, size, mac,
+					     &mac_size);
+	}
+	TEE_FreeOperation(operation);
+	TEE_FreeTransientObject(object);
+	return result ? TZML_ERROR_PLATFORM : TZML_SUCCESS;
+}
+
+enum tzml_status derive_common(const uint8_t secret[TZML_SECRET_SIZE],
+			       const uint8_t own[TZML_POINT_SIZE],
+			       const uint8_t peer[TZML_POINT_SIZE],
+			       uint8_t common[TZML_SECRET_SIZE])
+{
+	TEE_OperationHandle operation = TEE_HANDLE_NULL;
+	TEE_ObjectHandle derived = TEE_HANDLE_NULL;
+	TEE_ObjectHandle key = TEE_HANDLE_NULL;
+	TEE_Attribute attributes[4] = {};
+	size_t size = TZML_SECRET_SIZE;
+	TEE_Result result =
+		TEE_AllocateTransientObject(TEE_TYPE_ECDH_KEYPAIR, 256, &key);
+
+	TEE_InitValueAttribute(attributes, TEE_ATTR_ECC_CURVE,
+			       TEE_ECC_CURVE_NIST_P256, 0);
+	TEE_InitRefAttribute(attributes + 1, TEE_ATTR_ECC_PRIVATE_VALUE, secret,
+			     TZML_SECRET_SIZE);
+	TEE_InitRefAttribute(attributes + 2, TEE_ATTR_ECC_PUBLIC_VALUE_X,
+			     own + 1, P256_SIZE);
+	TEE_InitRefAttribute(attributes + 3, TEE_ATTR_ECC_PUBLIC_VALUE_Y,
+			     own + 1 + P256_SIZE, P256_SIZE);
+	if (!result)
+		result = TEE_PopulateTransientObject(key, attributes, 4);
+	if (!result)
+		result = operation_of(TEE_ALG_ECDH_P256, TEE_MODE_DERIVE, 256,
+				      key, &operation);
+	if (!result)
+		result = TEE_AllocateTransientObject(TEE_TYPE_GENERIC_SECRET,
+						     256, &derived);
+	if (!result) {
+		TEE_InitRefAttribute(attributes, TEE_ATTR_ECC_PUBLIC_VALUE_X,
+				     peer + 1, P256_SIZE);
+		TEE_InitRefAttribute(attributes + 1,
+				     TEE_ATTR_ECC_PUBLIC_VALUE_Y,
+				     peer + 1 + P256_SIZE, P256_SIZE);
+		/* panics for a point that is not on the curve */
+		TEE_DeriveKey(operation, attributes, 2, derived);
+		result = TEE_GetObjectBufferAttribute(
+			derived, TEE_ATTR_SECRET_VALUE, common, &size);
+	}
+	TEE_FreeOperation(operation);
+	TEE_FreeTransientObject(derived);
+	TEE_FreeTransientObject(key);
+	return result || size != TZML_SECRET_SIZE ? TZML_ERROR_PLATFORM
+						  : TZML_SUCCESS;
+}
+
+static enum tzml_status device_key(void *opaque __unused,
+				   uint8_t point[TZML_POINT_SIZE])
+{
+	struct device_key key = { 0 };
+	enum tzml_status status = device_read_key(&key);
+
+	memcpy(point, key.point, sizeof(key.point));
+	memzero_explicit(&key, sizeof(key));
+	return status;
+}
+
+static enum tzml_status agree(void *context __unused,
+			      const uint8_t point[TZML_POINT_SIZE],
+			      uint8_t secret[TZML_SECRET_SIZE])
+{
+	struct device_key key = { 0 };
+	enum tzml_status status = device_read_key(&key);
+
+	if (!status)
+		status = derive_common(key.secret, key.point, point, secret);
+	memzero_explicit(&key, sizeof(key));
+	return status;
+}
+
+static enum tzml_status unseal(void *context __unused,
+			       const uint8_t key[TZML_SECRET_SIZE],
+			       const uint8_t nonce[TZML_NONCE_SIZE],
+			       const void *aad, size_t aad_size, void *data,
+			       size_t size, const uint8_t tag[TZML_TAG_SIZE])
+{
+	TEE_OperationHandle operation = TEE_HANDLE_NULL;
+	TEE_ObjectHandle object = TEE_HANDLE_NULL;
+	uint8_t expected[TZML_TAG_SIZE] = { 0 };
+	size_t opened = size;
+	TEE_Result result =
+		secret_object(TEE_TYPE_AES, key, TZML_SECRET_SIZE, &object);
+
+	memcpy(expected, tag, sizeof(expected)); /* its type is not const */
+	if (!result)
+		result = operation_of(TEE_ALG_AES_GCM, TEE_MODE_DECRYPT, 256,
+				      object, &operation);
+	if (!result)
+		result = TEE_AEInit(operation, nonce, TZML_NONCE_SIZE,
+				    TZML_TAG_SIZE * 8, aad_size, size);
+	if (!result && aad_size)
+		TEE_AEUpdateAAD(operation, aad, aad_size);
+	/* writes what it opens before it compares the tag */
+	if (!result)
+		result =
+			TEE_AEDecryptFinal(operation, data, size, data, &opened,
+					   expected, sizeof(expected));
+	TEE_FreeOperation(operation);
+	TEE_FreeTransientObject(object);
+	if (result == TEE_ERROR_MAC_INVALID)
+		return TZML_ERROR_SECTION_DIGEST;
+	return result || opened != size ? TZML_ERROR_PLATFORM : TZML_SUCCESS;
+}
+
+const struct tzml_crypto tee_crypto = {
+	.ta_version = TZML_TA_VERSION,
+	.verify = verify,
+	.hmac = hmac,
+	.device_key = device_key,
+	.agree = agree,
+	.unseal = unseal,
+	.admit = device_admit,
+	.spend = device_spend,
+	.admit_clear = device_admit_clear,
+};

@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <string.h>
+#include <string_ext.h>
+#include <tee_internal_api.h>
+
+#include "device.h"
+#include "storage.h"
+
+#define MAX_MODELS     64
+#define WAIT_MS	       20
+#define MAX_WAITS      500 /* 10 seconds: others hold the record for less */
+#define RECORD_VERSION 1
+
+/* What is remembered of a model: nothing of it ever goes back. */
+struct seen {
+	uint8_t model_id[16];
+	uint32_t owner;
+	uint32_t reserved;
+	uint64_t version; /* the highest */
+	uint64_t serial;  /* the highest of its grants */
+	uint64_t spent;	  /* runs of that grant's budget */
+};
+
+struct record {
+	uint32_t version;
+	uint32_t owner_count;
+	uint32_t model_count;
+	struct device_key key;
+	uint8_t owners[TZML_TA_MAX_OWNERS][TZML_KEY_SIZE];
+	struct seen models[MAX_MODELS];
+};
+
+static const uint8_t name[STORAGE_NAME_SIZE] = "device";
+
+static enum tzml_status to_status(TEE_Result result)
+{
+	switch (result) {
+	case TEE_SUCCESS:
+		return TZML_SUCCESS;
+	/* OP-TEE removes what is damaged, and the identity with it */
+	case TEE_ERROR_CORRUPT_OBJECT:
+	case TEE_ERROR_ITEM_NOT_FOUND:
+		return TZML_ERROR_NOT_ENROLLED;
+	case TEE_ERROR_STORAGE_NO_SPACE:
+	case TEE_ERROR_STORAGE_NOT_AVAILABLE:
+		return TZML_ERROR_STORAGE_FULL;
+	case TEE_ERROR_OUT_OF_MEMORY:
+		return TZML_ERROR_MEMORY;
+	default:
+		EMSG("the device's record: %#" PRIx32, result);
+		return TZML_ERROR_PLATFORM;
+	}
+}
+
+/* Open the record for this session alone, and wait while others have it. */
+static enum tzml_status open_record(TEE_ObjectHandle *object,
+				    struct record **record)
+{
+	TEE_Result result = TEE_ERROR_GENERIC;
+	size_t size = 0;
+
+	*record = NULL;
+	for (uint32_t i = 0; i < MAX_WAITS; i++) {
+		result = storage_open(STORAGE_IDENTITY, name, object);
+		if (result != TEE_ERROR_ACCESS_CONFLICT)
+			break;
+		TEE_Wait(WAIT_MS);
+	}
+	if (result)
+		return to_status(result);
+	*record = TEE_Malloc(sizeof(**record), TEE_MALLOC_FILL_ZERO);
+	result = *record ? TEE_ReadObjectData(*object, *record,
+					      sizeof(**record), &size)
+			 : TEE_ERROR_OUT_OF_MEMORY;
+	if (!result &&
+	    (size != sizeof(**record) || (*record)->version != RECORD_VERSION ||
+	     (*record)->owner_count > TZML_TA_MAX_OWNERS ||
+	     (*record)->model_count > MAX_MODELS))
+		result = TEE_ERROR_CORRUPT_OBJECT;
+	if (!result)
+		return TZML_SUCCESS;
+	TEE_CloseObject(*object);
+	TEE_Free(*record);
+	*record = NULL;
+	return to_status(result);
+}
+
+/* Give it to others, with its changes if there are any: all or none of them. */
+static enum tzml_status close_record(TEE_ObjectHandle object,
+				     struct record *record, bool changed)
+{
+	TEE_Result result = TEE_SUCCESS;
+
+	if (changed)
+		result = TEE_SeekObjectData(object, 0, TEE_DATA_SEEK_SET);
+	if (changed && !result)
+		result = TEE_WriteObjectData(object, record, sizeof(*record));
+	TEE_CloseObject(object);
+	memzero_explicit(record, sizeof(*record));
+	TEE_Free(record);
+	return to_status(result);
+}
+
+enum tzml_status device_read_key(struct device_key *key)
+{
+	TEE_ObjectHandle object = TEE_HANDLE_NULL;
+	struct record *record = NULL;
+	enum tzml_status status = open_record(&object, &record);
+
+	if (status)
+		return status;
+	*key = record->key;
+	return close_record(object, record, false);
+}
+
+static bool is_enrolled(void)
+{
+	struct device_key key = { 0 };
+	bool found = device_read_key(&key) != TZML_ERROR_NOT_ENROLLED;
+
+	memzero_explicit(&key, sizeof(key));
+	return found;
+}
+
+enum tzml_status device_enroll(TEE_TASessionHandle system,
+			       const struct tzml_ta_enroll *request,
+			       const uint8_t (*owners)[TZML_KEY_SIZE],
+			       uint8_t point[TZML_POINT_SIZE])
+{
+	enum tzml_status status = TZML_SUCCESS;
+	struct record *record = NULL;
+
+	if (!(request->flags & TZML_ENROLL_REPLACE) && is_enrolled())
+		return TZML_ERROR_ENROLLED;
+	record = TEE_Malloc(sizeof(*record), TEE_MALLOC_FILL_ZERO);
+	if (!record)
+		return TZML_ERROR_MEMORY;
+	record->version = RECORD_VERSION;
+	record->owner_count = request->owner_count;
+	memcpy(record->owners, owners, request->owner_count * TZML_KEY_SIZE);
+	status = device_make_key(system, request->verifier, &record->key);
+	if (!status)
+		status = storage_write(STORAGE_IDENTITY, name, record,
+				       sizeof(*record));
+	memcpy(point, record->key.point, TZML_POINT_SIZE);
+	memzero_explicit(record, sizeof(*record));
+	TEE_Free(record);
+	return status;
+}
+
+static struct seen *find(struct record *record, uint32_t owner,
+			 const uint8_t model_id[16])
+{
+	for (uint32_t i = 0; i < record->model_count; i++)
+		if (record->models[i].owner == owner &&
+		    !memcmp(record->models[i].model_id, model_id,
+			    sizeof(record->models[i].model_id)))
+			return record->models + i;
+	return NULL;
+}
+
+/* The number of an owner, or that of all if it is none of them. */
+static uint32_t owner_of(const struct record *record,
+			 const uint8_t owner[TZML_KEY_SIZE])
+{
+	for (uint32_t i = 0; i < record->owner_count; i++)
+		if (!memcmp(record->owners[i], owner, TZML_KEY_SIZE))
+			return i;
+	return record->owner_count;
+}
+
+static enum tzml_status admit(struct record *record,
+			      const struct tzml_header *header,
+			      const struct tzml_grant *grant, bool *changed)
+{
+	uint32_t owner = owner_of(record, grant->owner);
+	struct seen *seen = NULL;
+
+	if (owner == record->owner_count)
+		return TZML_ERROR_OWNER_UNKNOWN;
+	seen = find(record, owner, grant->model_id);
+	if (!seen) {
+		if (record->model_count == MAX_MODELS)
+			return TZML_ERROR_IDENTITY_FULL;
+		seen = record->models + record->model_count++;
+		memcpy(seen->model_id, grant->model_id, sizeof(seen->model_id));
+		seen->owner = owner;
+		*changed = true;
+	}
+	if (header->model_version < seen->version)
+		return TZML_ERROR_MODEL_OLD;
+	if (grant->serial < seen->serial)
+		return TZML_ERROR_GRANT_OLD;
+	*changed = *changed || header->model_version > seen->version ||
+		   grant->serial > seen->serial;
+	if (grant->serial > seen->serial)
+		seen->spent = 0;
+	seen->version = header->model_version;
+	seen->serial = grant->serial;
+	return TZML_SUCCESS;
+}
+
+enum tzml_status device_admit(void *context __unused,
+			      const struct tzml_header *header,
+			      const struct tzml_grant *grant)
+{
+	TEE_ObjectHandle object = TEE_HANDLE_NULL;
+	struct record *record = NULL;
+	enum tzml_status status = open_record(&object, &record);
+	enum tzml_status closed = TZML_SUCCESS;
+	bool changed = false;
+
+	if (status)
+		return status;
+	status = admit(record, header, grant, &changed);
+	closed = close_record(object, record, changed && !status);
+	return status ? status : closed;
+}
+
+enum tzml_status device_spend(void *context __unused,
+			      const struct tzml_grant *grant, uint64_t *runs)
+{
+	TEE_ObjectHandle object = TEE_HANDLE_NULL;
+	struct record *record = NULL;
+	struct seen *seen = NULL;
+	enum tzml_status status = open_record(&object, &record);
+	enum tzml_status closed = TZML_SUCCESS;
+
+	if (status)
+		return status;
+	seen = find(record, owner_of(record, grant->owner), grant->model_id);
+	if (!seen || seen->serial != grant->serial)
+		status = TZML_ERROR_GRANT_OLD; /* a later one came meanwhile */
+	else if (seen->spent >= grant->query_budget)
+		status = TZML_ERROR_BUDGET;
+	if (!status) {
+		if (*runs > grant->query_budget - seen->spent)
+			*runs = grant->query_budget - seen->spent;
+		seen->spent += *runs;
+	}
+	closed = close_record(object, record, !status);
+	return status ? status : closed;
+}
+
+enum tzml_status device_admit_clear(void *context __unused,
+				    const struct tzml_header *header)
+{
+	const uint8_t no_identity[sizeof(header->model_id)] = { 0 };
+	TEE_ObjectHandle object = TEE_HANDLE_NULL;
+	struct record *record = NULL;
+	enum tzml_status status = TZML_SUCCESS;
+
+	if (!memcmp(header->model_id, no_identity, sizeof(no_identity)))
+		return TZML_SUCCESS;
+	status = open_record(&object, &record);
+	if (status == TZML_ERROR_NOT_ENROLLED)
+		return TZML_SUCCESS; /* it has seen nothing */
+	if (status)
+		return status;
+	for (uint32_t i = 0; i < record->model_count; i++)
+		if (!memcmp(record->models[i].model_id, header->model_id,
+			    sizeof(header->model_id)))
+			status = TZML_ERROR_DOWNGRADE;
+	close_record(object, record, false);
+	return status;
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The device's identity, and what it remembers of owners and models: one
+ * object in OP-TEE's storage. They live and die together: an identity that
+ * forgot what it has seen could be shown old grants and budgets again.
+ */
+#ifndef DEVICE_H
+#define DEVICE_H
+
+#include <tee_internal_api.h>
+#include <tzml/platform.h>
+#include <tzml_ta.h>
+
+struct device_key {
+	uint8_t secret[TZML_SECRET_SIZE];
+	uint8_t point[TZML_POINT_SIZE];
+};
+
+/* TZML_ERROR_NOT_ENROLLED without an identity. The caller wipes the key. */
+enum tzml_status device_read_key(struct device_key *key);
+
+/*
+ * Make an identity for these owners. The key is as secret as the most secret
+ * of the verifier's bytes, the TA's unique key and OP-TEE's random numbers.
+ * TZML_ERROR_ENROLLED if there is one, unless it is to be replaced: its key
+ * and all that it has seen are gone then.
+ */
+enum tzml_status device_enroll(TEE_TASessionHandle system,
+			       const struct tzml_ta_enroll *request,
+			       const uint8_t (*owners)[TZML_KEY_SIZE],
+			       uint8_t point[TZML_POINT_SIZE]);
+
+/* struct tzml_crypto's, with what the device remembers. */
+enum tzml_status device_admit(void *context, const struct tzml_header *header,
+			      const struct tzml_grant *grant);
+enum tzml_status device_spend(void *context, const struct tzml_grant *grant,
+			      uint64_t *runs);
+enum tzml_status device_admit_clear(void *context,
+				    const struct tzml_header *header);
+
+/* device_key.c */
+
+/* A key from all three sources of secrecy, with its public half. */
+enum tzml_status device_make_key(TEE_TASessionHandle system,
+				 const uint8_t verifier[TZML_SECRET_SIZE],
+				 struct device_key *key);
+
+/* crypto.c */
+
+/* ECDH: X of the common point. `own` is the public half of `secret`. */
+enum tzml_status derive_common(const uint8_t secret[TZML_SECRET_SIZE],
+			       const uint8_t own[TZML_POINT_SIZE],
+			       const uint8_t peer[TZML_POINT_SIZE],
+			       uint8_t common[TZML_SECRET_SIZE]);
+
+extern const struct tzml_crypto tee_crypto;
+
+#endif /* DEVICE_H */
