@@ -13,8 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import ROOT
+from cryptography.hazmat.primitives.asymmetric import ec
 from installed import closure, link, providers
 from packaging.requirements import Requirement
+
+from tzml.owner.keys import coordinates, public_pem
 
 RECIPE = (ROOT / "meta-tzml/recipes-tzml/python3-tzml/python3-tzml_0.1.bb").read_text()
 # Calls the command, and then tells what was imported.
@@ -83,6 +86,11 @@ def test_it_has_the_modules_that_its_commands_import(
     device.python(TRACED, "inspect", "digits.tzm", "--svg", "memory.svg", cwd=tmp_path)
     _, said = device.python(TRACED, "libraries", "list", cwd=tmp_path, code=2)  # this libtzml has no TEE
     assert "built without that world" in said
+    key = ec.generate_private_key(ec.SECP256R1()).public_key()
+    (tmp_path / "owner.pub.pem").write_bytes(public_pem(coordinates(key)))
+    for command in (("enroll", "--owner", "owner.pub.pem"), ("show",)):
+        _, said = device.python(TRACED, "device", *command, cwd=tmp_path, code=2)
+        assert "built without that world" in said
     assert device.third_parties() == {"cffi", "click", "numpy", "pycparser"}
     device.python("import tzml.client.tvm_ffi;" + TRACED, "--version", cwd=tmp_path)
 
@@ -96,6 +104,7 @@ def test_it_has_the_modules_that_its_commands_import(
 def test_it_says_what_it_does_not_have(device: Device, digits_for_host: Path, tmp_path: Path) -> None:
     shown, _ = device.python(TRACED, "--help", cwd=tmp_path)
     assert re.findall(r"^  (\w+)  ", shown.partition("Commands:")[2], re.MULTILINE) == [
+        "device",
         "inspect",
         "libraries",
         "run",

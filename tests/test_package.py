@@ -262,6 +262,8 @@ AREAS = {
     "tzml/report": "report",
     "tzml/results": "report",
     "tzml/signing.py": "compile",
+    "tzml/owner": "seal",
+    "tzml/bundle/protection.py": "seal",  # a device goes without
     "tzml/cli/progress.py": "compile",
     **{f"tzml/cli/{name}.py": extra for name, (_, extra) in COMMANDS.items()},
     "tzml_lab": "lab",

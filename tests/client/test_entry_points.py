@@ -210,12 +210,14 @@ def for_this_processor(data: bytes) -> bytes:
     return patch(data, 224, "32s", header_digest(data))
 
 
-@pytest.mark.parametrize(("name", "statuses"), bad_bundles.example_statuses().items())
-def test_libtzml_gives_the_status_that_a_targets_normal_world_gives(name: str, statuses: dict[str, str]) -> None:
+def test_libtzml_gives_the_statuses_that_a_targets_normal_world_gives() -> None:
     # the libraries of the examples are none, which a bundle without other faults is refused for
-    with pytest.raises(RunError) as caught:
-        open_model(for_this_processor(EXAMPLES[name].data), World.ree)
-    assert caught.value.status == statuses["ree"]
+    given = {}
+    for name in bad_bundles.example_statuses():
+        with pytest.raises(RunError) as caught:
+            open_model(for_this_processor(EXAMPLES[name].data), World.ree)
+        given[name] = caught.value.status
+    assert given == {name: statuses["ree"] for name, statuses in bad_bundles.example_statuses().items()}
 
 
 def test_a_file_that_changes_while_it_is_open_gives_no_wrong_answer(library: Library, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from tzml.bundle import NO_IDENTITY, Bundle, Memory, Region, Tensor, Worlds, read
+from tzml.bundle import NO_IDENTITY, Bundle, Memory, Public, Region, Tensor, Worlds, read, read_public
 from tzml.bundle.streaming import bytes_loaded
 from tzml.cli.options import OutputFile
 from tzml.errors import TzmlError
@@ -116,18 +116,71 @@ def _calls(bundle: Bundle, number: int) -> list[dict[str, Any]]:
     return calls
 
 
+def describe_sealed(public: Public) -> dict[str, Any]:
+    """What anybody can read of a sealed bundle, as a JSON object; the fields are those of `describe`."""
+    header, rows = public.table.header, public.table.rows
+    return {
+        "sealed": True,
+        "owner": header.owner.hex(),
+        "model_id": None if header.model_id == NO_IDENTITY else str(header.model_id),
+        "model_version": header.model_version,
+        "target": header.target.name,
+        "tensors": list(map(_tensor, public.interface.tensors)),
+        "programs": [
+            {"name": p.name, "role": p.role.name, "worlds": _worlds(p.worlds), "entry": p.entry}
+            for p in public.interface.programs
+        ],
+        "secure_memory": header.secure_memory,
+        "code_memory": header.code_memory,
+        "sections": [
+            {
+                "type": row.known.name if row.known else row.type,
+                "index": row.index,
+                "bytes": row.size,
+                "sealed": bool(row.protection),
+            }
+            for row in rows
+        ],
+    }
+
+
+def _show_sealed(bundle: Path, about: dict[str, Any]) -> None:
+    click.echo(
+        f"{bundle}: sealed model {about['model_id']} version {about['model_version']}, for {about['target']}"
+    )
+    click.echo(f"  owner {about['owner']}")
+    for t in about["tensors"]:
+        click.echo(f"  {t['kind']:<7} {t['name']}: {t['dtype']} {t['shape']}")
+    click.echo(f"  {'secure memory':<34} {about['secure_memory']:>13,} bytes")
+    for s in about["sections"]:
+        name = f"section {s['type']} {s['index']}"
+        click.echo(f"  {name:<34} {s['bytes']:>13,} bytes, {'sealed' if s['sealed'] else 'clear'}")
+
+
 @click.command("inspect")
 @click.argument("bundle", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 @click.option("--svg", type=OutputFile(), help="Draw the memory map to this SVG file.")
 @click.option("--html", type=OutputFile(), help="Draw the memory map to this HTML page.")
-def command(bundle: Path, as_json: bool, svg: Path | None, html: Path | None) -> None:
+@click.option(
+    "--key",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The content key (.tzk) of a sealed bundle. Without it, only what anybody can read is shown.",
+)
+def command(bundle: Path, as_json: bool, svg: Path | None, html: Path | None, key: Path | None) -> None:
     """Check the file BUNDLE as the device does, and show its contents."""
     if svg and html and svg.resolve() == html.resolve():
         raise TzmlError(f"{svg} cannot be both the SVG file and the HTML page", "give another file to --html")
     for file in filter(None, (svg, html)):
         check_output(file, [bundle])
-    read_bundle = read(bundle)
+    public = read_public(bundle)
+    if public.sealed and not key:
+        if svg or html:
+            raise TzmlError(f"{bundle} is sealed, and so is its memory map", "give its content key to --key")
+        about = describe_sealed(public)
+        click.echo(json.dumps(about, indent=1)) if as_json else _show_sealed(bundle, about)
+        return
+    read_bundle = read(bundle, _secret(key) if key else None)
     about = describe(read_bundle)
     name = about["metadata"].get("name", "unnamed")
     title = f"{name} version {about['model_version']}, for {about['target']}"
@@ -152,10 +205,10 @@ def command(bundle: Path, as_json: bool, svg: Path | None, html: Path | None) ->
         calls = sum(p["kernel_calls"] for p in about["programs"] if set(p["worlds"]) <= set(memory["worlds"]))
         of = f" in {' and '.join(memory['worlds'])}" if len(about["memories"]) > 1 else ""
         click.echo(f"  {calls} kernel calls{of}, {len(memory['chunks'])} chunks of weights")
-        for key in ("arena", "weights", *(["state"] if memory["state"] else [])):
-            click.echo(f"  {'  ' + key:<34} {memory[key]:>13,} bytes")
-    for key, what in _SIZES.items():
-        click.echo(f"  {what:<34} {about[key]:>13,} bytes")
+        for what in ("arena", "weights", *(["state"] if memory["state"] else [])):
+            click.echo(f"  {'  ' + what:<34} {memory[what]:>13,} bytes")
+    for size, what in _SIZES.items():
+        click.echo(f"  {what:<34} {about[size]:>13,} bytes")
     loaded = sum(program["loaded_each_inference"] for program in about["programs"] if program["entry"] == 0)
     click.echo(f"  {'loaded in each inference':<34} {loaded:>13,} bytes")
     sizes: dict[str, list[int]] = {}
@@ -164,6 +217,12 @@ def command(bundle: Path, as_json: bool, svg: Path | None, html: Path | None) ->
     for kind, found in sizes.items():
         several = f" in {len(found)} sections" if len(found) > 1 else ""
         click.echo(f"  {f'section {kind}':<34} {sum(found):>13,} bytes{several}")
+
+
+def _secret(path: Path) -> bytes:
+    from tzml.owner.seal import ContentKey  # which a device does not have
+
+    return ContentKey.read(path).secret
 
 
 def _call_table(program: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from tzml.errors import TzmlError
 from tzml.files import STDOUT, check_output
 
 Completion = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
@@ -47,9 +48,26 @@ def completed(names: Callable[[], Iterable[str]], *, file: bool = False) -> Comp
     return complete
 
 
+passphrase_option = click.option(
+    "--passphrase-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="File whose first line is the passphrase of the private key. A command line would be seen by others.",
+)
+
+
 def parse_size(_: click.Context, __: click.Parameter, value: str) -> int:
     """Parse a number of bytes, optionally with the suffix K or M. Raises BadParameter."""
     match = re.fullmatch(r"([1-9]\d*)([KM]?)", value)
     if not match:
         raise click.BadParameter(f"{value!r} is not a number of bytes, as in 8M, 512K or 8388608")
     return int(match[1]) << {"": 0, "K": 10, "M": 20}[match[2]]
+
+
+def read_passphrase(path: Path | None) -> bytes | None:
+    """The first line of a file, None without one. Raises TzmlError if it is empty."""
+    if path is None:
+        return None
+    line = path.read_bytes().split(b"\n", 1)[0]
+    if not line:
+        raise TzmlError(f"{path} has no passphrase in its first line", "write one to it")
+    return line

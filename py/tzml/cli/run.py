@@ -8,7 +8,7 @@ import logging
 import statistics
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -101,6 +101,8 @@ def streaming(before: list[ChunkLoads], after: list[ChunkLoads], inferences: int
               "Samples of a single input may be stacked along the first axis.")  # fmt: skip
 @click.option("-o", "--output", type=OutputFile(),
               help="Write all outputs to this .npz file, or the first one to this .npy file.")  # fmt: skip
+@click.option("--grant", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="The grant (.tzg) for a sealed bundle. Default: one that is appended to it.")  # fmt: skip
 @click.option("--world", type=click.Choice([w.name for w in World]), default="tee", show_default=True,
               help="tee: the secure world; ree: this process.")  # fmt: skip
 @click.option("--repeat", type=click.IntRange(1), default=1, show_default=True, help="Number of runs.")
@@ -114,6 +116,7 @@ def command(
     files: tuple[Path, ...],
     inputs: tuple[str, ...],
     output: Path | None,
+    grant: Path | None,
     world: str,
     repeat: int,
     count: int,
@@ -128,7 +131,7 @@ def command(
         raise TzmlError("give either images or --input", "for example, tzml run MODEL.tzm IMAGE.jpg")
     if output:
         _check_output(output, bundle, files, inputs, as_json=as_json)
-    with open_model(bundle, World[world], wait=wait) as model:
+    with open_model(bundle, World[world], grant.read_bytes() if grant else None, wait=wait) as model:
         metadata = read_metadata(
             read_section(bundle, SectionType.metadata), {info.name: info.shape for info in model.inputs}
         )
@@ -143,14 +146,18 @@ def command(
         memory = model.memory()
         streamed = streaming(loaded, model.chunks(), len(answers))
         names = [info.name for info in model.outputs]
+        policy = model.output_policy
 
     seconds = [answer.seconds for answer in answers]
     last = answers[-len(samples) :]
     outputs = {name: np.concatenate([answer.outputs[name] for answer in last]) for name in names}
-    best = {
-        name: [top(dequantize(a.outputs[name], metadata.quantization.get(name)), labels, count) for a in last]
-        for name, labels in metadata.labels.items()
-    }
+    best: dict[str, list[list[tuple[str, float | None]]]] = {}
+    for name, labels in metadata.labels.items():
+        if policy.gives_indices:
+            best[name] = [named(a.outputs[name], labels, count) for a in last]
+        else:
+            numbers = [dequantize(a.outputs[name], metadata.quantization.get(name)) for a in last]
+            best[name] = [list(top(array, labels, count)) for array in numbers]
     if output:
         save_arrays(output, outputs)
         if output.suffix != ".npz" and len(outputs) > 1:
@@ -204,10 +211,19 @@ def _check_output(
         raise TzmlError("standard output cannot take both the JSON and the outputs", "give a file to --output")
 
 
-def _names(best: list[list[tuple[str, float]]], files: tuple[Path, ...]) -> Iterator[str]:
+def named(indices: Array, labels: Sequence[str], count: int) -> list[tuple[str, float | None]]:
+    """The labels of indices, best first: what an output policy leaves has no probabilities. Raises TzmlError."""
+    flat = indices.reshape(-1)[:count]
+    if flat.size and not 0 <= flat.min() <= flat.max() < len(labels):
+        raise TzmlError(f"the answer has the index {flat.max()}, but there are {len(labels)} labels")
+    return [(labels[i], None) for i in flat]
+
+
+def _names(best: list[list[tuple[str, float | None]]], files: tuple[Path, ...]) -> Iterator[str]:
     for i, rows in enumerate(best):
         yield f"{files[i].name if files else f'sample {i}'}:"
-        yield from (f"  {probability:7.2%}  {label}" for label, probability in rows)
+        for label, probability in rows:
+            yield f"  {label}" if probability is None else f"  {probability:7.2%}  {label}"
 
 
 def _images(model: Model, metadata: Metadata, files: tuple[Path, ...]) -> list[dict[str, Array]]:

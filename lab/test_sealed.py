@@ -1,0 +1,192 @@
+"""Sealed bundles in the TA: a granted device answers as for the clear bundle; everybody else is refused.
+
+tests/bundle/test_sealed.py has more of the attacks, for the same code on this host. Here OP-TEE's cryptography and
+storage take part.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from labgrid import Target
+
+from tzml.bundle import Bundle, OutputPolicy
+from tzml.compiler import CompileOptions, compile_model
+from tzml.device import DeviceRecord, read_device
+from tzml.owner.grant import Terms, make_grant
+from tzml.owner.keys import OwnerKey, coordinates, public_pem
+from tzml.owner.seal import ContentKey, seal
+from tzml_lab.environment import image_of
+from tzml_lab.inference.signing_key import signing_key
+from tzml_lab.target import Commands, files_of
+from tzml_lab.time_limits import scaled
+from tzml_zoo.digits import ONNX
+
+FOLDER = "/tmp/sealed"  # on the target
+OWNER, STRANGER = (OwnerKey(ec.generate_private_key(ec.SECP256R1())) for _ in range(2))
+
+Answers = list[Any]
+
+
+@dataclass
+class Granted:
+    """Sealed bundles on this host and on the target, and the device that they are granted to."""
+
+    command: Commands
+    target: Target
+    folder: Path
+    device: DeviceRecord
+    clear: Bundle
+    keys: dict[str, ContentKey]
+
+    def grant(self, name: str, bundle: str = "sealed", owner: OwnerKey = OWNER, device: bytes = b"",
+              **terms: Any) -> bytes:  # fmt: skip
+        """Put a grant onto the target."""
+        device = device or self.device.public_key
+        data = make_grant(self.keys[bundle], owner, [device], replace(Terms(serial=10), **terms))
+        (self.folder / f"{name}.tzg").write_bytes(data)
+        self.put(f"{name}.tzg")
+        return data
+
+    def put(self, name: str) -> None:
+        files_of(self.target).put(str(self.folder / name), f"{FOLDER}/{name}")
+
+    def do(self, *steps: tuple[str, str] | tuple[str, str, int]) -> Answers:
+        """Open and run bundles with grants; for each the status, or the last answer."""
+        told = " ".join(
+            f"{bundle}.tzm,{grant and f'{grant}.tzg'},{runs[0] if runs else 1}" for bundle, grant, *runs in steps
+        )
+        (line,) = self.command.run_check(f"python3 {FOLDER}/sealed.py {told}", timeout=scaled(240))
+        answers: Answers = json.loads(line)
+        return answers
+
+
+@pytest.fixture(scope="module")
+def lab(command: Commands, target: Target, tmp_path_factory: pytest.TempPathFactory) -> Granted:
+    """An enrolled device with a sealed network, and the same in clear."""
+    folder = tmp_path_factory.mktemp("sealed") / Path(FOLDER).name
+    folder.mkdir()
+    image = image_of(target.env.config)
+    signer = signing_key(image)
+    if signer is None:
+        pytest.skip("the key that the image was signed with is not here")
+    options = CompileOptions(image.description.machine, signing_key=signer, owner=OWNER.public)
+    clear = compile_model(ONNX, options)
+    clear.write(folder / "clear.tzm")
+    keys = {name: seal(clear, OWNER, folder / f"{name}.tzm") for name in ("sealed", "again")}
+    keys["newer"] = seal(replace(clear, model_version=clear.model_version + 1), OWNER, folder / "newer.tzm")
+    keys["stranger"] = seal(clear, STRANGER, folder / "stranger.tzm")
+    changed = bytearray((folder / "sealed.tzm").read_bytes())
+    changed[-1] ^= 1
+    (folder / "changed.tzm").write_bytes(changed)
+    (folder / "owner.pub.pem").write_bytes(public_pem(OWNER.public))
+    (folder / "sealed.py").write_bytes((Path(__file__).parent / "target" / "sealed.py").read_bytes())
+    command.run_check(f"rm -rf {FOLDER}")
+    files_of(target).put(str(folder), FOLDER)
+    command.run_check(
+        f"tzml device enroll --replace --owner {FOLDER}/owner.pub.pem -o {FOLDER}/device.tzd", timeout=scaled(240)
+    )
+    files_of(target).get(f"{FOLDER}/device.tzd", str(folder / "device.tzd"))
+    return Granted(command, target, folder, read_device(folder / "device.tzd"), clear, keys)
+
+
+@pytest.fixture(scope="module")
+def expected(lab: Granted) -> list[float]:
+    """The clear bundle's answer, before the device has seen the model sealed."""
+    (answer,) = lab.do(("clear", ""))
+    assert isinstance(answer, list)
+    return answer
+
+
+def test_a_granted_device_answers_with_the_same_bits(lab: Granted, expected: list[float]) -> None:
+    lab.grant("full")
+    assert lab.do(("sealed", "full")) == [expected]
+
+
+def test_a_device_that_has_seen_it_sealed_refuses_it_clear(lab: Granted, expected: list[float]) -> None:
+    lab.grant("full")
+    assert lab.do(("sealed", "full"), ("clear", "")) == [expected, "DOWNGRADE"]
+
+
+def test_without_the_right_grant_nothing_runs(lab: Granted) -> None:
+    lab.grant("full")
+    lab.grant("of-another-sealing", bundle="again")
+    other = coordinates(ec.generate_private_key(ec.SECP256R1()).public_key())
+    lab.grant("for-another-device", device=other)
+    lab.grant("of-a-stranger", bundle="stranger", owner=STRANGER)
+    broken = bytearray((lab.folder / "full.tzg").read_bytes())
+    broken[-1] ^= 1
+    (lab.folder / "broken.tzg").write_bytes(broken)
+    lab.put("broken.tzg")
+    refused = {
+        ("sealed", ""): "GRANT_ABSENT",
+        ("sealed", "of-another-sealing"): "GRANT_OTHER",
+        ("sealed", "for-another-device"): "GRANT_DEVICE",
+        ("sealed", "of-a-stranger"): "GRANT_OTHER",
+        ("sealed", "broken"): "SIGNATURE",
+        ("stranger", "of-a-stranger"): "OWNER_UNKNOWN",
+        ("changed", "full"): "SECTION_DIGEST",
+    }
+    assert dict(zip(refused, lab.do(*refused), strict=True)) == refused
+
+
+def test_the_output_is_what_the_grant_allows(lab: Granted, expected: list[float]) -> None:
+    best = np.argsort(-np.array(expected, np.float32), kind="stable").tolist()
+    lab.grant("top-1", policy=OutputPolicy.top_1)
+    lab.grant("top-3", policy=OutputPolicy.top_k, argument=3)
+    lab.grant("ranks", policy=OutputPolicy.ranks)
+    lab.grant("rounded", policy=OutputPolicy.rounded, argument=4)
+    top_1, top_3, ranks, rounded = lab.do(
+        ("sealed", "top-1"), ("sealed", "top-3"), ("sealed", "ranks"), ("sealed", "rounded")
+    )
+    assert (top_1, top_3, ranks) == (best[:1], best[:3], best)
+    np.testing.assert_allclose(rounded, expected, rtol=2**-5)
+    assert all(not np.float32(number).view(np.uint32) & 0x7FFFF for number in rounded)
+
+
+def test_a_budget_ends_and_a_later_grant_replaces_it_and_nothing_goes_back(
+    lab: Granted, expected: list[float]
+) -> None:
+    lab.grant("budget", serial=20, budget=3)
+    lab.grant("more", serial=21, budget=2)
+    lab.grant("revoked", serial=22, budget=0)
+    assert lab.do(
+        ("sealed", "budget", 3), ("sealed", "budget"), ("sealed", "more", 2), ("sealed", "budget"),
+        ("sealed", "more"), ("sealed", "revoked"), ("sealed", "more"), ("sealed", "full"),
+    ) == [expected, "BUDGET", expected, "GRANT_OLD", "BUDGET", "BUDGET", "GRANT_OLD", "GRANT_OLD"]  # fmt: skip
+
+
+def test_an_old_version_of_the_model_is_refused(lab: Granted, expected: list[float]) -> None:
+    lab.grant("again", serial=30)
+    lab.grant("newer", bundle="newer", serial=30)
+    assert lab.do(("sealed", "again"), ("newer", "newer"), ("sealed", "again")) == [expected, expected, "MODEL_OLD"]
+
+
+def test_the_device_keeps_its_identity_until_it_is_replaced(lab: Granted) -> None:
+    def key() -> str:
+        (line,) = lab.command.run_check("tzml device show --json", timeout=scaled(60))
+        return str(json.loads(line)["key_id"])
+
+    assert key() == lab.device.key_id.hex()
+    enroll = f"tzml device enroll --owner {FOLDER}/owner.pub.pem -o {FOLDER}/second.tzd"
+    _, errors, code = lab.command.run(enroll, timeout=scaled(120))
+    assert code == 2
+    assert "has an identity already" in " ".join([*_, *errors])
+    lab.command.run_check(f"{enroll} --replace", timeout=scaled(240))
+    assert key() != lab.device.key_id.hex()
+    lab.grant("old-device", serial=40)
+    assert lab.do(("newer", "old-device")) == ["GRANT_OTHER"]
+    lab.grant("old-device", bundle="newer", serial=40)
+    assert lab.do(("newer", "old-device")) == ["GRANT_DEVICE"]
+
+
+def test_the_record_is_what_the_device_has(lab: Granted) -> None:
+    assert lab.device.owners == (OWNER.public,)
+    assert hashlib.sha256(b"\x04" + lab.device.public_key).digest() == lab.device.key_id

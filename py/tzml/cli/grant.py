@@ -1,0 +1,109 @@
+"""`tzml grant`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+
+from tzml.bundle import OutputPolicy
+from tzml.cli.options import OutputFile, passphrase_option, read_passphrase
+from tzml.device import read_device
+from tzml.files import check_output, write_file
+from tzml.owner.grant import UNLIMITED, Terms, make_grant, new_serial
+from tzml.owner.keys import load_private
+from tzml.owner.seal import ContentKey
+
+
+def parse_policy(_: click.Context, __: click.Parameter, value: str) -> tuple[OutputPolicy, int]:
+    match = re.fullmatch(r"(full|top-1|ranks)|(top)-([1-9]\d*)|(rounded)-(\d{1,2})", value)
+    if not match or (match[4] and int(match[5]) > 23):
+        raise click.BadParameter(
+            f"{value!r} is not full, top-1, top-K (as in top-5), ranks or rounded-BITS (0 to 23, as in rounded-7)"
+        )
+    if match[2]:
+        return OutputPolicy.top_k, int(match[3])
+    if match[4]:
+        return OutputPolicy.rounded, int(match[5])
+    return OutputPolicy[match[1].replace("-", "_")], 0
+
+
+@click.command("grant")
+@click.argument("key", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--owner",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    required=True,
+    help="The owner's private key (PEM), with which the bundle was sealed.",
+)
+@click.option(
+    "--device",
+    "devices",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    multiple=True,
+    required=True,
+    help="A device's record (.tzd). May be given several times.",
+)
+@click.option("-o", "--output", type=OutputFile(), help="Default: KEY with the suffix .tzg.")
+@click.option(
+    "--policy",
+    default="full",
+    show_default=True,
+    callback=parse_policy,
+    metavar="POLICY",
+    help="What devices give of the outputs: full, top-1, top-K, ranks, rounded-BITS.",
+)
+@click.option(
+    "--budget",
+    type=click.IntRange(0, UNLIMITED - 1),
+    metavar="RUNS",
+    help="How many runs each device may make. 0 revokes earlier grants. Default: any number.",
+)
+@click.option("--lowest-ta-version", type=click.IntRange(0), default=0, help="Refuse older TAs.")
+@click.option(
+    "--serial",
+    type=click.IntRange(0, 2**64 - 1),
+    help="A device refuses serials lower than one it has seen. Default: from the clock.",
+)
+@passphrase_option
+def command(
+    key: Path,
+    owner: Path,
+    devices: tuple[Path, ...],
+    output: Path | None,
+    policy: tuple[OutputPolicy, int],
+    budget: int | None,
+    lowest_ta_version: int,
+    serial: int | None,
+    passphrase_file: Path | None,
+) -> None:
+    """Let devices open the sealed bundle whose content key is in the file KEY (.tzk).
+
+    A later grant replaces an earlier one on every device that sees it. A device that never sees it goes on with
+    what it has: there is no clock in the secure world that the device's holder cannot stop.
+    """
+    path = output or key.with_suffix(".tzg")
+    check_output(path, [key, *devices])
+    terms = Terms(
+        policy=policy[0],
+        argument=policy[1],
+        budget=UNLIMITED if budget is None else budget,
+        lowest_ta_version=lowest_ta_version,
+        serial=new_serial() if serial is None else serial,
+        programs=0xFFFF,
+    )
+    records = [read_device(device) for device in devices]
+    signer = load_private(owner, read_passphrase(passphrase_file))
+    for device, record in zip(devices, records, strict=True):
+        if signer.public not in record.owners:
+            click.echo(f"tzml: warning: {device}: the device was not enrolled for this owner", err=True)
+        if not record.evidence:
+            click.echo(f"tzml: warning: {device}: there is no evidence that this is a device's key", err=True)
+    data = make_grant(ContentKey.read(key), signer, [record.public_key for record in records], terms)
+    write_file(path, data)
+    runs = "any number of runs" if budget is None else f"{budget:,} runs"
+    click.echo(
+        f"{path}: for {len(records)} device(s); {policy[0].name.replace('_', '-')} outputs, {runs}; "
+        f"serial {terms.serial}"
+    )

@@ -1,0 +1,61 @@
+"""`tzml seal`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tzml.bundle import read
+from tzml.cli.options import OutputFile, passphrase_option, read_passphrase
+from tzml.errors import TzmlError
+from tzml.files import check_output
+from tzml.owner.keys import load_private
+from tzml.owner.seal import seal
+
+
+@click.command("seal")
+@click.argument("bundle", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--owner",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    required=True,
+    help="The owner's private key (PEM).",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=OutputFile(),
+    help="Default: NAME.sealed.tzm beside BUNDLE.",
+)
+@click.option(
+    "--key",
+    "key_file",
+    type=OutputFile(),
+    help="The content key, a new file that only you may read. Default: OUTPUT with the suffix .tzk.",
+)
+@click.option(
+    "--public-labels", is_flag=True, help="Leave the labels of outputs readable; they are sealed otherwise."
+)
+@passphrase_option
+def command(
+    bundle: Path,
+    owner: Path,
+    output: Path | None,
+    key_file: Path | None,
+    public_labels: bool,
+    passphrase_file: Path | None,
+) -> None:
+    """Encrypt the secure world's part of BUNDLE, and sign all of it.
+
+    Only devices that get a grant (`tzml grant`) can run the result. Names, shapes and types of inputs and outputs
+    stay readable, as do the sizes of all parts.
+    """
+    path = output or bundle.with_suffix(".sealed.tzm")
+    secret = key_file or path.with_suffix(".tzk")
+    check_output(path, [bundle])
+    if secret.exists():
+        raise TzmlError(f"{secret} exists, and is not written over", "remove it, or give another file to --key")
+    key = seal(read(bundle), load_private(owner, read_passphrase(passphrase_file)), path, public_labels)
+    key.write(secret)
+    click.echo(f"{path}: {path.stat().st_size:,} bytes, sealed; {secret}: content key, to be kept secret")
