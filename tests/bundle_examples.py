@@ -216,6 +216,8 @@ class Examples(ExampleList):
         self.works("state-of-zeros", "state without initial content", stateful(()), 0.0)
         self.works("output-in-state", "an output is a part of the state", output_in_state())
         self.works("partition", "two programs, joined by a tensor", partition())
+        self.works("three-programs", "programs joined by two tensors", three_programs(), 3600.0)
+        self.works("two-inputs", "a product of two inputs", product_of_inputs(), 1240.0)
         self.works("two-entries", "two entry points, of which the first is run", two_entries())
         worlds = partition(Worlds.ree, Worlds.tee)
         self.add("no-program-for-both", "SUCCESS", "a program for each world", worlds.encode(), True)
@@ -326,6 +328,12 @@ class Examples(ExampleList):
         def add(name: str, about: str, offset: int, form: str, *values: int | bytes, status: str = "") -> None:
             self.add(name, status or "INTERFACE_MALFORMED", about, at.section(0, offset, form, *values))
 
+        at_tensor = Patcher(patch(good, start + tensor + 48, "Q", 16))
+        self.add("dtype-unknown-fits", "INTERFACE_MALFORMED", "a dtype that does not exist, of a byte a number",
+                 at_tensor.section(0, tensor + 8, "I", 9))  # fmt: skip
+        at_tensor = Patcher(patch(good, start + tensor + 48, "Q", 1))
+        self.add("shape-overflow-of-1", "INTERFACE_MALFORMED", "a shape whose size is above 2^64, in a byte",
+                 at_tensor.section(0, tensor + 16, "3I", *[0xFFFFFFFF] * 3))  # fmt: skip
         add("interface-magic", "not an interface", 0, "4s", b"FTNI")
         add("interface-size", "the interface's own size differs", 4, "I", 32)
         for place, name in enumerate(("programs", "tensors", "ports", "strings")):
@@ -699,6 +707,26 @@ def state_streamed() -> Bundle:
         chunks=content(WEIGHTS, ONES),
         pieces=content(WEIGHTS),
     )
+
+
+def three_programs() -> Bundle:
+    """The product, its product with the weights once more, and the sum: each in a program."""
+    product, twice = (Tensor(name, DType.float32, (1, 4, 4)) for name in ("product", "twice"))
+    programs = (
+        replace(PROGRAM, name="first", outputs=(Port(2, 64),), calls=PROGRAM.calls[:1]),
+        replace(PROGRAM, name="second", inputs=(Port(2, 0),), outputs=(Port(3, 64),), calls=PROGRAM.calls[:1]),
+        replace(PROGRAM, name="third", inputs=(Port(3, 64),), calls=PROGRAM.calls[1:]),
+    )
+    return replace(BUNDLE, tensors=(IMAGE, SCORE, product, twice), programs=programs)
+
+
+def product_of_inputs() -> Bundle:
+    """The sum of the products of two inputs."""
+    calls = (Call(0, (arena(0), arena(64), arena(128))), Call(1, (arena(128), arena(192, 4))))
+    program = replace(PROGRAM, inputs=(Port(0, 0), Port(2, 64)), outputs=(Port(1, 192),), calls=calls)
+    memory = replace(MEMORY, arena_size=256, weights_size=0, chunks=())
+    tensors = (IMAGE, SCORE, replace(IMAGE, name="other"))
+    return replace(BUNDLE, tensors=tensors, programs=(program,), memories=(memory,), chunks=())
 
 
 def two_libraries() -> Bundle:
