@@ -36,7 +36,7 @@ enum pool_kind {
 };
 
 /* Of the TA alone, in bytes: with its heap, its stack and its loader. */
-#define TA_MEMORY (320 * 1024)
+#define TA_MEMORY (288 * 1024)
 
 /*
  * A call of libteec on a thread of its own. Linux lets nothing but the end of

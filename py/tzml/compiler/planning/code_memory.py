@@ -6,7 +6,7 @@ import struct
 
 from tzml.bundle.format import PAGE
 
-TA_MEMORY = 320 << 10
+TA_MEMORY = 288 << 10
 """What OP-TEE takes for a session of the TA before it has a model, in bytes and rounded up.
 
 Its code and constants, its data with the heap (TA_DATA_SIZE), its stack (TA_STACK_SIZE), and the loader ldelf
