@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
 from tzml.errors import TzmlError
@@ -50,23 +50,3 @@ def sign_library(elf: bytes, name: uuid.UUID, key: SigningKey, version: int = 0)
     digest = hashlib.sha256(header + identity + elf).digest()
     signature = key.sign(digest, padding.PKCS1v15(), Prehashed(hashes.SHA256()))
     return header + digest + signature + identity + elf
-
-
-def load_owner_key(path: Path) -> bytes:
-    """An owner's P-256 public key, X and Y, 64 bytes, from a PEM file with either half. Raises TzmlError."""
-    remedy = "give a P-256 key, as `openssl ecparam -genkey -name prime256v1` makes one"
-    try:
-        pem = path.read_bytes()
-        public: object = (
-            serialization.load_pem_private_key(pem, password=None).public_key()
-            if b"PRIVATE KEY" in pem
-            else serialization.load_pem_public_key(pem)
-        )
-    except OSError as error:
-        raise TzmlError(f"cannot read the owner's key {path}: {error.strerror}", remedy) from error
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise TzmlError(f"{path} is not a key in PEM format without a passphrase", remedy) from error
-    if not isinstance(public, ec.EllipticCurvePublicKey) or public.curve.name != "secp256r1":
-        raise TzmlError(f"{path} is not a P-256 key", remedy)
-    point = public.public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
-    return point[1:]  # without the byte 4, which says that both coordinates follow

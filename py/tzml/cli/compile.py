@@ -17,7 +17,8 @@ from tzml.compiler.codegen.tuning_records import Tuning
 from tzml.compiler.metadata import read_labels_file, read_preprocess_file
 from tzml.errors import TzmlError
 from tzml.files import check_output, is_stdout
-from tzml.signing import load_owner_key, load_signing_key
+from tzml.owner.keys import load_public
+from tzml.signing import load_signing_key
 
 
 def parse_inputs(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, InputSpec]:
@@ -99,7 +100,7 @@ def command(
         name=name,
         model_version=model_version,
         model_id=model_id,
-        owner=load_owner_key(owner) if owner else b"",
+        owner=load_public(owner) if owner else b"",
         tuning=Tuning.read(tuning, target) if tuning else None,
     )
     told = in_child(lambda tell: _compile(model, options, path, tell, as_json=as_json), str(model))

@@ -10,6 +10,7 @@ import click
 
 from tzml.cli.options import OutputFile
 from tzml.device import DeviceRecord, owners_of
+from tzml.errors import TzmlError
 
 
 @click.group("device")
@@ -47,7 +48,6 @@ def enroll(owners: tuple[Path, ...], verifier: Path | None, output: Path, replac
     random numbers. Without --verifier the bytes come from Linux.
     """
     from tzml.client import enroll_device
-    from tzml.errors import TzmlError
 
     keys = owners_of(owners)
     seed = verifier.read_bytes() if verifier else secrets.token_bytes(64)

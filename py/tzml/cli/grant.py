@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from tzml.bundle import OutputPolicy
-from tzml.cli.options import OutputFile, passphrase_option, read_passphrase
+from tzml.cli.options import OutputFile, owner_option, passphrase_option, read_passphrase
 from tzml.device import read_device
 from tzml.files import check_output, write_file
 from tzml.owner.grant import UNLIMITED, Terms, make_grant, new_serial
@@ -31,12 +31,7 @@ def parse_policy(_: click.Context, __: click.Parameter, value: str) -> tuple[Out
 
 @click.command("grant")
 @click.argument("key", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option(
-    "--owner",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    required=True,
-    help="The owner's private key (PEM), with which the bundle was sealed.",
-)
+@owner_option
 @click.option(
     "--device",
     "devices",

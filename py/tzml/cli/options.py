@@ -48,6 +48,12 @@ def completed(names: Callable[[], Iterable[str]], *, file: bool = False) -> Comp
     return complete
 
 
+owner_option = click.option(
+    "--owner",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    required=True,
+    help="The owner's private key (PEM), with which bundles and their grants are signed.",
+)
 passphrase_option = click.option(
     "--passphrase-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from tzml.bundle import read
-from tzml.cli.options import OutputFile, passphrase_option, read_passphrase
+from tzml.cli.options import OutputFile, owner_option, passphrase_option, read_passphrase
 from tzml.errors import TzmlError
 from tzml.files import check_output
 from tzml.owner.keys import load_private
@@ -16,12 +16,7 @@ from tzml.owner.seal import seal
 
 @click.command("seal")
 @click.argument("bundle", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option(
-    "--owner",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    required=True,
-    help="The owner's private key (PEM).",
-)
+@owner_option
 @click.option(
     "-o",
     "--output",

@@ -74,13 +74,13 @@ def write_secret(path: Path, data: bytes) -> None:
         file.write(data)
 
 
-def load_private(path: Path, passphrase: bytes | None = None) -> OwnerKey:
-    """Read an owner's private key (PEM). Raises TzmlError."""
+def load_private(path: Path, passphrase: bytes | None = None, remedy: str = "see `--passphrase-file`") -> OwnerKey:
+    """Read an owner's private key (PEM); `remedy` is for one with a passphrase. Raises TzmlError."""
     try:
         key = serialization.load_pem_private_key(_read(path), passphrase)
     except TypeError as error:  # a passphrase is missing, or there is one too many
         what = "needs a passphrase" if passphrase is None else "has no passphrase"
-        raise TzmlError(f"the owner's key {path} {what}", "see `--passphrase-file`") from error
+        raise TzmlError(f"the owner's key {path} {what}", remedy) from error
     except (ValueError, UnsupportedAlgorithm) as error:
         raise TzmlError(
             f"{path} is not a private key in PEM format, or its passphrase is wrong", _MAKE_ONE
@@ -94,7 +94,7 @@ def load_public(path: Path) -> bytes:
     """An owner's public key, X and Y, 64 bytes, from a PEM file with either half. Raises TzmlError."""
     pem = _read(path)
     if b"PRIVATE KEY" in pem:
-        return load_private(path).public
+        return load_private(path, remedy="give its public half (.pub.pem)").public
     try:
         key = serialization.load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm) as error:
