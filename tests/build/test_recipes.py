@@ -20,6 +20,7 @@ CLASSES = {
     "deploy",
     "nopackages",
     "packagegroup",
+    "pypi",
     "python3-dir",
     "python3native",
     "systemd",
@@ -33,6 +34,7 @@ VARIABLES = {
     "BPN",
     "CC",
     "CFLAGS",
+    "COMPATIBLE_HOST",
     "COMPATIBLE_MACHINE",
     "CPPFLAGS",
     "D",
@@ -47,6 +49,7 @@ VARIABLES = {
     "HOST_PREFIX",
     "IMAGE_FEATURES",
     "IMAGE_INSTALL",
+    "INHIBIT_DEFAULT_DEPS",
     "INHIBIT_PACKAGE_STRIP",
     "INSANE_SKIP",
     "LDFLAGS",
@@ -59,6 +62,8 @@ VARIABLES = {
     "PN",
     "PROVIDES",
     "PV",
+    "PYPI_PACKAGE",
+    "PYPI_SRC_URI",
     "PYTHON",
     "PYTHON_SITEPACKAGES_DIR",
     "RDEPENDS",
@@ -92,7 +97,7 @@ VARIABLES = {
 TASKS = {
     f"do_{name}" for name in ["compile", "configure", "deploy", "fetch", "install", "package", "patch", "unpack"]
 }
-FLAGS = {"cleandirs", "depends", "dirs", "file-checksums", "network", "vardeps"}
+FLAGS = {"cleandirs", "depends", "dirs", "file-checksums", "network", "sha256sum", "vardeps"}
 
 ASSIGNED = re.compile(
     r"^(?:export\s+)?([A-Za-z_][\w-]*)(?:\[([\w-]+)\])?(?::[\w${}-]+)*\s*(?:\?\?|[?:+.])?=", re.MULTILINE
@@ -106,7 +111,7 @@ def code(path: Path) -> str:
 
 def products_own() -> set[str]:
     """Variables that the layer itself gives a value."""
-    texts = [code(path) for path in (*RECIPES, PRODUCT / "conf/layer.conf")]
+    texts = [code(path) for path in (*RECIPES, *PRODUCT.rglob("*.bbclass"), PRODUCT / "conf/layer.conf")]
     return {name for text in texts for name, _ in ASSIGNED.findall(text)} - VARIABLES
 
 
@@ -141,7 +146,7 @@ def test_a_variable_of_the_debian_feed_has_a_default_of_the_product(path: Path) 
     """What only meta-tzml-debian defines, Yocto would leave unset."""
     texts = [code(p) for pattern in ("*.conf", "*.inc", "*.bbclass") for p in LAYER.rglob(pattern)]
     feeds_own = {name for text in texts for name, _ in ASSIGNED.findall(text)} - VARIABLES - products_own()
-    assert {"TZML_KEYS", "IMAGE_ROOTFS", "DEPLOY_ROLE"} <= feeds_own
+    assert {"SSH_KEY", "IMAGE_ROOTFS", "DEPLOY_ROLE"} <= feeds_own
     text = code(path)
     assert (used(text) | {name for name, _ in ASSIGNED.findall(text)}) & feeds_own == set()
 

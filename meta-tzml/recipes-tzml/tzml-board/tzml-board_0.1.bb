@@ -6,16 +6,16 @@ SUMMARY = "Facts about this device for tzml"
 require recipes-tzml/tzml-source.inc
 SRC_URI += "file://py/tzml/__init__.py file://py/tzml/boards file://py/tzml/errors.py"
 
-DEPENDS = "python3-pydantic-native"
 PACKAGE_ARCH = "${MACHINE_ARCH}"
 
-inherit python3native
-
 SECURE_MEMORY_PROTECTED ?= "0"
+SECURE_MEMORY_PROTECTED:qemuarm64-secureboot ?= "1"
+
+export PYTHONDONTWRITEBYTECODE = "1"
 
 do_compile[cleandirs] = "${B}"
 do_compile() {
-    PYTHONPATH=${S}/py ${PYTHON} -m tzml.boards ${MACHINE} ${SECURE_MEMORY_PROTECTED} >${B}/board.json
+    PYTHONPATH=${S}/py ${TZML_PYTHON} -m tzml.boards ${TZML_TARGET} ${SECURE_MEMORY_PROTECTED} >${B}/board.json
 }
 
 do_install() {

@@ -10,9 +10,11 @@ PACKAGE_ARCH = "${MACHINE_ARCH}"
 
 inherit python3native
 
-# The kit has flags of its own, because flags for a user-space C library do not fit the TEE.
+# The kit has flags of its own, because flags for a user-space C library do not fit the TEE. It takes only the sysroot
+# of us: there OE-core's compiler has its libgcc.
 EXTRA_OEMAKE = " \
     -C ${S}/ta \
+    CFLAGS64=--sysroot=${STAGING_DIR_HOST} \
     CROSS_COMPILE=${HOST_PREFIX} \
     O=${B}/ta \
     PYTHON3=${PYTHON} \
