@@ -48,6 +48,14 @@ def test_secure_world_says_its_version(tee: Shell, target: Target, record: Conso
     assert "Primary CPU switching to normal world boot" in console.text()
 
 
+@pytest.mark.lg_feature("secure-console")
+def test_random_numbers_come_from_where_image_json_says(tee: Shell, target: Target) -> None:
+    said = target.get_driver("SecureConsoleDriver").text()
+    source = image_of(target.env.config).description.entropy
+    assert ("Random numbers are seeded from:" in said) == (source != "none")
+    assert source == "none" or f"Random numbers are seeded from: {source}" in said
+
+
 def test_files_travel(tee: Shell, target: Target, tmp_path: Path) -> None:
     """Files are copied over SSH if there is a network, and over the serial line otherwise."""
     files, command = files_of(target), commands_of(target)

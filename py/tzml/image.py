@@ -87,6 +87,7 @@ class Description(BaseModel):
     kernel_release: str
     login: Login
     emulator: Emulator | None
+    entropy: str = "none"  # an image that does not say it has no source
     secure_memory: SecureMemory
     missing: list[MissingFile] = []
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import struct
 import uuid
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 from tzmldebian import optee
+
+from .conftest import LAYER
+
+PLATFORM = LAYER / "recipes-security/optee-os/files/platform"
 
 TA, SUBKEY, NEXT = uuid.uuid4(), uuid.uuid4(), "next"
 
@@ -56,3 +62,23 @@ def test_settings_are_what_the_build_wrote_down(tmp_path: Path) -> None:
 def test_memory_is_set_aside_for_linux_only_where_the_build_says_so(reserved: str, size: int) -> None:
     conf = {"CFG_CORE_DYN_SHM": "y", "CFG_CORE_RESERVED_SHM": reserved, "CFG_SHMEM_SIZE": "0x00400000"}
     assert optee.shared_memory(conf) == {"dynamic": True, "reserved_size": size}
+
+
+@pytest.mark.parametrize(
+    ("conf", "source"),
+    [
+        ({}, "none"),
+        ({"CFG_TZML_SEED_DEVICE_TREE": "n", "CFG_TZML_SEED_BCM2835": "y"}, "bcm2835-generator"),
+        ({"CFG_TZML_SEED_DEVICE_TREE": "y"}, "device-tree-seed"),
+    ],
+)
+def test_the_source_of_random_numbers_is_what_was_built(conf: dict[str, str], source: str) -> None:
+    assert optee.entropy(conf) == source
+
+
+def test_each_source_has_one_name_in_optee_the_build_and_the_schema() -> None:
+    names = set(json.loads((ROOT / "docs/image.schema.json").read_text())["properties"]["entropy"]["enum"])
+    assert names == {"none", *optee.ENTROPY.values()}
+    for setting, name in optee.ENTROPY.items():
+        source = PLATFORM / f"{setting.removeprefix('CFG_TZML_').lower()}.c"
+        assert f'seed_source[] = "{name}";' in source.read_text()

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from tzml.errors import TzmlError
 from tzml.image import Emulator, Image
+from tzml_lab.emulation.firmware import bare_machine
 from tzml_lab.emulation.video_core import VideoCore, card_size, emulated_cores
 
 
@@ -51,7 +52,15 @@ class VirtMachine:
         about = self._image.description
         emulator = about.emulator
         assert emulator, "an image for QEMU"
-        command = [*_qemu(emulator), "-bios", str(found["firmware"]), "-append", about.kernel_arguments]
+        command = [
+            *bare_machine(emulator),
+            "-monitor",
+            "none",
+            "-bios",
+            str(found["firmware"]),
+            "-append",
+            about.kernel_arguments,
+        ]
         for role, option in (("kernel", "-kernel"), ("initrd", "-initrd")):
             if role in found:
                 command += [option, str(found[role])]
@@ -92,14 +101,7 @@ class PiMachine:
             return None
         os.truncate(card, card_size(card.stat().st_size))
         # the first UART leads to Bluetooth
-        return [*_qemu(emulator), *_disk(emulator, card), *started, "-serial", "null"]
-
-
-def _qemu(emulator: Emulator) -> list[str]:
-    """QEMU's command line for a machine without storage, network and consoles."""
-    command = [emulator.program, "-machine", emulator.machine, "-cpu", emulator.cpu]
-    command += ["-smp", str(emulator.cpus), "-m", str(emulator.memory_mib)]
-    return [*command, "-nic", "none", "-display", "none", "-monitor", "none"]
+        return [*bare_machine(emulator), "-monitor", "none", *_disk(emulator, card), *started, "-serial", "null"]
 
 
 def _disk(emulator: Emulator, file: Path) -> list[str]:

@@ -54,6 +54,15 @@ def shared_memory(conf: dict[str, str]) -> dict[str, Any]:
     return {"dynamic": conf["CFG_CORE_DYN_SHM"] == "y", "reserved_size": reserved}
 
 
+# The setting of a source, and its name, as it is in the source's file and in OP-TEE's message.
+ENTROPY = {"CFG_TZML_SEED_BCM2835": "bcm2835-generator", "CFG_TZML_SEED_DEVICE_TREE": "device-tree-seed"}
+
+
+def entropy(conf: dict[str, str]) -> str:
+    """Where OP-TEE's generator of random numbers gets its first seed; `none` is the time since power-on."""
+    return next((name for setting, name in ENTROPY.items() if conf.get(setting) == "y"), "none")
+
+
 def deploy(d: Any) -> None:
     """do_deploy of optee-os."""
     image, target = Path(d.getVar("D")), Path(d.getVar("DEPLOYDIR"))
@@ -79,6 +88,7 @@ def deploy(d: Any) -> None:
     host.run(kit)
     protected = d.getVar("SECURE_MEMORY_PROTECTED") == "1"
     facts = {
+        "entropy": entropy(conf),
         "secure_memory": {**memory(conf, target / "tee.elf"), "protected": protected},
         "shared_memory": shared_memory(conf),
         "optee_settings": {key: value for key, value in sorted(conf.items()) if key.startswith("CFG_")},
