@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Reading bundles. What lies in them is checked by the worlds that use them. */
 #include <errno.h>
-#include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "digest.h"
 #include "session.h"
 
 uint64_t now(void)
@@ -223,7 +223,7 @@ enum tzml_status bundle_read_interface(const struct bundle *bundle, void **data,
 	status = bundle_read(bundle, 0, *data, size, nothing_to_do, NULL);
 	if (status)
 		return status;
-	if (EVP_Digest(*data, size, digest, NULL, EVP_sha256(), NULL) != 1)
+	if (!digest_of(*data, size, digest))
 		return fail(TZML_ERROR_PLATFORM, "%s", bundle->name);
 	status = memcmp(digest, section->tag, sizeof(digest))
 			 ? TZML_ERROR_SECTION_DIGEST

@@ -3,10 +3,10 @@
  * Grants, as the normal world sees them: it picks one and reads from it what
  * the outputs will be. Only the TA checks them.
  */
-#include <openssl/evp.h>
 #include <string.h>
 #include <tzml/policy.h>
 
+#include "digest.h"
 #include "session.h"
 
 bool bundle_is_sealed(const struct bundle *bundle)
@@ -67,7 +67,8 @@ struct grant choose_grant(const struct bundle *bundle,
 	bool is_own = false;
 	size_t offset = 0;
 
-	EVP_Digest(point, TZML_POINT_SIZE, key_id, NULL, EVP_sha256(), NULL);
+	if (!digest_of(point, TZML_POINT_SIZE, key_id))
+		return chosen;
 	while (offset <= bundle->grants_size) {
 		struct grant grant = grant_at(bundle, offset);
 		bool own = grant.data && is_for(grant, key_id);

@@ -5,7 +5,6 @@
  */
 #include <dlfcn.h>
 #include <errno.h>
-#include <openssl/evp.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +13,7 @@
 #include <tzml/model.h>
 #include <unistd.h>
 
+#include "digest.h"
 #include "session.h"
 
 /*
@@ -28,7 +28,7 @@ struct library {
 struct ree_state {
 	const struct bundle *bundle;
 	struct tzml_model model;
-	EVP_MD_CTX *digest;
+	struct digest *digest;
 	struct library libraries[TZML_MAX_LIBRARIES];
 	uint32_t library_count;
 	uint64_t mapped;
@@ -64,9 +64,7 @@ static enum tzml_status digest_start(void *context)
 {
 	struct ree_state *state = context;
 
-	return EVP_DigestInit_ex(state->digest, EVP_sha256(), NULL) == 1
-		       ? TZML_SUCCESS
-		       : TZML_ERROR_PLATFORM;
+	return digest_begin(state->digest) ? TZML_SUCCESS : TZML_ERROR_PLATFORM;
 }
 
 static enum tzml_status digest_update(void *context, const void *data,
@@ -74,9 +72,8 @@ static enum tzml_status digest_update(void *context, const void *data,
 {
 	struct ree_state *state = context;
 
-	return EVP_DigestUpdate(state->digest, data, size) == 1
-		       ? TZML_SUCCESS
-		       : TZML_ERROR_PLATFORM;
+	return digest_add(state->digest, data, size) ? TZML_SUCCESS
+						     : TZML_ERROR_PLATFORM;
 }
 
 static enum tzml_status digest_finish(void *context,
@@ -84,9 +81,8 @@ static enum tzml_status digest_finish(void *context,
 {
 	struct ree_state *state = context;
 
-	return EVP_DigestFinal_ex(state->digest, digest, NULL) == 1
-		       ? TZML_SUCCESS
-		       : TZML_ERROR_PLATFORM;
+	return digest_end(state->digest, digest) ? TZML_SUCCESS
+						 : TZML_ERROR_PLATFORM;
 }
 
 static void close_kernels(void *context)
@@ -206,7 +202,7 @@ static void ree_close(void *opaque)
 	struct ree_state *state = opaque;
 
 	tzml_model_close(&state->model);
-	EVP_MD_CTX_free(state->digest);
+	digest_free(state->digest);
 	free(state);
 }
 
@@ -220,7 +216,7 @@ static enum tzml_status ree_open(void **result, const struct bundle *bundle)
 		return fail(TZML_ERROR_MEMORY, NULL);
 	*result = state;
 	state->bundle = bundle;
-	state->digest = EVP_MD_CTX_new();
+	state->digest = digest_new();
 	if (!state->digest)
 		return fail(TZML_ERROR_MEMORY, NULL);
 
