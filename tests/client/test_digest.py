@@ -16,7 +16,7 @@ from conftest import ROOT
 def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     path = tmp_path_factory.mktemp("digest") / "digest.so"
     sanitizer = ["-fsanitize=undefined", "-fno-sanitize-recover=all"]
-    includes = ["-I", ROOT / "runtime/include"]
+    includes = ["-I", str(ROOT / "runtime/include")]
     source = ROOT / "host/digest-own.c"
     subprocess.run(
         ["gcc", "-O2", "-Wall", "-fPIC", "-shared", *sanitizer, *includes, "-o", path, source], check=True
@@ -58,7 +58,7 @@ def test_data_in_pieces(library: ctypes.CDLL) -> None:
 
 
 def test_the_library_built_with_it_needs_no_libcrypto(tmp_path: Path) -> None:
-    command = ["make", "-s", "-j2", "-C", ROOT / "host", f"O={tmp_path}", "TEE=n", "OPENSSL=n"]
+    command = ["make", "-s", "-j2", "-C", str(ROOT / "host"), f"O={tmp_path}", "TEE=n", "OPENSSL=n"]
     subprocess.run(command, check=True, capture_output=True)
     needed = subprocess.run(
         ["objdump", "-p", tmp_path / "libtzml.so.1"], check=True, capture_output=True, text=True
