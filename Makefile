@@ -84,6 +84,8 @@ test-full: PI_TESTS = lab
 test-full: test test-boards mutants
 	@echo "== the compiler with all examples of ONNX (log: $(LOGS)/compiler.log)"
 	@$(PYTEST) tests/compiler -m full 2>&1 | tee $(LOGS)/compiler.log
+	@echo "== tzml-serve with many requests that a fuzzer makes (log: $(LOGS)/serve.log)"
+	@$(PYTEST) tests/serve -m full 2>&1 | tee $(LOGS)/serve.log
 
 mutants: setup
 	@mkdir -p $(LOGS)

@@ -91,6 +91,8 @@ def test_it_has_the_modules_that_its_commands_import(
     for command in (("enroll", "--owner", "owner.pub.pem"), ("show",)):
         _, said = device.python(TRACED, "device", *command, cwd=tmp_path, code=2)
         assert "built without that world" in said
+    _, said = device.python(TRACED, "serve", "digits.tzm", cwd=tmp_path, code=2)
+    assert "install the package tzml-serve" in said
     assert device.third_parties() == {"cffi", "click", "numpy", "pycparser"}
     device.python("import tzml.client.tvm_ffi;" + TRACED, "--version", cwd=tmp_path)
 
@@ -108,6 +110,7 @@ def test_it_says_what_it_does_not_have(device: Device, digits_for_host: Path, tm
         "inspect",
         "libraries",
         "run",
+        "serve",
     ]
     _, said = device.python(TRACED, "compile", "x.onnx", cwd=tmp_path, code=2)
     assert said == "tzml: a device has no `tzml compile`; call it on the host that builds models and images\n"

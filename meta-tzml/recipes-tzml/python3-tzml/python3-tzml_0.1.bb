@@ -26,6 +26,7 @@ TZML_MODULES = " \
     cli/options.py \
     cli/program.py \
     cli/run.py \
+    cli/serve.py \
     client/__init__.py \
     client/image.py \
     client/libraries.py \

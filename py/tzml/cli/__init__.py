@@ -34,6 +34,7 @@ COMMANDS = {
     "report": ("Write an HTML report about lab runs.", "report"),
     "results": ("List and compare lab runs, and export them.", "report"),
     "run": ("Run a bundle on this device.", ""),
+    "serve": ("Serve models over HTTP with the Open Inference Protocol.", ""),
     "ssh": ("Log in to the machine that `tzml boot` started.", "lab"),
     "seal": ("Encrypt and sign a bundle.", "seal"),
     "tune": ("Search for faster schedules of a model's kernels.", "compile"),

@@ -1,0 +1,27 @@
+"""`tzml serve` is tzml-serve."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import tzml
+
+from .server import program
+
+
+def test_it_starts_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZML_SERVE", str(program()))
+    done = tzml("serve", "--help")
+    assert done.returncode == 0
+    assert done.stdout.startswith("usage: tzml-serve [OPTION]... [NAME=]BUNDLE...")
+    done = tzml("serve", "--queue", "0", "x.tzm")
+    assert done.returncode == 2
+    assert "--queue takes a number" in done.stderr
+
+
+def test_a_program_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TZML_SERVE", str(tmp_path / "gone"))
+    done = tzml("serve", "x.tzm")
+    assert done.returncode == 2
+    assert f"there is no program {tmp_path}/gone; install the package tzml-serve" in done.stderr
