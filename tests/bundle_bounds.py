@@ -86,6 +86,13 @@ class Bounds(ExampleList):
         self.works("state-streamed", about, state_streamed(), 2 * ANSWER)
         self.works("two-libraries", "three programs and two libraries", two_libraries())
         self.works("ports-swapped", "ports in another order than the tensors", swapped(), None)
+        self.works("chained", "51 numbers pass through four programs", chained(), 0.0)
+        named = with_program(name=IMAGE.name)
+        self.works("program-named-as-tensor", "a program and the first tensor have one name", named)
+        # the third tensor is the first port, so that a table that is read too far has an offset of the first's name
+        ending = with_program(inputs=(Port(2, 64), Port(0, 0)), name="no" + IMAGE.name)
+        tensors = (IMAGE, SCORE, replace(IMAGE, name="other"))
+        self.works("name-ends-as-tensor", "a program's name ends as a tensor's", replace(ending, tensors=tensors))
 
     def container(self) -> None:
         good, at = self.good, Patcher(self.good)
@@ -547,6 +554,13 @@ class Bounds(ExampleList):
         )
         ree = Patcher(apart.encode()).section(0, 32 + 12, "I", Worlds.ree)
         add("memory-in-vain", "no program works on the TEE's memory", Patcher(ree).row(3, 8, "B", Worlds.ree))
+        flat = replace(apart, tensors=(replace(IMAGE, shape=(16,)), SCORE)).encode()
+        ree = Patcher(flat).section(0, 32 + 12, "I", Worlds.ree)
+        add(
+            "memory-in-vain-flat",
+            "the same, and the first tensor has one dimension",
+            Patcher(ree).row(3, 8, "B", Worlds.ree),
+        )
         add(
             "memory-for-both",
             "the TEE runs no program, although the memory is for both worlds",
@@ -613,6 +627,25 @@ def largest() -> Bundle:
         *(program(2 + i, 128 + i, 192 + 8 * (i % 8), 1) for i in range(14)),
     )
     return replace(BUNDLE, tensors=tensors, programs=programs, memories=(Memory(arena_size=64 * 64),), chunks=())
+
+
+def chained() -> Bundle:
+    """Four programs of one entry point, of which each passes 51 numbers to the next."""
+    number = Tensor("", DType.float32, (1,))
+    ends = (Direction.input, Direction.between, Direction.between, Direction.between, Direction.output)
+    tensors = [
+        replace(number, name=f"{stage}-{i}", direction=way) for stage, way in enumerate(ends) for i in range(51)
+    ]
+
+    def ports(stage: int) -> tuple[Port, ...]:
+        return tuple(Port(51 * stage + i, 64 * i) for i in range(51))
+
+    programs = tuple(
+        replace(PROGRAM, name=f"p{stage}", calls=(), inputs=ports(stage), outputs=ports(stage + 1))
+        for stage in range(len(ends) - 1)
+    )
+    memory = Memory(arena_size=51 * 64)
+    return replace(BUNDLE, tensors=tuple(tensors), programs=programs, memories=(memory,), chunks=())
 
 
 def dtypes() -> Bundle:

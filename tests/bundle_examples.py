@@ -430,6 +430,13 @@ class Examples(ExampleList):
         self.add(
             "tensor-unused-output", "INTERFACE_MALFORMED", "an output that no program gives", unchecked(unused)
         )
+        again = replace(PROGRAM, name="again", entry=1, inputs=(Port(1, 0),))
+        self.add(
+            "input-from-entry",
+            "INTERFACE_MALFORMED",
+            "a program takes what another entry point gives",
+            unchecked(replace(BUNDLE, programs=(PROGRAM, again))),
+        )
         fewer = Patcher(parted).section(1, 0, "4s", b"MEMO")
         self.add("plan-missing", "PLAN_MALFORMED", "two programs and one plan", without_plan(fewer))
 
