@@ -137,7 +137,6 @@ static enum tzml_status read_grant(const struct tzml_model *model,
 		return status;
 	if (memcmp(grant->magic, TZML_GRANT_MAGIC, sizeof(grant->magic)) ||
 	    grant->format_version != TZML_FORMAT_VERSION ||
-	    !grant->recipient_count ||
 	    grant->recipient_count > TZML_MAX_RECIPIENTS ||
 	    grant->grant_size != size_of(grant->recipient_count) ||
 	    grant->grant_size != size)

@@ -5,6 +5,7 @@ The device is tests/c/load_bundle.c, with OpenSSL for OP-TEE's cryptography.
 
 from __future__ import annotations
 
+import hashlib
 import struct
 import subprocess
 from collections.abc import Callable
@@ -158,10 +159,10 @@ def test_one_grant_is_for_many_devices(c_tests: Path, tmp_path: Path, sealed: Se
 
 def test_every_changed_byte_of_a_grant_is_noticed(device: Device, sealed: Sealed) -> None:
     grant = sealed.grant()
-    changed = [grant[:at] + bytes([grant[at] ^ 1]) + grant[at + 1 :] for at in range(len(grant))]
-    statuses = device.open(*((sealed.path, data) for data in changed))
+    flipped = [grant[:at] + bytes([grant[at] ^ 1]) + grant[at + 1 :] for at in range(len(grant))]
+    statuses = device.open(*((sealed.path, data) for data in flipped))
     assert {status.split()[0] for status in statuses} <= {"GRANT_MALFORMED", "GRANT_OTHER", "SIGNATURE"}
-    for data in changed:
+    for data in flipped:
         with pytest.raises(BundleError):
             read_grant(data)
 
@@ -239,8 +240,12 @@ def test_a_budget_is_reserved_ahead_and_never_exceeded(device: Device, sealed: S
 @pytest.mark.parametrize(
     ("terms", "status"),
     [
+        ({"rights": 7}, "SUCCESS"),
+        ({"lowest_ta_version": 3}, "SUCCESS"),
         ({"programs": 2}, "GRANT_PROGRAM"),
+        ({"programs": 1 << 15}, "GRANT_PROGRAM"),
         ({"lowest_ta_version": 4}, "TA_OLD"),
+        ({"lowest_ta_version": 4, "rights": 8}, "GRANT_MALFORMED"),
         ({"policy": OutputPolicy.top_k, "argument": 2}, "OUTPUT_POLICY"),
         ({"programs": 0}, "GRANT_MALFORMED"),
         ({"programs": 1 << 16}, "GRANT_MALFORMED"),
@@ -255,6 +260,72 @@ def test_what_a_grant_does_not_allow_is_refused(
     device: Device, sealed: Sealed, terms: dict[str, Any], status: str
 ) -> None:
     assert device.status(sealed.path, sealed.grant(**terms)) == status
+
+
+RECIPIENTS, RECIPIENT = 320, 160  # where they begin, and how long one is
+
+
+def signed(data: bytes, owner: OwnerKey = OWNER) -> bytes:
+    """A grant's bytes with the owner's signature made again."""
+    return data[:-64] + owner.sign(hashlib.sha256(data[:-64]).digest())
+
+
+def changed(grant: bytes, at: int, new: bytes) -> bytes:
+    return signed(grant[:at] + new + grant[at + len(new) :])
+
+
+def with_recipients(grant: bytes, *recipients: bytes) -> bytes:
+    data = grant[:RECIPIENTS] + b"".join(recipients) + bytes(64)
+    return signed(data[:12] + struct.pack("<II", len(data), len(recipients)) + data[20:])
+
+
+def statuses_of(device: Device, sealed: Sealed, *grants: bytes) -> list[str]:
+    return [status.split()[0] for status in device.open(*((sealed.path, grant) for grant in grants))]
+
+
+def refusal(grant: bytes) -> str:
+    """What Python's reader says."""
+    with pytest.raises(BundleError) as caught:
+        read_grant(grant)
+    return caught.value.status
+
+
+def test_fields_that_this_version_does_not_know_are_refused(device: Device, sealed: Sealed) -> None:
+    grant = sealed.grant(lowest_ta_version=4)  # too new as well, which is looked at later
+    wrong = [changed(grant, at, b"\1") for at in (20, 240, 319, 0, 8, RECIPIENTS + 145, RECIPIENTS + 159)]
+    expected = ["UNSUPPORTED", *["GRANT_MALFORMED"] * 6]
+    assert statuses_of(device, sealed, *wrong) == expected
+    assert [refusal(data) for data in wrong] == expected
+
+
+def test_recipients_are_in_order_and_there_is_one_at_least(device: Device, sealed: Sealed) -> None:
+    other = coordinates(ec.derive_private_key(50, ec.SECP256R1()).public_key())
+    grant = make_grant(sealed.key, OWNER, [PUBLIC[0], other], TERMS)
+    one, two = (grant[RECIPIENTS + i * RECIPIENT :][:RECIPIENT] for i in range(2))
+    own = next(row for row in (one, two) if row[:32] == hashlib.sha256(b"\4" + PUBLIC[0]).digest())
+    wrong = [with_recipients(grant, *rows) for rows in ((two, one), (one, one, two), (own, own), ())]
+    wrong.append(with_recipients(grant)[:-64] + bytes(RECIPIENT + 64))  # of the size of one
+    assert set(statuses_of(device, sealed, *wrong, signed(wrong[-1]))) == {"GRANT_MALFORMED"}
+    assert {refusal(data) for data in wrong} == {"GRANT_MALFORMED"}
+    assert statuses_of(device, sealed, with_recipients(grant, one, two)) == ["SUCCESS"]
+
+
+def test_a_grant_is_for_1024_devices_at_most(device: Device, sealed: Sealed) -> None:
+    grant = sealed.grant()
+    own = grant[RECIPIENTS:][:RECIPIENT]
+    others = [struct.pack(">I", i) + bytes(28) + own[32:] for i in range(1, 1025)]
+    full = with_recipients(grant, *sorted([own, *others[1:]]))
+    over = with_recipients(grant, *sorted([own, *others]))
+    assert statuses_of(device, sealed, full, over) == ["SUCCESS", "GRANT_MALFORMED"]
+    assert len(read_grant(full).key_ids) == 1024
+    assert refusal(over) == "GRANT_MALFORMED"
+
+
+def test_a_key_that_does_not_open_was_granted_wrongly(device: Device, sealed: Sealed) -> None:
+    grant = sealed.grant()
+    forms = [changed(grant, RECIPIENTS + 32, form) for form in (b"\0", b"\2", b"\3")]  # of a point; DHKEM has 4
+    wrapped, tag = (changed(grant, at, bytes([grant[at] ^ 1])) for at in (RECIPIENTS + 97, RECIPIENTS + 144))
+    assert set(statuses_of(device, sealed, *forms, wrapped, tag)) == {"GRANT_MALFORMED"}
 
 
 def that_answers(values: Array) -> Bundle:

@@ -9,7 +9,7 @@ import pytest
 from bundle_examples import FOLDER
 
 
-@pytest.mark.parametrize("program", ["test_calls", "test_checks", "test_model"])
+@pytest.mark.parametrize("program", ["test_calls", "test_checks", "test_model", "test_sealed"])
 def test_every_check_passes(c_tests: Path, program: str) -> None:
     arguments = [] if program == "test_calls" else [FOLDER]
     done = subprocess.run([c_tests / program, *arguments], capture_output=True, text=True, check=False)

@@ -107,7 +107,7 @@ class Grant:
 
 
 def read_grant(data: bytes) -> Grant:
-    """Read a grant with the checks that a device makes. Raises BundleError (GRANT_MALFORMED, SIGNATURE)."""
+    """Read a grant as a device checks it. Raises BundleError (GRANT_MALFORMED, SIGNATURE, UNSUPPORTED)."""
 
     def check(condition: bool, what: str) -> None:
         if not condition:
@@ -123,7 +123,10 @@ def read_grant(data: bytes) -> Grant:
     expected = _HEADER.size + count * _RECIPIENT.size + KEY_SIZE
     check(size == expected == len(data), f"{len(data)} bytes, not {expected}")
     verify_owner(owner, hashlib.sha256(data[:-KEY_SIZE]).digest(), data[-KEY_SIZE:])
-    check(not required and not any(reserved), "the grant requires what this version does not know")
+    if required:
+        what = "the grant requires what this version does not know"
+        raise BundleError("UNSUPPORTED", what, "read it with the version of tzml that wrote it")
+    check(not any(reserved), "reserved bytes are not zero")
     check(policy in OutputPolicy._value2member_map_, f"output policy {policy}")
     limits = {OutputPolicy.top_k: (1, 2**32 - 1), OutputPolicy.rounded: (0, 23)}
     low, high = limits.get(OutputPolicy(policy), (0, 0))

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * test_sealed FOLDER: when a grant may be given, and what is left after a
+ * failure of the platform or its cryptography. FOLDER has the specification's
+ * examples. Prints one TAP line a check, and exits 0 if all passed.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <tzml/model.h>
+
+#include "tap.h"
+#include "test_platform.h"
+
+#define INPUT_SIZE (16 * sizeof(float))
+
+static const char *folder;
+static struct {
+	uint8_t bundle[1 << 16];
+	uint8_t grant[1 << 10];
+	uint8_t about[1 << 16];
+	size_t grant_size;
+} files;
+
+/* A device that has the key of the examples' grant. */
+struct fixture {
+	struct test_context context;
+	struct tzml_model model;
+};
+
+static size_t read_example(const char *ending, uint8_t *to, size_t room)
+{
+	char path[4096] = "";
+	FILE *file = NULL;
+	size_t size = 0;
+
+	snprintf(path, sizeof(path), "%s/sealed.%s", folder, ending);
+	file = fopen(path, "rb");
+	if (file)
+		size = fread(to, 1, room - 1, file);
+	if (!size) {
+		perror(path);
+		exit(2);
+	}
+	fclose(file);
+	return size;
+}
+
+static void open_device(struct fixture *f)
+{
+	const char *hexadecimal =
+		strstr((const char *)files.about, "\"device_private\": \"");
+	uint8_t key[TZML_SECRET_SIZE] = { 0 };
+
+	memset(f, 0, sizeof(*f));
+	test_context_open(&f->context);
+	hexadecimal += strlen("\"device_private\": \"");
+	for (size_t i = 0; i < sizeof(key); i++)
+		sscanf(hexadecimal + 2 * i, "%2hhx", key + i);
+	test_context_enroll(&f->context, key);
+}
+
+static void close_device(struct fixture *f)
+{
+	tzml_model_close(&f->model);
+	test_context_close(&f->context);
+}
+
+static enum tzml_status open_header(struct fixture *f,
+				    const struct tzml_platform *platform)
+{
+	const struct tzml_header *header = (const void *)files.bundle;
+
+	return tzml_model_open(&f->model, platform, &f->context, header,
+			       header->header_size);
+}
+
+/* Give the grant in a block of its own, so that reading past it shows. */
+static enum tzml_status give_grant(struct fixture *f)
+{
+	uint8_t *copy = malloc(files.grant_size);
+	enum tzml_status status = TZML_SUCCESS;
+
+	memcpy(copy, files.grant, files.grant_size);
+	status = tzml_model_take_grant(&f->model, copy, files.grant_size);
+	free(copy);
+	return status;
+}
+
+static enum tzml_status load_section(struct fixture *f)
+{
+	uint32_t wanted = tzml_model_wanted(&f->model);
+	const struct tzml_section *section =
+		tzml_bundle_sections((const void *)files.bundle) + wanted;
+
+	return tzml_model_load(&f->model, wanted, 0,
+			       files.bundle + section->offset, section->size);
+}
+
+static enum tzml_status open_all(struct fixture *f)
+{
+	enum tzml_status status = open_header(f, &test_platform);
+
+	if (!status)
+		status = give_grant(f);
+	while (!status && tzml_model_wanted(&f->model) != TZML_NO_SECTION)
+		status = load_section(f);
+	return status;
+}
+
+/* Whether the model answers, as the grant says, with one index. */
+static bool answers(struct fixture *f)
+{
+	uint8_t input[INPUT_SIZE] = { 0 };
+	int32_t index = -1;
+	enum tzml_status status =
+		tzml_model_start(&f->model, 0, input, sizeof(input));
+
+	while (!status && tzml_model_running(&f->model))
+		status = tzml_model_continue(&f->model, &index, sizeof(index));
+	return !status && !index;
+}
+
+static bool is_closed(const struct fixture *f)
+{
+	static const struct tzml_model zeros;
+
+	return !f->context.allocated && !f->context.opened &&
+	       !memcmp(&f->model, &zeros, sizeof(zeros));
+}
+
+static void test_when_a_grant_is_taken(void)
+{
+	struct fixture f;
+
+	open_device(&f);
+	check(give_grant(&f) == TZML_ERROR_STATE, "not before the header");
+	check(!open_header(&f, &test_platform) && !give_grant(&f) &&
+		      give_grant(&f) == TZML_ERROR_STATE,
+	      "a grant is taken once");
+	tzml_model_close(&f.model);
+	check(!open_header(&f, &test_platform) &&
+		      load_section(&f) == TZML_ERROR_GRANT_ABSENT &&
+		      is_closed(&f),
+	      "without a grant, no sealed section is asked for");
+	tzml_model_close(&f.model);
+	check(!open_header(&f, &test_platform) &&
+		      !tzml_model_load(
+			      &f.model, 0, 0,
+			      files.bundle + tzml_bundle_sections(
+						     (const void *)files.bundle)
+						     ->offset,
+			      1) &&
+		      give_grant(&f) == TZML_ERROR_STATE,
+	      "not after a byte of a section was loaded");
+	tzml_model_close(&f.model);
+	check(!open_all(&f) && give_grant(&f) == TZML_ERROR_STATE &&
+		      answers(&f),
+	      "not when all is loaded, and the model still runs");
+	close_device(&f);
+}
+
+static void test_other_worlds(void)
+{
+	struct fixture f;
+
+	open_device(&f);
+	check(!open_header(&f, &test_platform_ree) &&
+		      give_grant(&f) == TZML_ERROR_PROTECTION && is_closed(&f),
+	      "a world without cryptography opens no grant");
+	check(!open_header(&f, &test_platform_ree) && load_section(&f) &&
+		      is_closed(&f),
+	      "nor a sealed section");
+	close_device(&f);
+}
+
+/* Let everything of the platform fail once, at every call of it. */
+static void test_failures(const char *what, size_t offset,
+			  enum tzml_status expected, uint32_t least)
+{
+	enum tzml_status status = expected;
+	uint32_t before = 0;
+	struct fixture f;
+
+	open_device(&f);
+	for (before = 0; status == expected; before++) {
+		f.context.runs_spent = 0;
+		memcpy((uint8_t *)&f.context + offset, &before, sizeof(before));
+		status = open_all(&f);
+		if (status && !is_closed(&f))
+			break;
+	}
+	check(!status && before > least && answers(&f),
+	      "%s fails at any of %u times, and nothing is left", what, before);
+	close_device(&f);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc != 2) {
+		fputs("usage: test_sealed FOLDER\n", stderr);
+		return 2;
+	}
+	folder = argv[1];
+	read_example("tzm", files.bundle, sizeof(files.bundle));
+	read_example("json", files.about, sizeof(files.about));
+	files.grant_size =
+		read_example("tzg", files.grant, sizeof(files.grant));
+	test_when_a_grant_is_taken();
+	test_other_worlds();
+	test_failures("an allocation",
+		      offsetof(struct test_context, allocations_left),
+		      TZML_ERROR_MEMORY, 5);
+	test_failures("a digest", offsetof(struct test_context, digests_left),
+		      TZML_ERROR_PLATFORM, 15);
+	test_failures("cryptography", offsetof(struct test_context, seals_left),
+		      TZML_ERROR_PLATFORM, 15);
+	return tap_end();
+}
