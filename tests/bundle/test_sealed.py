@@ -302,8 +302,14 @@ def test_recipients_are_in_order_and_there_is_one_at_least(device: Device, seale
     other = coordinates(ec.derive_private_key(50, ec.SECP256R1()).public_key())
     grant = make_grant(sealed.key, OWNER, [PUBLIC[0], other], TERMS)
     one, two = (grant[RECIPIENTS + i * RECIPIENT :][:RECIPIENT] for i in range(2))
+    near, nearer = (
+        one[:31] + bytes([number]) + one[32:] for number in (1, 2)
+    )  # ids that differ in their last byte
+    assert statuses_of(device, sealed, with_recipients(grant, near, nearer)) == ["GRANT_DEVICE"]
     own = next(row for row in (one, two) if row[:32] == hashlib.sha256(b"\4" + PUBLIC[0]).digest())
-    wrong = [with_recipients(grant, *rows) for rows in ((two, one), (one, one, two), (own, own), ())]
+    wrong = [
+        with_recipients(grant, *rows) for rows in ((two, one), (one, one, two), (own, own), (nearer, near), ())
+    ]
     wrong.append(with_recipients(grant)[:-64] + bytes(RECIPIENT + 64))  # of the size of one
     assert set(statuses_of(device, sealed, *wrong, signed(wrong[-1]))) == {"GRANT_MALFORMED"}
     assert {refusal(data) for data in wrong} == {"GRANT_MALFORMED"}
@@ -326,6 +332,66 @@ def test_a_key_that_does_not_open_was_granted_wrongly(device: Device, sealed: Se
     forms = [changed(grant, RECIPIENTS + 32, form) for form in (b"\0", b"\2", b"\3")]  # of a point; DHKEM has 4
     wrapped, tag = (changed(grant, at, bytes([grant[at] ^ 1])) for at in (RECIPIENTS + 97, RECIPIENTS + 144))
     assert set(statuses_of(device, sealed, *forms, wrapped, tag)) == {"GRANT_MALFORMED"}
+
+
+def patched(data: bytes, at: int, new: bytes) -> bytes:
+    """A bundle with other bytes in its header or table, which its owner signed."""
+    out = bytearray(data)
+    out[at : at + len(new)] = new
+    (size,) = struct.unpack_from("<I", out, 12)
+    out[224:256] = hashlib.sha256(out[:224] + bytes(96) + out[HEADER:size]).digest()
+    out[256:320] = OWNER.sign(bytes(out[224:256]))
+    return bytes(out)
+
+
+def granted(sealed: Sealed, bundle: bytes, **terms: Any) -> tuple[bytes, bytes]:
+    """A bundle that was patched, with a grant for it."""
+    key = replace(sealed.key, bundle_digest=bundle[224:256])
+    return bundle, make_grant(key, OWNER, [PUBLIC[0]], replace(TERMS, **terms))
+
+
+def test_a_tag_has_zeros_behind_it(device: Device, sealed: Sealed) -> None:
+    data = sealed.path.read_bytes()
+    row = next(row for row in container.read_table(data).rows if row.type == SectionType.weights)
+    for byte in (16, 31):
+        wrong = patched(data, HEADER + row.number * ROW + 32 + byte, b"\1")
+        assert device.status(*granted(sealed, wrong)) == "SECTION_DIGEST"
+        with pytest.raises(BundleError) as caught:
+            decode(wrong, sealed.key.secret)
+        assert caught.value.status == "SECTION_DIGEST"
+
+
+def test_what_was_seen_sealed_is_not_taken_clear(device: Device, make: Callable[..., Sealed]) -> None:
+    sealed, clear = make(), BUNDLE.encode()
+    steps = device.open((clear, None), (sealed.path, sealed.grant()), (clear, None), (sealed.path, sealed.grant()))
+    assert [status.split()[0] for status in steps] == ["SUCCESS", "SUCCESS", "DOWNGRADE", "SUCCESS"]
+
+
+def test_a_section_that_is_sealed_for_the_other_world_does_not_count(device: Device, sealed: Sealed) -> None:
+    """A clear bundle stays one, whatever it says of sections that this world does not read."""
+    data = patched(partition(Worlds.tee, Worlds.ree).encode(), 80, OWNER.public)
+    rows = [row.number for row in container.read_table(data).rows if row.worlds == Worlds.ree]
+    for number in rows:
+        data = patched(data, HEADER + number * ROW + 9, b"\1")
+    steps = device.open((data, None), (sealed.path, sealed.grant()), (data, None))
+    assert rows
+    assert [status.split()[0] for status in steps] == ["SUCCESS", "SUCCESS", "DOWNGRADE"]
+
+
+def test_each_program_is_allowed_by_its_own_bit(device: Device, make: Callable[..., Sealed]) -> None:
+    model = make(partition())
+    statuses = [device.status(model.path, model.grant(programs=bits)) for bits in (1, 2, 3)]
+    assert statuses == ["GRANT_PROGRAM", "GRANT_PROGRAM", "SUCCESS"]
+
+
+def test_the_last_of_sixteen_programs_obeys_the_policy_too(device: Device, make: Callable[..., Sealed]) -> None:
+    other = Tensor("last", DType.int32, BUNDLE.tensors[1].shape, BUNDLE.tensors[1].direction)
+    programs = [replace(PROGRAM, name=f"p{entry}", entry=entry) for entry in range(16)]
+    programs[15] = replace(programs[15], outputs=(Port(2, 128),))
+    model = make(replace(BUNDLE, tensors=(*BUNDLE.tensors, other), programs=tuple(programs)))
+    rounded = model.grant(policy=OutputPolicy.rounded, argument=4)
+    assert device.status(model.path, rounded) == "OUTPUT_POLICY"
+    assert device.status(model.path, model.grant()) == "SUCCESS"
 
 
 def that_answers(values: Array) -> Bundle:

@@ -214,6 +214,7 @@ static enum tzml_status admit(void *opaque, const struct tzml_header *header,
 		return TZML_ERROR_GRANT_OLD;
 	context->highest_version = header->model_version;
 	context->highest_serial = grant->serial;
+	context->saw_it_sealed = true;
 	return TZML_SUCCESS;
 }
 

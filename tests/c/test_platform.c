@@ -66,12 +66,13 @@ static enum tzml_status digest_finish(void *opaque,
 				      uint8_t digest[TZML_DIGEST_SIZE])
 {
 	struct test_context *context = opaque;
+	uint8_t made[TZML_DIGEST_SIZE] = { 0 };
 
-	if (fails(&context->digests_left))
+	if (fails(&context->digests_left) ||
+	    EVP_DigestFinal_ex(context->digest, made, NULL) != 1)
 		return TZML_ERROR_PLATFORM;
-	return EVP_DigestFinal_ex(context->digest, digest, NULL) == 1
-		       ? TZML_SUCCESS
-		       : TZML_ERROR_PLATFORM;
+	memcpy(digest, made, sizeof(made)); /* the sanitizer sees this one */
+	return TZML_SUCCESS;
 }
 
 static enum tzml_status open_kernels(void *opaque,

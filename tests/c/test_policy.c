@@ -88,7 +88,7 @@ static void test_order(void)
 	const uint32_t floats[] = { 0x7f800001, 0x7f800000, 0xff800001,
 				    0xff800000, 0xffffffff };
 	const int64_t equal[] = { INT64_MIN, INT64_MIN, INT64_MIN };
-	const int64_t largest[] = { INT64_MIN, -1, INT64_MAX, 0, INT64_MAX };
+	const int64_t largest[] = { INT64_MAX, -1, INT64_MIN, 0, INT64_MAX };
 	const uint8_t zero = 0;
 
 	check(ranks(TZML_FLOAT16, halves, 5, (int32_t[]){ 1, 3, 0, 2, 4 }) &&
@@ -97,7 +97,7 @@ static void test_order(void)
 	      "every NaN comes after infinities of both signs");
 	check(ranks(TZML_INT64, equal, 3, (int32_t[]){ 0, 1, 2 }),
 	      "of equal numbers the first comes first, the least ones, too");
-	check(ranks(TZML_INT64, largest, 5, (int32_t[]){ 2, 4, 3, 1, 0 }),
+	check(ranks(TZML_INT64, largest, 5, (int32_t[]){ 0, 4, 3, 1, 2 }),
 	      "the largest number of all is one like others");
 	check(ranks(TZML_BOOL, &zero, 1, (int32_t[]){ 0 }), "one is the best");
 }

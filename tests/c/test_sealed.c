@@ -160,17 +160,39 @@ static void test_when_a_grant_is_taken(void)
 	close_device(&f);
 }
 
-static void test_other_worlds(void)
+static void test_without_cryptography(void)
 {
+	struct tzml_platform platform = test_platform;
+	struct fixture f;
+
+	platform.crypto = NULL;
+	open_device(&f);
+	check(!open_header(&f, &platform) &&
+		      give_grant(&f) == TZML_ERROR_PROTECTION && is_closed(&f),
+	      "without cryptography no grant is taken");
+	check(!open_header(&f, &platform) &&
+		      load_section(&f) == TZML_ERROR_PROTECTION &&
+		      is_closed(&f),
+	      "nor a sealed section asked for");
+	close_device(&f);
+}
+
+/* The grant of the examples allows 1,000 runs. */
+static void test_used_up(void)
+{
+	uint8_t input[INPUT_SIZE] = { 0 };
 	struct fixture f;
 
 	open_device(&f);
-	check(!open_header(&f, &test_platform_ree) &&
-		      give_grant(&f) == TZML_ERROR_PROTECTION && is_closed(&f),
-	      "a world without cryptography opens no grant");
-	check(!open_header(&f, &test_platform_ree) && load_section(&f) &&
-		      is_closed(&f),
-	      "nor a sealed section");
+	f.context.runs_spent = 1000;
+	check(!open_all(&f) &&
+		      tzml_model_start(&f.model, 0, input, sizeof(input)) ==
+			      TZML_ERROR_BUDGET &&
+		      tzml_model_start(&f.model, 0, input, sizeof(input)) ==
+			      TZML_ERROR_BUDGET,
+	      "what is used up stays used up");
+	f.context.runs_spent = 999;
+	check(answers(&f) && !answers(&f), "the last run is given once");
 	close_device(&f);
 }
 
@@ -207,7 +229,8 @@ int main(int argc, char **argv)
 	files.grant_size =
 		read_example("tzg", files.grant, sizeof(files.grant));
 	test_when_a_grant_is_taken();
-	test_other_worlds();
+	test_without_cryptography();
+	test_used_up();
 	test_failures("an allocation",
 		      offsetof(struct test_context, allocations_left),
 		      TZML_ERROR_MEMORY, 5);
