@@ -307,6 +307,8 @@ def test_recipients_are_in_order_and_there_is_one_at_least(device: Device, seale
     )  # ids that differ in their last byte
     assert statuses_of(device, sealed, with_recipients(grant, near, nearer)) == ["GRANT_DEVICE"]
     own = next(row for row in (one, two) if row[:32] == hashlib.sha256(b"\4" + PUBLIC[0]).digest())
+    almost = own[:31] + bytes([own[31] ^ 1]) + own[32:]
+    assert statuses_of(device, sealed, with_recipients(grant, almost)) == ["GRANT_DEVICE"]
     wrong = [
         with_recipients(grant, *rows) for rows in ((two, one), (one, one, two), (own, own), (nearer, near), ())
     ]
