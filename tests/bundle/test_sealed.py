@@ -302,9 +302,8 @@ def test_recipients_are_in_order_and_there_is_one_at_least(device: Device, seale
     other = coordinates(ec.derive_private_key(50, ec.SECP256R1()).public_key())
     grant = make_grant(sealed.key, OWNER, [PUBLIC[0], other], TERMS)
     one, two = (grant[RECIPIENTS + i * RECIPIENT :][:RECIPIENT] for i in range(2))
-    near, nearer = (
-        one[:31] + bytes([number]) + one[32:] for number in (1, 2)
-    )  # ids that differ in their last byte
+    # ids that differ in their last byte
+    near, nearer = (one[:31] + bytes([number]) + one[32:] for number in (1, 2))
     assert statuses_of(device, sealed, with_recipients(grant, near, nearer)) == ["GRANT_DEVICE"]
     own = next(row for row in (one, two) if row[:32] == hashlib.sha256(b"\4" + PUBLIC[0]).digest())
     almost = own[:31] + bytes([own[31] ^ 1]) + own[32:]

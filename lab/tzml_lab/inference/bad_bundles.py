@@ -33,6 +33,7 @@ _ONLY_TEE = {
     "memories-first",
     "memory-for-both",
     "memory-in-vain",
+    "memory-in-vain-flat",
     "no-library-for-the-tee",
     "no-program-for-the-tee",
     "two-memories-in-one",
