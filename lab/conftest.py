@@ -144,6 +144,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     if not environment or session.config.option.collectonly:
         return
     try:
+        environments.fit_to_image(environment)
         environments.check_host(environment)
     except TzmlError as error:
         raise _end(error) from error

@@ -83,6 +83,7 @@ def answers(files: dict[str, bad_bundles.BadBundle], command: Commands) -> dict[
     return found
 
 
+@pytest.mark.lg_feature("python")
 @pytest.mark.parametrize(("name", "world"), CASES, ids=["-".join(case) for case in CASES])
 def test_bad_bundle(
     files: dict[str, bad_bundles.BadBundle], answers: dict[str, dict[str, Refusal]], name: str, world: str
@@ -100,6 +101,7 @@ def test_bad_bundle(
     assert answer["used"] == first["used"]
 
 
+@pytest.mark.lg_feature("python")
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -160,6 +162,7 @@ def test_hostile_normal_world(
     assert status == 0
 
 
+@pytest.mark.lg_feature("python")
 def test_what_is_installed_changes_nothing(files: dict[str, bad_bundles.BadBundle], command: Commands) -> None:
     """A foreign signature is refused where the library is not installed, and where it is."""
     run = f"tzml run {FOLDER}/{{}}.tzm --input {FOLDER}/sample.npy --world tee"
@@ -174,6 +177,7 @@ def test_what_is_installed_changes_nothing(files: dict[str, bad_bundles.BadBundl
     assert [status for _, _, status in after] == [2] * len(foreign)
 
 
+@pytest.mark.lg_feature("python")
 def test_installed_libraries_are_listed_and_removed(
     files: dict[str, bad_bundles.BadBundle], command: Commands
 ) -> None:
@@ -198,6 +202,7 @@ STORAGE = "/var/lib/optee-client/data/tee"
 SAVED = f"{FOLDER}/storage"
 
 
+@pytest.mark.lg_feature("python")
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
@@ -227,6 +232,7 @@ def test_damaged_storage_is_made_anew_or_has_a_status_of_its_own(
     command.run_check(run, timeout=scaled(60))
 
 
+@pytest.mark.lg_feature("python")
 def test_a_first_run_on_a_full_disk_says_so(files: dict[str, bad_bundles.BadBundle], command: Commands) -> None:
     run = f"tzml run {SOUND} --input {FOLDER}/sample.npy --world tee"
     command.run_check(f"rm -rf {STORAGE}/*")
@@ -237,6 +243,7 @@ def test_a_first_run_on_a_full_disk_says_so(files: dict[str, bad_bundles.BadBund
     command.run_check(run, timeout=scaled(60))
 
 
+@pytest.mark.lg_feature("python")
 def test_storage_that_a_power_cut_left_empty(files: dict[str, bad_bundles.BadBundle], command: Commands) -> None:
     """OP-TEE removes the file, but refuses a session first."""
     command.run_check("truncate -s 0 /var/lib/optee-client/data/tee/dirf.db")

@@ -12,7 +12,7 @@ from tzml_lab.consoles.lines import Speaker
 from tzml_lab.drivers.raspberry_pi import EmulatedRaspberryPiDriver
 from tzml_lab.drivers.strategy import TrustZoneStrategy
 from tzml_lab.emulation.video_core import CORES
-from tzml_lab.environment import image_of, use_folders
+from tzml_lab.environment import fit_to_image, image_of, use_folders
 from tzml_lab.target import Shell
 from tzml_lab.time_limits import scaled
 
@@ -28,6 +28,7 @@ def with_all_cores(
     """A second machine from the same file, switched on while the first is off."""
     strategy.transition("off")
     environment = Environment(env.config_file)
+    fit_to_image(environment)
     use_folders(environment, run_folder=tmp_path, scratch=tmp_path)
     target = environment.get_target()
     pi = target.get_driver(EmulatedRaspberryPiDriver, activate=False)

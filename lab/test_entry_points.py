@@ -20,6 +20,8 @@ from tzml_lab.inference.signing_key import signing_key
 from tzml_lab.target import Commands, files_of
 from tzml_lab.time_limits import scaled
 
+pytestmark = pytest.mark.lg_feature("python")
+
 FOLDER = "/tmp/entry-points"  # on the target
 TOTAL = float(sum(range(16)))
 OTHER_DIGEST = hashlib.sha256(b"tzml example kernels, once more").digest()

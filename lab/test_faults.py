@@ -23,7 +23,7 @@ from labgrid import Environment, Target
 
 from tzml_lab.drivers.qemu import TrustZoneQEMUDriver
 from tzml_lab.drivers.strategy import TrustZoneStrategy
-from tzml_lab.environment import ROOT, image_of, use_folders
+from tzml_lab.environment import ROOT, fit_to_image, image_of, use_folders
 from tzml_lab.failures import FailureClass
 from tzml_lab.faults import ExpectedFailure, RecordProperty, in_background, without_optee_init
 from tzml_lab.target import shell_of
@@ -53,6 +53,7 @@ def qemu(target: Target, strategy: TrustZoneStrategy) -> TrustZoneQEMUDriver:
     return driver
 
 
+@pytest.mark.lg_feature("xtest")
 def test_hung_xtest_case(
     qemu: TrustZoneQEMUDriver, target: Target, strategy: TrustZoneStrategy, record_property: RecordProperty
 ) -> None:
@@ -72,6 +73,7 @@ def test_hung_xtest_case(
     assert shell.run_check("echo $((6 * 7))") == ["42"]
 
 
+@pytest.mark.lg_feature("disk")
 def test_linux_panic(
     qemu: TrustZoneQEMUDriver, target: Target, strategy: TrustZoneStrategy, record_property: RecordProperty
 ) -> None:
@@ -109,6 +111,7 @@ def another(
     """A second environment from the same file, which a test may change. The first machine is off."""
     strategy.transition("off")
     environment = Environment(env.config_file)
+    fit_to_image(environment)
     folder = run_folder / "faults" / request.node.name
     folder.mkdir(parents=True)
     use_folders(environment, run_folder=folder, scratch=tmp_path)
@@ -123,7 +126,7 @@ def arguments(environment: Environment, driver: str) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.lg_feature("qemu")  # what an emulated board boots is on that disk
+@pytest.mark.lg_feature(["qemu", "disk"])  # what an emulated board boots is on that disk
 def test_boot_without_root_disk(another: Environment, record_property: RecordProperty) -> None:
     del arguments(another, "TrustZoneQEMUDriver")["rootdisk"]
     target = another.get_target()

@@ -14,7 +14,7 @@ from tzml_lab.drivers.qemu import TrustZoneQEMUDriver
 from tzml_lab.drivers.strategy import TrustZoneStrategy
 from tzml_lab.time_limits import scaled
 
-pytestmark = pytest.mark.lg_feature("emulator")
+pytestmark = pytest.mark.lg_feature(["emulator", "ssh"])
 
 
 @pytest.fixture

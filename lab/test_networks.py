@@ -20,7 +20,7 @@ from tzml_lab.results.timings import Timings
 from tzml_lab.target import Commands, files_of
 from tzml_lab.time_limits import scaled
 
-pytestmark = pytest.mark.lg_feature("network")  # tens of megabytes
+pytestmark = pytest.mark.lg_feature(["network", "python"])  # tens of megabytes
 
 FOLDER = "/tmp/networks"
 

@@ -18,6 +18,8 @@ from tzml_lab.inference.signing_key import signing_key
 from tzml_lab.target import Commands, files_of
 from tzml_zoo.digits import ONNX
 
+pytestmark = pytest.mark.lg_feature("python")
+
 FOLDER = "/tmp/parts"
 TEE, REE = Worlds.tee, Worlds.ree
 PARTITIONS = {

@@ -10,6 +10,8 @@ from tzml_lab.inference.known_models import TARGET_FOLDER
 from tzml_lab.target import Shell, shell_of
 from tzml_lab.time_limits import scaled
 
+pytestmark = pytest.mark.lg_feature(["python", "disk"])
+
 RUN = f"tzml run {TARGET_FOLDER}/digits.tzm --input /root/x.npy --world tee"
 
 

@@ -29,6 +29,8 @@ from tzml_lab.target import Commands, files_of
 from tzml_lab.time_limits import scaled
 from tzml_zoo.digits import ONNX
 
+pytestmark = pytest.mark.lg_feature("python")
+
 FOLDER = "/tmp/sealed"  # on the target
 OWNER, STRANGER = (OwnerKey(ec.generate_private_key(ec.SECP256R1())) for _ in range(2))
 

@@ -16,6 +16,8 @@ from tzml_lab.inference.known_models import KNOWN, TARGET_FOLDER
 from tzml_lab.target import Commands, files_of
 from tzml_lab.time_limits import scaled
 
+pytestmark = pytest.mark.lg_feature("python")
+
 FOLDER = "/tmp/sessions"  # on the target
 ARGUMENTS = f"{TARGET_FOLDER}/digits.tzm {FOLDER}/sample.npy"
 CLIENTS = 60  # more than QEMU's secure memory has room for

@@ -15,6 +15,8 @@ from tzml_lab.target import Commands, shell_of
 from tzml_lab.time_limits import scaled
 from tzml_lab.xtest.run import XtestRun
 
+pytestmark = pytest.mark.lg_feature(["python", "systemd"])
+
 SOUND = f"{TARGET_FOLDER}/digits.tzm"
 PYTHON = "python3 -c 'import tzml.client as c; c.open_model(\"{}\")'"
 COMMANDS = {

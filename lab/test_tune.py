@@ -15,7 +15,7 @@ from tzml_lab.inference.board_kernels import run_on
 from tzml_lab.target import Shell
 from tzml_zoo import models
 
-pytestmark = pytest.mark.lg_feature("qemu")
+pytestmark = pytest.mark.lg_feature(["qemu", "python"])
 
 
 def test_kernels_are_timed_on_the_target(shell: Shell, target: Target) -> None:

@@ -18,6 +18,8 @@ from tzml_lab.xtest import cases as xtest_cases
 from tzml_lab.xtest.parser import XtestOutcome, XtestTotal
 from tzml_lab.xtest.run import XtestRun
 
+pytestmark = pytest.mark.lg_feature("xtest")
+
 # Seconds without a line. Under emulation, no case is silent for nearly as long.
 SILENCE = 300
 

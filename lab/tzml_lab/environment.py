@@ -201,6 +201,39 @@ def image_of(config: Config) -> Image:
     return image
 
 
+def fit_to_image(environment: Environment) -> None:
+    """Leave out of an environment what its image has nothing for, and add the image's features to those of tests.
+
+    Without an SSH server, commands and files go over the console. Without the file for a disk, the machine has
+    none. Raises TzmlError.
+    """
+    image = image_of(environment.config)
+    features = image.description.features
+    for target in environment.config.get_targets().values():
+        names = {*target.get("features", []), *features.names}
+        if any(image.has(role) for role in ("rootfs", "sdcard", "system")):
+            names.add("disk")
+        target["features"] = sorted(names if features.ssh else names - {"network"})
+        if not features.ssh:
+            target["drivers"] = [_without_network(driver) for driver in target["drivers"] if not _is_ssh(driver)]
+            target["resources"] = [found for found in target.get("resources", []) if "NetworkService" not in found]
+        for driver in target["drivers"]:
+            for options in driver.values():
+                for option in ("rootdisk", "initrd"):
+                    if options.get(option) not in environment.config.data["images"]:
+                        options.pop(option, None)
+
+
+def _is_ssh(driver: dict[str, Any]) -> bool:
+    return "ConsoleTrustSSHDriver" in driver
+
+
+def _without_network(driver: dict[str, Any]) -> dict[str, Any]:
+    """A shell on the console that also copies files, in place of one that leaves that to SSH."""
+    renamed = {"ImageShellDriver": "DiagnosingShellDriver"}
+    return {renamed.get(name, name): options for name, options in driver.items()}
+
+
 def main_target(environment: Environment) -> Target:
     """The target `main`. Raises TzmlError if the environment has none."""
     target = environment.get_target()

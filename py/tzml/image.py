@@ -60,6 +60,32 @@ class Login(BaseModel):
     prompt: str
 
 
+class Features(BaseModel):
+    """What an image has besides OP-TEE and the product: tests choose themselves by it.
+
+    Args:
+        init: "systemd" or "busybox"
+        package_manager: "apt", "opkg" or None
+        python: Python with `tzml run`; without it, there is `tzml-run`
+        ssh: a server that lets the image's key in
+        xtest: OP-TEE's test suite
+
+    """
+
+    # of images from before they said so, which all were Debian's
+    init: str = "systemd"
+    package_manager: str | None = "apt"
+    python: bool = True
+    ssh: bool = True
+    xtest: bool = True
+
+    @property
+    def names(self) -> set[str]:
+        """The features by the names that tests ask for: "systemd", "apt", "python", "ssh", "xtest"."""
+        there = {name for name in ("python", "ssh", "xtest") if getattr(self, name)}
+        return there | {self.init} | ({self.package_manager} if self.package_manager else set())
+
+
 class SecureMemory(BaseModel):
     """Bytes that OP-TEE has, what of it TAs can have, and whether hardware keeps the normal world out of it."""
 
@@ -86,6 +112,7 @@ class Description(BaseModel):
     kernel_arguments: str
     kernel_release: str
     login: Login
+    features: Features = Features()
     emulator: Emulator | None
     entropy: str = "none"  # an image that does not say it has no source
     secure_memory: SecureMemory
@@ -115,7 +142,7 @@ class Image:
     @property
     def packages(self) -> dict[str, str]:
         """The version of each installed package; none if the image has no list of them. Raises TzmlError."""
-        if not any(file.role == PACKAGES for file in self.description.files):
+        if not self.has(PACKAGES):
             return {}
         path = self.path(PACKAGES)
         try:
@@ -133,6 +160,10 @@ class Image:
     def sha256(self, role: str) -> str:
         """The expected SHA-256 of the file with that role. Raises ImageError."""
         return self._file(role).sha256
+
+    def has(self, role: str) -> bool:
+        """Whether there is a file with that role."""
+        return any(file.role == role for file in self.description.files)
 
     def _file(self, role: str) -> ImageFile:
         for file in self.description.files:

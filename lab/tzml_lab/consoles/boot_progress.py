@@ -35,7 +35,7 @@ STAGES = tuple(
         ("optee", "OP-TEE", r"^[IDEF]/TC:\S*\s.*\bOP-TEE version: "),
         ("u-boot", "U-Boot", r"^U-Boot (SPL )?\d{4}\.\d{2}"),
         ("kernel", "Linux kernel", r"^Starting kernel \.\.\.|\bBooting Linux( Kernel|\.{3}| on)|\bLinux version "),
-        ("systemd", "systemd", r"\bsystemd\[1\]: systemd \d+|^Welcome to "),
+        ("systemd", "systemd", r"\bsystemd\[1\]: systemd \d+|^Welcome to .+!$"),
         ("login", "login prompt", r"\blogin:( \w+)?$"),
     )
 )  # fmt: skip

@@ -12,6 +12,7 @@ from pexpect import TIMEOUT
 
 from tzml_lab.boards.power import power_was_cut
 from tzml_lab.consoles.file_transfer import SerialFiles
+from tzml_lab.consoles.shell_files import ShellFiles
 from tzml_lab.environment import image_of
 from tzml_lab.failures import FailureClass, TargetError
 from tzml_lab.labgrid_internals import CommandResult, ShellBase, forget_unread, unread
@@ -73,7 +74,7 @@ class DiagnosingShellDriver(ImageShellDriver):
         """Copy a file or folder to the target. Raises ExecutionError, TargetError."""
         self.check_prompt()
         try:
-            SerialFiles(self.console, self.prompt).put(Path(localfile), PurePosixPath(remotefile))
+            self._files.put(Path(localfile), PurePosixPath(remotefile))
         except TIMEOUT as error:
             raise self._reason(f"copying to {remotefile}", scaled(30)) from error
 
@@ -83,9 +84,15 @@ class DiagnosingShellDriver(ImageShellDriver):
         """Copy a file or folder from the target. Raises ExecutionError, TargetError."""
         self.check_prompt()
         try:
-            SerialFiles(self.console, self.prompt).get(PurePosixPath(remotefile), Path(localfile))
+            self._files.get(PurePosixPath(remotefile), Path(localfile))
         except TIMEOUT as error:
             raise self._reason(f"copying {remotefile}", scaled(30)) from error
+
+    @property
+    def _files(self) -> SerialFiles | ShellFiles:
+        """What the system on the other end has the programs for."""
+        python = image_of(self.target.env.config).description.features.python
+        return (SerialFiles if python else ShellFiles)(self.console, self.prompt)
 
     def _reason(self, command: str, timeout: float) -> TargetError:
         """Why a command has not ended in time."""

@@ -17,7 +17,7 @@ from tzml.errors import TzmlError
 from tzml_lab.drivers.qemu import TrustZoneQEMUDriver
 from tzml_lab.emulation.connection import Connection, copy_key, lock
 from tzml_lab.emulation.disk_overlay import DiskOverlay
-from tzml_lab.environment import ROOT, EnvironmentFile, find, main_target, set_variables, use_folders
+from tzml_lab.environment import ROOT, EnvironmentFile, find, fit_to_image, main_target, set_variables, use_folders
 
 FOLDER = ROOT / "build" / "boot"
 # The names of machines, and the environment that runs each on QEMU
@@ -132,6 +132,7 @@ def describe(
     EnvironmentFile.read(path).check_syntax()
     folder = machine_folder(path, folder)
     environment = Environment(str(path))
+    fit_to_image(environment)
     use_folders(environment, run_folder=None, scratch=folder)
     try:
         driver = main_target(environment).get_driver(TrustZoneQEMUDriver, activate=False)

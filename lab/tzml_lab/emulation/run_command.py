@@ -17,7 +17,7 @@ from pexpect import TIMEOUT
 from tzml_lab.drivers.qemu import TrustZoneQEMUDriver
 from tzml_lab.drivers.ssh import ConsoleTrustSSHDriver
 from tzml_lab.drivers.strategy import TrustZoneStrategy
-from tzml_lab.environment import use_folders
+from tzml_lab.environment import fit_to_image, use_folders
 from tzml_lab.failures import FailureClass, TargetError
 from tzml_lab.target import shell_of
 from tzml_lab.time_limits import scaled
@@ -40,6 +40,7 @@ def run_command(path: Path, folder: Path, command: str, *, seconds: float | None
     """
     deadline = time.monotonic() + seconds if seconds else float("inf")
     environment = Environment(str(path))
+    fit_to_image(environment)
     use_folders(environment, run_folder=folder, scratch=folder)
     try:
         target = environment.get_target()

@@ -62,6 +62,37 @@ def ask(
     return TargetRun(report, np.load(folder / output.name))
 
 
+def ask_in_c(
+    target: Target, bundle: str, inputs: NDArray[Any], like: NDArray[Any], world: str, folder: Path
+) -> TargetRun:
+    """Run a bundle on a target without Python, with tzml-run: one process for each sample.
+
+    Args:
+        target: labgrid's target, which has booted
+        bundle: its path there
+        inputs: samples, stacked along the first axis
+        like: an array of outputs, of which this takes dtype and the shape of one
+        world: one of WORLDS
+        folder: on this host, for the files that travel
+
+    """
+    command, files = commands_of(target), files_of(target)
+    there = f"/tmp/{folder.name}-{world}"
+    given, taken = folder / f"given-{world}", folder / f"taken-{world}"
+    given.mkdir()
+    for number, sample in enumerate(inputs):
+        (given / f"{number}.in").write_bytes(sample.tobytes())
+    command.run_check(f"rm -rf {there}")
+    files.put(str(given), there)
+    run = f"tzml-run -w {world} {bundle} $n.in $n.out || exit 1"
+    loop = f"cd {there} && n=0; while [ -e $n.in ]; do {run}; n=$((n + 1)); done"
+    said = command.run_check(loop, timeout=scaled(300))
+    files.get(there, str(taken))
+    outputs = [np.fromfile(taken / f"{number}.out", like.dtype) for number in range(len(inputs))]
+    report = {"seconds": {"samples": [float(line) / 1e6 for line in said]}}
+    return TargetRun(report, np.stack(outputs).reshape(-1, *like.shape[1:]))
+
+
 def promised(command: Commands, bundle: str) -> dict[str, int]:
     """The memory that a bundle on the target promises: secure_memory, mapped_memory, code_memory, in bytes."""
     return _told(command, f"tzml inspect {bundle}", _MEMORY_ONLY, 60)

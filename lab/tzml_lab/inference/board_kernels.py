@@ -40,6 +40,7 @@ def on_board(name: str) -> Iterator[Run]:
             stack.callback(held.give_back)
         file.check_syntax()
         environment = Environment(str(file.path))
+        environments.fit_to_image(environment)
         stack.callback(environment.cleanup)
         environments.check_host(environment)
         scratch = stack.enter_context(tempfile.TemporaryDirectory())

@@ -96,6 +96,13 @@ def write(d: Any) -> None:
         "kernel_arguments": d.getVar("KERNEL_CMDLINE"),
         "consoles": _consoles(d),
         "login": LOGIN,
+        "features": {
+            "init": "systemd",
+            "package_manager": "apt",
+            "python": True,
+            "ssh": True,
+            "xtest": any(component["component"] == "xtest" for component in components),
+        },
         "emulator": _emulator(d),
         "components": [
             {"name": c["component"], "version": c["version"], "origin": c["origin"]} for c in components
