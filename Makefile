@@ -7,10 +7,11 @@
 #   make lint       run only the linters: ruff, mypy, import-linter, clang-format, shellcheck (.pre-commit-config.yaml)
 #   make format     format Python and C
 #   make lock       resolve requirements*.in into the lock files; UPGRADE=--upgrade takes the newest versions
+#   make test-buildroot  build an image with the checkout of Buildroot that BUILDROOT= names, and test it on QEMU
 #   make test-boards     test the boards' images, and the lab's drivers with stand-in boards (forty minutes)
 #   make test-frontends  run the tests that need PyTorch and TensorFlow, in an environment of their own (4 GB)
-#   make test-full  run make test with all of OP-TEE's regression suite and more networks, make test-boards and
-#                   make mutants (an hour more)
+#   make test-full  run make test with all of OP-TEE's regression suite and more networks, make test-boards, make
+#                   mutants and, if BUILDROOT= is given, make test-buildroot (an hour more)
 #   make mutants    change each check of the runtime in turn and see that a test fails (ten minutes)
 #   make lock-feed  lock which files of Debian's archive images are made of, in feed.lock.json; MACHINES="qemu rpi3",
 #                   UPGRADE=--upgrade takes the newest versions
@@ -81,11 +82,18 @@ test-boards: image image-rpi3 image-hikey
 
 test-full: LAB_OPTIONS = --xtest full --networks full
 test-full: PI_TESTS = lab
-test-full: test test-boards mutants
+test-full: test test-boards mutants $(if $(BUILDROOT),test-buildroot)
+	@$(if $(BUILDROOT),:,echo "== not run: tests of an image made by Buildroot, because BUILDROOT= names no checkout")
 	@echo "== the compiler with all examples of ONNX (log: $(LOGS)/compiler.log)"
 	@$(PYTEST) tests/compiler -m full 2>&1 | tee $(LOGS)/compiler.log
 	@echo "== tzml-serve with many requests that a fuzzer makes (log: $(LOGS)/serve.log)"
 	@$(PYTEST) tests/serve -m full 2>&1 | tee $(LOGS)/serve.log
+
+test-buildroot: image
+	@[ -n "$(BUILDROOT)" ] || { echo "make test-buildroot BUILDROOT=PATH: a checkout of Buildroot" >&2; exit 2; }
+	@tools/buildroot qemu --buildroot "$(BUILDROOT)"
+	@echo "== tests of Buildroot's image on QEMU (log: $(LOGS)/buildroot.log)"
+	@LG_DEPLOY=$(CURDIR)/build/buildroot/deploy $(PYTEST) lab --lg-env qemu.yaml 2>&1 | tee $(LOGS)/buildroot.log
 
 mutants: setup
 	@mkdir -p $(LOGS)
@@ -120,4 +128,4 @@ distclean:
 	@tools/distclean $(if $(YES),yes)
 	@$(MAKE) --silent -f $(firstword $(MAKEFILE_LIST)) clean
 
-.PHONY: boot check clean demo distclean format help image lint lock lock-feed menu mutants setup test test-boards test-frontends test-full
+.PHONY: boot check clean demo distclean format help image lint lock lock-feed menu mutants setup test test-boards test-buildroot test-frontends test-full

@@ -1,0 +1,96 @@
+"""An environment fits the image that is tested: what the image says it has, decides."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+
+import pytest
+from labgrid import Environment
+from labgrid.driver import ExecutionError
+
+from tzml.image import load_image
+from tzml_lab import environment as environments
+from tzml_lab.consoles.boot_progress import BootProgress
+from tzml_lab.consoles.lines import Line, Speaker
+from tzml_lab.consoles.shell_files import ShellFiles
+
+from .test_file_transfer import PROMPT
+from .test_file_transfer import Line as LocalLine
+
+BUSYBOX = {"init": "busybox", "package_manager": None, "python": False, "ssh": False, "xtest": False}
+ROLES = ("firmware", "kernel", "initrd")
+
+
+def fitted(name: str) -> tuple[Environment, list[str]]:
+    """An environment, and the names of its drivers."""
+    environments.set_variables()
+    environment = Environment(str(environments.find(name)))
+    environments.fit_to_image(environment)
+    drivers = environment.config.data["targets"]["main"]["drivers"]
+    return environment, [driver for entry in drivers for driver in entry]
+
+
+def test_of_an_image_that_says_nothing_all_is_there(deploy: Path) -> None:
+    environment, drivers = fitted("qemu")
+    features = environment.get_target_features()
+    assert features >= {"qemu", "network", "disk", "systemd", "apt", "python", "ssh", "xtest"}
+    assert "ConsoleTrustSSHDriver" in drivers
+
+
+def test_what_an_image_lacks_is_left_out(deploy: Path, edit: Callable[..., None]) -> None:
+    files = load_image(deploy).description.model_dump()["files"]
+    edit(feed="buildroot", features=BUSYBOX, files=[file for file in files if file["role"] in ROLES])
+    environment, drivers = fitted("qemu")
+    assert environment.get_target_features() == {"qemu", "emulator", "secure-console", "busybox"}
+    assert "ConsoleTrustSSHDriver" not in drivers
+    target = environment.get_target()
+    assert target
+    # commands and files go over the console, and the machine has no disk
+    assert type(target.get_driver("CommandProtocol", activate=False)).__name__ == "DiagnosingShellDriver"
+    assert type(target.get_driver("FileTransferProtocol", activate=False)).__name__ == "DiagnosingShellDriver"
+    command = target.get_driver("TrustZoneQEMUDriver", activate=False).get_qemu_base_args()
+    assert "-drive" not in command
+    assert command[command.index("-initrd") + 1].endswith("/initramfs.cpio")
+    environment.cleanup()
+
+
+def test_a_greeting_is_not_systemd() -> None:
+    progress = BootProgress()
+    for text in ("Welcome to Buildroot", "Welcome to tzml", "tzml login:"):
+        progress.see(Line(1.0, Speaker.normal, text))
+    assert list(progress.reached) == ["login"]
+    progress.see(Line(2.0, Speaker.normal, "Welcome to Debian GNU/Linux 13 (trixie)!"))
+    assert "systemd" in progress.reached
+
+
+# -- Files without Python -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def line() -> Iterator[LocalLine]:
+    found = LocalLine()
+    yield found
+    found.close(force=True)
+
+
+def test_files_arrive_as_they_were(line: LocalLine, tmp_path: Path) -> None:
+    files = ShellFiles(line, re.escape(PROMPT))
+    here = tmp_path / "here"
+    (here / "sub").mkdir(parents=True)
+    (here / "empty").touch()
+    (here / "sub" / "random").write_bytes(random.Random(1).randbytes(20_000))
+    files.put(here, PurePosixPath(tmp_path / "new" / "there"))
+    there = tmp_path / "new" / "there"
+    assert (there / "empty").read_bytes() == b""
+    assert (there / "sub" / "random").read_bytes() == (here / "sub" / "random").read_bytes()
+    files.get(PurePosixPath(there), tmp_path / "back")
+    assert (tmp_path / "back" / "sub" / "random").read_bytes() == (here / "sub" / "random").read_bytes()
+    files.get(PurePosixPath(there / "sub" / "random"), tmp_path)  # a folder: the name stays
+    assert (tmp_path / "random").read_bytes() == (here / "sub" / "random").read_bytes()
+    with pytest.raises(ExecutionError, match="No such file"):
+        files.get(PurePosixPath(tmp_path / "missing"), tmp_path / "x")
+    line.sendline("echo $((6 * 7))")
+    line.expect(r"\n42\r")
