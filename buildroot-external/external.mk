@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # The product's packages are made in this repository, not from an archive of it: their build folders contain only what
 # was built. After a change: make tzml-host-rebuild
 TZML_ROOT = $(realpath $(BR2_EXTERNAL_TZML_PATH)/..)

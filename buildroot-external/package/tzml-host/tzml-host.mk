@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 TZML_HOST_VERSION = $(TZML_RELEASE)
 TZML_HOST_SOURCE =
 TZML_HOST_LICENSE = Apache-2.0

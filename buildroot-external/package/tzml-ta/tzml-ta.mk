@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 TZML_TA_VERSION = $(TZML_RELEASE)
 TZML_TA_SOURCE =
 TZML_TA_LICENSE = Apache-2.0

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 TZML_TEE_CLIENT_DIR_ = $(call qstrip,$(BR2_PACKAGE_TZML_TEE_CLIENT_DIR))
 TZML_TEE_CLIENT_VERSION = $(shell cat $(TZML_TEE_CLIENT_DIR_)/version 2>/dev/null)
 TZML_TEE_CLIENT_SOURCE =

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 TZML_TEST_VERSION = $(TZML_RELEASE)
 TZML_TEST_SOURCE =
 TZML_TEST_LICENSE = Apache-2.0
