@@ -26,6 +26,7 @@ COMMANDS = {
     "cp": ("Copy files to and from the machine that `tzml boot` started.", "lab"),
     "device": ("Give this device an identity, and check a device's evidence.", ""),
     "demo": ("Build the image, boot it, test it, and show the results.", "lab"),
+    "fleet": ("Serve models from several devices.", ""),
     "grant": ("Let devices open a sealed bundle.", "seal"),
     "inspect": ("Show the contents of a bundle.", ""),
     "keygen": ("Make an owner's key.", "seal"),

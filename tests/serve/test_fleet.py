@@ -1,0 +1,182 @@
+"""Replicas behind HAProxy, as `tzml fleet haproxy` configures it: devices die and freeze, no request is lost."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from conftest import tzml
+
+from tzml.errors import TzmlError
+from tzml.fleet import Balancer, Device, check, configuration
+from tzml.fleet.haproxy import program as haproxy
+
+from .server import Server, image
+
+TIMEOUT = 1.0
+CLIENTS = 6
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+class Fleet:
+    """Servers on ports of their own behind HAProxy."""
+
+    def __init__(self, models: Path, folder: Path, stack: ExitStack) -> None:
+        self.bundle, self.stack = models / "plain.tzm", stack
+        self.ports = [free_port() for _ in range(3)]
+        self.port = free_port()
+        self.servers = [self.start(port) for port in self.ports]
+        config = folder / "haproxy.cfg"
+        devices = [f"d{number}=127.0.0.1:{port}" for number, port in enumerate(self.ports)]
+        done = tzml(
+            "fleet",
+            "haproxy",
+            *devices,
+            "--listen",
+            f"127.0.0.1:{self.port}",
+            "--timeout",
+            str(TIMEOUT),
+            "-o",
+            config,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        balancer = subprocess.Popen([str(haproxy()), "-db", "-f", config], stderr=subprocess.DEVNULL)
+        stack.callback(balancer.wait)
+        stack.callback(balancer.kill)
+        deadline = time.monotonic() + 10
+        while self.ask("GET", "/v2/health/ready")[0] != 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    def start(self, port: int) -> Server:
+        server = Server("--port", str(port), self.bundle)
+        self.stack.callback(server.process.wait)
+        self.stack.callback(server.process.kill)
+        return server
+
+    def ask(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request(method, path, body)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        except OSError:
+            return 0, b""
+        finally:
+            connection.close()
+
+
+@pytest.fixture
+def fleet(models: Path, tmp_path: Path) -> Iterator[Fleet]:
+    with ExitStack() as stack:
+        yield Fleet(models, tmp_path, stack)
+
+
+def test_no_request_is_lost_and_none_answered_wrongly_while_devices_die_and_freeze(fleet: Fleet) -> None:
+    over = threading.Event()
+    answers: Counter[str] = Counter()
+    slowest = [0.0] * CLIENTS
+
+    def client(number: int) -> None:
+        count = 0
+        while not over.is_set():
+            value = float(number * 1000 + count % 1000)
+            start = time.monotonic()
+            status, body = fleet.ask(
+                "POST", "/v2/models/plain/infer", json.dumps({"inputs": [image(value)]}).encode()
+            )
+            slowest[number] = max(slowest[number], time.monotonic() - start)
+            right = status == 200 and json.loads(body)["outputs"][0]["data"] == [60 * value]
+            answers["right" if right else f"{status} {body[:200]!r}"] += 1
+            count += 1
+            time.sleep(0.04)  # the machine has other work
+
+    threads = [threading.Thread(target=client, args=(number,)) for number in range(CLIENTS)]
+    for thread in threads:
+        thread.start()
+    for victim in (0, 1):
+        time.sleep(0.5)
+        fleet.servers[victim].process.kill()
+        fleet.servers[victim].process.wait()
+        time.sleep(0.5)
+        fleet.servers[victim] = fleet.start(fleet.ports[victim])
+    time.sleep(1.2)  # until HAProxy sees it
+    fleet.servers[2].process.send_signal(signal.SIGSTOP)
+    time.sleep(2)
+    fleet.servers[2].process.send_signal(signal.SIGCONT)
+    time.sleep(0.5)
+    over.set()
+    for thread in threads:
+        thread.join(40)
+    assert set(answers) == {"right"}, answers
+    assert answers["right"] > 100
+    print(f"{answers['right']} answers, the slowest after {max(slowest):.2f} s")
+
+
+def test_a_sequence_is_refused_because_its_state_is_on_one_device(fleet: Fleet) -> None:
+    body = json.dumps({"inputs": [image()], "parameters": {"sequence_id": 7}}).encode()
+    status, answer = fleet.ask("POST", "/v2/models/plain/infer", body)
+    assert status == 400
+    assert "models with state" in json.loads(answer)["error"]
+
+
+def test_a_request_that_could_not_be_sent_again_is_refused(fleet: Fleet) -> None:
+    body = json.dumps({"inputs": [image()]}).encode()
+    assert fleet.ask("POST", "/v2/models/plain/infer", body.ljust(65536))[0] == 200
+    status, answer = fleet.ask("POST", "/v2/models/plain/infer", body.ljust(65537))
+    assert status == 413
+    assert "more than 65536 bytes" in json.loads(answer)["error"]
+
+
+def test_without_a_device_the_fleet_is_not_ready(fleet: Fleet) -> None:
+    for server in fleet.servers:
+        server.process.kill()
+    deadline = time.monotonic() + 10
+    while fleet.ask("GET", "/v2/health/ready")[0] != 503:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize(
+    ("devices", "balancer", "message"),
+    [
+        (["x"], Balancer(), "x is not a device"),
+        (["a=b:99999"], Balancer(), "is not a device"),
+        (["a=127.0.0.1:1", "a=127.0.0.1:2"], Balancer(), "two devices are called a"),
+        (["a=10.0.0.1:1"], Balancer(), "lets nobody in over the network without TLS"),
+        (["a=127.0.0.1:1"], Balancer(ca=Path("ca.pem")), "both --ca and --certificate"),
+        (["127.0.0.1:1"], Balancer(listen="127.0.0.1:x"), "HAProxy refuses the configuration"),
+    ],
+)
+def test_what_is_wrong_is_said(devices: list[str], balancer: Balancer, message: str) -> None:
+    with pytest.raises(TzmlError, match=message):
+        check(configuration([Device.parse(device) for device in devices], balancer))
+
+
+def test_over_tls_haproxy_checks_the_device_and_shows_its_certificate(tmp_path: Path) -> None:
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+         "-subj", "/CN=x", "-keyout", "key.pem", "-out", "ca.pem"],
+        cwd=tmp_path, check=True, capture_output=True,
+    )  # fmt: skip
+    (tmp_path / "both.pem").write_text((tmp_path / "key.pem").read_text() + (tmp_path / "ca.pem").read_text())
+    devices = [Device.parse("a=10.0.0.1:8000"), Device.parse("[fe80::1]:8000")]
+    text = configuration(devices, Balancer(ca=tmp_path / "ca.pem", certificate=tmp_path / "both.pem"))
+    assert check(text)
+    assert "    server a 10.0.0.1:8000\n    server fe80--1-8000 [fe80::1]:8000\n" in text
+    assert f"ssl verify required ca-file {tmp_path}/ca.pem" in text
