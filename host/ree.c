@@ -55,7 +55,6 @@ static void release(void *context, void *memory, size_t size)
 {
 	struct ree_state *state = context;
 
-	explicit_bzero(memory, size);
 	munmap(memory, size);
 	state->mapped -= size;
 }

@@ -79,6 +79,7 @@ static enum tzml_status expand(const struct deriver *deriver,
 				       text.data, text.size, mac);
 	if (!status)
 		memcpy(out, mac, size);
+	wipe(&text, sizeof(text));
 	wipe(mac, sizeof(mac));
 	return status;
 }

@@ -21,9 +21,11 @@ enum tzml_status tzml_block_allocate(struct tzml_model *model,
 
 void tzml_block_release(struct tzml_model *model, struct tzml_block *block)
 {
-	if (block->data)
+	if (block->data) {
+		wipe(block->data, block->size);
 		model->platform->release(model->context, block->data,
 					 block->size);
+	}
 	memset(block, 0, sizeof(*block));
 }
 

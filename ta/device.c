@@ -52,6 +52,14 @@ static enum tzml_status to_status(TEE_Result result)
 	}
 }
 
+static void give_back(struct record *record)
+{
+	if (!record)
+		return;
+	memzero_explicit(record, sizeof(*record));
+	TEE_Free(record);
+}
+
 /* Open the record for this session alone, and wait while others have it. */
 static enum tzml_status open_record(TEE_ObjectHandle *object,
 				    struct record **record)
@@ -80,7 +88,7 @@ static enum tzml_status open_record(TEE_ObjectHandle *object,
 	if (!result)
 		return TZML_SUCCESS;
 	TEE_CloseObject(*object);
-	TEE_Free(*record);
+	give_back(*record);
 	*record = NULL;
 	return to_status(result);
 }
@@ -96,8 +104,7 @@ static enum tzml_status close_record(TEE_ObjectHandle object,
 	if (changed && !result)
 		result = TEE_WriteObjectData(object, record, sizeof(*record));
 	TEE_CloseObject(object);
-	memzero_explicit(record, sizeof(*record));
-	TEE_Free(record);
+	give_back(record);
 	return to_status(result);
 }
 
@@ -143,8 +150,7 @@ enum tzml_status device_enroll(TEE_TASessionHandle system,
 		status = storage_write(STORAGE_IDENTITY, name, record,
 				       sizeof(*record));
 	memcpy(point, record->key.point, TZML_POINT_SIZE);
-	memzero_explicit(record, sizeof(*record));
-	TEE_Free(record);
+	give_back(record);
 	return status;
 }
 

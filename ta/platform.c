@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <pta_system.h>
-#include <string_ext.h>
 #include <tee_internal_api.h>
 #include <types_ext.h>
 #include <util.h>
@@ -49,7 +48,6 @@ static void unmap_pages(void *opaque, void *memory, size_t size)
 	TEE_Param params[TEE_NUM_PARAMS] = {};
 	size_t bytes = ROUNDUP(size, PAGE_SIZE);
 
-	memzero_explicit(memory, size);
 	params[0].value.a = bytes;
 	reg_pair_from_64((vaddr_t)memory, &params[1].value.a,
 			 &params[1].value.b);

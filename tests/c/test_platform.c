@@ -32,7 +32,11 @@ static void *allocate(void *opaque, size_t size)
 static void release(void *opaque, void *memory, size_t size)
 {
 	struct test_context *context = opaque;
+	const uint8_t *bytes = memory;
 
+	for (size_t i = 0; i < size; i++)
+		if (bytes[i])
+			abort(); /* it was to be wiped */
 	free(memory);
 	context->allocated -= size;
 }

@@ -66,7 +66,7 @@ struct tzml_platform {
 
 	/* Zeroed memory aligned to TZML_ALIGNMENT, or NULL. */
 	void *(*allocate)(void *context, size_t size);
-	/* Wipe, then give back. */
+	/* Give back memory, which is wiped already. */
 	void (*release)(void *context, void *memory, size_t size);
 
 	/* SHA-256, one at a time; start may follow start. */
