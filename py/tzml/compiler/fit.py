@@ -92,7 +92,7 @@ def _stream(bundle: Bundle, graph: Graph, budget: int) -> Bundle:
 
 def _weights(call: GraphCall) -> int:
     """Bytes of the constants that a call takes."""
-    return sum(align(len(data)) for data in {b.data for b in call.buffers if b.data is not None})
+    return sum(align(b.size) for b in set(call.buffers) if b.data is not None)
 
 
 def _what_takes_the_room(graph: Graph, bundle: Bundle) -> str:

@@ -18,6 +18,7 @@ from tzml.compiler.ir.imported import Imported
 from tzml.compiler.ir.limits import NO_LIMITS, Limits
 from tzml.compiler.ir.progress import Progress, no_progress
 from tzml.compiler.ir.rewrite import shape_of
+from tzml.compiler.passes.numbers_as_arguments import Legalizer
 from tzml.compiler.passes.select_kernels import choose_kernels
 from tzml.compiler.passes.simplify import simplify
 from tzml.compiler.passes.split_layers import split_layers
@@ -86,7 +87,7 @@ def _graph_passes() -> Any:
     t = relax.transform
     return tvm.transform.Sequential(
         [
-            t.LegalizeOps({"relax.concat": _concat}),
+            t.LegalizeOps({**Legalizer().rules(), "relax.concat": _concat}),
             t.AnnotateTIROpPattern(),
             t.FuseOps(),
             t.FuseTIR(),

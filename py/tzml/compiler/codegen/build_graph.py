@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import tvm
 from numpy.typing import NDArray
 from tvm import relax
@@ -17,6 +18,7 @@ from tzml.compiler.codegen.kernels import Packer
 from tzml.compiler.ir.errors import CompileError
 from tzml.compiler.ir.graph import Buffer, GraphCall, GraphPort, Kernel
 from tzml.compiler.ir.shapes import element_bytes, static_shape
+from tzml.compiler.ir.tvm_internals import identity
 
 JOIN = "tzml.join"
 """Attribute of a tensor function that only copies its arguments but the last, back to back, to the last.
@@ -36,6 +38,15 @@ class LoweredKernel:
     packers: Mapping[int, Packer]
 
 
+@dataclass(frozen=True)
+class _Constant:
+    """A constant of Relax in one order. It is kept here, lest another one gets its identity."""
+
+    expression: Any
+    pack: Packer
+    buffer: Buffer
+
+
 CompileKernel = Callable[[str], LoweredKernel]
 """From a tensor function's name to its kernel."""
 
@@ -52,7 +63,7 @@ class Walk:
         self.main = module["main"]
         self.compile_kernel = compile_kernel
         self.values: dict[Any, Any] = {}  # Relax variable to Buffer, or to a list for a tuple
-        self.constants: dict[bytes, Buffer] = {}
+        self.constants: dict[int, list[_Constant]] = {}  # by the identity of Relax's constant
         self.written: set[Buffer] = set()
         self.joined: dict[tuple[Buffer, ...], Buffer] = {}
         self.inside: set[Buffer] = set()  # buffers that are parts of others
@@ -101,14 +112,19 @@ class Walk:
             return self.call(expression)
         return self.values[expression]
 
-    def constant(self, expression: Any) -> Buffer:
-        """The buffer of a constant of Relax."""
-        return self.constant_buffer(expression.value.numpy())
+    def constant(self, expression: Any, pack: Packer = np.asarray) -> Buffer:
+        """The buffer of a constant of Relax, rearranged by `pack`.
 
-    def constant_buffer(self, array: NDArray[Any]) -> Buffer:
-        """The buffer with these bytes; equal constants share one."""
-        data = array.tobytes()
-        return self.constants.setdefault(data, Buffer(len(data), data))
+        It is shared by all that need the same constant in the same order, and never with one that only has the
+        same numbers: a bundle's sections would tell that.
+        """
+        known = self.constants.setdefault(identity(expression), [])
+        for other in known:
+            if other.pack is pack or _same_order(other.pack, pack, expression.value.numpy()):
+                return other.buffer
+        data = pack(expression.value.numpy()).tobytes()
+        known.append(_Constant(expression, pack, Buffer(len(data), data)))
+        return known[-1].buffer
 
     def call(self, call: Any) -> Any:
         """What a call stands for: the buffer it allocates or another name of it has; None for that of a kernel."""
@@ -118,7 +134,7 @@ class Walk:
             if not ((self.module[call.op].attrs or {}).get(JOIN) and self.join(arguments[-1], buffers)):
                 kernel = self.compile_kernel(call.op.name_hint)
                 for position, pack in kernel.packers.items():
-                    buffers[position] = self.constant_buffer(pack(arguments[position].value.numpy()))
+                    buffers[position] = self.constant(arguments[position], pack)
                 self.kernel_call(call.op.name_hint, kernel, buffers, static_shape(arguments[-1].ty))
             return None
         if call.op.name == "relax.builtin.alloc_tensor":
@@ -163,6 +179,12 @@ class Walk:
         self.written |= outputs
         note = f"{readable(name).removeprefix('fused_')} {'x'.join(map(str, shape))}"
         self.calls.append(GraphCall(kernel, (*buffers, *scratch), note))
+
+
+def _same_order(one: Packer, other: Packer, array: NDArray[Any]) -> bool:
+    """Whether two packers do the same to every array of this shape and dtype."""
+    numbers = np.random.default_rng(0).integers(0, 127, array.shape).astype(array.dtype)
+    return np.array_equal(one(numbers), other(numbers))
 
 
 def _tensor_bytes(kind: Any) -> int:

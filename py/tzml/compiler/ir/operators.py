@@ -210,7 +210,7 @@ _ROWS = (
     _elementwise("maximum", np.maximum, operands=2),
     _elementwise("multiply", np.multiply, operands=2),
     replace(_elementwise("not_equal", np.not_equal, operands=2), passes=("simplify",)),
-    _elementwise("power", np.power, "pow", operands=2),
+    replace(_elementwise("power", np.power, "pow", operands=2), passes=("simplify",)),
     _elementwise("subtract", np.subtract, operands=2),
     _elementwise("where", np.where, operands=3),
     Operator("relax.divide", Kind.elementwise, _divide, 2),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tvm import relax
 
 from tzml.compiler.ir.shapes import static_shape
+from tzml.compiler.ir.tvm_internals import identity
 
 Expr = Any
 """A Relax expression."""
@@ -35,12 +36,14 @@ class Rewriter:
         self.bb = relax.BlockBuilder(module)
         self.values: dict[Any, Expr] = {}
         self.uses: Counter[Any] = Counter()
+        self._derived: dict[Hashable, tuple[Expr, tuple[Any, ...]]] = {}
 
     def run(self) -> Any:
         """The module with the new `main`."""
         main = self.module["main"]
         self._count_uses(main)
-        parameters = [relax.Var(parameter.name, parameter.ty) for parameter in main.params]
+        # not the model's names: what names a kernel would depend on whether one is also that of a loop's variable
+        parameters = [relax.Var(f"input{number}", p.ty) for number, p in enumerate(main.params)]
         for old, new in zip(main.params, parameters, strict=True):
             self.values[old] = new
         with self.bb.function("rewritten", parameters):
@@ -85,6 +88,17 @@ class Rewriter:
         """Bind an expression, unless it is an atom already."""
         atoms = (relax.Var, tvm.ir.GenericConst, relax.ShapeExpr)
         return expression if isinstance(expression, atoms) else self.bb.emit(expression)
+
+    def derived(self, how: Hashable, sources: Sequence[Any], compute: Callable[[], NDArray[Any]]) -> Expr:
+        """The constant that `compute` makes of `sources`; the same one each time, if `how` and they are the same.
+
+        Constants are told apart by where they come from and never by their numbers: what a bundle looks like must
+        not depend on these. `sources` are objects of TVM.
+        """
+        key = (how, *map(identity, sources))
+        if key not in self._derived:
+            self._derived[key] = const(compute()), tuple(sources)  # which live as long as their identities count
+        return self._derived[key][0]
 
     def concat(self, values: Sequence[Expr], axis: int) -> Expr:
         """The values along an axis."""

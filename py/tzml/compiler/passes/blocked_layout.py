@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from tvm import relax, te, tirx
 
-from tzml.compiler.ir.rewrite import Expr, Rewriter, const, constant, shape_of
+from tzml.compiler.ir.rewrite import Expr, Rewriter, constant, shape_of
 
 ELEMENTWISE = 0
 INJECTIVE = 2
@@ -111,7 +111,9 @@ class LayoutRewriter(Rewriter):
         n, c, h, w = nchw_shape(shape_of(plain), channels_last)
         array = constant(plain)
         if array is not None:
-            result = Blocked(const(block_array(array, block, channels_last)), c, channels_last)
+            how = ("block", block, channels_last)
+            data = self.derived(how, [plain], lambda: block_array(array, block, channels_last))
+            result = Blocked(data, c, channels_last)
         elif block == (c if channels_last else 1):
             blocks = c // block
             result = Blocked(self.emit(relax.op.reshape(plain, (n, blocks, h, w, block))), c, channels_last)

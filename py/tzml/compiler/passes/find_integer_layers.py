@@ -56,6 +56,7 @@ class IntegerLayer:
 
     `weights` are int8 as (O, I, KH, KW), or (O, K) for a product; `scale` (O) is what one unit of the sum
     of products is in steps of the result, `bias` (O) counts such units. `low` and `high` limit the result.
+    `origin` is what all these numbers come from, objects of TVM, and `part` the outputs of it that these are.
     """
 
     call: Any
@@ -67,6 +68,8 @@ class IntegerLayer:
     result: Steps
     low: int
     high: int
+    origin: tuple[Any, ...]
+    part: tuple[int, int]
 
     @property
     def is_depthwise(self) -> bool:
@@ -81,7 +84,8 @@ class IntegerLayer:
         grain = next((g for g in _GRAINS if g * size <= limit * len(self.weights)), _GRAINS[-1])
         ends = pairwise(starts_of_parts(len(self.weights), size, limit, grain))
         return [
-            replace(self, weights=self.weights[a:b], bias=self.bias[a:b], scale=self.scale[a:b]) for a, b in ends
+            replace(self, weights=self.weights[a:b], bias=self.bias[a:b], scale=self.scale[a:b], part=(a, b))
+            for a, b in ends
         ]
 
 
@@ -118,6 +122,8 @@ class IntegerLayers:
             return
         found = self._move(call, result) or self._layer(call.args[0], result)
         if found:
+            if isinstance(found, IntegerLayer):
+                found = replace(found, origin=(*found.origin, *call.args[1:]))
             self.found[variable] = found
 
     def _clip(self, variable: Any, call: Any) -> None:
@@ -125,7 +131,8 @@ class IntegerLayers:
         layer = self.found.get(call.args[0])
         if isinstance(layer, IntegerLayer) and self.uses[call.args[0]] == 1:
             low, high = (round(float(end.value)) for end in call.args[1:])
-            self.found[variable] = replace(layer, low=max(low, layer.low), high=min(high, layer.high))
+            low, high, origin = max(low, layer.low), min(high, layer.high), (*layer.origin, *call.args[1:])
+            self.found[variable] = replace(layer, low=low, high=high, origin=origin)
             self.inside.add(call.args[0])
 
     def _move(self, call: Any, result: Steps) -> Move | None:
@@ -148,6 +155,7 @@ class IntegerLayers:
     def _layer(self, value: Expr, result: Steps) -> IntegerLayer | None:
         """The layer whose real result is `value`."""
         inside: list[Expr] = [value]
+        origin: list[Any] = []
         bias: Array | None = None
         low, high = -math.inf, math.inf
         call = self._only(value)
@@ -155,12 +163,15 @@ class IntegerLayers:
             # from the result backwards: limits, then the bias
             if op_name(call) == "relax.nn.relu" and bias is None:
                 low = max(low, 0.0)
+                origin.append(call.op)
             elif op_name(call) == "relax.clip" and bias is None:
                 low, high = max(low, float(call.args[1].value)), min(high, float(call.args[2].value))
+                origin += call.args[1:]
             elif op_name(call) == "relax.add" and bias is None:
                 bias = self.real_constant(call.args[1])
                 if bias is None:
                     return None
+                origin.append(call.args[1])
             else:
                 return None
             inside.append(call.args[0])
@@ -170,7 +181,8 @@ class IntegerLayers:
             return None
         self.inside.update(inside)
         ends = [result.zero + round(min(max(end / result.scale, -1e6), 1e6)) for end in (low, high)]
-        return replace(layer, low=max(ends[0], layer.low), high=min(ends[1], layer.high))
+        origin += layer.origin
+        return replace(layer, low=max(ends[0], layer.low), high=min(ends[1], layer.high), origin=tuple(origin))
 
     def _product(self, call: Any, bias: Array, result: Steps) -> IntegerLayer | None:
         data = self.calls.get(call.args[0])
@@ -196,6 +208,8 @@ class IntegerLayers:
             result=result,
             low=result.limits[0],
             high=result.limits[1],
+            origin=(call.args[1], *data.args[1:]),
+            part=(0, outputs),
         )
 
     def _weights(self, call: Any) -> tuple[Array, Array] | None:

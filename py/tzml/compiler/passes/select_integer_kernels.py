@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from tzml.compiler.codegen.kernels import integer_gemm, integer_window
 from tzml.compiler.codegen.kernels.integer_gemm import IntegerGemm
 from tzml.compiler.codegen.kernels.integer_window import IntegerWindow
 from tzml.compiler.codegen.kernels.window import Window
-from tzml.compiler.ir.rewrite import Expr, const, dtype_of, op_name, pair, shape_of, sliding_of
+from tzml.compiler.ir.rewrite import Expr, dtype_of, op_name, pair, shape_of, sliding_of
 from tzml.compiler.passes.blocked_layout import ELEMENTWISE, Blocked, LayoutRewriter, nchw_shape
 from tzml.compiler.passes.find_integer_layers import IntegerLayer, Move
 
@@ -35,14 +36,15 @@ def integer_layer(rewriter: LayoutRewriter, found: IntegerLayer | Move, limit: i
 
 
 def _layer(rewriter: LayoutRewriter, found: IntegerLayer) -> Expr | Blocked:
-    shift = 128 if found.given.dtype == "uint8" else 0
-    zero = found.given.zero - shift
+    zero = found.given.zero - (128 if found.given.dtype == "uint8" else 0)
     axes = tuple(range(1, found.weights.ndim))
-    bias = found.bias - zero * found.weights.sum(axes, dtype=np.int64)
-    operands = [const(bias.astype(np.int32))]
+    bias = _kept(
+        rewriter, found, "bias",
+        lambda: (found.bias - zero * found.weights.sum(axes, dtype=np.int64)).astype(np.int32),
+    )  # fmt: skip
     narrow = int(found.weights.min()) > -128
     if found.weights.ndim == 2:
-        return _dense(rewriter, found, operands[0], zero, narrow)
+        return _dense(rewriter, found, bias, narrow)
     layout = str(found.call.attrs.data_layout)
     last = layout == "NHWC"
     n, c, h, w = nchw_shape(shape_of(found.call.args[0]), last)
@@ -51,19 +53,30 @@ def _layer(rewriter: LayoutRewriter, found: IntegerLayer) -> Expr | Blocked:
     slides = sliding_of(found.call)
     window = Window((h, w), out_size, pair(kernel), slides.strides, slides.dilation, slides.padding[:2])
     data = rewriter.to_blocked(found.data, c, last).data
+    # the last operand: the zero point, for what is outside the image
+    outside = [_kept(rewriter, found, "outside", lambda: np.array([zero], np.int8))] if window.is_padded else []
     if found.is_depthwise:
-        weights = const(found.weights[:, 0].transpose(1, 2, 0))
-        depthwise = IntegerWindow("depthwise", window, n, c, zero, narrow)
+        weights = _kept(rewriter, found, "depthwise", lambda: found.weights[:, 0].transpose(1, 2, 0))
+        depthwise = IntegerWindow("depthwise", window, n, c, narrow=narrow)
         total = rewriter.kernel(
             "integer_depthwise",
-            lambda d, w, b: integer_window.define(d, depthwise, w, b),
-            data, weights, operands[0],
+            lambda data, *operands: integer_window.define(data, depthwise, *operands),
+            data, weights, bias, *outside,
         )  # fmt: skip
     else:
-        weights = const(found.weights.transpose(0, 2, 3, 1))
-        gemm = IntegerGemm((n, 1, *out_size, out_channels), window, n, c, zero, narrow)
-        total = rewriter.kernel("integer_conv2d", integer_gemm.define, data, weights, operands[0], gemm)
+        weights = _kept(rewriter, found, "conv2d", lambda: found.weights.transpose(0, 2, 3, 1))
+        gemm = IntegerGemm((n, 1, *out_size, out_channels), window, n, c, narrow)
+        total = rewriter.kernel(
+            "integer_conv2d",
+            lambda data, *operands: integer_gemm.define(data, gemm, *operands),
+            data, weights, bias, *outside,
+        )  # fmt: skip
     return Blocked(_requantize(rewriter, total, found), out_channels, last)
+
+
+def _kept(rewriter: LayoutRewriter, found: IntegerLayer, name: str, compute: Callable[[], Any]) -> Expr:
+    """A constant of a layer, which the strips that it is computed in share."""
+    return rewriter.derived((name, found.part), found.origin, compute)
 
 
 def integer_max_pool(rewriter: LayoutRewriter, call: Any, data: Expr) -> Blocked | None:
@@ -75,39 +88,44 @@ def integer_max_pool(rewriter: LayoutRewriter, call: Any, data: Expr) -> Blocked
     out_size = nchw_shape(shape_of(call), last)[2:]
     slides = sliding_of(call)
     window = Window((h, w), out_size, kernel, slides.strides, slides.dilation, slides.padding[:2])
-    pool = IntegerWindow("max", window, n, c, outside=-128)
+    pool = IntegerWindow("max", window, n, c)
     image = rewriter.to_blocked(data, c, last).data
     return Blocked(rewriter.kernel("integer_max_pool", integer_window.define, image, pool), c, last)
 
 
-def _dense(rewriter: LayoutRewriter, found: IntegerLayer, bias: Expr, zero: int, narrow: bool) -> Expr:
+def _dense(rewriter: LayoutRewriter, found: IntegerLayer, bias: Expr, narrow: bool) -> Expr:
     data = rewriter.translate(found.data)
     *leading, depth = shape_of(data)
     shape = (*leading, len(found.weights))
     size = (1, int(np.prod(leading)))
     window = Window(size, size, (1, 1), (1, 1), (1, 1), (0, 0))
-    gemm = IntegerGemm(shape, window, 1, depth, zero, narrow)
-    weights = const(found.weights[:, None, None])
-    total = rewriter.kernel("integer_matmul", integer_gemm.define, data, weights, bias, gemm)
+    gemm = IntegerGemm(shape, window, 1, depth, narrow)
+    weights = _kept(rewriter, found, "dense", lambda: found.weights[:, None, None])
+    total = rewriter.kernel(
+        "integer_matmul", lambda data, *operands: integer_gemm.define(data, gemm, *operands), data, weights, bias
+    )
     return _requantize(rewriter, total, found)
 
 
 def _requantize(rewriter: LayoutRewriter, total: Expr, found: IntegerLayer) -> Expr:
     """Sums of products as integers of the layer's result: times a float32 scale, rounded, halves to even."""
     zero, dtype = found.result.zero, found.result.dtype
-    low, high = (tirx.FloatImm("float32", float(end - zero)) for end in (found.low, found.high))
-    one = bool((found.scale == found.scale[0]).all())
 
-    def requantize(sums: Any, scale: Any = None) -> Any:
+    def requantize(sums: Any, scale: Any, low: Any, high: Any, zero: Any) -> Any:
         def element(*index: Expr) -> Expr:
-            factor = tirx.FloatImm("float32", float(found.scale[0])) if scale is None else scale(index[-1])
-            value = te.max(te.min(sums(*index).astype("float32") * factor, high), low)
+            value = sums(*index).astype("float32") * scale(index[-1])
+            value = te.max(te.min(value, high()), low())
             bits = tirx.reinterpret("int32", value + tirx.FloatImm("float32", _MAGIC))
-            return (bits + zero).astype(dtype)
+            return bits.astype(dtype) + zero()  # wraps as it should: the sum is within the limits
 
         return te.compute(sums.shape, element, name="requantize")
 
-    operands = [] if one else [const(found.scale)]
+    operands = [
+        _kept(rewriter, found, "scale", lambda: found.scale),
+        _kept(rewriter, found, "low", lambda: np.float32(found.low - zero)),
+        _kept(rewriter, found, "high", lambda: np.float32(found.high - zero)),
+        _kept(rewriter, found, "zero", lambda: np.asarray(zero, dtype)),
+    ]
     return rewriter.call_te(requantize, total, *operands, hint="requantize", pattern=ELEMENTWISE)
 
 

@@ -105,11 +105,14 @@ Handler = Callable[[KernelSelector, Any], Expr | None]
 
 
 def _conv2d(rewriter: KernelSelector, call: Any) -> Expr | None:
-    weights, layout = constant(rewriter.translate(call.args[1])), str(call.attrs.data_layout)
-    if weights is None or layout not in ("NCHW", "NHWC"):
+    given, layout = rewriter.translate(call.args[1]), str(call.attrs.data_layout)
+    known = constant(given)
+    if known is None or layout not in ("NCHW", "NHWC"):
         return None
     last = layout == "NHWC"
-    weights = weights.transpose([str(call.attrs.kernel_layout).index(letter) for letter in "OIHW"])
+    order = tuple(str(call.attrs.kernel_layout).index(letter) for letter in "OIHW")
+    weights = known.transpose(order)
+    kept = rewriter.derived(("transpose", order), [given], lambda: weights)
     n, c, h, w = nchw(shape_of(call.args[0]), last)
     groups, out_channels, kernel = int(call.attrs.groups), weights.shape[0], pair(weights.shape[2:])
     slides = sliding_of(call)
@@ -121,7 +124,7 @@ def _conv2d(rewriter: KernelSelector, call: Any) -> Expr | None:
         out_size = nchw(shape_of(call), last)[2:]
         blocks = shape_of(data.data)[1]
         depthwise = stencil.Stencil("depthwise", n, blocks, data.block, (h, w), out_size, kernel, *slides)
-        return Blocked(rewriter.kernel("depthwise", stencil.define, data.data, const(weights), depthwise), c, last)
+        return Blocked(rewriter.kernel("depthwise", stencil.define, data.data, kept, depthwise), c, last)
     if groups > 1:
         in_block, out_block = (math.gcd(rewriter.lanes, count // groups) for count in (c, out_channels))
         data = rewriter.to_blocked(call.args[0], in_block, last)
@@ -130,7 +133,7 @@ def _conv2d(rewriter: KernelSelector, call: Any) -> Expr | None:
     else:
         data = rewriter.image(call.args[0], last)
     described = conv.Conv2d(n, c, data.block, (h, w), out_channels, out_block, kernel, *slides, groups)
-    return Blocked(rewriter.kernel("conv2d", conv.define, data.data, const(weights), described), out_channels, last)
+    return Blocked(rewriter.kernel("conv2d", conv.define, data.data, kept, described), out_channels, last)
 
 
 def _pool2d(kind: str) -> Handler:
@@ -258,9 +261,10 @@ def _like(rewriter: KernelSelector, image: Blocked, expression: Expr) -> Expr | 
     shape, array = shape_of(expression), constant(expression)
     if array is not None:
         if array.size == 1:
-            return const(array.reshape(()))
-        array = array.reshape((1,) * (4 - array.ndim) + array.shape)
-        return const(block_array(array, image.block, image.channels_last))
+            return rewriter.derived("scalar", [expression], lambda: array.reshape(()))
+        four = array.reshape((1,) * (4 - array.ndim) + array.shape)
+        how = ("block", image.block, image.channels_last)
+        return rewriter.derived(how, [expression], lambda: block_array(four, image.block, image.channels_last))
     if len(shape) != 4 or nchw(shape, image.channels_last)[1] != image.channels:
         return None
     known = rewriter.as_blocked(expression)

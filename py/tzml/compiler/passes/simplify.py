@@ -7,13 +7,18 @@ functions, becomes `relax.clip`; an explicit padding with zeros goes into the co
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
+import tvm
+import tvm_ffi
 from tvm import relax, tirx
 
 from tzml.compiler.ir.rewrite import Expr, Rewriter, const, constant, dtype_of, ints, op_name, shape_of
 from tzml.compiler.passes.fold_constants import fold
+
+_SQUARE = 2  # an exponent
 
 
 def simplify(module: Any) -> Any:
@@ -46,7 +51,7 @@ class _Simplify(Rewriter):
         arguments = [self.translate(argument) for argument in call.args]
         folded = fold(call, arguments)
         if folded is not None and folded.dtype == np.dtype(dtype_of(call)):
-            return const(folded)
+            return self.derived(*_origin(call, arguments), lambda: folded)
         handler = HANDLERS.get(op_name(call))
         result = handler(self, call, arguments) if handler else None
         if result is None:
@@ -67,6 +72,15 @@ class _Simplify(Rewriter):
         return call if call is not None and op_name(call) == name and expression in self.used_once else None
 
 
+def _origin(call: Any, arguments: list[Expr]) -> tuple[Hashable, list[Expr]]:
+    """What tells the result of an operator of constants from others: all but their numbers."""
+    given = [a for argument in arguments for a in getattr(argument, "fields", [argument])]
+    constants = [a for a in given if isinstance(a, tvm.ir.GenericConst)]
+    others = [tvm_ffi.structural_hash(a) for a in given if not isinstance(a, tvm.ir.GenericConst)]
+    attributes = None if call.attrs is None else tvm_ffi.structural_hash(call.attrs)
+    return (op_name(call), attributes, *others), constants
+
+
 def _batch_norm(rewriter: _Simplify, call: Any, arguments: list[Expr]) -> Expr | None:
     data, *parameters = arguments
     values = [constant(parameter) for parameter in parameters]
@@ -74,9 +88,10 @@ def _batch_norm(rewriter: _Simplify, call: Any, arguments: list[Expr]) -> Expr |
     if any(value is None for value in values) or attributes.training:
         return None
     gamma, beta, mean, variance = (np.asarray(value, np.float64) for value in values)
-    scale = 1 / np.sqrt(variance + float(attributes.epsilon))
-    scale = scale * gamma if attributes.scale else scale
-    shift = -mean * scale + (beta if attributes.center else 0)
+    with np.errstate(all="ignore"):
+        scale = 1 / np.sqrt(variance + float(attributes.epsilon))
+        scale = scale * gamma if attributes.scale else scale
+        shift = -mean * scale + (beta if attributes.center else 0)
     rank, axis = len(shape_of(data)), int(attributes.axis)
     per_channel = [-1 if i == axis % rank else 1 for i in range(rank)]
     kind = dtype_of(data)
@@ -103,7 +118,9 @@ def _scale_weights(rewriter: _Simplify, data: Expr, scale: Any, axis: int) -> Ex
     shaped = scale.reshape([-1 if letter == "O" else 1 for letter in layout])
     if int(conv.attrs.groups) > 1 and layout != "OIHW":
         return None
-    return relax.Call(conv.op, [conv.args[0], const((weights * shaped).astype(weights.dtype))], conv.attrs)
+    with np.errstate(all="ignore"):
+        scaled = (weights * shaped).astype(weights.dtype)
+    return relax.Call(conv.op, [conv.args[0], const(scaled)], conv.attrs)
 
 
 def _call_tir(rewriter: _Simplify, call: Any, arguments: list[Expr]) -> Expr | None:
@@ -132,10 +149,15 @@ def _clip(rewriter: _Simplify, otherwise: Expr, arguments: list[Expr]) -> Expr |
     low = constant(inner.args[1]) if inner is not None else None
     if low is None or low.size != 1 or bound.size != 1:
         return otherwise
-    if low > bound:
-        return otherwise  # the minimum is last, and decides
     low, bound = (tirx.FloatImm("float32", float(end)) for end in (low, bound))
     return relax.op.clip(inner.args[0], low, bound)
+
+
+def _power(rewriter: _Simplify, call: Any, arguments: list[Expr]) -> Expr | None:
+    """A square is an operator of its own; any other exponent is a number of the model."""
+    exponent = constant(arguments[1])
+    is_square = exponent is not None and exponent.shape == () and float(exponent) == _SQUARE
+    return relax.op.square(arguments[0]) if is_square and "float" in dtype_of(call) else None
 
 
 def _compared_with_itself(rewriter: _Simplify, call: Any, arguments: list[Expr]) -> Expr | None:
@@ -208,6 +230,7 @@ HANDLERS = {
     "relax.greater_equal": _compared_with_itself,
     "relax.call_tir": _call_tir,
     "relax.minimum": _minimum,
+    "relax.power": _power,
     "relax.nn.batch_norm": _batch_norm,
     "relax.nn.conv2d": _padded_conv2d,
     "relax.shape_of": _shape_of,

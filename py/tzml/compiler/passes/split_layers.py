@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -19,7 +20,7 @@ from tvm import relax
 
 from tzml.compiler.ir.limits import starts_of_parts
 from tzml.compiler.ir.operators import is_elementwise, operator
-from tzml.compiler.ir.rewrite import Expr, Rewriter, const, constant, dtype_of, ints, is_tensor, shape_of
+from tzml.compiler.ir.rewrite import Expr, Rewriter, constant, dtype_of, ints, is_tensor, shape_of
 from tzml.compiler.passes.find_integer_layers import IntegerLayers
 
 GRAIN = 16
@@ -94,7 +95,9 @@ class _Split(Rewriter):
         starts = starts_of_parts(shape[-1], weights.nbytes, self.limit, GRAIN)
         data = self.translate(call.args[0])
         values = [
-            self.emit(relax.Call(call.op, [data, const(_cut(weights, -1, *ends))], call.attrs, call.ty_args))
+            self.emit(
+                relax.Call(call.op, [data, self.part(call.args[1], weights, -1, *ends)], call.attrs, call.ty_args)
+            )
             for ends in pairwise(starts)
         ]
         return _Parts(values, len(shape_of(call)) - 1, starts) if len(values) > 1 else None
@@ -122,12 +125,17 @@ class _Split(Rewriter):
             if groups > 1:
                 ends = [first * channels], [(last + 1) * channels]
                 few = self.emit(relax.op.strided_slice(data, [axis], *ends))
+            some = self.part(call.args[1], weights, along, start, end)
             part = relax.op.nn.conv2d(
-                few, const(_cut(weights, along, start, end)), ints(a.strides), ints(a.padding), ints(a.dilation),
+                few, some, ints(a.strides), ints(a.padding), ints(a.dilation),
                 groups=last + 1 - first, data_layout=layout, kernel_layout=str(a.kernel_layout),
             )  # fmt: skip
             values.append(self.emit(part))
         return _Parts(values, axis, starts)
+
+    def part(self, source: Expr, array: Any, axis: int, start: int, end: int) -> Expr:
+        """A part of what a constant, or integers that stand for one, hold."""
+        return self.derived(("part", axis, start, end), [source], lambda: _cut(array, axis, start, end))
 
     def follow(self, call: Any) -> _Parts | None:
         """An element-wise operator on a value that is in parts and used nowhere else, in parts too."""
@@ -154,7 +162,16 @@ class _Split(Rewriter):
             return [operand] * len(parts.values)
         known = self.known(operand)
         arrays = None if known is None else parts.of(known, len(shape_of(call)))
-        return None if arrays is None else list(map(const, arrays))
+        if arrays is None:
+            return None
+        return [
+            self.derived(
+                () if array is known else (len(shape_of(call)), parts.axis, *ends),
+                [operand],
+                partial(np.asarray, array),
+            )
+            for array, ends in zip(arrays, pairwise(parts.starts), strict=True)
+        ]
 
 
 def _cut(array: Any, axis: int, start: int, end: int) -> Any:

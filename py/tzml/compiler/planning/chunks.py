@@ -7,7 +7,7 @@ from itertools import groupby
 
 from tzml.bundle import Argument, Chunk, Content, Region
 from tzml.bundle.format import MAX_SECTIONS, align
-from tzml.compiler.ir.graph import GraphCall
+from tzml.compiler.ir.graph import Buffer, GraphCall
 
 CHUNK_SIZE = 256 * 1024
 """Bytes: small enough to stream through a few megabytes of secure memory, large enough that switching between the
@@ -25,36 +25,36 @@ def cut_into_chunks(
     The constants of one call are never parted, so that a call takes one chunk. What several calls take is
     in one chunk if it can be; otherwise it is repeated. No constant is copied.
     """
-    everything = {b.data for call in calls for b in call.buffers if b.data is not None}
-    chunk_size = max(chunk_size, sum(align(len(data)) for data in everything) // _MANY)
+    everything = {b for call in calls for b in call.buffers if b.data is not None}
+    chunk_size = max(chunk_size, sum(align(b.size) for b in everything) // _MANY)
     places: list[tuple[Argument, ...]] = []
     chunks: list[list[bytes]] = []
     sizes: list[int] = []  # of each chunk, so far
-    offsets: list[dict[bytes, int]] = []  # of each constant in each chunk
-    holders: dict[bytes, set[int]] = {}  # the chunks that have a constant
+    offsets: list[dict[Buffer, int]] = []  # of each constant in each chunk
+    holders: dict[Buffer, set[int]] = {}  # the chunks that have a constant
     for call in calls:
-        wanted = list(dict.fromkeys(b.data for b in call.buffers if b.data is not None))
+        wanted = [b for b in dict.fromkeys(call.buffers) if b.data is not None]
         if not wanted:
             places.append(())
             continue
-        complete = set.intersection(*(holders.get(data, set()) for data in wanted))
+        complete = set.intersection(*(holders.get(b, set()) for b in wanted))
         number = max(complete) if complete else len(chunks) - 1
-        more = sum(align(len(data)) for data in wanted if not complete and number not in holders.get(data, ()))
+        more = sum(align(b.size) for b in wanted if not complete and number not in holders.get(b, ()))
         if number < 0 or (more and align(sizes[number]) + more > chunk_size):
             chunks.append([])
             sizes.append(0)
             offsets.append({})
             number = len(chunks) - 1
-        for data in wanted:
-            if number not in holders.setdefault(data, set()):
+        for buffer in wanted:
+            if number not in holders.setdefault(buffer, set()):
                 start = align(sizes[number])
-                chunks[number] += [bytes(start - sizes[number]), data]
-                sizes[number] = start + len(data)
-                offsets[number][data] = start
-                holders[data].add(number)
+                chunks[number] += [bytes(start - sizes[number]), buffer.data or b""]
+                sizes[number] = start + buffer.size
+                offsets[number][buffer] = start
+                holders[buffer].add(number)
         places.append(
             tuple(
-                Argument(Region.weights, offsets[number][b.data], b.size, number)
+                Argument(Region.weights, offsets[number][b], b.size, number)
                 for b in call.buffers
                 if b.data is not None
             )

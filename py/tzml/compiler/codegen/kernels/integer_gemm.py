@@ -38,14 +38,13 @@ class IntegerGemm:
     """The geometry. `shape` is the result's, whose last dimension is the output channels.
 
     A dense layer has a window of one position. `narrow` promises that no weight is -128. uint8 data counts from
-    128: the zero point is that of data - 128.
+    128.
     """
 
     shape: tuple[int, ...]
     window: Window
     batch: int
     channels: int
-    zero_point: int
     narrow: bool
 
     @property
@@ -61,11 +60,12 @@ class IntegerGemm:
         return slides == ((1, 1), (1, 1), (0, 0), window.out_size)
 
 
-def define(data: Any, weights: Any, bias: Any, gemm: IntegerGemm) -> Any:
+def define(data: Any, gemm: IntegerGemm, weights: Any, bias: Any, outside: Any = None) -> Any:
     """The operator in TE: int32 of shape `gemm.shape`.
 
     `data` is (N, 1, H, W, C) for a convolution, and otherwise as the result, but for the last dimension.
-    `weights` are (O, KH, KW, C), `bias` (O).
+    `weights` are (O, KH, KW, C), `bias` (O); `outside` (1), the zero point of data that count as int8 do, is there
+    if the window is padded.
     """
     channel = te.reduce_axis((0, gemm.channels), "channel")
     row = te.reduce_axis((0, gemm.window.kernel[0]), "row")
@@ -77,11 +77,12 @@ def define(data: Any, weights: Any, bias: Any, gemm: IntegerGemm) -> Any:
         n, _, h, w = index
         y, x = gemm.window.rows.position(h, row), gemm.window.columns.position(w, column)
         inside = tirx.all(y >= 0, y < gemm.window.size[0], x >= 0, x < gemm.window.size[1])
-        return tirx.if_then_else(inside, signed(data(n, 0, y, x, channel)), tirx.const(gemm.zero_point, "int32"))
+        number = signed(data(n, 0, y, x, channel))
+        return number if outside is None else tirx.if_then_else(inside, number, outside(0).astype("int32"))
 
     def element(*index: Expr) -> Expr:
         weight = weights(index[-1], row, column, channel).astype("int32")
-        return te.sum(value(index[:-1]) * weight, [channel, row, column])
+        return te.sum(weight * value(index[:-1]), [channel, row, column])
 
     total = te.compute(gemm.shape, element, name="integer_gemm")
     attributes = annotate("integer_gemm", **asdict(gemm))
@@ -127,7 +128,8 @@ class _Emitter:
     def __init__(self, fused: Fused, isa: Isa) -> None:
         self.fused, self.isa = fused, isa
         self.gemm = gemm = IntegerGemm(**fused.geometry_with(window=Window))
-        self.data, self.weights, self.bias = fused.operands
+        self.weights, self.data, *outside, self.bias = fused.operands
+        self.outside = outside[0] if outside else None
         self.step = dot.depth(isa)
         self.steps = -(-gemm.depth // self.step)
         height, width = gemm.window.out_size
@@ -141,7 +143,7 @@ class _Emitter:
                 (n for n in divisors if n == 1 or n * width * self.steps * self.step <= _STRIP),
                 key=lambda n: (_choose_tile(isa, gemm, n * width).cost, n),
             )
-            self.patches = Patches(gemm.window, gemm.channels, gemm.zero_point, self.steps * self.step, lines)
+            self.patches = Patches(gemm.window, gemm.channels, self.steps * self.step, lines)
             self.strips, self.rows = gemm.batch * height // lines, lines * width
         self.tile = _choose_tile(isa, gemm, self.rows)
         self.blocks = -(-gemm.shape[-1] // self.tile.outputs)
@@ -173,7 +175,7 @@ class _Emitter:
                 return
             patches = T.alloc_buffer((self.rows * self.steps * self.step,), "int8")
             with T.serial(self.strips) as strip:
-                self.patches.emit(flat(data), patches, strip)
+                self.patches.emit(flat(data), patches, strip, self.outside)
                 self._product(patches, strip * self.rows)
 
         ordering = IN_ORDER if self.isa.by_element else {}

@@ -36,7 +36,6 @@ _WIDTH = 4
 class IntegerWindow:
     """The geometry. `kind` is depthwise or max.
 
-    `outside` is what counts as the image's surroundings: the zero point, or the smallest number.
     `narrow` promises that no weight is -128. uint8 data counts from 128 in a depthwise convolution.
     """
 
@@ -44,7 +43,6 @@ class IntegerWindow:
     window: Window
     batch: int
     channels: int
-    outside: int
     narrow: bool = True
 
     @property
@@ -52,8 +50,12 @@ class IntegerWindow:
         return (self.batch, 1, *self.window.out_size, self.channels)
 
 
-def define(data: Any, described: IntegerWindow, weights: Any = None, bias: Any = None) -> Any:
-    """The operator in TE; `data` is (N, 1, H, W, C), `weights` are (KH, KW, C), `bias` is (C)."""
+def define(data: Any, described: IntegerWindow, weights: Any = None, bias: Any = None, outside: Any = None) -> Any:
+    """The operator in TE; `data` is (N, 1, H, W, C), `weights` are (KH, KW, C), `bias` is (C).
+
+    `outside` (1) is what counts as the image's surroundings in a depthwise convolution: the zero point. It is there
+    if the window is padded. Around an image that is pooled is the smallest number.
+    """
     row = te.reduce_axis((0, described.window.kernel[0]), "row")
     column = te.reduce_axis((0, described.window.kernel[1]), "column")
     attributes = annotate("integer_window", **asdict(described))
@@ -64,7 +66,9 @@ def define(data: Any, described: IntegerWindow, weights: Any = None, bias: Any =
         inside = tirx.all(y >= 0, y < described.window.size[0], x >= 0, x < described.window.size[1])
         number = data(n, 0, y, x, c)
         number = signed(number) if kind == "int32" else number
-        return tirx.if_then_else(inside, number, tirx.const(described.outside, kind))
+        if described.kind == "max":
+            return tirx.if_then_else(inside, number, tirx.const(-128, kind))
+        return number if outside is None else tirx.if_then_else(inside, number, outside(0).astype(kind))
 
     if described.kind == "max":
         return te.compute(
@@ -72,7 +76,7 @@ def define(data: Any, described: IntegerWindow, weights: Any = None, bias: Any =
         )
     total = te.compute(
         described.shape,
-        lambda *i: te.sum(value(i, "int32") * weights(row, column, i[-1]).astype("int32"), [row, column]),
+        lambda *i: te.sum(weights(row, column, i[-1]).astype("int32") * value(i, "int32"), [row, column]),
         name="integer_depthwise",
     )
     return te.compute(described.shape, lambda *i: total(*i) + bias(i[-1]), name="biased", attrs=attributes)
@@ -86,7 +90,12 @@ class _Emitter:
         self.described = described = IntegerWindow(**fused.geometry_with(window=Window))
         self.window = window = described.window
         self.lanes = min(8 if isa.by_element else 2 * isa.lanes, 1 << (described.channels.bit_length() - 1))
-        self.data, *self.constants = fused.operands
+        self.weights, self.bias, self.outside = None, None, None
+        if described.kind == "max":
+            (self.data,) = fused.operands
+        else:
+            self.weights, self.data, *outside, self.bias = fused.operands
+            self.outside = outside[0] if outside else None
         padded = [axis.padded_outputs() for axis in (window.rows, window.columns)]
         self.lines = window.rows.out_size
         self.patches: Patches | None = None
@@ -105,7 +114,7 @@ class _Emitter:
                 described.window.before,
             )
             length = self._copied(self.lines) * self._line
-            self.patches = Patches(strips, described.channels, described.outside, length, 1)
+            self.patches = Patches(strips, described.channels, length, 1)
 
     @property
     def _line(self) -> int:
@@ -119,9 +128,8 @@ class _Emitter:
 
     def emit(self) -> Scheduled:
         packers: dict[int, Packer] = {}
-        self.weights = None
-        if self.constants:
-            weights, self.bias = self.constants
+        if self.weights is not None:
+            weights = self.weights
             size = self.described.window.kernel[0] * self.described.window.kernel[1] * self.described.channels
             self.weights = tirx.decl_buffer((size,), "int8", "packed")
             packers[self.fused.replace(weights, self.weights)] = np.ravel
@@ -135,7 +143,7 @@ class _Emitter:
                 return
             patches = T.alloc_buffer((self.patches.length,), "int8")
             with T.serial(self.described.batch) as n, T.serial(strips) as strip:
-                self.patches.emit(data, patches, n * strips + strip)
+                self.patches.emit(data, patches, n * strips + strip, self.outside)
                 self._strip(patches, 0, n, strip * self.lines)
 
         return Scheduled(lambda: self.fused.emit(body), packers)

@@ -15,21 +15,25 @@ _WIDEST = 16
 """Bytes that are copied at once."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Patches:
     """Rows of `length` bytes, for `lines` lines of output positions at a time.
 
-    A patch is [KH][KW][C], and then what happens to be there. `outside` is what the image has around it.
+    A patch is [KH][KW][C], and then what happens to be there.
     """
 
     window: Window
     channels: int
-    outside: int
     length: int
     lines: int
 
-    def emit(self, data: Buffer, patches: Buffer, strip: Expr) -> None:
-        """Fill `patches` from `data`, [N][H][W][C] without dimensions; uint8 becomes int8."""
+    def emit(self, data: Buffer, patches: Buffer, strip: Expr, outside: Buffer | None) -> None:
+        """Fill `patches` from `data`, [N][H][W][C] without dimensions; uint8 becomes int8.
+
+        `outside` has what the image has around it; without it, that is the smallest number.
+        """
+        lowest = tirx.IntImm("int8", -128)
+        self.outside = lowest if outside is None else T.Bind(load(outside, 0, 1))
         rows = self.window.rows
         per_image = rows.out_size // self.lines
         image = tirx.floordiv(strip, per_image) * rows.size if not isinstance(strip, int) else 0
@@ -69,8 +73,7 @@ class Patches:
                         _copy(data, (start + x + tap * axis.dilation) * c, patches, to + tap * c, c)
 
     def _fill(self, patches: Buffer, to: Expr, count: int) -> None:
-        number = tirx.IntImm("int8", self.outside)
-        _in_vectors(count, lambda at, lanes: store(patches, to + at, splat(number, lanes), lanes))
+        _in_vectors(count, lambda at, lanes: store(patches, to + at, splat(self.outside, lanes), lanes))
 
 
 def _copy(data: Buffer, start: Expr, patches: Buffer, to: Expr, count: int) -> None:

@@ -56,6 +56,11 @@ class Window:
     def columns(self) -> Axis:
         return self._axis(1)
 
+    @property
+    def is_padded(self) -> bool:
+        """Whether an output reads padding."""
+        return any(axis.padded_outputs() for axis in (self.rows, self.columns))
+
     def taps(self) -> Iterator[Pair]:
         for row in range(self.kernel[0]):
             for column in range(self.kernel[1]):

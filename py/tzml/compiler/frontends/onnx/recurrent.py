@@ -55,6 +55,7 @@ def gru(bb: Any, inputs: Sequence[Expr], attributes: dict[str, Any]) -> Expr:
         weight = relax.const(np.ascontiguousarray(recurrent.T))
         to_zr = relax.const(np.ascontiguousarray(recurrent[: 2 * size].T))
         to_h = relax.const(np.ascontiguousarray(recurrent[2 * size :].T))
+        one = relax.const(np.float32(1))
         all_biases, zr_bias, h_bias = (relax.const(b) for b in (bias, bias[: 2 * size], bias[2 * size :]))
 
         def run(x: Expr, states: list[Expr]) -> list[Expr]:
@@ -72,7 +73,6 @@ def gru(bb: Any, inputs: Sequence[Expr], attributes: dict[str, Any]) -> Expr:
                 candidate = g(relax.op.add(xh, relax.op.add(relax.op.matmul(reset, to_h), h_bias)))
             update = bb.emit(f(relax.op.add(xz, hz)))
             keep = relax.op.multiply(update, hidden)
-            one = relax.const(np.float32(1))
             return [bb.emit(relax.op.add(relax.op.multiply(relax.op.subtract(one, update), candidate), keep))]
 
         return run
