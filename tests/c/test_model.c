@@ -28,6 +28,7 @@ struct fixture {
 	float output[NUMBERS];
 	size_t output_size;
 	uint32_t loads; /* sections that were loaded whole */
+	uint64_t order; /* tells in which order sections were loaded */
 };
 
 static const struct tzml_section *section_of(const struct fixture *f,
@@ -85,6 +86,7 @@ static enum tzml_status load_piece(struct fixture *f, size_t size)
 	status = tzml_model_load(&f->model, wanted, loaded, piece, size);
 	f->context.shared = NULL;
 	f->loads += loaded + size == section->size;
+	f->order = 31 * f->order + wanted + 1;
 	free(piece);
 	return status;
 }
@@ -299,6 +301,30 @@ static void test_shared_memory(void)
 	f.context.shared_size = 1;
 	check(!open_header(&f) && !load(&f) && answers(&f, ANSWER),
 	      "what is changed after it was copied changes nothing");
+	close_example(&f);
+}
+
+/* What is asked for tells the normal world nothing of the input. */
+static void test_order_of_chunks(void)
+{
+	static const float inputs[] = { 0, -1, 1e-45f, 1e30f, -1e30f };
+	uint64_t order = 0;
+	uint32_t same = 0;
+	struct fixture f;
+
+	open_example(&f, "streamed");
+	run(&f, 0); /* which finds what was loaded at first */
+	f.order = 0;
+	run(&f, 0);
+	order = f.order;
+	for (size_t i = 0; i < sizeof(inputs) / sizeof(inputs[0]); i++) {
+		for (size_t j = 0; j < NUMBERS; j++)
+			f.input[j] = inputs[i];
+		f.order = 0;
+		same += !run(&f, 0) && f.order == order;
+	}
+	check(order && same == sizeof(inputs) / sizeof(inputs[0]),
+	      "chunks are asked for in the same order, whatever the input");
 	close_example(&f);
 }
 
@@ -585,6 +611,7 @@ int main(int argc, char **argv)
 	test_sizes();
 	test_shared_memory();
 	test_streaming();
+	test_order_of_chunks();
 	test_state();
 	test_runs_that_do_not_end();
 	test_failing_kernels();

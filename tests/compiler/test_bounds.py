@@ -9,8 +9,10 @@ import pytest
 from guarded import exit_codes
 from onnx import TensorProto, helper
 from small_networks import build, network, weights
+from tvm.script import tirx
 
 from tzml.compiler import CompileOptions, compile_model
+from tzml.compiler.codegen.refuse_indirect import check_indices
 from tzml.compiler.ir.errors import CompileError
 from tzml_zoo.digits import INT8_ONNX, ONNX
 
@@ -60,6 +62,24 @@ def test_a_kernel_that_trusts_its_indices_is_refused(
     monkeypatch.setattr("tzml.compiler.frontends.checks.limit_indices", lambda module: module)
     with pytest.raises(CompileError, match="indexes by its data"):
         build(tmp_path, embedding(columns))
+
+
+@tirx.prim_func(private=True)  # type: ignore[untyped-decorator]
+def loop_to_what_was_read(n: tirx.Buffer((1,), "int32"), x: tirx.Buffer((8,), "float32")):  # type: ignore
+    for i in range(n[0]):
+        x[i] = tirx.float32(0)
+
+
+@tirx.prim_func(private=True)  # type: ignore[untyped-decorator]
+def loop_to_what_was_limited(n: tirx.Buffer((1,), "int32"), x: tirx.Buffer((8,), "float32")):  # type: ignore
+    for i in range(tirx.max(tirx.min(n[0], 8), 0)):
+        x[i] = tirx.float32(0)
+
+
+def test_a_loop_that_goes_as_far_as_its_data_says_is_refused() -> None:
+    check_indices("limited", loop_to_what_was_limited)
+    with pytest.raises(CompileError, match="indexes by its data"):
+        check_indices("kernel", loop_to_what_was_read)
 
 
 @pytest.mark.parametrize("path", [ONNX, INT8_ONNX], ids=["float32", "int8"])

@@ -3,7 +3,8 @@
  * Run a bundle's kernels as its plan says, without libtzml: on this machine for
  * their CPU time, or under QEMU's user emulation for their instructions.
  *
- * usage: run_plan REPEAT, in a folder with the files that kernels.py writes
+ * usage: run_plan REPEAT [INPUTS], in a folder with the files that kernels.py
+ * writes. INPUTS has as many inputs as there are runs; without, all are alike.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -78,6 +79,7 @@ int main(int argc, char **argv)
 	char *weights = load("weights.bin", &size);
 	uint64_t *input = load("inputs.bin", &size);
 	uint64_t *plan = load("plan.bin", &size);
+	char *inputs = argc > 2 ? load(argv[2], &size) : NULL;
 	double best = 1e30;
 
 	/* the first run is not counted: it fills caches and maps pages */
@@ -88,7 +90,10 @@ int main(int argc, char **argv)
 		double took = 0;
 
 		/* the last run may have overwritten its input */
-		memcpy(arena + input[0], given + input[0], input[1]);
+		memcpy(arena + input[0], inputs ? inputs : given + input[0],
+		       input[1]);
+		if (inputs)
+			inputs += input[1];
 		begin = cpu_seconds();
 		prctl(MEASURE_BEGIN);
 		run(plan, arena, weights);

@@ -15,6 +15,7 @@ from tzml.cli.options import OutputFile
 from tzml.errors import TzmlError
 from tzml.files import check_output, write_file
 from tzml.memory_map import memory_map, picture
+from tzml.printable import printable
 
 _SIZES = {
     "secure_memory": "secure memory",
@@ -144,17 +145,19 @@ def describe_sealed(public: Public) -> dict[str, Any]:
     }
 
 
+def _echo(text: str) -> None:
+    click.echo(printable(text))
+
+
 def _show_sealed(bundle: Path, about: dict[str, Any]) -> None:
-    click.echo(
-        f"{bundle}: sealed model {about['model_id']} version {about['model_version']}, for {about['target']}"
-    )
-    click.echo(f"  owner {about['owner']}")
+    _echo(f"{bundle}: sealed model {about['model_id']} version {about['model_version']}, for {about['target']}")
+    _echo(f"  owner {about['owner']}")
     for t in about["tensors"]:
-        click.echo(f"  {t['kind']:<7} {t['name']}: {t['dtype']} {t['shape']}")
-    click.echo(f"  {'secure memory':<34} {about['secure_memory']:>13,} bytes")
+        _echo(f"  {t['kind']:<7} {t['name']}: {t['dtype']} {t['shape']}")
+    _echo(f"  {'secure memory':<34} {about['secure_memory']:>13,} bytes")
     for s in about["sections"]:
         name = f"section {s['type']} {s['index']}"
-        click.echo(f"  {name:<34} {s['bytes']:>13,} bytes, {'sealed' if s['sealed'] else 'clear'}")
+        _echo(f"  {name:<34} {s['bytes']:>13,} bytes, {'sealed' if s['sealed'] else 'clear'}")
 
 
 @click.command("inspect")
@@ -191,32 +194,30 @@ def command(bundle: Path, as_json: bool, svg: Path | None, html: Path | None, ke
     if as_json:
         click.echo(json.dumps(about, indent=1))
         return
-    click.echo(f"{bundle}: {title}")
+    _echo(f"{bundle}: {title}")
     for program in about["programs"]:
         if len(about["programs"]) > 1:
             worlds = " or ".join(program["worlds"])
-            click.echo(
-                f"  program {program['name']} ({program['role']}, entry point {program['entry']}), in {worlds}:"
-            )
-        click.echo(_call_table(program))
+            _echo(f"  program {program['name']} ({program['role']}, entry point {program['entry']}), in {worlds}:")
+        _echo(_call_table(program))
     for t in about["tensors"]:
-        click.echo(f"  {t['kind']:<7} {t['name']}: {t['dtype']} {t['shape']}")
+        _echo(f"  {t['kind']:<7} {t['name']}: {t['dtype']} {t['shape']}")
     for memory in about["memories"]:
         calls = sum(p["kernel_calls"] for p in about["programs"] if set(p["worlds"]) <= set(memory["worlds"]))
         of = f" in {' and '.join(memory['worlds'])}" if len(about["memories"]) > 1 else ""
-        click.echo(f"  {calls} kernel calls{of}, {len(memory['chunks'])} chunks of weights")
+        _echo(f"  {calls} kernel calls{of}, {len(memory['chunks'])} chunks of weights")
         for what in ("arena", "weights", *(["state"] if memory["state"] else [])):
-            click.echo(f"  {'  ' + what:<34} {memory[what]:>13,} bytes")
+            _echo(f"  {'  ' + what:<34} {memory[what]:>13,} bytes")
     for size, what in _SIZES.items():
-        click.echo(f"  {what:<34} {about[size]:>13,} bytes")
+        _echo(f"  {what:<34} {about[size]:>13,} bytes")
     loaded = sum(program["loaded_each_inference"] for program in about["programs"] if program["entry"] == 0)
-    click.echo(f"  {'loaded in each inference':<34} {loaded:>13,} bytes")
+    _echo(f"  {'loaded in each inference':<34} {loaded:>13,} bytes")
     sizes: dict[str, list[int]] = {}
     for s in about["sections"]:
         sizes.setdefault(s["type"], []).append(s["bytes"])
     for kind, found in sizes.items():
         several = f" in {len(found)} sections" if len(found) > 1 else ""
-        click.echo(f"  {f'section {kind}':<34} {sum(found):>13,} bytes{several}")
+        _echo(f"  {f'section {kind}':<34} {sum(found):>13,} bytes{several}")
 
 
 def _secret(path: Path) -> bytes:

@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from tzml.errors import TzmlError
+from tzml.printable import printable
 
 ERROR, FAULT, INTERRUPTED, NO_READER = 2, 70, 130, 141
 _STDOUT = "standard output"
@@ -128,7 +129,7 @@ def _failed(error: BaseException) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     if what:
         with suppress(OSError, _NoReaderError):
-            click.echo(f"tzml: {what}", err=True)
+            click.echo(printable(f"tzml: {what}"), err=True)
     return code
 
 

@@ -24,6 +24,7 @@ from tzml.client.image import dequantize, load_image, quantize, top
 from tzml.errors import TzmlError, known_names
 from tzml.files import check_output, is_stdout, written
 from tzml.metadata import Metadata, read_metadata
+from tzml.printable import printable
 from tzml.protection import memory_warning
 
 Array = NDArray[Any]
@@ -196,7 +197,7 @@ def command(
         )
     secure = f", secure memory at most {memory.secure_peak:,}" if world == "tee" else ""
     lines.append(f"bytes of arena {memory.arena:,}, weights {memory.weights:,}{secure}")
-    click.echo("\n".join(lines), err=bool(output and is_stdout(output)))
+    click.echo(printable("\n".join(lines)), err=bool(output and is_stdout(output)))
     if warning:
         click.echo(f"warning: {warning}", err=True)
 

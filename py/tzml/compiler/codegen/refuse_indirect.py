@@ -25,6 +25,8 @@ def check_indices(name: str, function: Any) -> None:
     for node in nodes_of(function.body):
         if isinstance(node, tirx.For):
             analyzer.bind(node.loop_var, tvm.ir.Range.from_min_extent(node.min, node.extent))
+            if _reads(node.min, loaded) or _reads(node.extent, loaded):
+                loaded.add(node.loop_var)  # how far it counts is up to the data
         elif isinstance(node, tirx.Bind):
             if str(node.var.ty.dtype) in ("int32", "int64"):  # of numbers, and not of vectors
                 analyzer.bind(node.var, node.value)

@@ -1,0 +1,73 @@
+"""How long an inference takes tells nothing of its input: every input takes the same number of instructions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tzml.bench.kernels import Kernels
+from tzml.bench.programs import CROSS_LIBC, emulated, start
+from tzml.compiler import TARGETS, CompileOptions, compile_model
+from tzml_zoo import models
+
+NO_LIMIT = 1 << 40
+SMALL = ("digits", "digits_int8", "gru_keywords", "lstm_keywords")
+
+Array = NDArray[Any]
+
+
+def inputs(shape: tuple[int, ...], dtype: np.dtype[Any], count: int) -> Iterator[Array]:
+    """Inputs of every kind that a kernel could treat differently: special numbers, and then random ones."""
+    random = np.random.default_rng(0)
+    if dtype.kind == "f":
+        tiny = np.finfo(dtype).smallest_subnormal
+        special: tuple[float, ...] = (0, -0.0, 1, -1, tiny, -tiny, 3e38, -3e38, np.inf, -np.inf, np.nan)
+    else:
+        about = np.iinfo(dtype)
+        special = (0, 1, about.min, about.max)
+    kinds = [*(np.full(shape, number, dtype) for number in special)]
+    for number in special[-3:]:
+        one = np.zeros(shape, dtype)
+        one.flat[one.size // 2] = number
+        kinds.append(one)
+    yield from kinds[:count]
+    for _ in range(count - len(kinds)):
+        scale = 10.0 ** random.integers(-3, 4)
+        if dtype.kind == "f":
+            yield (random.standard_normal(shape) * scale).astype(dtype)
+        else:
+            yield random.integers(about.min, about.max, shape, dtype, endpoint=True)
+
+
+def instructions(model: Path, folder: Path, count: int) -> list[int]:
+    """The instructions of an inference on each of `count` inputs."""
+    bundle = compile_model(model, CompileOptions("qemu", secure_memory=NO_LIMIT))
+    (port,) = bundle.inputs()
+    data = list(inputs(port.shape, np.dtype(port.dtype.name), count))
+    Kernels(bundle, TARGETS["qemu"].cc, folder, data[0])
+    np.stack(data).tofile(folder / "all.bin")
+    output = start(emulated(["./run_plan", str(count), "all.bin"], CROSS_LIBC), folder)
+    return [int(number) for number in re.findall(r"^instructions (\d+)$", output, re.MULTILINE)]
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_every_input_takes_as_many_instructions(name: str, tmp_path: Path) -> None:
+    found = instructions(models()[name].onnx(), tmp_path, 20)
+    assert len(found) == 20
+    assert set(found) == {found[0]}
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", models())
+def test_many_inputs_take_as_many_instructions(name: str, tmp_path: Path) -> None:
+    """200 inputs, and 20 where one takes a second and more."""
+    count = 200 if models()[name].macs < 1e9 else 20
+    found = instructions(models()[name].onnx(), tmp_path, count)
+    assert len(found) == count
+    assert set(found) == {found[0]}
