@@ -176,7 +176,8 @@ static void take_bytes(struct exchange *exchange, const char *data, size_t size)
 	exchange->size += size;
 }
 
-static void submit(struct exchange *exchange)
+/* Whether it is in the queue now: then it is the worker's, until it is resumed. */
+static bool submit(struct exchange *exchange)
 {
 	struct job *job = calloc(1, sizeof(*job));
 
@@ -185,7 +186,7 @@ static void submit(struct exchange *exchange)
 		if (!exchange->answered)
 			refuse(exchange, 503, "no memory for the request");
 		free(job);
-		return;
+		return false;
 	}
 	/* simdjson may look at them */
 	memset(exchange->body + exchange->size, 0, REQUEST_PADDING);
@@ -196,13 +197,14 @@ static void submit(struct exchange *exchange)
 		exchange->json_size ? exchange->json_size : exchange->size;
 	memcpy(job->client, exchange->peer->client, CLIENT_SIZE);
 	if (model_submit(exchange->model, job, suspend)) {
-		exchange->body =
-			NULL; /* the job's; its bytes count till the end */
-		return;
+		/* the job's, though its bytes count till the exchange's end */
+		exchange->body = NULL;
+		return true;
 	}
 	free(job);
 	refuse(exchange, 503, "the queue is full");
 	exchange->answer.retry_after = 1;
+	return false;
 }
 
 static enum MHD_Result handle(void *opaque, struct MHD_Connection *connection,
@@ -237,8 +239,8 @@ static enum MHD_Result handle(void *opaque, struct MHD_Connection *connection,
 		*size = 0;
 		return exchange->discarded < MOST_DISCARDED ? MHD_YES : MHD_NO;
 	}
-	if (!exchange->answered && !exchange->submitted)
-		submit(exchange);
+	if (!exchange->answered && !exchange->submitted && submit(exchange))
+		return MHD_YES;
 	return exchange->answered ? respond(exchange) : MHD_YES;
 }
 
