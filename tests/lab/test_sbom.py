@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from conftest import ROOT
+from tzml_lab.environment import ROOT
 
 
 def sbom(folder: Path) -> subprocess.CompletedProcess[str]:
