@@ -19,7 +19,7 @@ deltask prepare_recipe_sysroot
 
 IMAGE_INSTALL ?= ""
 # The contents of every image of this feed, in addition to the product's.
-IMAGE_FEED_INSTALL ?= "debian-config grow-root kernel-modules optee-test"
+IMAGE_FEED_INSTALL ?= "debian-config grow-root kernel-modules optee-test tzml-serve"
 IMAGE_INSTALL:append = " ${IMAGE_FEED_INSTALL}"
 IMAGE_FEATURES ?= ""
 IMAGE_LINGUAS ?= ""
