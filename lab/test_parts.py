@@ -1,4 +1,4 @@
-"""A network whose programs run in both worlds, one after the other, gives the bits of the whole."""
+"""A network with some of its layers in the TEE, and the others in the normal world, gives the bits of the whole."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 from labgrid import Target
 
-from tzml.bundle import Bundle, Worlds
-from tzml.compiler import CompileOptions
+from tzml.bundle import Bundle
+from tzml.compiler import CompileOptions, compile_model
 from tzml_lab.environment import image_of
 from tzml_lab.inference.answers import ask
 from tzml_lab.inference.known_models import KNOWN, TARGET_FOLDER
-from tzml_lab.inference.parts import Part, compile_parts
 from tzml_lab.inference.signing_key import signing_key
 from tzml_lab.target import Commands, files_of
 from tzml_zoo.digits import ONNX
@@ -21,27 +20,17 @@ from tzml_zoo.digits import ONNX
 pytestmark = pytest.mark.lg_feature("python")
 
 FOLDER = "/tmp/parts"
-TEE, REE = Worlds.tee, Worlds.ree
-PARTITIONS = {
-    "first": [("image", "relu", TEE), ("relu", "probabilities", REE)],
-    "middle": [("image", "relu", REE), ("relu", "relu_2", TEE), ("relu_2", "probabilities", REE)],
-    "last": [("image", "view", REE), ("view", "probabilities", TEE)],
-    "two": [
-        ("image", "relu", TEE), ("relu", "view", REE), ("view", "relu_2", TEE), ("relu_2", "probabilities", TEE),
-    ],
-}  # fmt: skip
+RANGES = ("first", "middle", "last", "3")
 
 
-@pytest.fixture(scope="module", params=PARTITIONS)
-def bundle(request: pytest.FixtureRequest, target: Target, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+@pytest.fixture(scope="module", params=RANGES)
+def bundle(request: pytest.FixtureRequest, target: Target) -> Bundle:
     """The digits network with these of its layers in the TEE."""
     image = image_of(target.env.config)
     key = signing_key(image)
     if key is None:
         pytest.skip("the key that the image was signed with is not here")
-    options = CompileOptions(image.description.machine, signing_key=key)
-    cuts = [Part(begin, end, worlds) for begin, end, worlds in PARTITIONS[request.param]]
-    return compile_parts(ONNX, cuts, options, tmp_path_factory.mktemp("parts"))
+    return compile_model(ONNX, CompileOptions(image.description.machine, signing_key=key, tee=request.param))
 
 
 def test_it_gives_the_bits_of_the_whole(bundle: Bundle, target: Target, command: Commands, tmp_path: Path) -> None:

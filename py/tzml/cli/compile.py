@@ -9,6 +9,7 @@ from uuid import UUID
 
 import click
 
+from tzml.bundle import Worlds
 from tzml.cli.child import Tell, in_child
 from tzml.cli.options import OutputFile, parse_size
 from tzml.cli.progress import progress_bar
@@ -52,6 +53,9 @@ def parse_inputs(_: click.Context, __: click.Parameter, values: tuple[str, ...])
 @click.option("--secure-memory", default="8M", show_default=True, callback=parse_size, metavar="SIZE",
               help="Secure memory that the model may take, in bytes or with K or M. "
               "Weights that do not fit are streamed in each inference.")  # fmt: skip
+@click.option("--tee", metavar="LAYERS",
+              help="Run only these layers in the TEE, and the others in the normal world: 4:10, conv3..fc1, first, "
+              "middle, last or all. `tzml inspect MODEL --layers` lists them (docs/partition.md).")  # fmt: skip
 @click.option("--tuning", type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help="File of schedules that `tzml tune` made for this target.")  # fmt: skip
 @click.option("--name", default="", help="The model's name. Default: the file name without its suffix.")
@@ -73,6 +77,7 @@ def command(
     preprocess: Path | None,
     labels: Path | None,
     secure_memory: int,
+    tee: str | None,
     tuning: Path | None,
     name: str,
     model_version: int,
@@ -97,6 +102,7 @@ def command(
         preprocess=read_preprocess_file(preprocess) if preprocess else {},
         labels=read_labels_file(labels) if labels else (),
         secure_memory=secure_memory,
+        tee=tee,
         name=name,
         model_version=model_version,
         model_id=model_id,
@@ -123,23 +129,32 @@ def _compile(model: Path, options: CompileOptions, path: Path, tell: Tell, *, as
 
         bundle = compile_model(model, options, progress, warn=warn)
     bundle.write(path)
-    memory = bundle.memory
+    # of a partitioned model, the part in the TEE
+    memory = next((m for m in bundle.memories if m.worlds & Worlds.tee), bundle.memories[0])
+    calls = sum(len(program.calls) for program in bundle.programs)
     if as_json:
         about = {
             "file": str(path),
             "bytes": bundle.size,
             "target": options.target,
-            "worlds": ["tee", "ree"] if bundle.libraries[0].tee else ["ree"],
-            "kernel_calls": len(bundle.program.calls),
+            "worlds": ["tee", "ree"] if any(library.tee for library in bundle.libraries) else ["ree"],
+            "kernel_calls": calls,
             "weights": memory.weights_size,
             "arena": memory.arena_size,
+            "programs": [
+                {"name": p.name, "worlds": [w.name for w in Worlds if w in p.worlds], "kernel_calls": len(p.calls)}
+                for p in bundle.programs
+            ],
             "secure_memory": bundle.secure_memory,
             "warnings": warnings,
         }
         return json.dumps(about, indent=1)
     worlds = "both worlds" if bundle.libraries[0].tee else "the normal world only"
+    if len(bundle.programs) > 1 or bundle.programs[0].worlds == Worlds.tee:
+        inside = sum(len(p.calls) for p in bundle.programs if p.worlds == Worlds.tee)
+        worlds = f"{inside} calls in the TEE and {calls - inside} in the normal world"
     return (
-        f"{path}: {bundle.size:,} bytes for {options.target}, {worlds}; {len(bundle.program.calls)} kernel calls; "
+        f"{path}: {bundle.size:,} bytes for {options.target}, {worlds}; {calls} kernel calls; "
         f"bytes of weights {memory.weights_size:,}, arena {memory.arena_size:,}, "
         f"secure memory {bundle.secure_memory:,}"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -161,7 +162,8 @@ def _show_sealed(bundle: Path, about: dict[str, Any]) -> None:
 
 
 @click.command("inspect")
-@click.argument("bundle", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("bundle", type=click.Path(exists=True, path_type=Path))
+@click.option("--layers", is_flag=True, help="List the layers of a model file, before it is compiled.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 @click.option("--svg", type=OutputFile(), help="Draw the memory map to this SVG file.")
 @click.option("--html", type=OutputFile(), help="Draw the memory map to this HTML page.")
@@ -170,8 +172,20 @@ def _show_sealed(bundle: Path, about: dict[str, Any]) -> None:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="The content key (.tzk) of a sealed bundle. Without it, only what anybody can read is shown.",
 )
-def command(bundle: Path, as_json: bool, svg: Path | None, html: Path | None, key: Path | None) -> None:
-    """Check the file BUNDLE as the device does, and show its contents."""
+def command(
+    bundle: Path, layers: bool, as_json: bool, svg: Path | None, html: Path | None, key: Path | None
+) -> None:
+    """Check the file BUNDLE as the device does, and show its contents.
+
+    With --layers, BUNDLE is a model file, and its layers are listed as `tzml compile --tee` takes them.
+    """
+    if layers:
+        if svg or html or key:
+            raise TzmlError("--layers takes none of --svg, --html and --key", "they are for bundles")
+        click.echo(_layers(bundle, as_json=as_json))
+        return
+    if bundle.is_dir():
+        raise TzmlError(f"{bundle} is a folder, not a bundle", "give --layers to list the layers of a SavedModel")
     if svg and html and svg.resolve() == html.resolve():
         raise TzmlError(f"{svg} cannot be both the SVG file and the HTML page", "give another file to --html")
     for file in filter(None, (svg, html)):
@@ -218,6 +232,32 @@ def command(bundle: Path, as_json: bool, svg: Path | None, html: Path | None, ke
     for kind, found in sizes.items():
         several = f" in {len(found)} sections" if len(found) > 1 else ""
         _echo(f"  {f'section {kind}':<34} {sum(found):>13,} bytes{several}")
+
+
+def _layers(model: Path, *, as_json: bool) -> str:
+    """The layers of a model file as a table, or as JSON. Raises TzmlError."""
+    from tzml.cli.child import in_child  # with the compiler, which a device does not have
+    from tzml.compiler.compile import layers_of
+
+    def warn(what: str) -> None:
+        click.echo(f"tzml: warning: {model}: {what}", err=True)
+
+    def tell_layers(tell: Callable[[str], None]) -> str:
+        tell("importing")
+        found = layers_of(model, warn=warn)
+        fields = ("number", "name", "operator", "shape", "weights", "names")
+        if as_json:
+            return json.dumps({"layers": [{field: getattr(x, field) for field in fields} for x in found]}, indent=1)
+        rows = [("layer", "weights", "output", "operator", "name")]
+        rows += [(str(x.number), f"{x.weights:,}", "x".join(map(str, x.shape)), x.operator, x.name) for x in found]
+        widths = [max(len(row[column]) for row in rows) for column in range(4)]
+        return "\n".join(
+            f"{n:>{widths[0]}} {weights:>{widths[1]}} {shape:>{widths[2]}}  {kind:<{widths[3]}}  {name}".rstrip()
+            for n, weights, shape, kind, name in rows
+        )
+
+    told: str = in_child(tell_layers, str(model))
+    return told
 
 
 def _secret(path: Path) -> bytes:

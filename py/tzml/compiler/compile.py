@@ -18,11 +18,13 @@ from tzml.compiler.frontends import InputSpec, import_file
 from tzml.compiler.ir.errors import CompileError, explained
 from tzml.compiler.ir.graph import Graph
 from tzml.compiler.ir.imported import Imported
-from tzml.compiler.ir.limits import Limits
+from tzml.compiler.ir.limits import NO_LIMITS, Limits
 from tzml.compiler.ir.progress import Progress, no_progress
 from tzml.compiler.ir.targets import TARGETS
 from tzml.compiler.lower import lower, prepare
 from tzml.compiler.metadata import match_labels, match_preprocessing, source_digest
+from tzml.compiler.partition import Partition, compile_parts, describe_range, partition
+from tzml.compiler.passes.layers import Layer, find_layers
 from tzml.compiler.planning.code_memory import code_memory
 from tzml.compiler.planning.memory import Layout, lay_out
 from tzml.compiler.planning.names import bundle_names
@@ -45,6 +47,8 @@ class CompileOptions:
     (docs/models.md) and `labels` travel in the bundle. `tuning` has better schedules for some kernels.
     The bundle's identity is `model_id`, or follows from `owner`, a P-256 public key (X and Y, 64 bytes), and the
     model's name; without both it has none.
+    `tee` says which layers run in the secure world, the others in the normal one (passes/layer_range.py). Without
+    it the model can run in either world. With `everywhere`, for tests and measurements, so can each part.
     """
 
     target: str
@@ -58,6 +62,8 @@ class CompileOptions:
     tuning: Tuning | None = None
     model_id: uuid.UUID | None = None
     owner: bytes = b""
+    tee: str | None = None
+    everywhere: bool = False
 
 
 Tell = Callable[[str], None]
@@ -77,7 +83,50 @@ def compile_model(
     with explained(f"TVM cannot compile {path.name}"):
         progress("simplifying")
         imported = prepare(imported, TARGETS[options.target].tvm)
-    return fit(lambda limits: _compile(path, imported, names, options, limits, progress), options.secure_memory)
+
+    def compile_part(part: Imported, budget: int | None) -> Bundle:
+        if budget is None:
+            return _compile(path, part, options, NO_LIMITS, progress)[1]
+        return fit(lambda limits: _compile(path, part, options, limits, progress), budget)
+
+    if options.tee is None:
+        bundle = compile_part(imported, options.secure_memory)
+    else:
+        _check_world(options)
+        cut_model = partition(imported, options.tee, options.everywhere)
+        _warn_of_oracle(cut_model, warn)
+        bundle = compile_parts(cut_model, compile_part, options.secure_memory)
+    return _described(bundle, path, imported, names, options)
+
+
+def layers_of(path: Path, options: CompileOptions | None = None, warn: Tell = lambda _: None) -> list[Layer]:
+    """The layers of a model file, as `CompileOptions.tee` takes them. Raises CompileError."""
+    options = options or CompileOptions("host")
+    imported = import_file(path, options.inputs, warn)
+    with explained(f"TVM cannot compile {path.name}"):
+        return find_layers(prepare(imported, TARGETS[options.target].tvm))
+
+
+def _check_world(options: CompileOptions) -> None:
+    if options.everywhere:
+        return
+    if not TARGETS[options.target].has_tee:
+        raise CompileError(f"the target {options.target} has no secure world to put layers into", "leave out --tee")
+    if not options.signing_key:
+        raise CompileError(
+            "layers in the TEE need a signed kernel library",
+            "give the key that the device's image was built with to --sign-key",
+        )
+
+
+def _warn_of_oracle(cut_model: Partition, warn: Tell) -> None:
+    if cut_model.is_oracle:
+        warn(
+            f"the result of {describe_range(cut_model.inside)} crosses to the normal world in the clear, where "
+            "anybody may ask for it with inputs of their choice: 1,177 queries solved such a layer exactly "
+            "(docs/partition.md). It helps to include the model's output in the range, and to limit outputs and "
+            "runs with a grant (tzml grant --policy, --budget)"
+        )
 
 
 def _renamed(imported: Imported, warn: Tell) -> tuple[Imported, dict[str, str]]:
@@ -100,15 +149,12 @@ def _renamed(imported: Imported, warn: Tell) -> tuple[Imported, dict[str, str]]:
 def _compile(
     path: Path,
     imported: Imported,
-    names: dict[str, str],
     options: CompileOptions,
     limits: Limits,
     progress: Progress,
 ) -> tuple[Graph, Bundle]:
     """The graph, with layers split and tiled that are above the limits, and its bundle without streaming."""
     target = TARGETS[options.target]
-    name = options.name or path.resolve().stem  # of a folder, too, as in `tzml compile .`
-    name = name.encode(errors="surrogateescape").decode(errors="replace")  # a file's name may be no text
     progress("planning")
     with explained(f"TVM cannot compile {path.name}"):
         graph = lower(imported, target.tvm, limits, options.tuning, progress)
@@ -128,10 +174,7 @@ def _compile(
         memories=(make_memory(layout),),
         libraries=(Library(kernels_tee, libraries.ree),),
         chunks=layout.contents,
-        metadata=_metadata(name, graph, imported, options),
-        notes=_notes(path, graph, layout, names),
-        model_id=_model_id(name, options),
-        model_version=options.model_version,
+        notes=_json({_PROGRAM: _program_notes(graph, layout)}),
         code_memory=code_memory(libraries.tee) if target.has_tee else 0,
     )
 
@@ -142,30 +185,38 @@ def _model_id(name: str, options: CompileOptions) -> uuid.UUID:
     return derive_model_id(options.owner, name) if options.owner else NO_IDENTITY
 
 
-def _metadata(name: str, graph: Graph, imported: Imported, options: CompileOptions) -> bytes:
-    """The metadata section (docs/bundle.md)."""
-    about = Metadata(
-        images=match_preprocessing(options.preprocess, graph.inputs),
-        labels=match_labels(options.labels, graph.outputs),
+def _described(
+    bundle: Bundle, path: Path, imported: Imported, names: dict[str, str], options: CompileOptions
+) -> Bundle:
+    """The bundle with its identity, metadata and notes (docs/bundle.md). Nothing in it changes from run to run."""
+    name = options.name or path.resolve().stem  # of a folder, too, as in `tzml compile .`
+    name = name.encode(errors="surrogateescape").decode(errors="replace")  # a file's name may be no text
+    metadata = Metadata(
+        images=match_preprocessing(options.preprocess, bundle.inputs()),
+        labels=match_labels(options.labels, bundle.outputs()),
         quantization=imported.quantization,
     )
-    return _json({"name": name, **about.as_json()})
-
-
-def _notes(path: Path, graph: Graph, layout: Layout, names: dict[str, str]) -> bytes:
-    """The notes section (docs/bundle.md). Nothing in it changes from run to run."""
-    about: dict[str, Any] = {
+    notes: dict[str, Any] = {
         "source": {"file": path.name, "sha256": source_digest(path)},
         "compiler": {package: version(package) for package in ("tzml", "apache-tvm")},
-        "programs": {
-            _PROGRAM: {
-                "kernels": [kernel.symbol for kernel in graph.kernels],
-                "calls": [call.note for call in graph.calls],
-                "arena": [[b.lifetime.first, b.lifetime.last, b.start, b.size] for b in layout.blocks],
-            }
-        },
+        "programs": json.loads(bundle.notes),
     }
-    return _json(about | ({"names": names} if names else {}))
+    return replace(
+        bundle,
+        metadata=_json({"name": name, **metadata.as_json()}),
+        notes=_json(notes | ({"names": names} if names else {})),
+        model_id=_model_id(name, options),
+        model_version=options.model_version,
+    )
+
+
+def _program_notes(graph: Graph, layout: Layout) -> dict[str, Any]:
+    """What the notes say of a program."""
+    return {
+        "kernels": [kernel.symbol for kernel in graph.kernels],
+        "calls": [call.note for call in graph.calls],
+        "arena": [[b.lifetime.first, b.lifetime.last, b.start, b.size] for b in layout.blocks],
+    }
 
 
 def _json(about: dict[str, Any]) -> bytes:

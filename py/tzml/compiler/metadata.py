@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
+from tzml.bundle import Tensor
 from tzml.compiler.ir.errors import CompileError
-from tzml.compiler.ir.graph import GraphPort
 from tzml.preprocess import Preprocessing, parse, parse_labels
 
 
@@ -38,7 +38,7 @@ def read_labels_file(path: Path) -> list[str]:
     return parse_labels([line.strip() for line in lines], str(path))
 
 
-def match_preprocessing(about: Mapping[str, Any], inputs: Sequence[GraphPort]) -> dict[str, Preprocessing]:
+def match_preprocessing(about: Mapping[str, Any], inputs: Sequence[Tensor]) -> dict[str, Preprocessing]:
     """The preprocessing of one input: the one that `about` names, or the only one. Raises TzmlError."""
     if not about:
         return {}
@@ -53,7 +53,7 @@ def match_preprocessing(about: Mapping[str, Any], inputs: Sequence[GraphPort]) -
     return {found.name: parse(fields, found.shape, "preprocessing")}
 
 
-def match_labels(labels: Sequence[str], outputs: Sequence[GraphPort]) -> dict[str, list[str]]:
+def match_labels(labels: Sequence[str], outputs: Sequence[Tensor]) -> dict[str, list[str]]:
     """The labels of the first output that has as many values. Raises CompileError."""
     if not labels:
         return {}

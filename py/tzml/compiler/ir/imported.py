@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from tzml.compiler.ir.layer_names import Source
 from tzml.preprocess import Quantization
 
 
@@ -17,6 +18,7 @@ class Imported:
         input_names: Of the parameters of `main`, in their order.
         output_names: Of its result, or of the fields of that, in their order.
         quantization: What the integers of an input or output stand for, by its name; real ones have none.
+        sources: The file's operators; the variables of `main` have their numbers (ir/layer_names.py).
 
     """
 
@@ -24,3 +26,4 @@ class Imported:
     input_names: tuple[str, ...]
     output_names: tuple[str, ...]
     quantization: dict[str, Quantization] = field(default_factory=dict)
+    sources: tuple[Source, ...] = ()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ import tvm
 from numpy.typing import NDArray
 from tvm import relax
 
+from tzml.compiler.ir.layer_names import hint_of, number_of, numbers_of
 from tzml.compiler.ir.shapes import static_shape
 from tzml.compiler.ir.tvm_internals import identity
 
@@ -28,7 +30,8 @@ A kernel has at most bundle.format.MAX_ARGUMENTS, 64; a power of two keeps what 
 class Rewriter:
     """Rebuild `main`, a function without control flow; subclasses say what becomes of each operator.
 
-    `values` has what stands for each variable of the old function in the new one.
+    `values` has what stands for each variable of the old function in the new one. What is made of a binding comes
+    from the same operator of the source (ir/layer_names.py).
     """
 
     def __init__(self, module: Any) -> None:
@@ -37,6 +40,7 @@ class Rewriter:
         self.values: dict[Any, Expr] = {}
         self.uses: Counter[Any] = Counter()
         self._derived: dict[Hashable, tuple[Expr, tuple[Any, ...]]] = {}
+        self.hint = ""  # the name for what is made of the binding at hand
 
     def run(self) -> Any:
         """The module with the new `main`."""
@@ -48,12 +52,15 @@ class Rewriter:
             self.values[old] = new
         with self.bb.function("rewritten", parameters):
             with self.bb.dataflow():
-                for block in main.body.blocks:
-                    for binding in block.bindings:
-                        value = self.bind(binding.var, binding.value)
-                        if value is not None:
-                            self.values[binding.var] = value
-                result = self.bb.emit_output(self.output(main.body.body))
+                bindings = bindings_of(main)
+                for binding, number in zip(bindings, numbers_of([b.var for b in bindings]), strict=True):
+                    self.hint = hint_of(number)
+                    value = self.bind(binding.var, binding.value)
+                    if value is not None:
+                        self.values[binding.var] = value
+                result = self.output(main.body.body)
+                own = number_of(result) if isinstance(result, relax.Var) else None
+                result = self.bb.emit_output(result, "" if own is None else hint_of(own))
             self.bb.emit_func_output(result)
         module = self.bb.get()
         function = module["rewritten"].with_attr("global_symbol", "main")
@@ -84,10 +91,15 @@ class Rewriter:
             return self.values[expression]
         return expression
 
-    def emit(self, expression: Expr) -> Expr:
-        """Bind an expression, unless it is an atom already."""
+    def emit(self, expression: Expr, like: Expr | None = None) -> Expr:
+        """Bind an expression, unless it is an atom already.
+
+        It comes from the operator that the binding at hand comes from, or that the variable `like` does.
+        """
         atoms = (relax.Var, tvm.ir.GenericConst, relax.ShapeExpr)
-        return expression if isinstance(expression, atoms) else self.bb.emit(expression)
+        own = None if like is None else number_of(like)
+        hint = self.hint if own is None else hint_of(own)
+        return expression if isinstance(expression, atoms) else self.bb.emit(expression, hint)
 
     def derived(self, how: Hashable, sources: Sequence[Any], compute: Callable[[], NDArray[Any]]) -> Expr:
         """The constant that `compute` makes of `sources`; the same one each time, if `how` and they are the same.
@@ -105,9 +117,8 @@ class Rewriter:
         return concat(self.emit, values, axis)
 
     def _count_uses(self, main: Any) -> None:
-        for block in main.body.blocks:
-            for binding in block.bindings:
-                self.uses.update(free_variables(binding.value))
+        for binding in bindings_of(main):
+            self.uses.update(free_variables(binding.value))
         self.uses.update(free_variables(main.body.body))
 
 
@@ -117,6 +128,37 @@ def concat(emit: Callable[[Expr], Expr], values: Sequence[Expr], axis: int) -> E
         groups = [values[i : i + _JOINED] for i in range(0, len(values), _JOINED)]
         values = [emit(relax.op.concat(group, axis)) if len(group) > 1 else group[0] for group in groups]
     return values[0]
+
+
+def bindings_of(function: Any) -> list[Any]:
+    """The bindings of a function without control flow, in order."""
+    return [binding for block in function.body.blocks for binding in block.bindings]
+
+
+@contextmanager
+def naming(builder: Any, hint: str) -> Iterator[None]:
+    """Let `builder` give that name to what it binds inside of this, unless it is given another."""
+    emit = builder.emit
+    builder.emit = lambda expression, name_hint="": emit(expression, name_hint or hint)
+    try:
+        yield
+    finally:
+        del builder.emit
+
+
+def bound(builder: Any, result: Expr, hint: str) -> Expr:
+    """What an operator of the source was converted to, with its calls bound to variables of that name."""
+    if isinstance(result, relax.Tuple):
+        return relax.Tuple([bound(builder, field, hint) for field in result.fields])
+    if isinstance(result, relax.Var) and is_tensor(result) and number_of(result) is None:
+        return builder.emit(result, hint)  # another name for it, which says where the bindings before it come from
+    if not isinstance(result, relax.Call):
+        return result
+    if isinstance(result.ty, relax.TupleType):
+        whole = builder.emit(result, hint)
+        fields = range(len(result.ty.fields))
+        return relax.Tuple([builder.emit(relax.TupleGetItem(whole, i), hint) for i in fields])
+    return builder.emit(result, hint) if is_tensor(result) else result
 
 
 def free_variables(expression: Expr) -> list[Any]:

@@ -137,7 +137,7 @@ def import_tflite_model(model: Any, shapes: Mapping[str, tuple[int, ...]], conve
 def pytorch_importer() -> Any:
     """A class: TVM's importer of exported programs. Subclasses override `check`.
 
-    `convert_map` has a function for each of ATen's operators, by its name.
+    `convert_map` has a function for each of ATen's operators, by its name; `block_builder` binds what they make.
     """
     from tvm.relax.frontend.torch.exported_program_translator import ExportedProgramImporter
 

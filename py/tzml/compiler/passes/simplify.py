@@ -58,10 +58,10 @@ class _Simplify(Rewriter):
             result = relax.Call(call.op, arguments, call.attrs, call.ty_args)
         return self.emit(result)
 
-    def emit(self, expression: Expr) -> Expr:
+    def emit(self, expression: Expr, like: Expr | None = None) -> Expr:
         if isinstance(expression, relax.Tuple):
-            return relax.Tuple([self.emit(field) for field in expression.fields])
-        result = super().emit(expression)
+            return relax.Tuple([self.emit(field, like) for field in expression.fields])
+        result = super().emit(expression, like)
         if isinstance(expression, relax.Call):
             self.calls[result] = expression
         return result
@@ -101,8 +101,10 @@ def _batch_norm(rewriter: _Simplify, call: Any, arguments: list[Expr]) -> Expr |
 
     scaled = _scale_weights(rewriter, data, scale, axis)
     if scaled is None:
-        scaled = relax.op.multiply(data, operand(scale))
-    result = rewriter.emit(relax.op.add(rewriter.emit(scaled), operand(shift)))
+        scaled = rewriter.emit(relax.op.multiply(data, operand(scale)))
+    else:
+        scaled = rewriter.emit(scaled, like=data)
+    result = rewriter.emit(relax.op.add(scaled, operand(shift)))
     return relax.Tuple([result, parameters[2], parameters[3]])
 
 

@@ -21,7 +21,8 @@ from tzml.compiler.frontends.onnx.recurrent import RECURRENT
 from tzml.compiler.frontends.onnx.tensors import check_tensors, load_external_data
 from tzml.compiler.ir.errors import CompileError, reason
 from tzml.compiler.ir.imported import Imported
-from tzml.compiler.ir.rewrite import dtype_of
+from tzml.compiler.ir.layer_names import SourceNames
+from tzml.compiler.ir.rewrite import bound, dtype_of, naming
 from tzml.compiler.ir.tvm_internals import onnx_importer, onnx_operators
 
 # the opset of TVM's importer is the default one; others are vendors' own
@@ -63,7 +64,8 @@ def import_model(model: onnx.ModelProto, path: Path, inputs: Inputs, warn: Warn)
     importer = _Importer(path.name)
     module = importer.run(model.graph, max(opsets, default=1), shapes)
     importer.check_results(model, shapes)
-    return Imported(checked(module, path.name), tuple(shapes), tuple(value.name for value in model.graph.output))
+    outputs = tuple(value.name for value in model.graph.output)
+    return Imported(checked(module, path.name), tuple(shapes), outputs, sources=importer.names.sources)
 
 
 def _thresholded_relu(_: Any, inputs: Any, attributes: Any) -> Any:
@@ -83,6 +85,7 @@ class _Importer(onnx_importer()):  # type: ignore[misc]
     def __init__(self, file: str) -> None:
         super().__init__()
         self.file = file
+        self.names = SourceNames()
 
     def check_results(self, model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]]) -> None:
         """Raise CompileError for a value that is not the tensor that ONNX says."""
@@ -96,12 +99,14 @@ class _Importer(onnx_importer()):  # type: ignore[misc]
         with self._named(operator, layer):
             watched, operands = Attributes(attributes), Operands(inputs)
             check_values(operator, watched, operands)
-            if operator in _OWN:
-                result = self.bb.normalize(_OWN[operator](self.bb, operands, watched))
-            else:
-                result = super().convert(operator, layer, operands, watched, opset)
+            hint = self.names.add(layer, operator)
+            with naming(self.bb, hint):
+                if operator in _OWN:
+                    result = self.bb.normalize(_OWN[operator](self.bb, operands, watched))
+                else:
+                    result = super().convert(operator, layer, operands, watched, opset)
             check_heeded(operator, opset, watched, operands)
-            return result
+            return bound(self.bb, result, hint)
 
     @contextlib.contextmanager
     def _named(self, operator: str, layer: str) -> Iterator[None]:

@@ -12,6 +12,8 @@ from tzml.compiler.frontends.inputs import Declared, Inputs, settle_inputs
 from tzml.compiler.frontends.pytorch.pt2 import KIND, safe_copy
 from tzml.compiler.ir.errors import CompileError, reason
 from tzml.compiler.ir.imported import Imported
+from tzml.compiler.ir.layer_names import SourceNames
+from tzml.compiler.ir.rewrite import naming
 from tzml.compiler.ir.tvm_internals import pytorch_importer
 
 
@@ -35,11 +37,12 @@ def import_pytorch(path: Path, inputs: Inputs, warn: Warn) -> Imported:
     outputs = tuple(map(str, program.graph_signature.user_outputs))
     program = program.run_decompositions()
     _refuse_training(program, path)
-    module = _import(program, path.name)
-    return Imported(checked(module, path.name), tuple(shapes), outputs)
+    layers = SourceNames()
+    module = _import(program, path.name, layers)
+    return Imported(checked(module, path.name), tuple(shapes), outputs, sources=layers.sources)
 
 
-def _import(program: Any, file: str) -> Any:
+def _import(program: Any, file: str, layers: SourceNames) -> Any:
     class Importer(pytorch_importer()):  # type: ignore[misc]
         """TVM's importer, with the layer's name in its errors."""
 
@@ -52,12 +55,13 @@ def _import(program: Any, file: str) -> Any:
             if found:
                 raise unsupported(file, found)
             for name, convert in self.convert_map.items():
-                self.convert_map[name] = _named(name, convert)
+                self.convert_map[name] = _named(self, name, convert)
 
-    def _named(name: str, convert: Callable[..., Any]) -> Callable[..., Any]:
+    def _named(importer: Any, name: str, convert: Callable[..., Any]) -> Callable[..., Any]:
         def run(node: Any) -> Any:
             try:
-                return convert(node)
+                with naming(importer.block_builder, layers.add(_layer(node), name.partition(".")[0])):
+                    return convert(node)
             except Exception as error:
                 raise unsupported(file, [(name, _layer(node))], f"TVM says: {reason(error)}") from error
 

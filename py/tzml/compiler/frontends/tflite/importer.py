@@ -16,7 +16,9 @@ from tzml.compiler.frontends.tflite.converter import TfliteConverter
 from tzml.compiler.frontends.tflite.flatbuffer import FlatbufferError
 from tzml.compiler.ir.errors import CompileError, reason
 from tzml.compiler.ir.imported import Imported
+from tzml.compiler.ir.layer_names import SourceNames
 from tzml.compiler.ir.operators import OPERATORS, Kind
+from tzml.compiler.ir.rewrite import bound, naming
 from tzml.compiler.ir.tvm_internals import import_tflite_model, tflite_tensor_name
 from tzml.preprocess import Quantization
 
@@ -67,14 +69,17 @@ def import_tflite(path: Path, inputs: Inputs, warn: Warn) -> Imported:
     names = {kind: [tflite_tensor_name(graph, i) for i in _indices(getattr(graph, f"{kind}sAsNumpy")())]
              for kind in ("Input", "Output")}  # fmt: skip
     shapes = settle_inputs(_declared(graph, inputs, path), inputs)
-    module = import_tflite_model(model, shapes, _converter(path.name, not inputs))
+    layers = SourceNames()
+    module = import_tflite_model(model, shapes, _converter(path.name, not inputs, layers))
     warn_of_nan(_weights(model, graph), warn)
     ports = [*_indices(graph.InputsAsNumpy()), *_indices(graph.OutputsAsNumpy())]
     quantization = {tflite_tensor_name(graph, i): q for i in ports if (q := _quantization(graph.Tensors(i)))}
-    return Imported(checked(module, path.name), tuple(names["Input"]), tuple(names["Output"]), quantization)
+    return Imported(
+        checked(module, path.name), tuple(names["Input"]), tuple(names["Output"]), quantization, layers.sources
+    )
 
 
-def _converter(file: str, same_shapes: bool) -> Callable[..., Any]:
+def _converter(file: str, same_shapes: bool, layers: SourceNames) -> Callable[..., Any]:
     class Converter(TfliteConverter):
         """A converter with the layer's name in its errors, and more quantized operators."""
 
@@ -107,8 +112,11 @@ def _converter(file: str, same_shapes: bool) -> Callable[..., Any]:
 
         def _named(self, name: str, convert: Callable[..., Any]) -> Callable[..., Any]:
             def run(op: Any) -> Any:
+                hint = layers.add(self._layer(op), name)
                 try:
-                    return self.check_results(op, convert(op=op), same_shapes)
+                    with naming(self.bb, hint):
+                        result = self.check_results(op, convert(op=op), same_shapes)
+                    return bound(self.bb, result, hint)
                 except CompileError as error:
                     raise unsupported(file, [(name, self._layer(op))], str(error)) from error
                 except Exception as error:
