@@ -234,6 +234,17 @@ void tzml_program(const struct tzml_session *session, uint32_t index,
 						    : TZML_WORLD_TEE;
 }
 
+void tzml_program_use(const struct tzml_session *session, uint32_t index,
+		      struct tzml_program_use *use)
+{
+	struct port_sizes sizes = sizes_of(&session->interface, index);
+
+	use->runs = session->runs[index].count;
+	use->nanoseconds = session->runs[index].nanoseconds;
+	use->input_size = sizes.inputs;
+	use->output_size = sizes.outputs;
+}
+
 uint32_t tzml_entry_count(const struct tzml_session *session)
 {
 	const struct tzml_interface *interface = &session->interface;

@@ -14,6 +14,12 @@ struct section_reads {
 	uint64_t nanoseconds;
 };
 
+/* How often a program was run, and how long that took. */
+struct program_runs {
+	uint64_t count;
+	uint64_t nanoseconds;
+};
+
 /* A bundle: a file, or bytes that the caller keeps. */
 struct bundle {
 	int fd;		       /* -1: it is in memory */
@@ -70,6 +76,7 @@ struct tzml_session {
 	struct opened worlds[2]; /* the one that was asked for comes first */
 	uint32_t output_policy;	 /* enum tzml_output_policy */
 	uint32_t entry;		 /* the entry point that was selected */
+	struct program_runs runs[TZML_MAX_PROGRAMS];
 	/* numbers of its tensors */
 	uint32_t inputs[TZML_MAX_TENSORS];
 	uint32_t outputs[TZML_MAX_TENSORS];

@@ -43,5 +43,7 @@ def test_it_gives_the_bits_of_the_whole(bundle: Bundle, target: Target, command:
     whole = ask(target, f"{TARGET_FOLDER}/digits.tzm", f"{FOLDER}/inputs.npy", "tee", tmp_path, timeout=120)
     parts = ask(target, f"{FOLDER}/parts.tzm", f"{FOLDER}/inputs.npy", "tee", tmp_path, timeout=120)
     assert parts.outputs.tobytes() == whole.outputs.tobytes()
+    assert [part["world"] for part in parts.report["programs"]] == [p.worlds.name for p in bundle.programs]
+    assert all(part["seconds"] > 0 for part in parts.report["programs"])
     assert parts.report["memory"]["mapped_peak"] == bundle.mapped_memory
     assert parts.report["memory"]["secure_peak"] <= bundle.secure_memory

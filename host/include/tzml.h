@@ -76,6 +76,14 @@ struct tzml_program_info {
 	uint32_t world; /* TZML_WORLD_* */
 };
 
+/* What the runs of a program took since the session was opened. */
+struct tzml_program_use {
+	uint64_t runs;
+	uint64_t nanoseconds; /* wall time, handing over and loading included */
+	uint64_t input_size;  /* bytes that one run takes, and gives */
+	uint64_t output_size;
+};
+
 /*
  * Open the bundle at `path` in that world. The file stays open: weights for
  * which there is no room are read again in every run. In TZML_WORLD_TEE,
@@ -141,6 +149,8 @@ void tzml_close(struct tzml_session *session);
 uint32_t tzml_program_count(const struct tzml_session *session);
 void tzml_program(const struct tzml_session *session, uint32_t index,
 		  struct tzml_program_info *info);
+void tzml_program_use(const struct tzml_session *session, uint32_t index,
+		      struct tzml_program_use *use);
 
 /*
  * Entry points, each of one program or of several that follow each other.

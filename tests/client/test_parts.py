@@ -38,6 +38,11 @@ def test_parts_give_the_bits_of_the_whole(file: Path, text: str) -> None:
         for _ in range(2):
             found, expected = several.run(given).outputs, one.run(given).outputs
             assert {name: a.tobytes() for name, a in found.items()} == {n: a.tobytes() for n, a in expected.items()}
+        use = several.program_use()
+        assert [u.runs for u in use] == [2] * len(parts.programs)
+        assert all(u.seconds > 0 for u in use)
+        assert [before.output_size for before in use[:-1]] == [behind.input_size for behind in use[1:]]
+        assert (use[0].input_size, use[-1].output_size) == (one.inputs[0].size, one.outputs[0].size)
 
 
 @pytest.fixture(scope="module")

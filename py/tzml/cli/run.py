@@ -94,6 +94,21 @@ def streaming(before: list[ChunkLoads], after: list[ChunkLoads], inferences: int
     }
 
 
+def programs(model: Model) -> list[dict[str, Any]]:
+    """Who computes what: each program that ran, its world, the bytes that go in and out, and the mean seconds."""
+    return [
+        {
+            "name": about.name,
+            "world": about.world.name if about.world else None,
+            "input_bytes": use.input_size,
+            "output_bytes": use.output_size,
+            "seconds": use.seconds / use.runs,
+        }
+        for about, use in zip(model.programs, model.program_use(), strict=True)
+        if use.runs
+    ]
+
+
 @click.command("run")
 @click.argument("bundle", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("files", nargs=-1, metavar="[IMAGE]...", type=click.Path(dir_okay=False, path_type=Path))
@@ -145,6 +160,7 @@ def command(
         for number, answer in enumerate(answers):
             _log.info("inference %d: %.3f ms", number, answer.seconds * 1e3)
         memory = model.memory()
+        parts = programs(model)
         streamed = streaming(loaded, model.chunks(), len(answers))
         names = [info.name for info in model.outputs]
         policy = model.output_policy
@@ -174,6 +190,7 @@ def command(
             "outputs": {name: array.tolist() for name, array in outputs.items()},
             "top": best,
             "seconds": {**spread(seconds), "samples": seconds},
+            "programs": parts,
             "streaming": streamed,
             "memory": asdict(memory) | {"secure_peak": memory.secure_peak},
             "warning": warning,
@@ -191,6 +208,12 @@ def command(
         f"{len(seconds)} inferences in the {world.upper()}: median {times['median'] * 1e3:.3f} ms, "
         f"MAD {times['mad'] * 1e3:.3f} ms"
     )
+    if len(parts) > 1:
+        lines += [
+            f"  {part['name']} in the {part['world'].upper()}: {part['input_bytes']:,} bytes in, "
+            f"{part['output_bytes']:,} out, mean {part['seconds'] * 1e3:.3f} ms"
+            for part in parts
+        ]
     if streamed["bytes"]:
         lines.append(
             f"{streamed['bytes']:,} bytes of weights loaded in each, in {streamed['seconds'] * 1e3:.3f} ms"

@@ -65,6 +65,16 @@ class ProgramInfo:
 
 
 @dataclass(frozen=True)
+class ProgramUse:
+    """How often a program ran so far, the wall seconds of all runs, and the bytes that one run takes and gives."""
+
+    runs: int
+    seconds: float
+    input_size: int
+    output_size: int
+
+
+@dataclass(frozen=True)
 class Answer:
     """The outputs by name, and how long the inference took (wall time on the device, in seconds)."""
 
@@ -217,6 +227,16 @@ class Model:
             library().tzml_chunk(session, index, info)
             chunks.append(ChunkLoads(info.size, info.loads, info.nanoseconds / 1e9))
         return chunks
+
+    def program_use(self) -> list[ProgramUse]:
+        """What the runs of each program took since the model was opened, in the order of `programs`."""
+        session = self._open_session()
+        use: Any = ffi.new("struct tzml_program_use *")
+        found = []
+        for index in range(len(self.programs)):
+            library().tzml_program_use(session, index, use)
+            found.append(ProgramUse(use.runs, use.nanoseconds / 1e9, use.input_size, use.output_size))
+        return found
 
     def _open_session(self) -> Any:
         if self._session is None:
