@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from click.testing import CliRunner
 
 from tzml.bundle import Bundle, Worlds, decode
+from tzml.cli import inspect
 from tzml.client import RunError, World, open_model
 from tzml.compiler import CompileOptions, compile_model
 from tzml.compiler.compile import layers_of
@@ -124,6 +126,17 @@ def test_a_range_that_does_not_exist_is_refused_with_the_list(text: str, message
     with pytest.raises(CompileError, match="give a range as 4:10") as caught:
         parse_range(text, layers_of(ONNX))
     assert message in str(caught.value)
+
+
+def test_layers_are_listed_with_the_names_of_the_file() -> None:
+    listed = CliRunner().invoke(inspect.command, [str(ONNX), "--layers", "--json"])
+    layers = json.loads(listed.output)["layers"]
+    assert [layer["number"] for layer in layers] == list(range(1, 9))
+    names = {node.name: node.op_type for node in onnx.load(ONNX).graph.node}
+    assert all(names[layer["name"]] == layer["operator"] for layer in layers)
+    assert [name for layer in layers for name in layer["names"]] == list(names)
+    assert layers[0]["shape"] == [1, 6, 28, 28]
+    assert layers[0]["weights"] == 4 * (6 * 25 + 6)
 
 
 def test_ranges_go_by_numbers_by_names_and_by_words() -> None:

@@ -164,6 +164,8 @@ def _show_sealed(bundle: Path, about: dict[str, Any]) -> None:
 @click.command("inspect")
 @click.argument("bundle", type=click.Path(exists=True, path_type=Path))
 @click.option("--layers", is_flag=True, help="List the layers of a model file, before it is compiled.")
+@click.option("--input", "inputs", metavar="NAME=SHAPE[:DTYPE]", multiple=True,
+              help="With --layers: shape of an input, if the model leaves it open.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 @click.option("--svg", type=OutputFile(), help="Draw the memory map to this SVG file.")
 @click.option("--html", type=OutputFile(), help="Draw the memory map to this HTML page.")
@@ -173,7 +175,13 @@ def _show_sealed(bundle: Path, about: dict[str, Any]) -> None:
     help="The content key (.tzk) of a sealed bundle. Without it, only what anybody can read is shown.",
 )
 def command(
-    bundle: Path, layers: bool, as_json: bool, svg: Path | None, html: Path | None, key: Path | None
+    bundle: Path,
+    layers: bool,
+    inputs: tuple[str, ...],
+    as_json: bool,
+    svg: Path | None,
+    html: Path | None,
+    key: Path | None,
 ) -> None:
     """Check the file BUNDLE as the device does, and show its contents.
 
@@ -182,8 +190,10 @@ def command(
     if layers:
         if svg or html or key:
             raise TzmlError("--layers takes none of --svg, --html and --key", "they are for bundles")
-        click.echo(_layers(bundle, as_json=as_json))
+        click.echo(_layers(bundle, inputs, as_json=as_json))
         return
+    if inputs:
+        raise TzmlError("--input is for --layers", "a bundle has its shapes")
     if bundle.is_dir():
         raise TzmlError(f"{bundle} is a folder, not a bundle", "give --layers to list the layers of a SavedModel")
     if svg and html and svg.resolve() == html.resolve():
@@ -234,17 +244,20 @@ def command(
         _echo(f"  {f'section {kind}':<34} {sum(found):>13,} bytes{several}")
 
 
-def _layers(model: Path, *, as_json: bool) -> str:
+def _layers(model: Path, inputs: tuple[str, ...], *, as_json: bool) -> str:
     """The layers of a model file as a table, or as JSON. Raises TzmlError."""
     from tzml.cli.child import in_child  # with the compiler, which a device does not have
+    from tzml.cli.compile import parse_inputs
     from tzml.compiler.compile import layers_of
+
+    shapes = parse_inputs(click.get_current_context(), click.Argument(["input"]), inputs)
 
     def warn(what: str) -> None:
         click.echo(f"tzml: warning: {model}: {what}", err=True)
 
     def tell_layers(tell: Callable[[str], None]) -> str:
         tell("importing")
-        found = layers_of(model, warn=warn)
+        found = layers_of(model, shapes, warn)
         fields = ("number", "name", "operator", "shape", "weights", "names")
         if as_json:
             return json.dumps({"layers": [{field: getattr(x, field) for field in fields} for x in found]}, indent=1)

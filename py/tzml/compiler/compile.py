@@ -8,13 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from tzml.bundle import NO_IDENTITY, Bundle, Library, derive_model_id
 from tzml.compiler.codegen.link import build_libraries
 from tzml.compiler.codegen.tuning_records import Tuning
 from tzml.compiler.fit import fit
-from tzml.compiler.frontends import InputSpec, import_file
+from tzml.compiler.frontends import Inputs, InputSpec, import_file
 from tzml.compiler.ir.errors import CompileError, explained
 from tzml.compiler.ir.graph import Graph
 from tzml.compiler.ir.imported import Imported
@@ -99,12 +100,14 @@ def compile_model(
     return _described(bundle, path, imported, names, options)
 
 
-def layers_of(path: Path, options: CompileOptions | None = None, warn: Tell = lambda _: None) -> list[Layer]:
-    """The layers of a model file, as `CompileOptions.tee` takes them. Raises CompileError."""
-    options = options or CompileOptions("host")
-    imported = import_file(path, options.inputs, warn)
+def layers_of(path: Path, inputs: Inputs = MappingProxyType({}), warn: Tell = lambda _: None) -> list[Layer]:
+    """The layers of a model file, as `CompileOptions.tee` takes them; `inputs` are as in CompileOptions.
+
+    Raises CompileError.
+    """
+    imported = import_file(path, inputs, warn)
     with explained(f"TVM cannot compile {path.name}"):
-        return find_layers(prepare(imported, TARGETS[options.target].tvm))
+        return find_layers(prepare(imported, TARGETS["host"].tvm))
 
 
 def _check_world(options: CompileOptions) -> None:
