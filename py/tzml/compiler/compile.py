@@ -24,8 +24,8 @@ from tzml.compiler.ir.progress import Progress, no_progress
 from tzml.compiler.ir.targets import TARGETS
 from tzml.compiler.lower import lower, prepare
 from tzml.compiler.metadata import match_labels, match_preprocessing, source_digest
-from tzml.compiler.partition import Partition, compile_parts, describe_range, partition
-from tzml.compiler.passes.layers import Layer, find_layers
+from tzml.compiler.partition import CutModel, compile_parts, describe_range, partition
+from tzml.compiler.passes.layers import SourceLayer, find_layers
 from tzml.compiler.planning.code_memory import code_memory
 from tzml.compiler.planning.memory import Layout, lay_out
 from tzml.compiler.planning.names import bundle_names
@@ -100,7 +100,7 @@ def compile_model(
     return _described(bundle, path, imported, names, options)
 
 
-def layers_of(path: Path, inputs: Inputs = MappingProxyType({}), warn: Tell = lambda _: None) -> list[Layer]:
+def layers_of(path: Path, inputs: Inputs = MappingProxyType({}), warn: Tell = lambda _: None) -> list[SourceLayer]:
     """The layers of a model file, as `CompileOptions.tee` takes them; `inputs` are as in CompileOptions.
 
     Raises CompileError.
@@ -122,7 +122,7 @@ def _check_world(options: CompileOptions) -> None:
         )
 
 
-def _warn_of_oracle(cut_model: Partition, warn: Tell) -> None:
+def _warn_of_oracle(cut_model: CutModel, warn: Tell) -> None:
     if cut_model.is_oracle:
         warn(
             f"the result of {describe_range(cut_model.inside)} crosses to the normal world in the clear, where "

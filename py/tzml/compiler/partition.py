@@ -10,7 +10,7 @@ from tzml.compiler.ir.errors import CompileError
 from tzml.compiler.ir.imported import Imported
 from tzml.compiler.passes.cut import cut
 from tzml.compiler.passes.layer_range import parse_range
-from tzml.compiler.passes.layers import Layer, find_layers
+from tzml.compiler.passes.layers import SourceLayer, find_layers
 from tzml.compiler.planning.join import join
 
 _ATTEMPTS = 4
@@ -20,12 +20,12 @@ CompilePart = Callable[[Imported, int | None], Bundle]
 
 
 @dataclass(frozen=True)
-class Partition:
+class CutModel:
     """A model cut into parts, each with its world; `inside` are the layers of the secure one, `secure`."""
 
     parts: tuple[tuple[Imported, Worlds], ...]
     secure: Imported
-    inside: tuple[Layer, ...]
+    inside: tuple[SourceLayer, ...]
     outputs: tuple[str, ...]
 
     @property
@@ -34,7 +34,7 @@ class Partition:
         return any(name not in self.outputs for name in self.secure.output_names)
 
 
-def partition(imported: Imported, text: str, everywhere: bool = False) -> Partition:
+def partition(imported: Imported, text: str, everywhere: bool = False) -> CutModel:
     """Cut a simplified model before and behind the layers that `text` says.
 
     With `everywhere`, for tests and measurements, each part can run in either world. Raises CompileError.
@@ -45,7 +45,7 @@ def partition(imported: Imported, text: str, everywhere: bool = False) -> Partit
     worlds = [Worlds.ree, Worlds.tee, Worlds.ree]
     kept = [(span, of) for span, of in zip(spans, worlds, strict=True) if span]
     parts = list(zip(cut(imported, layers, [span for span, _ in kept]), (of for _, of in kept), strict=True))
-    return Partition(
+    return CutModel(
         tuple((part, BOTH if everywhere else of) for part, of in parts),
         next(part for part, of in parts if of == Worlds.tee),
         tuple(layers[i] for i in inside),
@@ -53,7 +53,7 @@ def partition(imported: Imported, text: str, everywhere: bool = False) -> Partit
     )
 
 
-def compile_parts(cut_model: Partition, compile_part: CompilePart, budget: int) -> Bundle:
+def compile_parts(cut_model: CutModel, compile_part: CompilePart, budget: int) -> Bundle:
     """The bundle of all parts, whose secure part takes at most `budget` bytes of secure memory.
 
     The parts of the normal world have no limit. Raises CompileError where the secure part does not fit.
@@ -80,7 +80,7 @@ def compile_parts(cut_model: Partition, compile_part: CompilePart, budget: int) 
     )
 
 
-def describe_range(layers: Sequence[Layer]) -> str:
+def describe_range(layers: Sequence[SourceLayer]) -> str:
     """The layers in words."""
     first, last = layers[0], layers[-1]
     if first is last:

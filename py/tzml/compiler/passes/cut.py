@@ -16,10 +16,10 @@ from tvm import relax
 from tzml.compiler.ir.errors import CompileError
 from tzml.compiler.ir.imported import Imported
 from tzml.compiler.ir.rewrite import Expr, bindings_of, free_variables, is_tensor
-from tzml.compiler.passes.layers import Layer, shared_values
+from tzml.compiler.passes.layers import SourceLayer, shared_values
 
 
-def cut(imported: Imported, layers: Sequence[Layer], spans: Sequence[range]) -> list[Imported]:
+def cut(imported: Imported, layers: Sequence[SourceLayer], spans: Sequence[range]) -> list[Imported]:
     """The parts with the layers (their indices) in each of `spans`, which follow each other and cover all layers.
 
     Inputs and outputs of the model keep their names. A value that passes between parts is called "between_1" and
@@ -30,7 +30,7 @@ def cut(imported: Imported, layers: Sequence[Layer], spans: Sequence[range]) -> 
 
 
 class _Cut:
-    def __init__(self, imported: Imported, layers: Sequence[Layer], spans: Sequence[range]) -> None:
+    def __init__(self, imported: Imported, layers: Sequence[SourceLayer], spans: Sequence[range]) -> None:
         self.imported = imported
         main = imported.module["main"]
         self.bindings = bindings_of(main)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from tzml.compiler.ir.errors import CompileError
-from tzml.compiler.passes.layers import Layer
+from tzml.compiler.passes.layers import SourceLayer
 
 _LISTED = 24
 """Layers that an error names."""
@@ -14,7 +14,7 @@ _LISTED = 24
 FORMS = "give a range as 4:10 or NAME..NAME, or first, middle, last or all"
 
 
-def parse_range(text: str, layers: Sequence[Layer]) -> range:
+def parse_range(text: str, layers: Sequence[SourceLayer]) -> range:
     """The indices, from 0, of the layers that `text` says; numbers of layers count from 1, and both ends are in it.
 
     With n layers, first and last are n // 3 of them, at least one, and middle is what lies between.
@@ -36,7 +36,7 @@ def parse_range(text: str, layers: Sequence[Layer]) -> range:
     return range(first, last + 1)
 
 
-def _ends(text: str, layers: Sequence[Layer]) -> list[str]:
+def _ends(text: str, layers: Sequence[SourceLayer]) -> list[str]:
     """The two ends of a range, or the one layer; a layer's own name may have the signs of a range in it."""
     if re.fullmatch(r"\d+(:|\.\.)\d+", text):
         return re.split(r":|\.\.", text)
@@ -50,7 +50,7 @@ def _ends(text: str, layers: Sequence[Layer]) -> list[str]:
     return re.split(r",|\.\.", text)
 
 
-def _index(end: str, text: str, layers: Sequence[Layer]) -> int:
+def _index(end: str, text: str, layers: Sequence[SourceLayer]) -> int:
     if end.isdecimal():
         if not 1 <= int(end) <= len(layers):
             raise _refused(text, f"there is no layer {int(end)}", layers)
@@ -64,7 +64,7 @@ def _index(end: str, text: str, layers: Sequence[Layer]) -> int:
     return found[0] - 1
 
 
-def _refused(text: str, what: str, layers: Sequence[Layer]) -> CompileError:
+def _refused(text: str, what: str, layers: Sequence[SourceLayer]) -> CompileError:
     shown = ", ".join(f"{layer.number} {layer.name}" for layer in layers[:_LISTED])
     more = f" and {len(layers) - _LISTED} more, see `tzml inspect MODEL --layers`" if len(layers) > _LISTED else ""
     return CompileError(f"the range {text!r}: {what}; the layers are {shown}{more}", FORMS)

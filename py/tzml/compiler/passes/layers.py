@@ -25,7 +25,7 @@ _FOLLOWING = (Kind.elementwise, Kind.data_movement)
 
 
 @dataclass(frozen=True)
-class Layer:
+class SourceLayer:
     """A layer of a simplified model.
 
     Attributes:
@@ -49,7 +49,7 @@ class Layer:
     bindings: tuple[Any, ...]
 
 
-def find_layers(imported: Imported) -> list[Layer]:
+def find_layers(imported: Imported) -> list[SourceLayer]:
     """The layers of a model that `lower.prepare` has simplified, in the order in which they are computed."""
     found = bindings_of(imported.module["main"])
     values = {binding.var: binding.value for binding in found}
@@ -105,12 +105,14 @@ def _follows(call: Any) -> bool:
     return row is not None and row.kind in _FOLLOWING
 
 
-def _layer(number: int, group: _Group, values: Mapping[Any, Any], shared: set[Any], imported: Imported) -> Layer:
+def _layer(
+    number: int, group: _Group, values: Mapping[Any, Any], shared: set[Any], imported: Imported
+) -> SourceLayer:
     sources = imported.sources
     last = group.bindings[-1].var
     constants = {c.value: c for binding in group.bindings for c in _constants(binding.value, values, shared)}
     leader = sources[group.leader] if group.leader < len(sources) else None
-    return Layer(
+    return SourceLayer(
         number,
         leader.name if leader else f"layer_{number}",
         leader.operator if leader else "",
