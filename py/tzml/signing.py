@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import struct
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -24,6 +25,7 @@ SigningKey = rsa.RSAPrivateKey
 _HEADER = struct.Struct("<IIIIHH")
 _MAGIC = 0x4F545348
 _BOOTSTRAP_TA = 1
+_IDENTITY_SIZE = 16 + 4  # a UUID, and a version
 # OP-TEE also verifies RSASSA-PSS, but its salt would make every bundle different. The same model and key must give
 # the same bytes.
 _RSASSA_PKCS1_V1_5_SHA256 = 0x70004830
@@ -41,6 +43,30 @@ def load_signing_key(path: Path) -> SigningKey:
     if not isinstance(key, rsa.RSAPrivateKey) or key.key_size < 2048:
         raise TzmlError(f"{path} is not an RSA key of at least 2048 bits", remedy)
     return key
+
+
+@dataclass(frozen=True)
+class SignedLibrary:
+    """A signed library: what is before the ELF file, and that file."""
+
+    header: bytes
+    elf: bytes
+
+    @staticmethod
+    def read(path: Path) -> SignedLibrary:
+        """What `sign_library` made, from a file. Raises TzmlError."""
+        remedy = "give a file that `tzml sign-kernels` wrote"
+        try:
+            image = path.read_bytes()
+        except OSError as error:
+            raise TzmlError(f"cannot read {path}: {error.strerror}", remedy) from error
+        if len(image) < _HEADER.size:
+            raise TzmlError(f"{path} is not a signed library: it has {len(image)} bytes", remedy)
+        magic, kind, size, _, digest_size, signature_size = _HEADER.unpack_from(image)
+        start = _HEADER.size + digest_size + signature_size + _IDENTITY_SIZE
+        if (magic, kind) != (_MAGIC, _BOOTSTRAP_TA) or len(image) != start + size:
+            raise TzmlError(f"{path} is not a signed library, or not whole", remedy)
+        return SignedLibrary(image[:start], image[start:])
 
 
 def sign_library(elf: bytes, name: uuid.UUID, key: SigningKey, version: int = 0) -> bytes:

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from tzml.bundle import Bundle
-from tzml.compiler import CompileOptions, compile_model
+from tzml.compiler import CompileOptions, compile_model, compile_structure, model_structure
+from tzml.compiler.ir.errors import CompileError
+from tzml.compiler.structure import Structure
+from tzml.signing import SignedLibrary
+
+OPTIONS = CompileOptions("qemu")
+KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 Array = NDArray[Any]
 Fill = Callable[[str, tuple[int, ...]], Array]
@@ -179,8 +188,47 @@ def test_models_that_differ_only_in_numbers_have_equal_code_plans_and_sizes(
         data = network(fill)
         models.add(data)
         (tmp_path / "model.onnx").write_bytes(data)
-        found = seen(compile_model(tmp_path / "model.onnx", CompileOptions("qemu")))
+        found = seen(compile_model(tmp_path / "model.onnx", OPTIONS))
+        found["structure"] = model_structure(tmp_path / "model.onnx", OPTIONS).write()
         wanted = wanted or found
         for what, value in found.items():
             assert value == wanted[what], f"{what} of the model with {name}"
     assert len(models) == len(NUMBERS)
+
+    # who knows the structure only makes the same library, and the owner takes no other
+    (tmp_path / "model.graph.json").write_text(wanted["structure"])
+    signed = compile_structure(tmp_path / "model.graph.json", KEY)
+    (tmp_path / "model.kernels").write_bytes(signed)
+    kernels = SignedLibrary.read(tmp_path / "model.kernels")
+    bundle = compile_model(tmp_path / "model.onnx", replace(OPTIONS, kernels=kernels))
+    assert bundle.libraries[0].tee == signed
+    assert seen(bundle)["programs"] == wanted["programs"]
+    other = replace(kernels, elf=kernels.elf[:-1] + bytes([kernels.elf[-1] ^ 1]))
+    with pytest.raises(CompileError, match="the signed kernels are not those of this model"):
+        compile_model(tmp_path / "model.onnx", replace(OPTIONS, kernels=other))
+
+
+CODE = {
+    "an operator that calls code": ("calls", {"op": "relax.call_pure_packed", "args": []}),
+    "an operator of another dialect": ("calls", {"op": "tirx.call_extern", "args": []}),
+    "an unknown operator": ("calls", {"op": "relax.backdoor", "args": []}),
+    "attributes of another kind": (
+        "calls", {"op": "relax.nn.softmax", "args": [{"value": 0}], "kind": "tirx.IntImm", "attrs": {"value": 1}},
+    ),
+    "an operand that is not there": ("calls", {"op": "relax.exp", "args": [{"value": 99}]}),
+    "an operand of no kind": ("calls", {"op": "relax.exp", "args": [{"code": "mov x0, #0"}]}),
+    "a constant that is too large": ("constants", {"dtype": "float32", "shape": [1 << 50], "filled": 0}),
+    "a dtype that is none": ("constants", {"dtype": "O", "shape": [1], "filled": 0}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", CODE)
+def test_a_signer_takes_no_code(tmp_path: Path, what: str) -> None:
+    field, entry = CODE[what]
+    path = tmp_path / "model.graph.json"
+    (tmp_path / "model.onnx").write_bytes(Net((1, 4), NUMBERS["ones"]).add("Exp").add("Tanh").model())
+    about = json.loads(model_structure(tmp_path / "model.onnx", OPTIONS).write())
+    about[field].append(entry)
+    path.write_text(json.dumps(about))
+    with pytest.raises(CompileError, match="is not the structure of a model"):
+        Structure.read(path)

@@ -17,8 +17,8 @@ from tzml import __version__
 from tzml.cli import program
 from tzml.errors import TzmlError
 
-# Name of each subcommand: its summary, and the extra of pyproject.toml that it needs. The module tzml.cli.<name>
-# has the function `command`.
+# Name of each subcommand: its summary, and the extra of pyproject.toml that it needs. The module tzml.cli.<name>,
+# with _ for -, has the function `command`.
 COMMANDS = {
     "bench": ("Compare networks with ONNX Runtime, PyTorch and LiteRT.", "zoo"),
     "boot": ("Boot an image with its console on this terminal.", "lab"),
@@ -38,14 +38,19 @@ COMMANDS = {
     "serve": ("Serve models over HTTP with the Open Inference Protocol.", ""),
     "ssh": ("Log in to the machine that `tzml boot` started.", "lab"),
     "seal": ("Encrypt and sign a bundle.", "seal"),
+    "sign-kernels": ("Compile a model's structure, and sign its kernels.", "compile"),
     "tune": ("Search for faster schedules of a model's kernels.", "compile"),
     "zoo": ("List, export and check the networks that tzml is tested with.", "zoo"),
 }
 
 
+def _module(command: str) -> str:
+    return f"tzml.cli.{command.replace('-', '_')}"
+
+
 class _LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [name for name in sorted(COMMANDS) if find_spec(f"tzml.cli.{name}")]
+        return [name for name in sorted(COMMANDS) if find_spec(_module(name))]
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Complete without importing every command."""
@@ -57,12 +62,12 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        if not find_spec(f"tzml.cli.{cmd_name}"):
+        if not find_spec(_module(cmd_name)):
             raise TzmlError(
                 f"a device has no `tzml {cmd_name}`", "call it on the host that builds models and images"
             )
         try:
-            found: click.Command = importlib.import_module(f"tzml.cli.{cmd_name}").command
+            found: click.Command = importlib.import_module(_module(cmd_name)).command
         except ModuleNotFoundError as error:
             raise _missing(error, cmd_name) from error
         program.add_verbose(found)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID
 
@@ -13,13 +15,14 @@ from tzml.bundle import Worlds
 from tzml.cli.child import Tell, in_child
 from tzml.cli.options import OutputFile, parse_size
 from tzml.cli.progress import progress_bar
-from tzml.compiler import TARGETS, CompileOptions, InputSpec, compile_model
+from tzml.compiler import TARGETS, CompileOptions, InputSpec, compile_model, model_structure
 from tzml.compiler.codegen.tuning_records import Tuning
+from tzml.compiler.ir.progress import Progress
 from tzml.compiler.metadata import read_labels_file, read_preprocess_file
 from tzml.errors import TzmlError
-from tzml.files import check_output, is_stdout
+from tzml.files import check_output, is_stdout, write_file
 from tzml.owner.keys import load_public
-from tzml.signing import load_signing_key
+from tzml.signing import SignedLibrary, load_signing_key
 
 
 def parse_inputs(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, InputSpec]:
@@ -34,9 +37,22 @@ def parse_inputs(_: click.Context, __: click.Parameter, values: tuple[str, ...])
     return inputs
 
 
+def parse_names(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    names: dict[str, str] = {}
+    for value in values:
+        old, equals, new = value.rpartition("=")
+        if not (equals and old and new):
+            raise click.BadParameter(f"{value!r} is not OLD=NEW")
+        if old in names:
+            raise click.BadParameter(f"{old} is renamed twice")
+        names[old] = new
+    return names
+
+
 @click.command("compile")
 @click.argument("model", type=click.Path(exists=True, path_type=Path))
-@click.option("-o", "--output", type=OutputFile(), help="Default: MODEL.tzm, beside MODEL.")
+@click.option("-o", "--output", type=OutputFile(),
+              help="Default: MODEL.tzm, beside MODEL; with --graph-only, MODEL.graph.json.")  # fmt: skip
 @click.option("--target", type=click.Choice(sorted(TARGETS)), required=True, help="The device.")
 @click.option(
     "--sign-key",
@@ -44,6 +60,16 @@ def parse_inputs(_: click.Context, __: click.Parameter, values: tuple[str, ...])
     help="RSA private key (PEM) with which the device's image was built. "
     "Without it, the bundle runs only in the normal world.",
 )
+@click.option(
+    "--kernels",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The model's kernels, compiled and signed by the builder of the image (`tzml sign-kernels`), instead of "
+    "--sign-key. Anything else than what is compiled here is refused.",
+)
+@click.option("--graph-only", is_flag=True,
+              help="Write only what the signer of the kernels must know: no numbers.")  # fmt: skip
+@click.option("--rename", "rename", metavar="OLD=NEW", multiple=True, callback=parse_names,
+              help="Another name for an input or output; names can be read in a sealed bundle, too.")  # fmt: skip
 @click.option("--input", "inputs", metavar="NAME=SHAPE[:DTYPE]", multiple=True, callback=parse_inputs,
               help="Shape of an input, if the model leaves it open, as in image=1x3x224x224.")  # fmt: skip
 @click.option("--preprocess", type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -73,6 +99,9 @@ def command(
     output: Path | None,
     target: str,
     sign_key: Path | None,
+    kernels: Path | None,
+    graph_only: bool,
+    rename: dict[str, str],
     inputs: dict[str, InputSpec],
     preprocess: Path | None,
     labels: Path | None,
@@ -90,14 +119,20 @@ def command(
     MODEL is a PyTorch (.pt2), ONNX, TFLite, Keras (.keras) or TensorFlow (frozen .pb) file, or the folder of a
     TensorFlow SavedModel. The format is recognised by its content.
     """
-    path = output or _beside(model)
-    given = (model, sign_key, preprocess, labels, tuning, owner)
+    if sum((sign_key is not None, kernels is not None, graph_only)) > 1:
+        raise click.UsageError("--sign-key, --kernels and --graph-only exclude each other")
+    if tee is not None and (kernels is not None or graph_only):
+        raise click.UsageError("--tee needs --sign-key: the kernels of a part cannot be signed as a structure yet")
+    path = output or _beside(model).with_suffix(".graph.json" if graph_only else ".tzm")
+    given = (model, sign_key, kernels, preprocess, labels, tuning, owner)
     check_output(path, [file for file in given if file], "give another file to --output")
     if as_json and is_stdout(path):
         raise TzmlError("standard output cannot take both the JSON and the bundle", "give a file to --output")
     options = CompileOptions(
         target=target,
         signing_key=load_signing_key(sign_key) if sign_key else None,
+        kernels=SignedLibrary.read(kernels) if kernels else None,
+        rename=rename,
         inputs=inputs,
         preprocess=read_preprocess_file(preprocess) if preprocess else {},
         labels=read_labels_file(labels) if labels else (),
@@ -109,7 +144,8 @@ def command(
         owner=load_public(owner) if owner else b"",
         tuning=Tuning.read(tuning, target) if tuning else None,
     )
-    told = in_child(lambda tell: _compile(model, options, path, tell, as_json=as_json), str(model))
+    work = _write_structure if graph_only else _compile
+    told = in_child(lambda tell: work(model, options, path, tell, as_json=as_json), str(model))
     click.echo(told, err=is_stdout(path))
 
 
@@ -121,12 +157,7 @@ def _compile(model: Path, options: CompileOptions, path: Path, tell: Tell, *, as
         warnings.append(what)
         click.echo(f"tzml: warning: {model}: {what}", err=True)
 
-    with progress_bar(model.name) as show:
-
-        def progress(step: str, done: int = 0, total: int = 0) -> None:
-            tell(f"{step} ({done} of {total} done)" if total else step)
-            show(step, done, total)
-
+    with _progress(model, tell) as progress:
         bundle = compile_model(model, options, progress, warn=warn)
     bundle.write(path)
     # of a partitioned model, the part in the TEE
@@ -158,6 +189,28 @@ def _compile(model: Path, options: CompileOptions, path: Path, tell: Tell, *, as
         f"bytes of weights {memory.weights_size:,}, arena {memory.arena_size:,}, "
         f"secure memory {bundle.secure_memory:,}"
     )
+
+
+def _write_structure(model: Path, options: CompileOptions, path: Path, tell: Tell, *, as_json: bool) -> str:
+    """Write the model's structure; a line about it, or JSON."""
+    with _progress(model, tell) as progress:
+        text = model_structure(model, options, progress).write()
+    write_file(path, text)
+    if as_json:
+        return json.dumps({"file": str(path), "bytes": len(text), "target": options.target}, indent=1)
+    return f"{path}: {len(text):,} bytes, the structure for {options.target}, without numbers"
+
+
+@contextmanager
+def _progress(model: Path, tell: Tell) -> Iterator[Progress]:
+    """What shows a step to the user, and tells it to the parent process."""
+    with progress_bar(model.name) as show:
+
+        def progress(step: str, done: int = 0, total: int = 0) -> None:
+            tell(f"{step} ({done} of {total} done)" if total else step)
+            show(step, done, total)
+
+        yield progress
 
 
 def _beside(model: Path) -> Path:

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from tzml.bundle import NO_IDENTITY, Bundle, Library, derive_model_id
+from tzml.bundle.identity import digest_uuid
 from tzml.compiler.codegen.link import build_libraries
 from tzml.compiler.codegen.tuning_records import Tuning
 from tzml.compiler.fit import fit
@@ -30,8 +31,9 @@ from tzml.compiler.planning.code_memory import code_memory
 from tzml.compiler.planning.memory import Layout, lay_out
 from tzml.compiler.planning.names import bundle_names
 from tzml.compiler.planning.program import make_memory, make_program, make_tensors
+from tzml.compiler.structure import Structure
 from tzml.metadata import Metadata
-from tzml.signing import SigningKey, sign_library
+from tzml.signing import SignedLibrary, SigningKey, sign_library
 
 DEFAULT_SECURE_MEMORY = 8 << 20
 
@@ -44,16 +46,18 @@ class CompileOptions:
 
     `secure_memory` is how many bytes of it the model may take, the TA's own included; weights that do
     not fit are loaded anew in each inference. The TEE loads only libraries that are signed with the key its
-    image was built with; without `signing_key` a bundle runs in the normal world only. `preprocess`
+    image was built with: by `signing_key`, or by whoever made `kernels` of the model's structure. Without both, a
+    bundle runs in the normal world only. `preprocess`
     (docs/models.md) and `labels` travel in the bundle. `tuning` has better schedules for some kernels.
     The bundle's identity is `model_id`, or follows from `owner`, a P-256 public key (X and Y, 64 bytes), and the
-    model's name; without both it has none.
+    model's name; without both it has none. `rename` gives other names to inputs and outputs.
     `tee` says which layers run in the secure world, the others in the normal one (passes/layer_range.py). Without
     it the model can run in either world. With `everywhere`, for tests and measurements, so can each part.
     """
 
     target: str
     signing_key: SigningKey | None = None
+    kernels: SignedLibrary | None = None
     inputs: Mapping[str, InputSpec] = field(default_factory=dict)
     preprocess: Mapping[str, Any] = field(default_factory=dict)
     labels: Sequence[str] = ()
@@ -63,6 +67,7 @@ class CompileOptions:
     tuning: Tuning | None = None
     model_id: uuid.UUID | None = None
     owner: bytes = b""
+    rename: Mapping[str, str] = field(default_factory=dict)
     tee: str | None = None
     everywhere: bool = False
 
@@ -77,13 +82,9 @@ def compile_model(
 
     `progress` is told each step, `warn` what may be wrong with a model that can be compiled.
     Raises CompileError if the model cannot be imported or compiled, or does not fit into `options.secure_memory`
-    bytes; TzmlError if preprocessing or labels do not fit it.
+    bytes; TzmlError if preprocessing or labels do not fit it, or `options.kernels` are another model's.
     """
-    progress("importing")
-    imported, names = _renamed(import_file(path, options.inputs, warn), warn)
-    with explained(f"TVM cannot compile {path.name}"):
-        progress("simplifying")
-        imported = prepare(imported, TARGETS[options.target].tvm)
+    imported, names = _prepared(path, options, progress, warn)
 
     def compile_part(part: Imported, budget: int | None) -> Bundle:
         if budget is None:
@@ -97,7 +98,52 @@ def compile_model(
         cut_model = partition(imported, options.tee, options.everywhere)
         _warn_of_oracle(cut_model, warn)
         bundle = compile_parts(cut_model, compile_part, options.secure_memory)
+    if options.kernels and bundle.libraries[0].tee != options.kernels.header + options.kernels.elf:
+        raise CompileError(
+            "the signed kernels are not those of this model: the library here is "
+            f"{digest_uuid(bundle.program.kernels_digest)}, with another digest",
+            "have its structure signed (tzml compile --graph-only, tzml sign-kernels), with the same version, "
+            "for the same --target, --secure-memory and --tuning",
+        )
     return _described(bundle, path, imported, names, options)
+
+
+def model_structure(
+    path: Path, options: CompileOptions, progress: Progress = no_progress, warn: Tell = lambda _: None
+) -> Structure:
+    """What the signer of the kernels of the model in `path` must know. Raises CompileError."""
+    imported, _ = _prepared(path, options, progress, warn)
+    return Structure(options.target, options.secure_memory, imported)
+
+
+def compile_structure(
+    path: Path, key: SigningKey, tuning: Callable[[str], Tuning] | None = None, progress: Progress = no_progress
+) -> bytes:
+    """The signed kernel library for a structure in a file; `tuning` gives the schedules for a target.
+
+    Raises CompileError.
+    """
+    structure = Structure.read(path)
+    target = TARGETS.get(structure.target)
+    if target is None or not target.has_tee:
+        raise CompileError(f"{path} is for {structure.target}, which has no TEE that could take signed kernels")
+    options = CompileOptions(
+        structure.target, key, secure_memory=structure.secure_memory,
+        tuning=tuning(structure.target) if tuning else None,
+    )  # fmt: skip
+    imported = structure.imported
+    bundle = fit(lambda limits: _compile(path, imported, options, limits, progress), options.secure_memory)
+    return bundle.libraries[0].tee
+
+
+def _prepared(
+    path: Path, options: CompileOptions, progress: Progress, warn: Tell
+) -> tuple[Imported, dict[str, str]]:
+    progress("importing")
+    imported, names = _renamed(import_file(path, options.inputs, warn), options.rename, warn)
+    with explained(f"TVM cannot compile {path.name}"):
+        progress("simplifying")
+        return prepare(imported, TARGETS[options.target].tvm), names
 
 
 def layers_of(path: Path, inputs: Inputs = MappingProxyType({}), warn: Tell = lambda _: None) -> list[SourceLayer]:
@@ -132,12 +178,22 @@ def _warn_of_oracle(cut_model: CutModel, warn: Tell) -> None:
         )
 
 
-def _renamed(imported: Imported, warn: Tell) -> tuple[Imported, dict[str, str]]:
+def _renamed(imported: Imported, rename: Mapping[str, str], warn: Tell) -> tuple[Imported, dict[str, str]]:
     """The model with names that a bundle can have, and for each that is new the one in the model file."""
     old = (*imported.input_names, *imported.output_names)
-    new = bundle_names(old)
+    unknown = sorted(set(rename).difference(old))
+    if unknown:
+        raise CompileError(f"no input or output has the name {unknown[0]!r}", f"there are {', '.join(old)}")
+    asked = [rename.get(name, name) for name in old]
+    new = bundle_names(asked)
+    refused = next((o for o, n in zip(old, new, strict=True) if o in rename and asked.count(n) != 1), None)
+    if refused is not None:
+        raise CompileError(
+            f"{refused!r} cannot be renamed to {rename[refused]!r}",
+            "give a printable name that no other tensor has",
+        )
     names = {n: o for n, o in zip(new, old, strict=True) if n != o}
-    for name, original in names.items():
+    for name, original in ((n, o) for n, o in names.items() if o not in rename):
         why = "is another tensor's too" if old.count(original) > 1 else "is too long or cannot be shown"
         warn(f"the name {original[:60]!r} {why}: in the bundle it is {name[:60]!r}")
     by_old = {o: n for n, o in names.items()}
@@ -168,6 +224,8 @@ def _compile(
     kernels_tee = b""
     if options.signing_key and target.has_tee:
         kernels_tee = sign_library(libraries.tee, libraries.uuid, options.signing_key)
+    elif options.kernels and target.has_tee:
+        kernels_tee = options.kernels.header + libraries.tee  # compared once the model fits
     progress("packing")
     layout = lay_out(graph)
     return graph, Bundle(

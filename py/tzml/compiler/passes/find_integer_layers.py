@@ -105,6 +105,7 @@ class IntegerLayers:
         self.uses: Counter[Any] = Counter(free_variables(main.body.body))
         self.found: dict[Any, IntegerLayer | Move] = {}
         self.inside: set[Any] = set()
+        self.moves: list[tuple[Any, Any]] = []  # the dequantization and the quantization around each Move
         bindings = [binding for block in main.body.blocks for binding in block.bindings]
         for binding in bindings:
             self.uses.update(free_variables(binding.value))
@@ -148,6 +149,7 @@ class IntegerLayers:
             return None
         if _steps(real, dtype_of(real.args[0])) != result:
             return None
+        self.moves.append((real, call))
         if move is not None:
             self.inside.add(call.args[0])
         return Move(move, real.args[0])
@@ -217,7 +219,7 @@ class IntegerLayers:
         found = self._integers(call.args[1])
         if found is None:
             return None
-        integers, scale = found
+        integers, scale, places = found
         if op_name(call) == "relax.matmul":
             if integers.ndim != 2 or len(shape_of(call.args[0])) not in (2, 3, 4):
                 return None
@@ -232,14 +234,16 @@ class IntegerLayers:
                 int(call.attrs.groups) > 1 and integers.shape[order[0]] != channels
             ):
                 return None
-        integers, scale = integers.transpose(order), scale.transpose(order).reshape(integers.shape[order[0]], -1)
+        outputs = integers.shape[order[0]]
+        integers = integers.transpose(order)
+        scale, places = (array.transpose(order).reshape(outputs, -1) for array in (scale, places))
         low, high = np.iinfo(np.int8).min, np.iinfo(np.int8).max
-        if (scale != scale[:, :1]).any() or integers.min() < low or integers.max() > high:
+        if (places != places[:, :1]).any() or integers.min() < low or integers.max() > high:
             return None
         return integers.astype(np.int8), scale[:, 0]
 
-    def _integers(self, expression: Expr) -> tuple[Array, Array] | None:
-        """A dequantized constant as integers that count from 0, and a scale for each."""
+    def _integers(self, expression: Expr) -> tuple[Array, Array, Array] | None:
+        """A dequantized constant as integers that count from 0, a scale for each, and which of the scales it is."""
         call = self.calls.get(expression)
         if call is None:
             return None
@@ -247,15 +251,19 @@ class IntegerLayers:
             inner = self._integers(call.args[0]) if _is_movement(call) else None
             if inner is None:
                 return None
-            integers, scale = (compute(call, [array]) for array in inner)
-            return None if integers is None or scale is None else (integers, scale)
+            integers, scale, places = (compute(call, [array]) for array in inner)
+            if integers is None or scale is None or places is None:
+                return None
+            return integers, scale, places
         array, scale, zero = (constant(argument) for argument in call.args)
         if array is None or scale is None or zero is None or array.dtype.name not in (*DTYPES, "int32"):
             return None
         along = [-1 if axis == int(call.attrs.axis) % array.ndim else 1 for axis in range(array.ndim)]
         kind = np.int64 if array.dtype == np.int32 else np.int16  # in which a difference has room
         factors, zeros = (np.reshape(a, along if a.size > 1 else []) for a in (scale, zero.astype(kind)))
-        return np.subtract(array.astype(kind), zeros), np.broadcast_to(factors, array.shape)
+        places = np.arange(factors.size).reshape(factors.shape)
+        scales, which = (np.broadcast_to(a, array.shape) for a in (factors, places))
+        return np.subtract(array.astype(kind), zeros), scales, which
 
     def is_constant(self, expression: Expr) -> bool:
         """Whether a value is known when compiling: integers that are dequantized, and perhaps moved."""
