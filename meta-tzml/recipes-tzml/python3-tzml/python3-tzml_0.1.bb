@@ -39,6 +39,7 @@ TZML_MODULES = " \
     memory_map.py \
     metadata.py \
     preprocess.py \
+    printable.py \
     protection.py \
 "
 SRC_URI += "${@' '.join('file://py/tzml/' + module for module in d.getVar('TZML_MODULES').split())}"
