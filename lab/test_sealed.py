@@ -27,7 +27,7 @@ from tzml_lab.environment import image_of
 from tzml_lab.inference.signing_key import signing_key
 from tzml_lab.target import Commands, files_of
 from tzml_lab.time_limits import scaled
-from tzml_zoo.digits import ONNX
+from tzml_zoo.digits import ONNX, held_out_digits
 
 pytestmark = pytest.mark.lg_feature("python")
 
@@ -110,6 +110,31 @@ def expected(lab: Granted) -> list[float]:
 def test_a_granted_device_answers_with_the_same_bits(lab: Granted, expected: list[float]) -> None:
     lab.grant("full")
     assert lab.do(("sealed", "full")) == [expected]
+
+
+def test_it_is_right_as_often_as_the_clear_model(lab: Granted) -> None:
+    images, labels = held_out_digits()
+    np.savez(lab.folder / "set.npz", image=images[:60], labels=labels[:60])
+    lab.put("set.npz")
+
+    def evaluate(grant: str) -> dict[str, Any]:
+        command = (
+            f"tzml evaluate {FOLDER}/sealed.tzm --grant {FOLDER}/{grant}.tzg --against {FOLDER}/clear.tzm "
+            f"--data {FOLDER}/set.npz --json"
+        )
+        (line,) = lab.command.run_check(command, timeout=scaled(240))
+        report: dict[str, Any] = json.loads(line)
+        return report
+
+    lab.grant("full")
+    lab.grant("first", policy=OutputPolicy.top_1)
+    full, first = evaluate("full"), evaluate("first")
+    sealed, clear = full["scores"]
+    assert full["equal"]
+    assert sealed["top_1"] == clear["top_1"] >= 0.95 * 60
+    assert sealed["top_5"] == clear["top_5"] >= sealed["top_1"]
+    assert first["equal"]
+    assert (first["scores"][0]["top_1"], first["scores"][0]["top_5"]) == (clear["top_1"], None)
 
 
 def test_a_device_that_has_seen_it_sealed_refuses_it_clear(lab: Granted, expected: list[float]) -> None:

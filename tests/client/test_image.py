@@ -11,7 +11,8 @@ import pytest
 from conftest import tzml
 from PIL import Image
 
-from tzml.client.image import dequantize, load_image, quantize, top
+from tzml.client.image import load_image, quantize
+from tzml.client.labels import dequantize, top
 from tzml.errors import TzmlError
 from tzml.metadata import Metadata, read_metadata
 from tzml.preprocess import Quantization, parse

@@ -20,15 +20,21 @@ TZML_MODULES = " \
     bundle/protection.py \
     bundle/streaming.py \
     cli/__init__.py \
+    cli/arrays.py \
     cli/device.py \
+    cli/evaluate.py \
     cli/inspect.py \
     cli/libraries.py \
     cli/options.py \
+    cli/postprocess.py \
+    cli/preprocess.py \
     cli/program.py \
     cli/run.py \
     cli/serve.py \
     client/__init__.py \
+    client/description.py \
     client/image.py \
+    client/labels.py \
     client/libraries.py \
     client/library.py \
     client/model.py \

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import statistics
-import zipfile
-import zlib
-from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,51 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tzml.bundle import SectionType, read_section
+from tzml.cli.arrays import load_arrays, save_arrays
 from tzml.cli.options import OutputFile
 from tzml.client import ChunkLoads, Model, World, open_model
-from tzml.client.image import dequantize, load_image, quantize, top
+from tzml.client.image import inputs_of
+from tzml.client.labels import best_of, listing
 from tzml.errors import TzmlError, known_names
-from tzml.files import check_output, is_stdout, written
-from tzml.metadata import Metadata, read_metadata
+from tzml.files import check_output, is_stdout
+from tzml.metadata import read_metadata
 from tzml.printable import printable
 from tzml.protection import memory_warning
 
 Array = NDArray[Any]
 _log = logging.getLogger(__name__)
-
-
-def load_arrays(path: Path) -> Array | dict[str, Array]:
-    """Read the array of a .npy file, or all arrays of a .npz file by name. Raises TzmlError."""
-    try:
-        with path.open("rb") as opened:
-            file = opened if opened.seekable() else io.BytesIO(opened.read())
-            if not file.read(6).startswith((np.lib.format.MAGIC_PREFIX, b"PK")):
-                raise ValueError("it begins as neither of them does")
-            file.seek(0)
-            found = np.load(file, allow_pickle=False)
-            array: Array | dict[str, Array] = dict(found) if isinstance(found, np.lib.npyio.NpzFile) else found
-    except (OSError, ValueError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        if isinstance(error, OSError) and error.strerror and path.exists():
-            raise TzmlError(f"cannot read {path}: {error.strerror}", "give a .npy or .npz file") from error
-        why = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise TzmlError(
-            f"{path} is not an array in NumPy's .npy format, or arrays in .npz: {why}",
-            "write it with numpy.save or numpy.savez",
-        ) from error
-    return array
-
-
-def save_arrays(path: Path, arrays: dict[str, Array]) -> None:
-    """Write all arrays to a .npz file, or the first one to a .npy file. Raises TzmlError."""
-    with written(path) as file:
-        if path.suffix != ".npz":
-            np.save(file, next(iter(arrays.values())))
-            return
-        with zipfile.ZipFile(file, "w") as archive:  # numpy.savez takes no array that is named "file"
-            for name, array in arrays.items():
-                entry = zipfile.ZipInfo(f"{name}.npy")  # without the time: the same bytes again
-                with archive.open(entry, "w", force_zip64=True) as member:
-                    np.lib.format.write_array(member, array, allow_pickle=False)
 
 
 def batch(model: Model, array: Array) -> list[Array]:
@@ -151,7 +115,7 @@ def command(
         metadata = read_metadata(
             read_section(bundle, SectionType.metadata), {info.name: info.shape for info in model.inputs}
         )
-        samples = _images(model, metadata, files) if files else _arrays(model, inputs)
+        samples = inputs_of(files, model.inputs, metadata) if files else _arrays(model, inputs)
         _log.info(
             "opened %s in the %s: %s", bundle, world.upper(), ", ".join(map(str, model.inputs + model.outputs))
         )
@@ -168,13 +132,13 @@ def command(
     seconds = [answer.seconds for answer in answers]
     last = answers[-len(samples) :]
     outputs = {name: np.concatenate([answer.outputs[name] for answer in last]) for name in names}
-    best: dict[str, list[list[tuple[str, float | None]]]] = {}
-    for name, labels in metadata.labels.items():
-        if policy.gives_indices:
-            best[name] = [named(a.outputs[name], labels, count) for a in last]
-        else:
-            numbers = [dequantize(a.outputs[name], metadata.quantization.get(name)) for a in last]
-            best[name] = [list(top(array, labels, count)) for array in numbers]
+    best = {
+        name: [
+            best_of(a.outputs[name], labels, metadata.quantization.get(name), count, indices=policy.gives_indices)
+            for a in last
+        ]
+        for name, labels in metadata.labels.items()
+    }
     if output:
         save_arrays(output, outputs)
         if output.suffix != ".npz" and len(outputs) > 1:
@@ -200,7 +164,7 @@ def command(
     lines: list[str] = []
     for name, array in outputs.items():
         if name in best:
-            lines += _names(best[name], files)
+            lines += list(listing(best[name], [file.name for file in files]))
         else:
             lines += [f"{name}:", np.array2string(array, precision=4, suppress_small=True, threshold=100)]
     times = spread(seconds)
@@ -233,39 +197,6 @@ def _check_output(
     check_output(output, [bundle, *files, *arrays], "give another file to --output")
     if as_json and is_stdout(output):
         raise TzmlError("standard output cannot take both the JSON and the outputs", "give a file to --output")
-
-
-def named(indices: Array, labels: Sequence[str], count: int) -> list[tuple[str, float | None]]:
-    """The labels of indices, best first: what an output policy leaves has no probabilities. Raises TzmlError."""
-    flat = indices.reshape(-1)[:count]
-    if flat.size and not 0 <= flat.min() <= flat.max() < len(labels):
-        raise TzmlError(f"the answer has the index {flat.max()}, but there are {len(labels)} labels")
-    return [(labels[i], None) for i in flat]
-
-
-def _names(best: list[list[tuple[str, float | None]]], files: tuple[Path, ...]) -> Iterator[str]:
-    for i, rows in enumerate(best):
-        yield f"{files[i].name if files else f'sample {i}'}:"
-        for label, probability in rows:
-            yield f"  {label}" if probability is None else f"  {probability:7.2%}  {label}"
-
-
-def _images(model: Model, metadata: Metadata, files: tuple[Path, ...]) -> list[dict[str, Array]]:
-    """The model's input for each image. Raises TzmlError."""
-    if len(model.inputs) != 1:
-        raise TzmlError(
-            "the model has several inputs, but images can be used only for one",
-            "give --input NAME=FILE.npy for each",
-        )
-    (info,) = model.inputs
-    if info.name not in metadata.images:
-        raise TzmlError(
-            f"the bundle does not say how an image becomes the input {info}",
-            "compile the model with --preprocess, or give --input FILE.npy",
-        )
-    quantization = metadata.quantization.get(info.name)
-    images = [load_image(file, metadata.images[info.name]) for file in files]
-    return [{info.name: quantize(image, info.dtype, quantization)} for image in images]
 
 
 def _arrays(model: Model, inputs: tuple[str, ...]) -> list[dict[str, Array]]:

@@ -1,5 +1,6 @@
 """Run bundles on the device: NumPy arrays in, NumPy arrays out, in the secure or the normal world."""
 
+from tzml.client.description import Description, TensorInfo, describe
 from tzml.client.libraries import InstalledLibrary, installed_libraries, remove_library
 from tzml.client.model import (
     Answer,
@@ -10,7 +11,6 @@ from tzml.client.model import (
     ProgramInfo,
     ProgramUse,
     RunError,
-    TensorInfo,
     World,
     device_key,
     enroll_device,
@@ -20,6 +20,7 @@ from tzml.client.model import (
 __all__ = [
     "Answer",
     "ChunkLoads",
+    "Description",
     "Enrolment",
     "InstalledLibrary",
     "MemoryUse",
@@ -29,6 +30,7 @@ __all__ = [
     "RunError",
     "TensorInfo",
     "World",
+    "describe",
     "device_key",
     "enroll_device",
     "installed_libraries",

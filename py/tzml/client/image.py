@@ -1,4 +1,4 @@
-"""Conversion of images to a network's input, and of its scores to labels. Reading images needs Pillow."""
+"""Conversion of images to a network's input. Reading images needs Pillow."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tzml.client.description import TensorInfo
 from tzml.errors import TzmlError
+from tzml.metadata import Metadata
 from tzml.preprocess import Preprocessing, Quantization
 
 Array = NDArray[Any]
@@ -81,25 +83,19 @@ def quantize(values: Array, dtype: np.dtype[Any], quantization: Quantization | N
     return np.clip(np.rint(values), limits.min, limits.max).astype(dtype)
 
 
-def dequantize(values: Array, quantization: Quantization | None) -> Array:
-    """Convert an output to the real numbers that it represents: float32 if it is quantized."""
-    if not quantization:
-        return values
-    return (values.astype(np.float32) - quantization.zero_point) * np.float32(quantization.scale)
-
-
-def top(scores: Array, labels: Sequence[str], count: int) -> list[tuple[str, float]]:
-    """The `count` labels with the highest probabilities, best first. Raises TzmlError.
-
-    `scores` has one value for each label. Scores that are not probabilities are taken as logits, and softmax
-    converts them to probabilities.
-    """
-    values = scores.astype(np.float64).reshape(-1)
-    if len(values) != len(labels):
-        raise TzmlError(f"the output has {len(values)} values, but there are {len(labels)} labels")
-    # quantized probabilities add up to 1 within a few steps of 1/256
-    if not (values.min() >= 0 and abs(values.sum() - 1) < 0.05):
-        values = np.exp(values - values.max())
-        values /= values.sum()
-    best = np.argsort(-values, kind="stable")[:count]
-    return [(labels[i], float(values[i])) for i in best]
+def inputs_of(files: Sequence[Path], inputs: Sequence[TensorInfo], metadata: Metadata) -> list[dict[str, Array]]:
+    """The model's input for each image, by name. Raises TzmlError if the bundle does not say how it is made."""
+    if len(inputs) != 1:
+        raise TzmlError(
+            "the model has several inputs, but images can be used only for one",
+            "give --input NAME=FILE.npy for each",
+        )
+    (info,) = inputs
+    if info.name not in metadata.images:
+        raise TzmlError(
+            f"the bundle does not say how an image becomes the input {info}",
+            "compile the model with --preprocess, or give --input FILE.npy",
+        )
+    quantization = metadata.quantization.get(info.name)
+    images = [load_image(file, metadata.images[info.name]) for file in files]
+    return [{info.name: quantize(image, info.dtype, quantization)} for image in images]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import math
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tzml.bundle.content import DType, OutputPolicy, Role
+from tzml.client.description import TensorInfo
 from tzml.client.library import ffi, library, text
 from tzml.errors import TzmlError, known_names
 
@@ -35,23 +35,6 @@ class RunError(TzmlError):
     def __init__(self, status: str, what: str, remedy: str = "") -> None:
         super().__init__(what, remedy)
         self.status = status
-
-
-@dataclass(frozen=True)
-class TensorInfo:
-    """An input or output of the model."""
-
-    name: str
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...]
-
-    @property
-    def size(self) -> int:
-        """Bytes."""
-        return math.prod(self.shape) * self.dtype.itemsize
-
-    def __str__(self) -> str:
-        return f"{self.name}: {self.dtype}[{', '.join(map(str, self.shape))}]"
 
 
 @dataclass(frozen=True)
