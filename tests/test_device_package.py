@@ -91,6 +91,12 @@ def test_it_has_the_modules_that_its_commands_import(
     for command in (("enroll", "--owner", "owner.pub.pem"), ("show",)):
         _, said = device.python(TRACED, "device", *command, cwd=tmp_path, code=2)
         assert "built without that world" in said
+    for arguments, refusal in (
+        (("preprocess", "digits.tzm", "x.png", "-o", "in.npy"), "does not say how an image becomes the input"),
+        (("postprocess", "digits.tzm", "x.npy"), "has no labels"),
+        (("evaluate", "digits.tzm", "--data", "x.npy", "--world", "ree"), "x.npy has one array"),
+    ):
+        assert refusal in device.python(TRACED, *arguments, cwd=tmp_path, code=2)[1]
     _, said = device.python(TRACED, "serve", "digits.tzm", cwd=tmp_path, code=2)
     assert "install the package tzml-serve" in said
     assert device.third_parties() == {"cffi", "click", "numpy", "pycparser"}
@@ -107,8 +113,11 @@ def test_it_says_what_it_does_not_have(device: Device, digits_for_host: Path, tm
     shown, _ = device.python(TRACED, "--help", cwd=tmp_path)
     assert re.findall(r"^  (\w+)  ", shown.partition("Commands:")[2], re.MULTILINE) == [
         "device",
+        "evaluate",
         "inspect",
         "libraries",
+        "postprocess",
+        "preprocess",
         "run",
         "serve",
     ]
