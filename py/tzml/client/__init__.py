@@ -1,6 +1,6 @@
 """Run bundles on the device: NumPy arrays in, NumPy arrays out, in the secure or the normal world."""
 
-from tzml.client.description import Description, TensorInfo, describe
+from tzml.client.description import ModelDescription, TensorInfo, describe
 from tzml.client.libraries import InstalledLibrary, installed_libraries, remove_library
 from tzml.client.model import (
     Answer,
@@ -20,11 +20,11 @@ from tzml.client.model import (
 __all__ = [
     "Answer",
     "ChunkLoads",
-    "Description",
     "Enrolment",
     "InstalledLibrary",
     "MemoryUse",
     "Model",
+    "ModelDescription",
     "ProgramInfo",
     "ProgramUse",
     "RunError",

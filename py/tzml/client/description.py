@@ -31,7 +31,7 @@ class TensorInfo:
 
 
 @dataclass(frozen=True)
-class Description:
+class ModelDescription:
     """Inputs and outputs of a bundle's first entry point, and what the metadata says of them."""
 
     inputs: list[TensorInfo]
@@ -39,7 +39,7 @@ class Description:
     metadata: Metadata
 
 
-def describe(bundle: Path) -> Description:
+def describe(bundle: Path) -> ModelDescription:
     """Read a bundle's description; a sealed one has it, too. Raises BundleError, or TzmlError for the metadata."""
     interface = read_public(bundle).interface
     first = [program for program in interface.programs if not program.entry]
@@ -51,7 +51,7 @@ def describe(bundle: Path) -> Description:
 
     inputs = infos(taken, Direction.input)
     metadata = read_metadata(read_section(bundle, SectionType.metadata), {info.name: info.shape for info in inputs})
-    return Description(inputs, infos(given, Direction.output), metadata)
+    return ModelDescription(inputs, infos(given, Direction.output), metadata)
 
 
 def _info(tensor: Tensor) -> TensorInfo:
