@@ -46,8 +46,17 @@ def built_server() -> Path:
     path = folder / "tzml-serve"
     if not path.exists():
         _log.info("building %s from %s", path, SOURCES)
-        _make("libtzml", _REMEDY, SOURCES / "host", f"O={folder}", "TEE=n", folder / "libtzml.so")
-        _make("tzml-serve", _SERVER_REMEDY, SOURCES / "host" / "serve", f"O={folder}", f"LIBTZML={folder}")
+        folder.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as temporary:
+            library, server = Path(temporary, "library"), Path(temporary, "server")
+            _make("libtzml", _REMEDY, SOURCES / "host", f"O={library}", "TEE=n", library / "libtzml.so")
+            # at its place before the server is linked, which remembers where it was found
+            for name in ("libtzml.so.1", "libtzml.so"):
+                write_file(folder / name, (library / name).read_bytes())
+            _make("tzml-serve", _SERVER_REMEDY, SOURCES / "host" / "serve", f"O={server}", f"LIBTZML={folder}")
+            executable = Path(temporary, "tzml-serve")
+            shutil.copy(server / "tzml-serve", executable)
+            executable.replace(path)  # whole, or not at all: several processes may build it at once
     return path
 
 
