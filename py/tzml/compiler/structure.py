@@ -81,7 +81,7 @@ class _Writer:
         calls = []
         for block in main.body.blocks:
             for binding in block.bindings:
-                calls.append(self.binding(binding.value))
+                calls.append({"name": binding.var.name, **self.binding(binding.value)})
                 self.values[binding.var] = len(self.values)
         result = self.argument(main.body.body, "")
         about = {
@@ -266,7 +266,8 @@ def _read(about: dict[str, Any]) -> Structure:
     with builder.function("main", parameters):
         with builder.dataflow():
             for call in about["calls"]:
-                values.append(builder.emit(expression(call)))
+                # a layer's number, which decides what kernels are called where it is also a name of TVM's
+                values.append(builder.emit(expression(call), str(call.get("name", ""))))
             result = builder.emit_output(argument(about["result"]))
         builder.emit_func_output(result)
     names = [
