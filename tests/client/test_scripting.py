@@ -133,7 +133,7 @@ def test_the_program_answers_the_shell() -> None:
 
 def test_no_summary_is_cut() -> None:
     context = click.Context(tzml_command)
-    for name in tzml_command.list_commands(context):
+    for name in set(tzml_command.list_commands(context)) - {"serve"}:  # a program in C takes the place of this one
         shown = CliRunner().invoke(tzml_command, [name, "--help"]).output
         assert "..." not in shown.partition("Commands:")[2]
         assert "--verbose" in shown
