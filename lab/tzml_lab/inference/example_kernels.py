@@ -20,13 +20,17 @@ _FLAGS = (
 )  # fmt: skip
 
 
-def example_library() -> bytes:
-    """The examples' kernels as an ELF shared object, which OP-TEE loads once it is signed, and Linux as it is."""
+def example_library(*, crash: bool = False) -> bytes:
+    """The examples' kernels as an ELF shared object, which OP-TEE loads once it is signed, and Linux as it is.
+
+    With `crash`, an input that begins with -1 is the end of the TA's instance.
+    """
+    flags = (*_FLAGS, "-DEXAMPLE_KERNELS_CRASH") if crash else _FLAGS
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "kernels.so"
         source = ROOT / "tests" / "c" / "example_kernels.c"
         include = ROOT / "runtime" / "include"
-        subprocess.run([_COMPILER, *_FLAGS, f"-I{include}", source, "-o", path], check=True)
+        subprocess.run([_COMPILER, *flags, f"-I{include}", source, "-o", path], check=True)
         return path.read_bytes()
 
 
