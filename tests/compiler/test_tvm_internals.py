@@ -13,12 +13,19 @@ from pathlib import Path
 import pytest
 import tvm
 from conftest import ROOT
-from tvm import te
+from tvm import relax, te
 from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter
 from tvm.relax.frontend.tflite.tflite_frontend import OperatorConverter
 
 from tzml.compiler.ir import tvm_internals
-from tzml.compiler.ir.tvm_internals import FITS, nodes_of, onnx_operators, tflite_converter, without_intrinsics
+from tzml.compiler.ir.tvm_internals import (
+    FITS,
+    nodes_of,
+    onnx_operators,
+    tflite_converter,
+    type_of_attributes,
+    without_intrinsics,
+)
 
 ADAPTER = Path(tvm_internals.__file__)
 OTHERS = sorted(set((ROOT / "py").rglob("*.py")) - {ADAPTER})
@@ -131,6 +138,12 @@ def test_the_nodes_of_a_function_are_found_by_tvms_reflection() -> None:
     names = [type(node).__name__ for node in nodes_of(function.body)]
     assert names.index("SBlock") < names.index("BufferStore") < names.index("TensorLoad")
     assert "Add" in names
+
+
+def test_attributes_have_a_type_with_fields() -> None:
+    softmax = relax.op.nn.softmax(relax.const(1.0), axis=-1)
+    kind, fields = type_of_attributes(softmax.attrs)
+    assert (kind, fields) == ("relax.attrs.SoftmaxAttrs", ["axis"])
 
 
 def test_a_target_has_a_function_that_builds_for_it() -> None:

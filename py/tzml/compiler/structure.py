@@ -20,7 +20,7 @@ from tvm import relax, tirx
 from tzml.compiler.ir.errors import CompileError, reason
 from tzml.compiler.ir.imported import Imported
 from tzml.compiler.ir.rewrite import const, constant, dtype_of, op_name, shape_of
-from tzml.compiler.ir.tvm_internals import identity
+from tzml.compiler.ir.tvm_internals import identity, type_of_attributes
 from tzml.compiler.passes.find_integer_layers import IntegerLayers
 
 _FORMAT = "tzml structure 1"
@@ -121,10 +121,9 @@ class _Writer:
             arguments[1:] = [{"real": _ANY}] * len(arguments[1:])
         about: dict[str, Any] = {"op": name, "args": arguments}
         if call.attrs is not None:
-            fields = type(call.attrs).__tvm_ffi_type_info__.fields
             blank = name in _NUMBERS_IN_ATTRIBUTES
-            about["kind"] = type(call.attrs).__tvm_ffi_type_info__.type_key
-            about["attrs"] = {f.name: _plain(getattr(call.attrs, f.name), blank=blank) for f in fields}
+            about["kind"], fields = type_of_attributes(call.attrs)
+            about["attrs"] = {field: _plain(getattr(call.attrs, field), blank=blank) for field in fields}
         return about
 
     def integers(self, array: Any, scale: Any, zero: Any) -> list[str]:

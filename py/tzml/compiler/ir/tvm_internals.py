@@ -43,6 +43,12 @@ def nodes_of(node: Any) -> Iterator[Any]:
             yield from nodes_of(getattr(node, field.name))
 
 
+def type_of_attributes(attributes: Any) -> tuple[str, list[str]]:
+    """The name of the type of an operator's attributes, and the names of its fields."""
+    info = type(attributes).__tvm_ffi_type_info__
+    return info.type_key, [field.name for field in info.fields]
+
+
 def object_file(module: Any, target: Any) -> bytes:
     """Machine code of a module's functions, as they are: no argument is packed as TVM's runtime would have it."""
     built = tvm.get_global_func(f"target.build.{target.kind.name}")(module, target)
