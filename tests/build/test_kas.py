@@ -82,8 +82,9 @@ def append(path: Path, text: str) -> None:
 CHANGES: dict[str, tuple[str, str, set[str]]] = {
     "nothing": ("ta/*.c", "", set()),
     "the TA": ("ta/*.c", "/* */\n", {"tzml-ta", "tzml-image"}),
-    "the runtime of both worlds": ("runtime/run.c", "/* */\n", {"tzml-ta", "tzml", "tzml-image"}),
-    "the host library": ("host/tee.c", "/* */\n", {"tzml", "tzml-image"}),
+    "the runtime of both worlds": ("runtime/run.c", "/* */\n", {"tzml-ta", "tzml", "tzml-serve", "tzml-image"}),
+    "the host library": ("host/tee.c", "/* */\n", {"tzml", "tzml-serve", "tzml-image"}),
+    "the service": ("host/serve/seats.c", "/* */\n", {"tzml", "tzml-serve", "tzml-image"}),
     "the Python package": (
         "py/tzml/errors.py",
         "# \n",
