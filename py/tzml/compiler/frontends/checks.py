@@ -31,6 +31,12 @@ def checked(module: Any, file: str) -> Any:
     return limit_indices(module)
 
 
+def check_size(file: str, value: str, shape: Sequence[int], element: int) -> None:
+    """Refuse a value that no bundle has memory for; `element` is the size of an element in bytes."""
+    if math.prod(shape) * element > MAX_MEMORY:
+        raise CompileError(f"{file}: the value {value} has shape {list(shape)}, over 4 GiB")
+
+
 def warn_of_nan(weights: Iterator[tuple[str, Any]], warn: Warn) -> None:
     """Warn of weights with values that are not numbers: the model was not trained well, or is damaged."""
     names = [name for name, array in weights if array.dtype.kind == "f" and not np.isfinite(array).all()]
@@ -61,8 +67,8 @@ def _check_shapes(module: Any, file: str) -> None:
                         [(operator.removeprefix("relax.") or "an operator", binding.var.name)],
                         "the shape of its output depends on the data; every shape must be known when compiling",
                     )
-                if math.prod(d for d in sizes if d is not None) > MAX_MEMORY:
-                    raise CompileError(f"{file}: the value {binding.var.name} has shape {sizes}, over 4 GiB")
+                known = [d for d in sizes if d is not None]
+                check_size(file, binding.var.name, known, np.dtype(str(kind.dtype)).itemsize)
 
 
 def _tensor_types(kind: Any) -> Iterator[Any]:

@@ -41,6 +41,14 @@ def unsupported(file: str, layers: Sequence[tuple[str, str]], remedy: str = "") 
     )
 
 
+def unfit(file: str, operator: str, layer: str, error: BaseException) -> CompileError:
+    """The refusal of a model with a layer that does not fit its inputs, as the format's own checks found."""
+    what = reason(error).removeprefix("[ShapeInferenceError] ")
+    return CompileError(
+        f"{file}: the operator {operator} (layer {layer}) does not fit its inputs: {what}", "export the model again"
+    )
+
+
 def malformed(path: Path, kind: str, error: BaseException | str) -> CompileError:
     """The refusal of a file that is not what it begins as."""
     what = error if isinstance(error, str) else reason(error)

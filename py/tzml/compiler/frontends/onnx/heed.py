@@ -6,16 +6,14 @@ it is watched while it converts one: what it has not asked for must be as if it 
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import onnx
-from tvm import relax
 
 from tzml.compiler.ir.errors import CompileError
-from tzml.compiler.ir.rewrite import constant, dtype_of, ints, is_tensor, shape_of
+from tzml.compiler.ir.rewrite import constant, dtype_of, is_tensor, shape_of
 
 Expr = Any
 
@@ -196,73 +194,3 @@ _CHECKS: dict[str, Callable[[Attributes, list[Expr]], None]] = {
     "Resize": _resize,
     "Upsample": lambda attributes, operands: _resize(attributes, [operands[0], None, *operands[1:2]]),
 }
-
-
-class DeclaredResults:
-    """The types of an ONNX model's values, as ONNX's own shape inference finds them."""
-
-    def __init__(self, model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]]) -> None:
-        about = _without_weights(model, shapes)
-        self.has_shapes = not _rounds_up(model)
-        with contextlib.suppress(onnx.shape_inference.InferenceError, ValueError, RuntimeError):
-            about = onnx.shape_inference.infer_shapes(about, data_prop=True)
-        values = (*about.graph.value_info, *about.graph.output)
-        self.types = {value.name: value.type.tensor_type for value in values if value.type.HasField("tensor_type")}
-
-    def check(self, name: str, value: Expr) -> None:
-        """Raise CompileError if what a value was converted to is another tensor."""
-        declared = self.types.get(name)
-        if declared is None or not is_tensor(value):
-            return
-        if declared.elem_type:
-            kind = str(onnx.helper.tensor_dtype_to_np_dtype(declared.elem_type))
-            if kind != dtype_of(value):
-                raise CompileError(f"its result {name} would have elements of type {dtype_of(value)}, not {kind}")
-        shape = value.ty.shape
-        if not self.has_shapes or not declared.HasField("shape") or not isinstance(shape, relax.ShapeExpr):
-            return
-        try:
-            found = ints(shape.values)
-        except TypeError:
-            return  # it depends on the data, which is refused elsewhere
-        dimensions = [d.dim_value if d.HasField("dim_value") else None for d in declared.shape.dim]
-        agree = len(found) == len(dimensions) and all(
-            d in (None, n) or d < 0 for d, n in zip(dimensions, found, strict=True)
-        )
-        if not agree:
-            shown = ["?" if d is None else d for d in dimensions]
-            raise CompileError(f"its result {name} would have the shape {list(found)}, not {shown}")
-
-
-def _rounds_up(model: onnx.ModelProto) -> bool:
-    """Whether a pooling rounds its size up: before opset 22, ONNX's inference has windows that runtimes do not."""
-    opset = max((about.version for about in model.opset_import if about.domain in ("", "ai.onnx")), default=1)
-    return opset < 22 and any(
-        node.op_type in ("AveragePool", "LpPool", "MaxPool")
-        and any(attribute.name == "ceil_mode" and attribute.i for attribute in node.attribute)
-        for node in model.graph.node
-    )
-
-
-_SMALL = 1024
-"""Elements of a constant that a shape may depend on."""
-
-
-def _without_weights(model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]]) -> onnx.ModelProto:
-    """The model with these shapes of its inputs, and without the contents of what is no shape."""
-    graph = onnx.GraphProto(name="shapes")
-    graph.node.extend(model.graph.node)
-    graph.output.extend(model.graph.output)
-    constants = {tensor.name for tensor in model.graph.initializer}
-    for value in model.graph.input:
-        if value.name not in constants:
-            kind = value.type.tensor_type.elem_type
-            graph.input.append(onnx.helper.make_tensor_value_info(value.name, kind, shapes.get(value.name)))
-    for tensor in model.graph.initializer:
-        if np.prod(tensor.dims, dtype=np.int64) <= _SMALL:
-            graph.initializer.append(tensor)
-        else:
-            graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims)))
-    for value in graph.output:
-        value.type.tensor_type.ClearField("shape")
-    return onnx.helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)

@@ -16,17 +16,17 @@ from tvm import relax
 from tzml.compiler.frontends.checks import Warn, checked, warn_of_nan
 from tzml.compiler.frontends.errors import malformed, unsupported
 from tzml.compiler.frontends.inputs import Declared, Inputs, settle_inputs
-from tzml.compiler.frontends.onnx.heed import Attributes, DeclaredResults, Operands, check_heeded, check_values
+from tzml.compiler.frontends.onnx.fold import fold
+from tzml.compiler.frontends.onnx.heed import Attributes, Operands, check_heeded, check_values
 from tzml.compiler.frontends.onnx.recurrent import RECURRENT
 from tzml.compiler.frontends.onnx.tensors import check_tensors, load_external_data
+from tzml.compiler.frontends.onnx.values import DEFAULT_DOMAINS, Values
 from tzml.compiler.ir.errors import CompileError, reason
 from tzml.compiler.ir.imported import Imported
 from tzml.compiler.ir.layer_names import SourceNames
 from tzml.compiler.ir.rewrite import bound, dtype_of, naming
 from tzml.compiler.ir.tvm_internals import onnx_importer, onnx_operators
 
-# the opset of TVM's importer is the default one; others are vendors' own
-DEFAULT_DOMAINS = ("", "ai.onnx")
 CONTROL_FLOW = ("If", "Loop", "Scan")
 
 
@@ -52,18 +52,21 @@ def import_model(model: onnx.ModelProto, path: Path, inputs: Inputs, warn: Warn)
     try:
         if model.functions:
             model = onnx.inliner.inline_local_functions(model)
-        _check_operators(model, path)  # the checker would not say which layer an unknown one is in
+        # the checker would not say which layer an unknown one is in; of an If, the condition may be known below
+        _check_operators(model, path, allowed=("If",))
         onnx.checker.check_model(model)
     except (onnx.checker.ValidationError, ValueError, RuntimeError) as error:
         raise malformed(path, "ONNX file", str(error).strip().splitlines()[0]) from error
     warn_of_nan(_weights(model), warn)
     constants = {tensor.name for tensor in model.graph.initializer}
     declared = {value.name: _declared(value) for value in model.graph.input if value.name not in constants}
+    model, inputs = _fix_scalars(model, declared, inputs)
     shapes = settle_inputs(declared, inputs)
-    opsets = [opset.version for opset in model.opset_import if opset.domain in DEFAULT_DOMAINS]
+    model, values = fold(model, shapes, path.name)
+    _check_operators(model, path)
     importer = _Importer(path.name)
-    module = importer.run(model.graph, max(opsets, default=1), shapes)
-    importer.check_results(model, shapes)
+    module = importer.run(model.graph, values.opset, shapes)
+    importer.check_results(model, values)
     outputs = tuple(value.name for value in model.graph.output)
     return Imported(checked(module, path.name), tuple(shapes), outputs, sources=importer.names.sources)
 
@@ -87,13 +90,12 @@ class _Importer(onnx_importer()):  # type: ignore[misc]
         self.file = file
         self.names = SourceNames()
 
-    def check_results(self, model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]]) -> None:
+    def check_results(self, model: onnx.ModelProto, values: Values) -> None:
         """Raise CompileError for a value that is not the tensor that ONNX says."""
-        declared = DeclaredResults(model, shapes)
         for node in model.graph.node:
             with self._named(node.op_type, node.name):
                 for name in filter(None, node.output):
-                    declared.check(name, self.value(name))
+                    values.check(name, self.value(name))
 
     def convert(self, operator: str, layer: str, inputs: Any, attributes: dict[str, Any], opset: int) -> Any:
         with self._named(operator, layer):
@@ -119,8 +121,36 @@ class _Importer(onnx_importer()):  # type: ignore[misc]
             raise unsupported(self.file, [(operator, layer)], f"TVM says: {reason(error)}") from error
 
 
-def _check_operators(model: onnx.ModelProto, path: Path) -> None:
-    known = {"Constant", *onnx_operators(), *_OWN}.difference(CONTROL_FLOW)
+def _fix_scalars(
+    model: onnx.ModelProto, declared: dict[str, Declared], inputs: Inputs
+) -> tuple[onnx.ModelProto, Inputs]:
+    """The model in which each whole number that is given for a scalar input, as sr=16000, is a constant.
+
+    Such inputs are removed from `declared`; the inputs that are left are returned.
+    """
+    fixed = {}
+    for name, given in inputs.items():
+        kind = declared.get(name)
+        if kind and kind.dimensions == () and len(given.shape) == 1 and np.dtype(kind.dtype).kind in "iu":
+            if given.dtype not in ("", kind.dtype):
+                raise CompileError(f"input {name} has elements of type {kind.dtype}, not {given.dtype}")
+            if given.shape[0] > np.iinfo(kind.dtype).max:
+                raise CompileError(f"input {name} is of type {kind.dtype}, which has no {given.shape[0]}")
+            fixed[name] = np.array(given.shape[0], kind.dtype)
+            del declared[name]
+    if not fixed:
+        return model, inputs
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    kept = [value for value in model.graph.input if value.name not in fixed]
+    del changed.graph.input[:]
+    changed.graph.input.extend(kept)
+    changed.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in fixed.items())
+    return changed, {name: given for name, given in inputs.items() if name not in fixed}
+
+
+def _check_operators(model: onnx.ModelProto, path: Path, allowed: tuple[str, ...] = ()) -> None:
+    known = {"Constant", *onnx_operators(), *_OWN}.difference(CONTROL_FLOW).union(allowed)
     found = []
     for node in model.graph.node:
         default = node.domain in DEFAULT_DOMAINS
@@ -142,6 +172,10 @@ def _weights(model: onnx.ModelProto) -> Iterator[tuple[str, Any]]:
 
 def _declared(value: onnx.ValueInfoProto) -> Declared:
     tensor = value.type.tensor_type
-    dimensions = tuple(d.dim_value if d.HasField("dim_value") else d.dim_param or "?" for d in tensor.shape.dim)
+    # some exporters write an open dimension as -1
+    dimensions = tuple(
+        d.dim_value if d.HasField("dim_value") and d.dim_value >= 0 else d.dim_param or "?"
+        for d in tensor.shape.dim
+    )
     dtype = str(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)) if tensor.elem_type else "float32"
     return Declared(dimensions, dtype)
