@@ -101,7 +101,7 @@ static enum tzml_status check_fields(const struct tzml_grant *grant)
 	    (grant->output_policy == TZML_OUTPUT_ROUNDED &&
 	     grant->policy_argument > MOST_ROUNDED) ||
 	    !grant->programs || grant->programs >> TZML_MAX_PROGRAMS ||
-	    grant->rights > 7 ||
+	    grant->rights > TZML_RIGHTS ||
 	    !all_zero(grant->reserved, sizeof(grant->reserved)))
 		return TZML_ERROR_GRANT_MALFORMED;
 	return TZML_SUCCESS;
@@ -268,6 +268,14 @@ enum tzml_status tzml_check_policy(struct tzml_model *model)
 	return TZML_SUCCESS;
 }
 
+/* Whether the grant lets a program of this role be run. */
+static bool allows_role(const struct tzml_grant *grant, uint32_t role)
+{
+	bool trains = role == TZML_ROLE_ACCUMULATE || role == TZML_ROLE_UPDATE;
+
+	return !trains || grant->rights & TZML_RIGHT_TRAIN;
+}
+
 enum tzml_status tzml_spend_run(struct tzml_model *model, uint32_t program)
 {
 	const struct tzml_grant *grant = &model->grant;
@@ -275,7 +283,8 @@ enum tzml_status tzml_spend_run(struct tzml_model *model, uint32_t program)
 
 	if (!model->granted)
 		return TZML_SUCCESS;
-	if (!(grant->programs >> program & 1))
+	if (!(grant->programs >> program & 1) ||
+	    !allows_role(grant, model->interface.programs[program].role))
 		return TZML_ERROR_GRANT_PROGRAM;
 	if (grant->query_budget == TZML_UNLIMITED)
 		return TZML_SUCCESS;

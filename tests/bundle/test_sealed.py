@@ -27,6 +27,7 @@ from tzml.bundle import (
     OutputPolicy,
     Port,
     Region,
+    Role,
     SectionType,
     Tensor,
     Worlds,
@@ -240,16 +241,16 @@ def test_a_budget_is_reserved_ahead_and_never_exceeded(device: Device, sealed: S
 @pytest.mark.parametrize(
     ("terms", "status"),
     [
-        ({"rights": 7}, "SUCCESS"),
+        ({"rights": 15}, "SUCCESS"),
         ({"lowest_ta_version": 3}, "SUCCESS"),
         ({"programs": 2}, "GRANT_PROGRAM"),
         ({"programs": 1 << 15}, "GRANT_PROGRAM"),
         ({"lowest_ta_version": 4}, "TA_OLD"),
-        ({"lowest_ta_version": 4, "rights": 8}, "GRANT_MALFORMED"),
+        ({"lowest_ta_version": 4, "rights": 16}, "GRANT_MALFORMED"),
         ({"policy": OutputPolicy.top_k, "argument": 2}, "OUTPUT_POLICY"),
         ({"programs": 0}, "GRANT_MALFORMED"),
         ({"programs": 1 << 16}, "GRANT_MALFORMED"),
-        ({"rights": 8}, "GRANT_MALFORMED"),
+        ({"rights": 16}, "GRANT_MALFORMED"),
         ({"policy": 5}, "GRANT_MALFORMED"),
         ({"policy": OutputPolicy.top_k, "argument": 0}, "GRANT_MALFORMED"),
         ({"policy": OutputPolicy.top_1, "argument": 1}, "GRANT_MALFORMED"),
@@ -260,6 +261,23 @@ def test_what_a_grant_does_not_allow_is_refused(
     device: Device, sealed: Sealed, terms: dict[str, Any], status: str
 ) -> None:
     assert device.status(sealed.path, sealed.grant(**terms)) == status
+
+
+@pytest.mark.parametrize(
+    ("role", "rights", "status"),
+    [
+        (Role.accumulate, 7, "GRANT_PROGRAM"),
+        (Role.accumulate, 8, "SUCCESS"),
+        (Role.update, 7, "GRANT_PROGRAM"),
+        (Role.update, 8, "SUCCESS"),
+        (Role.evaluate, 0, "SUCCESS"),
+    ],
+)
+def test_training_takes_a_right_of_its_own(
+    device: Device, make: Callable[..., Sealed], role: Role, rights: int, status: str
+) -> None:
+    model = make(replace(BUNDLE, programs=(replace(PROGRAM, role=role),)))
+    assert device.status(model.path, model.grant(rights=rights)) == status
 
 
 RECIPIENTS, RECIPIENT = 320, 160  # where they begin, and how long one is

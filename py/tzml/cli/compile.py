@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import click
@@ -19,6 +20,7 @@ from tzml.compiler import TARGETS, CompileOptions, InputSpec, compile_model, mod
 from tzml.compiler.codegen.tuning_records import Tuning
 from tzml.compiler.ir.progress import Progress
 from tzml.compiler.metadata import read_labels_file, read_preprocess_file
+from tzml.compiler.passes.training.options import LOSSES, OPTIMIZERS, TrainOptions
 from tzml.errors import TzmlError
 from tzml.files import check_output, is_stdout, write_file
 from tzml.owner.keys import load_public
@@ -82,6 +84,15 @@ def parse_names(_: click.Context, __: click.Parameter, values: tuple[str, ...]) 
 @click.option("--tee", metavar="LAYERS",
               help="Run only these layers in the TEE, and the others in the normal world: 4:10, conv3..fc1, first, "
               "middle, last or all. `tzml inspect MODEL --layers` lists them (docs/partition.md).")  # fmt: skip
+@click.option("--train", "optimizer", type=click.Choice(OPTIMIZERS),
+              help="Make a bundle that can also be trained, with this optimizer (docs/training.md).")  # fmt: skip
+@click.option("--loss", type=click.Choice(LOSSES), help="With --train: what is made small. Default: cross-entropy.")
+@click.option("--micro-batch", type=click.IntRange(1, 4096), metavar="N",
+              help="With --train: examples of one run, which make up batches. Default: 8.")  # fmt: skip
+@click.option("--momentum", type=click.FloatRange(0, 1, max_open=True), help="With --train sgd. Default: 0.")
+@click.option("--decay", type=click.FloatRange(0), help="With --train: of the weights (L2). Default: 0.")
+@click.option("--freeze", multiple=True, metavar="LAYERS",
+              help="With --train: layers that stay as they are, named as in --tee. Repeatable.")  # fmt: skip
 @click.option("--tuning", type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help="File of schedules that `tzml tune` made for this target.")  # fmt: skip
 @click.option("--name", default="", help="The model's name. Default: the file name without its suffix.")
@@ -107,6 +118,12 @@ def command(
     labels: Path | None,
     secure_memory: int,
     tee: str | None,
+    optimizer: str | None,
+    loss: str | None,
+    micro_batch: int | None,
+    momentum: float | None,
+    decay: float | None,
+    freeze: tuple[str, ...],
     tuning: Path | None,
     name: str,
     model_version: int,
@@ -123,6 +140,10 @@ def command(
         raise click.UsageError("--sign-key, --kernels and --graph-only exclude each other")
     if tee is not None and (kernels is not None or graph_only):
         raise click.UsageError("--tee needs --sign-key: the kernels of a part cannot be signed as a structure yet")
+    given_for_training = {"loss": loss, "micro_batch": micro_batch, "momentum": momentum, "decay": decay}
+    train = _training(optimizer, {k: v for k, v in given_for_training.items() if v is not None}, freeze)
+    if train and (tee is not None or kernels is not None or graph_only):
+        raise click.UsageError("--train does not go with --tee, --kernels and --graph-only yet")
     path = output or _beside(model).with_suffix(".graph.json" if graph_only else ".tzm")
     given = (model, sign_key, kernels, preprocess, labels, tuning, owner)
     check_output(path, [file for file in given if file], "give another file to --output")
@@ -143,10 +164,20 @@ def command(
         model_id=model_id,
         owner=load_public(owner) if owner else b"",
         tuning=Tuning.read(tuning, target) if tuning else None,
+        train=train,
     )
     work = _write_structure if graph_only else _compile
     told = in_child(lambda tell: work(model, options, path, tell, as_json=as_json), str(model))
     click.echo(told, err=is_stdout(path))
+
+
+def _training(optimizer: str | None, given: dict[str, Any], freeze: tuple[str, ...]) -> TrainOptions | None:
+    if optimizer is not None:
+        return TrainOptions(optimizer, freeze=freeze, **given)
+    unused = [*given, *(["freeze"] if freeze else [])]
+    if unused:
+        raise click.UsageError(f"--{unused[0].replace('_', '-')} needs --train")
+    return None
 
 
 def _compile(model: Path, options: CompileOptions, path: Path, tell: Tell, *, as_json: bool) -> str:
@@ -171,6 +202,7 @@ def _compile(model: Path, options: CompileOptions, path: Path, tell: Tell, *, as
             "worlds": ["tee", "ree"] if any(library.tee for library in bundle.libraries) else ["ree"],
             "kernel_calls": calls,
             "weights": memory.weights_size,
+            "state": memory.state_size,
             "arena": memory.arena_size,
             "programs": [
                 {"name": p.name, "worlds": [w.name for w in Worlds if w in p.worlds], "kernel_calls": len(p.calls)}
@@ -184,9 +216,10 @@ def _compile(model: Path, options: CompileOptions, path: Path, tell: Tell, *, as
     if len(bundle.programs) > 1 or bundle.programs[0].worlds == Worlds.tee:
         inside = sum(len(p.calls) for p in bundle.programs if p.worlds == Worlds.tee)
         worlds = f"{inside} calls in the TEE and {calls - inside} in the normal world"
+    state = f"state {memory.state_size:,}, " if memory.state_size else ""
     return (
         f"{path}: {bundle.size:,} bytes for {options.target}, {worlds}; {calls} kernel calls; "
-        f"bytes of weights {memory.weights_size:,}, arena {memory.arena_size:,}, "
+        f"bytes of weights {memory.weights_size:,}, arena {memory.arena_size:,}, {state}"
         f"secure memory {bundle.secure_memory:,}"
     )
 

@@ -11,7 +11,7 @@ from tzml.bundle import OutputPolicy
 from tzml.cli.options import OutputFile, owner_option, passphrase_option, read_passphrase
 from tzml.device import read_device
 from tzml.files import check_output, write_file
-from tzml.owner.grant import UNLIMITED, Terms, make_grant, new_serial
+from tzml.owner.grant import NO_RIGHTS, UNLIMITED, Rights, Terms, make_grant, new_serial
 from tzml.owner.keys import load_private
 from tzml.owner.seal import ContentKey
 
@@ -55,6 +55,7 @@ def parse_policy(_: click.Context, __: click.Parameter, value: str) -> tuple[Out
     metavar="RUNS",
     help="How many runs each device may make. 0 revokes earlier grants. Default: any number.",
 )
+@click.option("--train", is_flag=True, help="Let the devices train the model, which changes it in their sessions.")
 @click.option("--lowest-ta-version", type=click.IntRange(0), default=0, help="Refuse older TAs.")
 @click.option(
     "--serial",
@@ -69,6 +70,7 @@ def command(
     output: Path | None,
     policy: tuple[OutputPolicy, int],
     budget: int | None,
+    train: bool,
     lowest_ta_version: int,
     serial: int | None,
     passphrase_file: Path | None,
@@ -87,6 +89,7 @@ def command(
         lowest_ta_version=lowest_ta_version,
         serial=new_serial() if serial is None else serial,
         programs=0xFFFF,
+        rights=Rights.train if train else NO_RIGHTS,
     )
     records = [read_device(device) for device in devices]
     signer = load_private(owner, read_passphrase(passphrase_file))

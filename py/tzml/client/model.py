@@ -110,6 +110,7 @@ class Model:
     def __init__(self, session: Any, keep: object = None) -> None:
         self._session = session
         self._keep = keep  # the bytes of a bundle in memory
+        self._entry = 0
         lib = library()
         self.programs = [self._program(i) for i in range(lib.tzml_program_count(session))]
         self._describe()
@@ -139,19 +140,29 @@ class Model:
     def select(self, entry: int) -> None:
         """Make an entry point, by its number, the one that `run` runs. Raises RunError if there is no such."""
         check(library().tzml_select(self._open_session(), entry))
+        self._entry = entry
         self._describe()
+
+    def _select_program(self, name: str) -> None:
+        known = {program.name: program.entry for program in self.programs}
+        if name not in known:
+            raise RunError("PROGRAM", f"the model has no program {name!r}", known_names(name, list(known)))
+        if known[name] != self._entry:
+            self.select(known[name])
 
     def reset(self) -> None:
         """Give the model's state its initial content again. Raises RunError."""
         check(library().tzml_reset(self._open_session()))
 
-    def run(self, inputs: Array | Mapping[str, Array]) -> Answer:
-        """One inference.
+    def run(self, inputs: Array | Mapping[str, Array], program: str = "") -> Answer:
+        """One run of the entry point that is selected, or of that with `program`, which is selected then.
 
         `inputs` has an array for each input's name, or is the array itself when there is but one.
         Anything with `__dlpack__` counts as an array. Shapes and dtypes must be the model's: nothing
         is converted silently. Raises RunError.
         """
+        if program:
+            self._select_program(program)
         if not isinstance(inputs, Mapping):
             inputs = {self.inputs[0].name: inputs}
         self._check_names(inputs)

@@ -15,10 +15,10 @@ from tzml.bundle import NO_IDENTITY, Bundle, Library, derive_model_id
 from tzml.bundle.identity import digest_uuid
 from tzml.compiler.codegen.link import build_libraries
 from tzml.compiler.codegen.tuning_records import Tuning
-from tzml.compiler.fit import fit
+from tzml.compiler.fit import fit, stream
 from tzml.compiler.frontends import Inputs, InputSpec, import_file
 from tzml.compiler.ir.errors import CompileError, explained
-from tzml.compiler.ir.graph import Graph
+from tzml.compiler.ir.graph import GraphProgram, kernels_of
 from tzml.compiler.ir.imported import Imported
 from tzml.compiler.ir.limits import NO_LIMITS, Limits
 from tzml.compiler.ir.progress import Progress, no_progress
@@ -27,10 +27,11 @@ from tzml.compiler.lower import lower, prepare
 from tzml.compiler.metadata import match_labels, match_preprocessing, source_digest
 from tzml.compiler.partition import CutModel, compile_parts, describe_range, partition
 from tzml.compiler.passes.layers import SourceLayer, find_layers
+from tzml.compiler.passes.training import TrainOptions, training_programs
 from tzml.compiler.planning.code_memory import code_memory
-from tzml.compiler.planning.memory import Layout, lay_out
+from tzml.compiler.planning.memory import Layout
 from tzml.compiler.planning.names import bundle_names
-from tzml.compiler.planning.program import make_memory, make_program, make_tensors
+from tzml.compiler.planning.program import plan_programs
 from tzml.compiler.structure import Structure
 from tzml.metadata import Metadata
 from tzml.signing import SignedLibrary, SigningKey, sign_library
@@ -53,6 +54,7 @@ class CompileOptions:
     model's name; without both it has none. `rename` gives other names to inputs and outputs.
     `tee` says which layers run in the secure world, the others in the normal one (passes/layer_range.py). Without
     it the model can run in either world. With `everywhere`, for tests and measurements, so can each part.
+    With `train`, the bundle has programs that change the model's parameters, which then lie in its state.
     """
 
     target: str
@@ -70,6 +72,7 @@ class CompileOptions:
     rename: Mapping[str, str] = field(default_factory=dict)
     tee: str | None = None
     everywhere: bool = False
+    train: TrainOptions | None = None
 
 
 Tell = Callable[[str], None]
@@ -91,7 +94,13 @@ def compile_model(
             return _compile(path, part, options, NO_LIMITS, progress)[1]
         return fit(lambda limits: _compile(path, part, options, limits, progress), budget)
 
-    if options.tee is None:
+    if options.train is not None:
+        if options.tee is not None or options.kernels is not None:
+            raise CompileError(
+                "a model that is trained cannot be partitioned yet, nor its kernels be signed elsewhere"
+            )
+        bundle = _compile_training(path, imported, options, options.train, progress)
+    elif options.tee is None:
         bundle = compile_part(imported, options.secure_memory)
     else:
         _check_world(options)
@@ -211,31 +220,63 @@ def _compile(
     options: CompileOptions,
     limits: Limits,
     progress: Progress,
-) -> tuple[Graph, Bundle]:
-    """The graph, with layers split and tiled that are above the limits, and its bundle without streaming."""
-    target = TARGETS[options.target]
+) -> tuple[GraphProgram, Bundle]:
+    """The program, with layers split and tiled that are above the limits, and its bundle without streaming."""
     progress("planning")
     with explained(f"TVM cannot compile {path.name}"):
-        graph = lower(imported, target.tvm, limits, options.tuning, progress)
+        graph = lower(imported, TARGETS[options.target].tvm, limits, options.tuning, progress)
     if not graph.calls:
         raise CompileError(f"{path}: nothing is left to compute once constants are folded")
+    program = GraphProgram(_PROGRAM, graph)
+    return program, _bundle([program], options, progress)
+
+
+def _compile_training(
+    path: Path, imported: Imported, options: CompileOptions, train: TrainOptions, progress: Progress
+) -> Bundle:
+    """The bundle of a model that can be trained. Raises CompileError where it does not fit into secure memory."""
+    target = TARGETS[options.target].tvm
+    programs = []
+    for program in training_programs(imported, train):
+        progress(f"planning {program.name}")
+        with explained(f"TVM cannot compile {path.name}, program {program.name}"):
+            simplified = prepare(program.imported, target)
+            graph = lower(simplified, target, tuning=options.tuning, progress=progress)
+        programs.append(GraphProgram(program.name, graph, program.role))
+    bundle = stream(_bundle(programs, options, progress), programs, options.secure_memory)
+    if bundle.secure_memory > options.secure_memory:
+        raise CompileError(
+            f"the model takes {bundle.secure_memory:,} bytes of secure memory, not {options.secure_memory:,}: "
+            f"{bundle.memory.arena_size:,} for activations of {train.micro_batch} examples, "
+            f"{bundle.memory.state_size:,} for parameters, gradients and the optimizer's values",
+            "give a smaller --micro-batch, --freeze layers, or give more to --secure-memory",
+        )
+    return bundle
+
+
+def _bundle(programs: Sequence[GraphProgram], options: CompileOptions, progress: Progress) -> Bundle:
+    """The bundle of some programs, with all weights resident."""
+    target = TARGETS[options.target]
     progress("linking")
-    libraries = build_libraries(graph, target)
+    libraries = build_libraries([program.graph for program in programs], target)
     kernels_tee = b""
     if options.signing_key and target.has_tee:
         kernels_tee = sign_library(libraries.tee, libraries.uuid, options.signing_key)
     elif options.kernels and target.has_tee:
         kernels_tee = options.kernels.header + libraries.tee  # compared once the model fits
     progress("packing")
-    layout = lay_out(graph)
-    return graph, Bundle(
+    planned = plan_programs(programs, libraries.digest)
+    notes = {p.name: _program_notes(p, layout) for p, layout in zip(programs, planned.layouts, strict=True)}
+    kernels = [kernel.symbol for kernel in kernels_of(program.graph for program in programs)]
+    return Bundle(
         target=target.processor,
-        tensors=make_tensors(graph),
-        programs=(make_program(_PROGRAM, graph, layout, libraries.digest),),
-        memories=(make_memory(layout),),
+        tensors=planned.tensors,
+        programs=planned.programs,
+        memories=(planned.memory,),
         libraries=(Library(kernels_tee, libraries.ree),),
-        chunks=layout.contents,
-        notes=_json({_PROGRAM: _program_notes(graph, layout)}),
+        chunks=planned.chunks,
+        pieces=planned.pieces,
+        notes=_json({name: {"kernels": kernels, **about} for name, about in notes.items()}),
         code_memory=code_memory(libraries.tee) if target.has_tee else 0,
     )
 
@@ -271,11 +312,10 @@ def _described(
     )
 
 
-def _program_notes(graph: Graph, layout: Layout) -> dict[str, Any]:
-    """What the notes say of a program."""
+def _program_notes(program: GraphProgram, layout: Layout) -> dict[str, Any]:
+    """What the notes say of a program, beside the kernels of its library."""
     return {
-        "kernels": [kernel.symbol for kernel in graph.kernels],
-        "calls": [call.note for call in graph.calls],
+        "calls": [call.note for call in program.graph.calls],
         "arena": [[b.lifetime.first, b.lifetime.last, b.start, b.size] for b in layout.blocks],
     }
 

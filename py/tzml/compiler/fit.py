@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from tzml.bundle import Bundle, Region
 from tzml.bundle.format import PAGE, align
 from tzml.compiler.ir.errors import CompileError
-from tzml.compiler.ir.graph import Graph, GraphCall
+from tzml.compiler.ir.graph import Graph, GraphCall, GraphProgram
 from tzml.compiler.ir.limits import NO_LIMITS, Limits
 from tzml.compiler.planning.chunks import CHUNK_SIZE
-from tzml.compiler.planning.memory import lay_out
-from tzml.compiler.planning.program import make_memory, make_program
+from tzml.compiler.planning.program import plan_programs
 
 _CHUNK_SIZES = (CHUNK_SIZE, CHUNK_SIZE // 4, CHUNK_SIZE // 16, 1)
 """Bytes that are tried one after another; with 1, each call that has weights has a chunk of its own."""
 
-CompileWithin = Callable[[Limits], tuple[Graph, Bundle]]
-"""From what a layer may take to a graph within these limits, and its bundle with all weights resident."""
+CompileWithin = Callable[[Limits], tuple[GraphProgram, Bundle]]
+"""From what a layer may take to a program within these limits, and its bundle with all weights resident."""
 
 _WEIGHTS_SHARE = 1 / 8
 """Of the memory for activations and weights, what weights get at least, unless they are fewer.
@@ -39,8 +38,9 @@ def fit(compile_within: CompileWithin, budget: int) -> Bundle:
     """
     limits = NO_LIMITS
     while True:
-        graph, bundle = compile_within(limits)
-        fitted = _stream(bundle, graph, budget)
+        program, bundle = compile_within(limits)
+        graph = program.graph
+        fitted = stream(bundle, [program], budget)
         if fitted.secure_memory <= budget:
             return fitted
         smaller = _smaller(limits, graph, fitted, budget)
@@ -75,7 +75,7 @@ def _smaller(limits: Limits, graph: Graph, fitted: Bundle, budget: int) -> Limit
     return None
 
 
-def _stream(bundle: Bundle, graph: Graph, budget: int) -> Bundle:
+def stream(bundle: Bundle, programs: Sequence[GraphProgram], budget: int) -> Bundle:
     """The bundle with its weights placed such that it takes at most `budget` bytes, or as few as can be."""
     best = bundle
     for chunk_size in _CHUNK_SIZES:
@@ -83,9 +83,8 @@ def _stream(bundle: Bundle, graph: Graph, budget: int) -> Bundle:
             break
         # what is over must come off the weights; smaller chunks make the tables a little larger
         room = bundle.memory.weights_size - (bundle.secure_memory - budget)
-        layout = lay_out(graph, max(0, room - PAGE), chunk_size)
-        program = make_program(bundle.program.name, graph, layout, bundle.program.kernels_digest)
-        fitted = replace(bundle, programs=(program,), memories=(make_memory(layout),), chunks=layout.contents)
+        planned = plan_programs(programs, bundle.programs[0].kernels_digest, max(0, room - PAGE), chunk_size)
+        fitted = replace(bundle, programs=planned.programs, memories=(planned.memory,), chunks=planned.chunks)
         best = min(best, fitted, key=lambda b: b.secure_memory)
     return best
 

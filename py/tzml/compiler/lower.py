@@ -55,8 +55,8 @@ def lower(
         module = to_tensor_functions(imported.module, isa, limits)
         kernels = KernelBuilder(module, tvm_target, isa, tuning, progress)
         walk = Walk(module, kernels.compile)
-        inputs, outputs = walk.run(imported.input_names, imported.output_names)
-    return Graph(tuple(inputs), tuple(outputs), tuple(walk.calls), kernels.objects)
+        inputs, outputs = walk.run(imported.input_names, imported.output_names, imported.state)
+    return Graph(tuple(inputs), tuple(outputs), tuple(walk.calls), kernels.objects, imported.state)
 
 
 def to_tensor_functions(module: Any, isa: Isa, limits: Limits = NO_LIMITS) -> Any:

@@ -33,6 +33,7 @@ class Rights(enum.IntFlag):
     save_state = 1
     export_state = 2
     measure = 4
+    train = 8
 
 
 NO_RIGHTS = Rights(0)
@@ -131,7 +132,7 @@ def read_grant(data: bytes) -> Grant:
     limits = {OutputPolicy.top_k: (1, 2**32 - 1), OutputPolicy.rounded: (0, 23)}
     low, high = limits.get(OutputPolicy(policy), (0, 0))
     check(low <= argument <= high, f"{argument} for the output policy {OutputPolicy(policy).name}")
-    check(0 < programs < 1 << 16 and rights <= 7, f"programs {programs:#x}, rights {rights:#x}")
+    check(0 < programs < 1 << 16 and rights <= sum(Rights), f"programs {programs:#x}, rights {rights:#x}")
     rows = [_RECIPIENT.unpack_from(data, _HEADER.size + i * _RECIPIENT.size) for i in range(count)]
     ids = [row[0] for row in rows]
     check(ids == sorted(set(ids)) and not any(any(row[3]) for row in rows), "the recipients are out of order")

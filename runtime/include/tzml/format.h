@@ -230,6 +230,15 @@ enum tzml_output_policy {
 	TZML_OUTPUT_ROUNDED = 4, /* fewer bits of the mantissa */
 };
 
+/* Rights that a grant gives: a set. */
+enum tzml_right {
+	TZML_RIGHT_SAVE_STATE = 1,
+	TZML_RIGHT_EXPORT_STATE = 2,
+	TZML_RIGHT_MEASURE = 4,
+	TZML_RIGHT_TRAIN = 8, /* run programs that accumulate or update */
+	TZML_RIGHTS = 15,
+};
+
 #define TZML_UNLIMITED UINT64_MAX /* query_budget: any number of runs */
 
 struct tzml_grant {
@@ -246,7 +255,7 @@ struct tzml_grant {
 	uint32_t policy_argument;
 	uint64_t query_budget;
 	uint32_t programs; /* bit p: program p may be run */
-	uint32_t rights;
+	uint32_t rights;   /* enum tzml_right */
 	uint64_t lowest_ta_version;
 	uint8_t export_key[TZML_KEY_SIZE];
 	uint8_t reserved[80];

@@ -14,9 +14,9 @@ from tvm import relax
 from tzml.bundle import Access, DType
 from tzml.bundle.format import ALIGNMENT
 from tzml.compiler.codegen.kernel_key import readable
-from tzml.compiler.codegen.kernels import Packer
+from tzml.compiler.codegen.kernels import IN_PLACE, Packer
 from tzml.compiler.ir.errors import CompileError
-from tzml.compiler.ir.graph import Buffer, GraphCall, GraphPort, Kernel
+from tzml.compiler.ir.graph import Buffer, GraphCall, GraphPort, Kernel, StateBuffer
 from tzml.compiler.ir.shapes import element_bytes, static_shape
 from tzml.compiler.ir.tvm_internals import identity
 
@@ -71,34 +71,42 @@ class Walk:
         self.calls: list[GraphCall] = []
 
     def run(
-        self, input_names: Sequence[str], output_names: Sequence[str]
+        self, input_names: Sequence[str], output_names: Sequence[str], state: Sequence[StateBuffer] = ()
     ) -> tuple[list[GraphPort], list[GraphPort]]:
         """Fill `calls`. Returns the network's inputs and outputs, with these names.
+
+        `state` are the buffers of the parameters behind the inputs.
 
         Raises CompileError for an operator that is no kernel, an output that depends on no input, and an input or
         output of a dtype that a bundle cannot have.
         """
         inputs = []
-        for name, parameter in zip(input_names, self.main.params, strict=True):
+        parameters = list(self.main.params)
+        for name, parameter in zip(input_names, parameters[: len(input_names)], strict=True):
             buffer = Buffer(_tensor_bytes(parameter.ty))
             self.values[parameter] = buffer
             self.written.add(buffer)
             inputs.append(_port(name, parameter.ty, buffer))
+        for buffer, parameter in zip(state, parameters[len(input_names) :], strict=True):
+            self.values[parameter] = buffer
+            self.written.add(buffer)
         for block in self.main.body.blocks:
             for binding in block.bindings:
                 self.values[binding.var] = self.value(binding.value)
         return inputs, self.outputs(output_names)
 
     def outputs(self, names: Sequence[str]) -> list[GraphPort]:
-        """The result of `main`, which is one tensor or a tuple of them."""
+        """The result of `main`, which is one tensor or a tuple of them; those without a name are of the state."""
         body = self.main.body.body
         value, kind = self.value(body), body.ty
         values = value if isinstance(value, list) else [value]
         kinds = list(kind.fields) if isinstance(value, list) else [kind]
-        for name, buffer in zip(names, values, strict=True):
+        for name, buffer in zip(names, values, strict=False):
             if buffer not in self.written:
                 raise CompileError(f"output {name} does not depend on the network's inputs")
-        return [_port(n, k, b) for n, k, b in zip(names, kinds, values, strict=True)]
+        if not all(isinstance(buffer, StateBuffer) for buffer in values[len(names) :]):
+            raise CompileError("a value is lost; this is an error in tzml")
+        return [_port(n, k, b) for n, k, b in zip(names, kinds, values, strict=False)]
 
     def value(self, expression: Any) -> Any:
         """The buffer, or list of buffers, that an expression stands for; None for a kernel call."""
@@ -131,11 +139,14 @@ class Walk:
         if isinstance(call.op, tvm.ir.GlobalVar):
             arguments = [a for a in call.args if not isinstance(a, relax.Tuple)]
             buffers = [self.value(a) for a in arguments]
-            if not ((self.module[call.op].attrs or {}).get(JOIN) and self.join(arguments[-1], buffers)):
+            attributes = self.module[call.op].attrs or {}
+            if not (attributes.get(JOIN) and self.join(arguments[-1], buffers)):
                 kernel = self.compile_kernel(call.op.name_hint)
                 for position, pack in kernel.packers.items():
                     buffers[position] = self.constant(arguments[position], pack)
-                self.kernel_call(call.op.name_hint, kernel, buffers, static_shape(arguments[-1].ty))
+                in_place = int(attributes.get(IN_PLACE, 0))
+                shape = static_shape(arguments[0 if in_place else -1].ty)
+                self.kernel_call(call.op.name_hint, kernel, buffers, shape, in_place)
             return None
         if call.op.name == "relax.builtin.alloc_tensor":
             return Buffer(element_bytes(call.args[0].values, call.args[1].value))
@@ -155,7 +166,7 @@ class Walk:
         if len(parts) == 1:
             self.values[variable] = parts[0]
             return True
-        free = all(part.data is None and part not in self.inside for part in parts)
+        free = all(part.in_arena and part not in self.inside for part in parts)
         aligned = all(part.size % ALIGNMENT == 0 for part in parts[:-1])
         if not (free and aligned and len(set(parts)) == len(parts) and sum(p.size for p in parts) == whole.size):
             return False
@@ -165,12 +176,18 @@ class Walk:
         self.joined[whole.parts] = whole
         return True
 
-    def kernel_call(self, name: str, lowered: LoweredKernel, buffers: list[Buffer], shape: tuple[int, ...]) -> None:
-        """Add a call of a kernel with these buffers and some for its scratch memory; `shape` is its result's."""
+    def kernel_call(
+        self, name: str, lowered: LoweredKernel, buffers: list[Buffer], shape: tuple[int, ...], in_place: int
+    ) -> None:
+        """Add a call of a kernel with these buffers and some for its scratch memory; `shape` is its result's.
+
+        The first `in_place` buffers are read and written.
+        """
         scratch = [Buffer(size) for size in lowered.scratch]
         # what a kernel writes was allocated for it and holds nothing yet
-        outputs = {b for b in buffers if b.data is None} - self.written
+        outputs = {b for b in buffers if b.in_arena} - self.written
         access = [Access.write if b in outputs else Access.read for b in buffers]
+        access[:in_place] = [Access.read | Access.write] * in_place
         access += [Access.write] * len(scratch)  # a kernel reads there only what it wrote itself
         arguments = tuple((b.size, a) for b, a in zip([*buffers, *scratch], access, strict=True))
         kernel = self.kernels.setdefault(lowered.symbol, Kernel(lowered.symbol, arguments))

@@ -11,6 +11,7 @@ import re
 import subprocess
 import tempfile
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -18,7 +19,7 @@ from pathlib import Path
 from tzml.bundle.format import DIGEST_SIZE, KERNEL_ABI
 from tzml.bundle.identity import digest_uuid
 from tzml.compiler.ir.errors import CompileError
-from tzml.compiler.ir.graph import Graph, Kernel
+from tzml.compiler.ir.graph import Graph, Kernel, kernels_of
 from tzml.compiler.ir.targets import CompilerTarget
 
 _log = logging.getLogger(__name__)
@@ -50,22 +51,24 @@ class Libraries:
         return digest_uuid(self.digest)
 
 
-def build_libraries(graph: Graph, target: CompilerTarget) -> Libraries:
-    """Compile the kernel table and link the kernels of a graph; without a TEE, only for Linux.
+def build_libraries(graphs: Sequence[Graph], target: CompilerTarget) -> Libraries:
+    """Compile the kernel table and link the kernels of some graphs; without a TEE, only for Linux.
 
     Raises CompileError if the C compiler is missing or fails, and if a kernel calls a function that support/math.c
     does not have.
     """
+    kernels = kernels_of(graphs)
+    objects = {symbol: code for graph in graphs for symbol, code in graph.objects.items()}
     with tempfile.TemporaryDirectory() as folder:
         linker = _Linker(Path(folder), target.cc)
-        for index, kernel in enumerate(graph.kernels):
+        for index, kernel in enumerate(kernels):
             # not by its symbol: one that many operators were fused into has too long a name for a file
-            linker.add_object(f"kernel{index}.o", graph.objects[kernel.symbol])
+            linker.add_object(f"kernel{index}.o", objects[kernel.symbol])
         for name in _SUPPORT:
             linker.add_object(f"{name}.o", _support_object(target.cc, name))
         # the digest covers all that decides what the library does, but for itself
-        digest = linker.digest(_table_source(graph.kernels, bytes(DIGEST_SIZE)))
-        linker.add_object("table.o", _compile(target.cc, "table.c", _table_source(graph.kernels, digest)))
+        digest = linker.digest(_table_source(kernels, bytes(DIGEST_SIZE)))
+        linker.add_object("table.o", _compile(target.cc, "table.c", _table_source(kernels, digest)))
         tee = linker.link(f"-Wl,-soname,{digest_uuid(digest)}") if target.has_tee else b""
         return Libraries(digest, tee, linker.link("-Wl,-soname,tzml-kernels"))
 

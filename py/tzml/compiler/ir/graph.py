@@ -5,10 +5,11 @@ The compiler's passes end in this, the memory planner and the bundle writer begi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from tzml.bundle import Access, DType
+from tzml.bundle import Access, DType, Role
+from tzml.compiler.ir.errors import CompileError
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Kernel:
 
 @dataclass(eq=False)
 class Buffer:
-    """Memory for one value, in bytes. A buffer with `data` is a constant; others live in the arena.
+    """Memory for one value, in bytes. A buffer with `data` is a constant; others live in arena or state.
 
     One with `parts` consists of them, back to back: who writes a part writes to it. No buffer is a part
     of two.
@@ -33,6 +34,11 @@ class Buffer:
     size: int
     data: bytes | None = None
     parts: tuple[Buffer, ...] = ()
+
+    @property
+    def in_arena(self) -> bool:
+        """Whether it is memory of one run."""
+        return self.data is None
 
     def pieces(self) -> Iterator[tuple[int, Buffer]]:
         """What it consists of in the end, each with its offset; itself if it has no parts."""
@@ -43,6 +49,21 @@ class Buffer:
             offset += part.size
         if not self.parts:
             yield 0, self
+
+
+@dataclass(eq=False)
+class StateBuffer(Buffer):
+    """Memory that lives as long as a session, and that all programs of a model share.
+
+    `initial` is its first content; without it, that is zeros.
+    """
+
+    initial: bytes | None = None
+
+    @property
+    def in_arena(self) -> bool:
+        """Whether it is memory of one run."""
+        return False
 
 
 @dataclass(frozen=True)
@@ -66,14 +87,28 @@ class GraphPort:
 
 @dataclass(frozen=True)
 class Graph:
-    """The calls of one inference, in order, and the object file of each kernel by its symbol."""
+    """The calls of one run, in order, the object file of each kernel by its symbol, and the state that there is."""
 
     inputs: tuple[GraphPort, ...]
     outputs: tuple[GraphPort, ...]
     calls: tuple[GraphCall, ...]
     objects: Mapping[str, bytes]
+    state: tuple[StateBuffer, ...] = ()
 
-    @property
-    def kernels(self) -> tuple[Kernel, ...]:
-        """Every kernel that is called, in the order of the first calls."""
-        return tuple(dict.fromkeys(call.kernel for call in self.calls))
+
+@dataclass(frozen=True)
+class GraphProgram:
+    """A graph as a program of a bundle."""
+
+    name: str
+    graph: Graph
+    role: Role = Role.infer
+
+
+def kernels_of(graphs: Iterable[Graph]) -> tuple[Kernel, ...]:
+    """Every kernel that is called, in the order of the first calls. Raises CompileError if two have one symbol."""
+    found: dict[str, Kernel] = {}
+    for call in (call for graph in graphs for call in graph.calls):
+        if found.setdefault(call.kernel.symbol, call.kernel) != call.kernel:
+            raise CompileError(f"kernel {call.kernel.symbol} is called in two ways; this is an error in tzml")
+    return tuple(found.values())

@@ -31,7 +31,7 @@ class Block:
 
 
 def place_in_arena(graph: Graph) -> tuple[dict[Buffer, Argument], tuple[Block, ...]]:
-    """The place of each buffer that is no constant, and what is in the arena when.
+    """The place of each buffer of the arena, and what is there when.
 
     Greedy by size: Pisarchyk and Lee, "Efficient Memory Management for Deep Neural Net Inference", 2020.
     A buffer that consists of others is placed as a whole, but each of them only takes its memory from when
@@ -61,18 +61,19 @@ def _lifetimes(graph: Graph) -> dict[Buffer, Lifetime]:
         use(port.buffer, -1)
     for index, call in enumerate(graph.calls):
         for buffer in call.buffers:
-            if buffer.data is None:
+            if buffer.in_arena:
                 use(buffer, index)
     for port in graph.outputs:
-        use(port.buffer, len(graph.calls))
+        if port.buffer.in_arena:
+            use(port.buffer, len(graph.calls))
     return found
 
 
 def _outermost(graph: Graph) -> list[Buffer]:
     """The buffers that are part of no other, in the order of their first use."""
     used = [port.buffer for port in graph.inputs]
-    used += [buffer for call in graph.calls for buffer in call.buffers if buffer.data is None]
-    used += [port.buffer for port in graph.outputs]
+    used += [buffer for call in graph.calls for buffer in call.buffers if buffer.in_arena]
+    used += [port.buffer for port in graph.outputs if port.buffer.in_arena]
     parts: set[Buffer] = set()
     for buffer in used:
         _collect_parts(buffer, parts)

@@ -7,10 +7,11 @@ from typing import Any
 from tzml.compiler.codegen.kernels import concat, conv, generic, integer_gemm, integer_window, matmul, stencil
 from tzml.compiler.codegen.kernels.fused import KIND as ANCHOR
 from tzml.compiler.codegen.kernels.fused import TILE, Fused, NotFusableError
+from tzml.compiler.codegen.kernels.generic import IN_PLACE
 from tzml.compiler.codegen.kernels.isa import Isa, isa_of
 from tzml.compiler.codegen.kernels.scheduled import Packer, Scheduled
 
-__all__ = ["ANCHOR", "TILE", "Isa", "Packer", "Scheduled", "isa_of", "mark_tuned", "schedule"]
+__all__ = ["ANCHOR", "IN_PLACE", "TILE", "Isa", "Packer", "Scheduled", "isa_of", "mark_tuned", "schedule"]
 
 _KERNELS = {
     "concat": concat.schedule,

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from tvm import s_tir
+import tvm_ffi
+from tvm import s_tir, tirx
 
 from tzml.compiler.codegen.kernels.functions import expand_stores
 from tzml.compiler.codegen.kernels.isa import Isa
 
 TUNED = "tzml.tuned"
 """Attribute of functions that are already scheduled."""
+
+IN_PLACE = "tzml.in_place"
+"""Attribute of functions that go number by number: how many of their first buffers they read and write."""
 
 
 def schedule(function: Any, isa: Isa) -> Any:
@@ -19,6 +23,9 @@ def schedule(function: Any, isa: Isa) -> Any:
         return expand_stores(function)
     sch = s_tir.Schedule(function)
     root = sch.get_sblock("root")
+    if function.attrs and IN_PLACE in function.attrs:
+        (block,) = sch.get_child_blocks(root)
+        return expand_stores(_in_vectors(sch, block, isa.lanes))
     for block in sch.get_child_blocks(root)[:-1]:
         try:
             sch.compute_inline(block)
@@ -41,3 +48,23 @@ def _vectorize(sch: Any, block: Any, lanes: int) -> None:
         sch.vectorize(inner)
     elif extent < lanes and extent & (extent - 1) == 0 and extent > 1:
         sch.vectorize(loops[-1])
+
+
+def _in_vectors(sch: Any, block: Any, lanes: int) -> Any:
+    """The function with the loop of its block in vectors.
+
+    TVM's schedule refuses a block that writes what it reads, though each number depends on that at its own place.
+    """
+    (loop,) = sch.get_loops(block)
+    if int(sch.get(loop).extent) % lanes:
+        return sch.mod["main"]
+    _, inner = sch.split(loop, [None, lanes])
+    variable = sch.get(inner).loop_var
+
+    def vectorized(node: Any) -> Any:
+        if not node.loop_var.same_as(variable):
+            return node
+        return tirx.For(node.loop_var, node.min, node.extent, tirx.ForKind.VECTORIZED, node.body)
+
+    function = sch.mod["main"]
+    return function.with_body(tvm_ffi.structural_map(function.body, (tirx.For, vectorized)))

@@ -1,0 +1,116 @@
+"""The numbers of a model that are trained: weights of convolutions and products, and their biases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tvm import relax
+
+from tzml.compiler.ir.errors import CompileError
+from tzml.compiler.ir.graph import StateBuffer
+from tzml.compiler.ir.imported import Imported
+from tzml.compiler.ir.operators import Kind, operator
+from tzml.compiler.ir.rewrite import constant, dtype_of, op_name, shape_of
+from tzml.compiler.ir.tvm_internals import identity
+from tzml.compiler.passes.layer_range import parse_range
+from tzml.compiler.passes.layers import SourceLayer, find_layers
+
+_UNSUPPORTED = {
+    "dropout": "its mask would have to be drawn anew in each step",
+    "batchnorm": "its statistics would have to follow the batches",
+    "batch_norm": "its statistics would have to follow the batches",
+}
+"""Operators of model files that mean something else in training, by what their names begin with in lower case."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A constant that is trained. `uses` are the variables and positions of the calls that take it.
+
+    `name` is "LAYER.weight" or "LAYER.bias".
+    """
+
+    name: str
+    value: NDArray[np.float32]
+    uses: tuple[tuple[Any, int], ...]
+    buffer: StateBuffer
+
+
+def find_parameters(imported: Imported, freeze: Sequence[str]) -> tuple[Parameter, ...]:
+    """The parameters of a model that `lower.prepare` has simplified, but for those of the layers in `freeze`.
+
+    Raises CompileError for a range of layers that does not exist, for a model without parameters, and for trained
+    layers with dropout or batch normalisation, whose meaning in training a model file does not tell.
+    """
+    layers = find_layers(imported)
+    frozen = {index for text in freeze for index in parse_range(text, layers)}
+    trained = [layer for index, layer in enumerate(layers) if index not in frozen]
+    if trained:
+        _refuse_unsupported(imported, trained[0])
+    found: dict[int, tuple[str, Any, list[tuple[Any, int]]]] = {}
+    for layer in trained:
+        for kind, variable, position, expression in _constants(layer):
+            name = f"{layer.name}.{kind}"
+            found.setdefault(identity(expression), (name, expression, []))[2].append((variable, position))
+    if not found:
+        raise CompileError(
+            "there is nothing to train: no layer that is not frozen has weights of float32",
+            "freeze fewer layers, and give a model that is not quantized",
+        )
+    parameters = []
+    for name, expression, uses in found.values():
+        value = constant(expression)
+        assert value is not None
+        buffer = StateBuffer(value.nbytes, initial=value.tobytes())
+        parameters.append(Parameter(name, value, tuple(uses), buffer))
+    return tuple(parameters)
+
+
+def _refuse_unsupported(imported: Imported, first: SourceLayer) -> None:
+    """Dropout is no operation, and batch normalisation a scale and a shift, in a model that was exported to run.
+
+    What comes before the first layer that is trained is right as it is.
+    """
+    names = [source.name for source in imported.sources]
+    for source in imported.sources[names.index(first.name) if first.name in names else 0 :]:
+        kind = source.operator.lower().rpartition(".")[2]
+        why = next((why for name, why in _UNSUPPORTED.items() if kind.startswith(name)), None)
+        if why:
+            raise CompileError(
+                f"the layer {source.name} is {source.operator}, with which tzml cannot train yet: {why}",
+                "train a model without it, or freeze all layers up to it",
+            )
+
+
+def _constants(layer: SourceLayer) -> Iterator[tuple[str, Any, int, Any]]:
+    """The trained constants of a layer: their kind, and the call that takes each, with its position in it."""
+    products: dict[Any, int] = {}  # variables that hold a product without a bias, and the axis of its channels
+    values: Mapping[Any, Any] = {binding.var: binding.value for binding in layer.bindings}
+    for variable, call in values.items():
+        row = operator(call)
+        if row is not None and row.weights is not None:
+            if _is_trainable(call.args[row.weights]):
+                yield "weight", variable, row.weights, call.args[row.weights]
+                products[variable] = 1 if row.kind is Kind.window else -1
+        elif op_name(call) == "relax.add":
+            for position, other in ((1, 0), (0, 1)):
+                axis = products.get(call.args[other]) if isinstance(call.args[other], relax.Var) else None
+                if axis is not None and _is_bias(call, position, axis):
+                    yield "bias", variable, position, call.args[position]
+
+
+def _is_trainable(expression: Any) -> bool:
+    return constant(expression) is not None and dtype_of(expression) == "float32"
+
+
+def _is_bias(call: Any, position: int, axis: int) -> bool:
+    """Whether an operand of a sum has one number for each channel, which lie along `axis`."""
+    if not _is_trainable(call.args[position]):
+        return False
+    whole, own = shape_of(call), shape_of(call.args[position])
+    expected = [n if i == axis % len(whole) else 1 for i, n in enumerate(whole)]
+    return [1] * (len(whole) - len(own)) + list(own) == expected

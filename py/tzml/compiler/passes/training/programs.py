@@ -1,0 +1,275 @@
+"""The programs of a model that can be trained, each a Relax function of its own over a common state.
+
+`infer` is the model with its parameters in the state. `accumulate` adds the gradients of a micro-batch to sums in
+the state, `update` changes the parameters by them, and `evaluate` tells the loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import tvm
+from tvm import relax
+
+from tzml.bundle import Role
+from tzml.compiler.ir.errors import CompileError, explained
+from tzml.compiler.ir.graph import StateBuffer
+from tzml.compiler.ir.imported import Imported
+from tzml.compiler.ir.layer_names import number_of
+from tzml.compiler.ir.rewrite import Expr, bindings_of, free_variables, op_name, shape_of
+from tzml.compiler.passes.training.forward import Forward
+from tzml.compiler.passes.training.gradients import DIFFERENTIABLE, register_gradients
+from tzml.compiler.passes.training.in_place import assign
+from tzml.compiler.passes.training.losses import LOSSES, Loss, of_count
+from tzml.compiler.passes.training.optimizers import Optimizer, optimizer
+from tzml.compiler.passes.training.options import TrainOptions
+from tzml.compiler.passes.training.parameters import Parameter, find_parameters
+
+EXAMPLES, COUNT, RATE, BATCH_SIZE, LOSS, STEP = "examples", "count", "rate", "batch_size", "loss_sum", "step"
+"""Names of tensors: docs/training.md."""
+
+_SCALAR = relax.TensorType((), "float32")
+_INTEGER = relax.TensorType((), "int32")
+op = relax.op
+
+
+@dataclass(frozen=True)
+class TrainingProgram:
+    """A program before it is lowered."""
+
+    name: str
+    role: Role
+    imported: Imported
+
+
+def training_programs(imported: Imported, options: TrainOptions) -> tuple[TrainingProgram, ...]:
+    """The programs of a model that `lower.prepare` has simplified.
+
+    Raises CompileError for a model that cannot be trained so.
+    """
+    return _Programs(imported, options).all()
+
+
+class _Programs:
+    def __init__(self, imported: Imported, options: TrainOptions) -> None:
+        main = imported.module["main"]
+        if len(imported.input_names) != 1 or len(imported.output_names) != 1:
+            raise CompileError(
+                f"the model has {len(imported.input_names)} inputs and {len(imported.output_names)} outputs; "
+                "training is for one of each",
+                "cut the model file down to them",
+            )
+        self.imported, self.options = imported, options
+        self.loss: Loss = LOSSES[options.loss]
+        self.parameters: tuple[Parameter, ...] = find_parameters(imported, options.freeze)
+        self.optimizer: Optimizer = optimizer(options)
+        shape = shape_of(main.params[0])
+        if not shape:
+            raise CompileError("the model's input is a single number, and no batch of examples")
+        self.examples = relax.TensorType((options.micro_batch, *shape[1:]), str(main.params[0].ty.dtype))
+        sizes = [parameter.value.nbytes for parameter in self.parameters]
+        self.sums = tuple(map(StateBuffer, sizes))
+        self.moments = tuple(tuple(StateBuffer(n) for _ in range(self.optimizer.moments)) for n in sizes)
+        self.scalars = tuple(StateBuffer(4) for _ in range(self.optimizer.scalars))
+        self.step = StateBuffer(4)
+        self.state = (
+            *(p.buffer for p in self.parameters), *self.sums, *(m for own in self.moments for m in own),
+            *self.scalars, self.step,
+        )  # fmt: skip
+
+    def all(self) -> tuple[TrainingProgram, ...]:
+        return (
+            TrainingProgram("infer", Role.infer, self.infer()),
+            TrainingProgram("accumulate", Role.accumulate, self.accumulate()),
+            TrainingProgram("update", Role.update, self.update()),
+            TrainingProgram("evaluate", Role.evaluate, self.evaluate()),
+        )
+
+    # the model
+
+    def infer(self) -> Imported:
+        model = self.imported.module["main"].params[0]
+
+        def body(builder: Any, examples: Any, *weights: Any) -> Expr:
+            return self.forward(weights).emit(builder, examples)
+
+        return self.made(self.imported.input_names, (model.ty,), self.imported.output_names, body, shaped=True)
+
+    def forward(self, weights: Sequence[Any]) -> Forward:
+        pairs = zip(self.parameters, weights, strict=True)
+        return Forward(self.imported, {use: weight for p, weight in pairs for use in p.uses})
+
+    # the loss of a micro-batch
+
+    @property
+    def loss_names(self) -> tuple[str, ...]:
+        return (LOSS, self.loss.output) if self.loss.output else (LOSS,)
+
+    def with_loss(self, builder: Any, examples: Any, target: Any, count: Any, *weights: Any) -> Expr:
+        """The sum of the losses of the first `count` examples, and how many of their answers are right."""
+        network = self.forward(weights)
+        result = network.emit(builder, examples)
+        if self.loss.takes_logits:
+            result = _logits(builder, result)
+        emit = builder.emit
+        losses = [of_count(emit, self.loss.each(emit, result, target), count)]
+        if self.loss.right:
+            losses.append(of_count(emit, self.loss.right(emit, result, target), count))
+        return relax.Tuple([emit(op.sum(one)) for one in losses])
+
+    @property
+    def batch_types(self) -> tuple[Any, ...]:
+        main = self.imported.module["main"]
+        result = (self.options.micro_batch, *shape_of(main.body.body)[1:])
+        return self.examples, self.loss.type_of_target(result), _INTEGER
+
+    def evaluate(self) -> Imported:
+        inputs = (EXAMPLES, self.loss.target, COUNT)
+        return self.made(inputs, self.batch_types, self.loss_names, self.with_loss, shaped=True)
+
+    # its gradient
+
+    def accumulate(self) -> Imported:
+        function = self.gradient()
+        gradients = len(self.parameters)
+
+        def body(builder: Any, *arguments: Any) -> Expr:
+            inputs, weights, sums = arguments[:3], arguments[3 : 3 + gradients], arguments[3 + gradients :]
+            losses, found = _inlined(builder, function, (*inputs, *weights))
+            added = []
+            for total, gradient in zip(sums, found.fields, strict=True):
+                row = builder.emit(op.reshape(gradient, shape_of(total)))
+                added.append(assign(builder, "add_gradient", total, lambda s, g: s + g, row))
+            return relax.Tuple([*losses.fields, *added])
+
+        inputs = (EXAMPLES, self.loss.target, COUNT)
+        return self.made(inputs, self.batch_types, self.loss_names, body, self.sums, shaped=True)
+
+    def gradient(self) -> Any:
+        """A Relax function from a micro-batch and the parameters to ((loss_sum, …), (gradients…))."""
+        weights = [self.parameter(p, shaped=True) for p in self.parameters]
+        inputs = [relax.Var(f"input{i}", kind) for i, kind in enumerate(self.batch_types)]
+        builder = relax.BlockBuilder()
+        with builder.function("loss", [*inputs, *weights]):
+            with builder.dataflow():
+                losses = [builder.emit_output(v) for v in self.with_loss(builder, *inputs, *weights).fields]
+            builder.emit_func_output(relax.Tuple(losses) if len(losses) > 1 else losses[0])
+        module = builder.get()
+        self._check_differentiable(module["loss"])
+        register_gradients()
+        own = list(module["loss"].params)[len(inputs) :]
+        with explained("TVM has no gradient of the model"):
+            module = relax.transform.Gradient("loss", require_grads=own)(module)
+        return module["loss_adjoint"]
+
+    def _check_differentiable(self, function: Any) -> None:
+        depend = set(list(function.params)[len(self.batch_types) :])
+        for binding in bindings_of(function):
+            if depend.isdisjoint(free_variables(binding.value)):
+                continue
+            depend.add(binding.var)
+            name = op_name(binding.value) if isinstance(binding.value, relax.Call) else ""
+            number = number_of(binding.var)
+            if name and number is not None and name not in DIFFERENTIABLE:
+                sources = self.imported.sources
+                layer = f"{sources[number].name} ({sources[number].operator})" if number < len(sources) else name
+                raise CompileError(
+                    f"tzml has no gradient of the layer {layer}, {name.removeprefix('relax.')} in TVM's terms",
+                    "freeze all layers up to it, or use another",
+                )
+
+    # the step
+
+    def update(self) -> Imported:
+        count, moments = len(self.parameters), self.optimizer.moments
+
+        def body(builder: Any, rate: Any, batch_size: Any, *arguments: Any) -> Expr:
+            weights, sums = arguments[:count], arguments[count : 2 * count]
+            own = arguments[2 * count : len(arguments) - len(self.scalars) - 1]
+            *counted, step = arguments[len(arguments) - len(self.scalars) - 1 :]
+            emit = builder.emit
+            one = relax.const(1, "float32")
+            examples = emit(op.maximum(emit(op.astype(batch_size, "float32")), one))
+            share = emit(op.divide(one, examples))
+            step = assign(builder, "count_step", step, lambda n, one: n + one, one)
+            scalars = self.optimizer.begin(builder, counted)
+            changed = [step, *scalars]
+            for i, (weight, total) in enumerate(zip(weights, sums, strict=True)):
+                kept = own[i * moments : (i + 1) * moments]
+                changed += self.optimizer.update(builder, weight, kept, total, rate, share, scalars)
+                changed.append(assign(builder, "clear", total, lambda _, zero: zero, relax.const(0, "float32")))
+            return relax.Tuple(changed)
+
+        state = (*self.sums, *(m for own in self.moments for m in own), *self.scalars, self.step)
+        return self.made((RATE, BATCH_SIZE), (_SCALAR, _INTEGER), (STEP,), body, state, shaped=False)
+
+    # what they share
+
+    @staticmethod
+    def parameter(parameter: Parameter, *, shaped: bool) -> Any:
+        shape = parameter.value.shape if shaped else (parameter.value.size,)
+        return relax.Var("weight", relax.TensorType(shape, "float32"))
+
+    def made(
+        self,
+        names: tuple[str, ...],
+        types: Sequence[Any],
+        outputs: tuple[str, ...],
+        body: Callable[..., Expr],
+        state: Sequence[StateBuffer] = (),
+        *,
+        shaped: bool,
+    ) -> Imported:
+        """A program of inputs of these names and types, the parameters, and `state`, in rows of numbers."""
+        inputs = [relax.Var(f"input{i}", kind) for i, kind in enumerate(types)]
+        weights = [self.parameter(p, shaped=shaped) for p in self.parameters]
+        rows = [relax.Var("state", relax.TensorType((b.size // 4,), "float32")) for b in state]
+        builder = relax.BlockBuilder()
+        with builder.function("main", [*inputs, *weights, *rows]):
+            with builder.dataflow():
+                result = builder.emit_output(body(builder, *inputs, *weights, *rows))
+            builder.emit_func_output(result)
+        return replace(
+            self.imported,
+            module=relax.transform.DeadCodeElimination(["main"])(builder.get()),
+            input_names=names,
+            output_names=outputs,
+            state=(*(p.buffer for p in self.parameters), *state),
+        )
+
+
+def _logits(builder: Any, result: Expr) -> Expr:
+    """What the softmax at the end of the model takes; the result itself if there is none."""
+    value = builder.lookup_binding(result) if isinstance(result, relax.Var) else None
+    while isinstance(value, relax.Var):
+        result, value = value, builder.lookup_binding(value)
+    if isinstance(value, relax.Call) and op_name(value) == "relax.nn.softmax":
+        return value.args[0]
+    return result
+
+
+def _inlined(builder: Any, function: Any, arguments: Sequence[Any]) -> Any:
+    """The fields of the result of a function without control flow, whose bindings are emitted here."""
+    values = dict(zip(function.params, arguments, strict=True))
+
+    def translate(expression: Expr) -> Expr:
+        if isinstance(expression, relax.Tuple):
+            return relax.Tuple([translate(field) for field in expression.fields])
+        if isinstance(expression, relax.TupleGetItem):
+            whole = translate(expression.tuple_value)
+            if isinstance(whole, relax.Tuple):
+                return whole.fields[expression.index]
+            return relax.TupleGetItem(whole, expression.index)
+        if isinstance(expression, relax.Call):
+            return relax.Call(
+                expression.op, list(map(translate, expression.args)), expression.attrs, expression.ty_args
+            )
+        return values.get(expression, expression) if isinstance(expression, relax.Var) else expression
+
+    for binding in bindings_of(function):
+        value = translate(binding.value)
+        atom = isinstance(value, relax.Var | relax.Tuple | tvm.ir.GenericConst)
+        values[binding.var] = value if atom else builder.emit(value, binding.var.name)
+    return translate(function.body.body).fields

@@ -1,0 +1,243 @@
+"""Training: gradients and steps against float64, and what is refused."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from onnx import helper
+from training_reference import Conv, Dense, Flatten, Floats, Layer, Network, Pool, Relu, Smooth
+
+from tzml.bundle import Bundle, Direction, DType, Port, Program, Region, Role, Tensor
+from tzml.client import Model, World, open_model
+from tzml.compiler import CompileOptions, compile_model
+from tzml.compiler.ir.errors import CompileError
+from tzml.compiler.passes.training import TrainOptions
+
+MICRO_BATCH = 4
+CLASSES = 5
+
+
+def convolutions() -> Network:
+    """Convolutions with and without stride and padding, both poolings, two dense layers."""
+    return Network(
+        (2, 11, 9),
+        [
+            Conv(2, 4, 3, seed=1, pad=1), Relu(), Pool("max", 2, 2),
+            Conv(4, 6, 3, seed=2, stride=2, pad=1), Relu(), Pool("avg", 2, 1),
+            Flatten(), Dense(12, 8, seed=3), Relu(), Dense(8, CLASSES, seed=4),
+        ],
+    )  # fmt: skip
+
+
+def dense(*between: Layer) -> Network:
+    """Dense layers with something between them."""
+    return Network((7,), [Dense(7, 16, seed=5), *between, Dense(16, CLASSES, seed=6)])
+
+
+def examples(network: Network, count: int, seed: int = 0) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((count, *network.shape)).astype(np.float32)
+    return x, rng.integers(0, CLASSES, count).astype(np.int32)
+
+
+def compiled(folder: Path, data: bytes, train: TrainOptions) -> Bundle:
+    (folder / "model.onnx").write_bytes(data)
+    return compile_model(folder / "model.onnx", CompileOptions("host", train=train))
+
+
+def with_a_program_that_reads_the_state(bundle: Bundle, sizes: list[int]) -> Bundle:
+    """The bundle with a program `read`, which gives rows of float32 in the state one after another.
+
+    No bundle that tzml makes has such a program: the state leaves only as the plans say.
+    """
+    first, offset, tensors, ports = len(bundle.tensors), 0, [], []
+    for number, size in enumerate(sizes):
+        tensors.append(Tensor(f"state{number}", DType.float32, (size,), Direction.output))
+        ports.append(Port(first + number, offset, Region.state))
+        offset += math.ceil(size * 4 / 64) * 64
+    asked = next(p for p in bundle.programs if p.name == "update")
+    read = Program("read", asked.inputs, tuple(ports), (), asked.kernels_digest, role=Role.infer, entry=4)
+    return replace(bundle, tensors=(*bundle.tensors, *tensors), programs=(*bundle.programs, read))
+
+
+class Trained:
+    """A model in training, with its parameters and the sums of gradients in sight."""
+
+    def __init__(self, model: Model, network: Network) -> None:
+        self.model = model
+        self.shapes = [p.shape for layer in network.trained for p in layer.parameters]
+
+    def accumulate(self, x: NDArray[Any], labels: NDArray[Any], program: str = "accumulate") -> tuple[float, int]:
+        """Loss and right answers, over as many micro-batches as it takes."""
+        loss = right = 0.0
+        for start in range(0, len(x), MICRO_BATCH):
+            part, own = x[start : start + MICRO_BATCH], labels[start : start + MICRO_BATCH]
+            count = len(part)
+            part = np.concatenate([part, np.ones((MICRO_BATCH - count, *x.shape[1:]), x.dtype)])
+            own = np.concatenate([own, np.zeros((MICRO_BATCH - count, *labels.shape[1:]), labels.dtype)])
+            target = "labels" if labels.dtype == np.int32 else "targets"
+            given = {"examples": part, target: own, "count": np.array(count, np.int32)}
+            outputs = self.model.run(given, program).outputs
+            loss += float(outputs["loss_sum"])
+            right += float(outputs.get("correct", 0))
+        return loss, int(right)
+
+    def update(self, rate: float, batch_size: int) -> int:
+        outputs = self.model.run(self._update_inputs(rate, batch_size), "update").outputs
+        return int(outputs["step"][0])
+
+    def state(self) -> tuple[list[Floats], list[Floats]]:
+        """The parameters, and the sums of gradients."""
+        outputs = self.model.run(self._update_inputs(0, 1), "read").outputs
+        rows = [outputs[f"state{i}"].astype(np.float64) for i in range(2 * len(self.shapes))]
+        shaped = [row.reshape(shape) for row, shape in zip(rows, [*self.shapes, *self.shapes], strict=True)]
+        return shaped[: len(self.shapes)], shaped[len(self.shapes) :]
+
+    @staticmethod
+    def _update_inputs(rate: float, batch_size: int) -> dict[str, NDArray[Any]]:
+        return {"rate": np.array(rate, np.float32), "batch_size": np.array(batch_size, np.int32)}
+
+
+@contextmanager
+def trained(folder: Path, network: Network, options: TrainOptions, data: bytes = b"") -> Iterator[Trained]:
+    bundle = compiled(folder, data or network.onnx(), options)
+    sizes = 2 * [p.size for layer in network.trained for p in layer.parameters]
+    with_a_program_that_reads_the_state(bundle, sizes).write(folder / "model.tzm")
+    for layer in network.trained:  # what the file has
+        layer.parameters = [p.astype(np.float32).astype(np.float64) for p in layer.parameters]
+    with open_model(folder / "model.tzm", World.ree) as model:
+        yield Trained(model, network)
+
+
+def relative(one: Floats, other: Floats) -> float:
+    """The largest difference, by the largest number."""
+    return float(np.abs(one - other).max() / np.abs(other).max())
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        pytest.param(convolutions(), id="convolutions"),
+        pytest.param(
+            Network((1, 9, 9), [Conv(1, 3, 5, seed=7), Pool("max", 3, 2, 1), Flatten(), Dense(27, 5, seed=8)]),
+            id="padded maximum",
+        ),
+        pytest.param(dense(Smooth("Sigmoid", lambda x: 1 / (1 + np.exp(-x)))), id="sigmoid"),
+        pytest.param(dense(Smooth("Tanh", np.tanh)), id="tanh"),
+    ],
+)
+def test_gradients_and_steps_are_those_of_float64(tmp_path: Path, network: Network) -> None:
+    """With momentum and decay, over batches that are no multiple of the micro-batch."""
+    momentum, decay, rate, count = 0.9, 0.01, 0.1, 10
+    velocities = [np.zeros_like(p) for layer in network.trained for p in layer.parameters]
+    options = TrainOptions("sgd", micro_batch=MICRO_BATCH, momentum=momentum, decay=decay)
+    with trained(tmp_path, network, options) as ours:
+        for step in range(3):
+            x, labels = examples(network, count, seed=step)
+            loss, right, gradients = network.gradients(x, labels)
+            for program in ("evaluate", "accumulate"):
+                our_loss, our_right = ours.accumulate(x, labels, program)
+                assert our_loss == pytest.approx(loss, rel=1e-6)
+                assert our_right == right
+            _, sums = ours.state()
+            for one, other in zip(sums, gradients, strict=True):
+                assert relative(one, other) < 1e-5
+            assert ours.update(rate, count) == step + 1
+            places = [(layer, i) for layer in network.trained for i in range(len(layer.parameters))]
+            for number, (layer, i) in enumerate(places):
+                gradient = gradients[number] / count + decay * layer.parameters[i]
+                velocities[number] = momentum * velocities[number] + gradient
+                layer.parameters[i] = layer.parameters[i] - rate * velocities[number]
+            weights, sums = ours.state()
+            for one, (layer, i) in zip(weights, places, strict=True):
+                assert relative(one, layer.parameters[i]) < 1e-5
+                layer.parameters[i] = one  # each step begins with the same numbers
+            assert not any(one.any() for one in sums)
+
+
+def test_an_inference_takes_the_trained_parameters_and_a_reset_gives_back_the_old_ones(tmp_path: Path) -> None:
+    """The model ends in a softmax, and the loss takes what goes into that."""
+    network = dense(Relu())
+    data = network.onnx(helper.make_node("Softmax", ["scores"], ["shares"], axis=-1), result="shares")
+    x, labels = examples(network, MICRO_BATCH)
+    with trained(tmp_path, network, TrainOptions("sgd", micro_batch=MICRO_BATCH), data) as ours:
+        before = ours.model.run(x[:1], "infer").outputs["shares"]
+        loss, _, gradients = network.gradients(x, labels)
+        assert ours.accumulate(x, labels)[0] == pytest.approx(loss, rel=1e-6)
+        ours.update(0.5, len(x))
+        numbers = iter(gradients)
+        for layer in network.trained:
+            layer.parameters = [p - 0.5 * next(numbers) / len(x) for p in layer.parameters]
+        scores = np.exp(network.forward(x[:1]))
+        after = ours.model.run(x[:1], "infer").outputs["shares"]
+        np.testing.assert_allclose(after, scores / scores.sum(), rtol=1e-5)
+        assert not np.allclose(after, before, rtol=1e-3)
+        ours.model.reset()
+        np.testing.assert_array_equal(ours.model.run(x[:1], "infer").outputs["shares"], before)
+
+
+def test_frozen_layers_keep_their_numbers(tmp_path: Path) -> None:
+    network = convolutions()
+    bundle = compiled(tmp_path, network.onnx(), TrainOptions("sgd", micro_batch=MICRO_BATCH, freeze=("1:4",)))
+    sizes = [p.size for layer in network.trained[2:] for p in layer.parameters]
+    with_a_program_that_reads_the_state(bundle, 2 * sizes).write(tmp_path / "model.tzm")
+    x, labels = examples(network, MICRO_BATCH)
+    loss, _, gradients = network.gradients(x, labels)
+    with open_model(tmp_path / "model.tzm", World.ree) as model:
+        ours = Trained(model, network)
+        ours.shapes = ours.shapes[4:]
+        assert ours.accumulate(x, labels)[0] == pytest.approx(loss, rel=1e-6)
+        for one, other in zip(ours.state()[1], gradients[4:], strict=True):
+            assert relative(one, other) < 1e-5
+
+
+def test_no_output_of_a_program_is_a_parameter_or_a_gradient(tmp_path: Path) -> None:
+    """The state leaves only as the plans say: the count of steps, and nothing else."""
+    bundle = compiled(tmp_path, dense(Relu()).onnx(), TrainOptions("sgd", micro_batch=MICRO_BATCH, momentum=0.9))
+    assert [(p.name, p.role) for p in bundle.programs] == [(r.name, r) for r in Role]
+    for program in bundle.programs:
+        names = [bundle.tensors[port.tensor].name for port in program.outputs if port.region == Region.state]
+        assert names == (["step"] if program.role == Role.update else [])
+
+
+@pytest.mark.parametrize(
+    ("node", "expected"),
+    [
+        (helper.make_node("Dropout", ["scores"], ["y"], "drop"), "the layer drop is Dropout"),
+        (helper.make_node("Erf", ["scores"], ["y"], "curve"), "tzml has no gradient of the layer curve (Erf), erf"),
+    ],
+)
+def test_layers_that_would_be_trained_wrongly_are_refused(tmp_path: Path, node: Any, expected: str) -> None:
+    with pytest.raises(CompileError) as error:
+        compiled(tmp_path, dense().onnx(node, result="y"), TrainOptions("sgd"))
+    assert expected in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (TrainOptions("sgd", freeze=("all",)), "there is nothing to train"),
+        (TrainOptions("sgd", freeze=("9",)), "there is no layer 9"),
+    ],
+)
+def test_what_cannot_be_trained_is_said(tmp_path: Path, options: TrainOptions, expected: str) -> None:
+    with pytest.raises(CompileError) as error:
+        compiled(tmp_path, dense(Relu()).onnx(), options)
+    assert expected in str(error.value)
+
+
+def test_memory_that_is_too_small_is_refused_with_what_takes_it(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(convolutions().onnx())
+    options = CompileOptions("host", secure_memory=20_000, train=TrainOptions("sgd", micro_batch=64))
+    with pytest.raises(CompileError) as error:
+        compile_model(tmp_path / "model.onnx", options)
+    assert "for activations of 64 examples" in str(error.value)
+    assert "--micro-batch" in str(error.value)

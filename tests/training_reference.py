@@ -1,0 +1,224 @@
+"""Networks in NumPy, float64, with their gradients, and the same as ONNX files: what training is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+Floats = NDArray[np.float64]
+
+
+@dataclass
+class Layer:
+    """A layer with its parameters; `forward` keeps what `backward` needs."""
+
+    parameters: list[Floats] = field(default_factory=list)
+    gradients: list[Floats] = field(default_factory=list)
+
+    def forward(self, x: Floats) -> Floats:
+        raise NotImplementedError
+
+    def backward(self, g: Floats) -> Floats:
+        raise NotImplementedError
+
+    def onnx(self) -> tuple[str, dict[str, Any]]:
+        """The operator and its attributes."""
+        raise NotImplementedError
+
+
+class Dense(Layer):
+    """x @ weight + bias."""
+
+    def __init__(self, inputs: int, outputs: int, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        super().__init__([rng.standard_normal((inputs, outputs)) / inputs**0.5, rng.standard_normal(outputs) / 8])
+
+    def forward(self, x: Floats) -> Floats:
+        self.x = x
+        return x @ self.parameters[0] + self.parameters[1]
+
+    def backward(self, g: Floats) -> Floats:
+        self.gradients = [self.x.T @ g, g.sum(0)]
+        return g @ self.parameters[0].T
+
+    def onnx(self) -> tuple[str, dict[str, Any]]:
+        return "Gemm", {}
+
+
+class Conv(Layer):
+    """A convolution of images [N][C][H][W]."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, seed: int, stride: int = 1, pad: int = 0) -> None:
+        rng = np.random.default_rng(seed)
+        shape = (outputs, inputs, kernel, kernel)
+        weight = rng.standard_normal(shape) / (inputs * kernel * kernel) ** 0.5
+        super().__init__([weight, rng.standard_normal(outputs) / 8])
+        self.stride, self.pad = stride, pad
+
+    def forward(self, x: Floats) -> Floats:
+        self.x = np.pad(x, ((0, 0), (0, 0), (self.pad, self.pad), (self.pad, self.pad)))
+        weight, bias = self.parameters
+        windows = sliding_window_view(self.x, weight.shape[2:], (2, 3))[:, :, :: self.stride, :: self.stride]
+        self.windows: Floats = windows
+        result: Floats = np.einsum("ncyxij,ocij->noyx", windows, weight) + bias[:, None, None]
+        return result
+
+    def backward(self, g: Floats) -> Floats:
+        weight = self.parameters[0]
+        self.gradients = [np.einsum("ncyxij,noyx->ocij", self.windows, g), g.sum((0, 2, 3))]
+        back = np.zeros_like(self.x)
+        for y, x in np.ndindex(g.shape[2:]):
+            top, left = y * self.stride, x * self.stride
+            part = np.einsum("no,ocij->ncij", g[:, :, y, x], weight)
+            back[:, :, top : top + weight.shape[2], left : left + weight.shape[3]] += part
+        end = None if not self.pad else -self.pad
+        return back[:, :, self.pad : end, self.pad : end]
+
+    def onnx(self) -> tuple[str, dict[str, Any]]:
+        return "Conv", {"strides": [self.stride] * 2, "pads": [self.pad] * 4}
+
+
+class Pool(Layer):
+    """A maximum or mean over windows; padding counts as the smallest number, and does not count in a mean."""
+
+    def __init__(self, kind: str, size: int, stride: int, pad: int = 0) -> None:
+        super().__init__()
+        self.kind, self.size, self.stride, self.pad = kind, size, stride, pad
+
+    def forward(self, x: Floats) -> Floats:
+        filling = -np.inf if self.kind == "max" else 0.0
+        widths = ((0, 0), (0, 0), (self.pad, self.pad), (self.pad, self.pad))
+        self.x = np.pad(x, widths, constant_values=filling)
+        windows = sliding_window_view(self.x, (self.size, self.size), (2, 3))[:, :, :: self.stride, :: self.stride]
+        flat = windows.reshape(*windows.shape[:4], -1)
+        self.best = flat.argmax(-1)
+        result: Floats = flat.max(-1) if self.kind == "max" else flat.mean(-1)
+        return result
+
+    def backward(self, g: Floats) -> Floats:
+        back = np.zeros_like(self.x)
+        for n, c, y, x in np.ndindex(g.shape):
+            top, left = y * self.stride, x * self.stride
+            if self.kind == "max":
+                i, j = divmod(int(self.best[n, c, y, x]), self.size)
+                back[n, c, top + i, left + j] += g[n, c, y, x]
+            else:
+                back[n, c, top : top + self.size, left : left + self.size] += g[n, c, y, x] / self.size**2
+        end = None if not self.pad else -self.pad
+        return back[:, :, self.pad : end, self.pad : end]
+
+    def onnx(self) -> tuple[str, dict[str, Any]]:
+        about = {"kernel_shape": [self.size] * 2, "strides": [self.stride] * 2, "pads": [self.pad] * 4}
+        return ("MaxPool" if self.kind == "max" else "AveragePool"), about
+
+
+class Flatten(Layer):
+    """[N][…] to [N][all of it]."""
+
+    def forward(self, x: Floats) -> Floats:
+        self.shape = x.shape
+        return x.reshape(len(x), -1)
+
+    def backward(self, g: Floats) -> Floats:
+        return g.reshape(self.shape)
+
+    def onnx(self) -> tuple[str, dict[str, Any]]:
+        return "Flatten", {}
+
+
+class Relu(Layer):
+    """The larger of x and 0; its gradient is 0 at 0."""
+
+    def forward(self, x: Floats) -> Floats:
+        self.x = x
+        return np.maximum(x, 0)
+
+    def backward(self, g: Floats) -> Floats:
+        return g * (self.x > 0)
+
+    def onnx(self) -> tuple[str, dict[str, Any]]:
+        return "Relu", {}
+
+
+class Smooth(Layer):
+    """An operator of each number, whose gradient is taken by central differences: 1e-9 is what they miss."""
+
+    def __init__(self, operator: str, function: Any, **attributes: Any) -> None:
+        super().__init__()
+        self.operator, self.function, self.attributes = operator, function, attributes
+
+    def forward(self, x: Floats) -> Floats:
+        self.x = x
+        result: Floats = self.function(x)
+        return result
+
+    def backward(self, g: Floats) -> Floats:
+        step = 1e-5
+        difference: Floats = (self.function(self.x + step) - self.function(self.x - step)) / (2 * step)
+        return g * difference
+
+    def onnx(self) -> tuple[str, dict[str, Any]]:
+        return self.operator, self.attributes
+
+
+class Network:
+    """Layers one after another."""
+
+    def __init__(self, shape: Sequence[int], layers: Sequence[Layer]) -> None:
+        self.shape, self.layers = tuple(shape), list(layers)
+
+    @property
+    def trained(self) -> list[Layer]:
+        """The layers with parameters."""
+        return [layer for layer in self.layers if layer.parameters]
+
+    def forward(self, x: NDArray[Any]) -> Floats:
+        value = x.astype(np.float64)
+        for layer in self.layers:
+            value = layer.forward(value)
+        return value
+
+    def gradients(self, x: NDArray[Any], labels: NDArray[Any]) -> tuple[float, int, list[Floats]]:
+        """The sum of the cross-entropies, the right answers, and the gradient of the sum by each parameter."""
+        scores = self.forward(x)
+        powers = np.exp(scores - scores.max(1, keepdims=True))
+        shares = powers / powers.sum(1, keepdims=True)
+        rows = np.arange(len(labels))
+        loss = -np.log(shares[rows, labels]).sum()
+        self.backward(shares - np.eye(scores.shape[1])[labels])
+        right = int((scores.argmax(1) == labels).sum())
+        return float(loss), right, [g for layer in self.trained for g in layer.gradients]
+
+    def backward(self, g: Floats) -> None:
+        for layer in reversed(self.layers):
+            g = layer.backward(g)
+
+    def onnx(self, *after: onnx.NodeProto, result: str = "scores") -> bytes:
+        """An ONNX file of it for one example, from `x` to `result`; `after` are nodes behind `scores`."""
+        nodes, constants, last = [], [], "x"
+        for number, layer in enumerate(self.layers):
+            operator, attributes = layer.onnx()
+            names = [f"parameter_{number}_{i}" for i in range(len(layer.parameters))]
+            constants += [
+                numpy_helper.from_array(array.astype(np.float32), name)
+                for name, array in zip(names, layer.parameters, strict=True)
+            ]
+            output = "scores" if layer is self.layers[-1] else f"value_{number}"
+            nodes.append(helper.make_node(operator, [last, *names], [output], f"layer{number}", **attributes))
+            last = output
+        graph = helper.make_graph(
+            [*nodes, *after],
+            "test",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, (1, *self.shape))],
+            [helper.make_tensor_value_info(result, TensorProto.FLOAT, [None, None])],
+            constants,
+        )
+        opset = helper.make_opsetid("", 20)
+        return bytes(helper.make_model(graph, opset_imports=[opset], ir_version=10).SerializeToString())
