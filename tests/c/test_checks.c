@@ -302,6 +302,24 @@ static void test_header_fields(void)
 	}
 	free(table);
 }
+
+static void test_sealed_sections(void)
+{
+	struct table *table = new_table();
+	struct tzml_section *section = add_section(
+		table, TZML_SECTION_WEIGHTS, 0, 3, (UINT64_C(1) << 29) - 1);
+
+	section->protection = 1;
+	check(check_table(table) == TZML_ERROR_SECTION_TABLE,
+	      "what is sealed has an owner");
+	table->header.owner[TZML_KEY_SIZE - 1] = 1;
+	table->header.signature[0] = 1;
+	check(!check_table(table), "a sealed section has less than 2^29 bytes");
+	section->size++;
+	check(check_table(table) == TZML_ERROR_LIMIT, "and not as many");
+	free(table);
+}
+
 /* A bundle's section in a block of its own, so that reading past it shows. */
 static void *section_alone(const uint8_t *bundle, uint32_t row)
 {
@@ -470,6 +488,7 @@ int main(int argc, char **argv)
 	test_sections();
 	test_tables();
 	test_header_fields();
+	test_sealed_sections();
 	test_examples(argv[1]);
 	test_written();
 	return tap_end();
