@@ -263,6 +263,7 @@ def context(environment: Environment, run_folder: Path) -> dict[str, Any]:
             "image": about.image,
             "sha256": image.digest,
             "memory_protected": about.secure_memory.protected,
+            "huk": about.huk,
             "components": image.components,
             "packages": image.packages,
         }

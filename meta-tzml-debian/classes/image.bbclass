@@ -67,6 +67,10 @@ python do_image() {
 }
 addtask image after do_rootfs before do_deploy
 
+python () {
+    tzmldebian.release.check_image(d)
+}
+
 inherit deploy
 inherit ${IMAGE_CLASSES}
 DEPLOY_COMPONENT = "debian"

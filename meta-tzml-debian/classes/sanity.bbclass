@@ -3,6 +3,7 @@
 python tzml_sanity_eventhandler() {
     if d.getVar('BB_WORKERCONTEXT', False) != '1':
         tzmldebian.host.check(d)
+        tzmldebian.release.check(d)
         tzmldebian.keys.ensure(d)
 }
 addhandler tzml_sanity_eventhandler
@@ -13,3 +14,5 @@ TZML_KEYS ?= "${@tzmldebian.keys.folder(d)}"
 TA_SIGN_KEY = "${TZML_KEYS}/ta-signing.pem"
 TA_SIGN_KEY_PUBLIC = "${TZML_KEYS}/ta-signing.pub.pem"
 SSH_KEY = "${TZML_KEYS}/ssh_ed25519"
+# The hardware unique key of all boards that this build makes firmware for, 16 bytes: their own OP-TEE cannot read.
+HUK_FILE = "${TZML_KEYS}/test-huk.bin"

@@ -114,7 +114,10 @@ class Description(BaseModel):
     login: Login
     features: Features = Features()
     emulator: Emulator | None
-    entropy: str = "none"  # an image that does not say it has no source
+    # an image that does not say it has none of them
+    entropy: str = "none"
+    huk: str = "zero"
+    storage_counter: str = "none"
     secure_memory: SecureMemory
     missing: list[MissingFile] = []
 

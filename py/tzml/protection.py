@@ -1,4 +1,4 @@
-"""What this device says of the memory its TEE works in. Nothing said: nothing is to be kept secret on it."""
+"""What this device says of the memory its TEE works in and of its key. Nothing said: nothing is secret on it."""
 
 from __future__ import annotations
 
@@ -33,3 +33,26 @@ def memory_warning(board: Path = BOARD) -> str:
         f"Nothing shows that hardware protects OP-TEE's memory on this device: {board} {why}. Do not keep secrets "
         "on it; install an image with the package tzml-board."
     )
+
+
+def huk_warning(board: Path = BOARD) -> str:
+    """What people must know about sealed models on this device; "" where its hardware unique key is its own secret.
+
+    Args:
+        board: the file with the facts about this device
+
+    """
+    try:
+        huk = json.loads(board.read_bytes())["huk"]
+        kind, warning = huk["kind"], huk["warning"]
+    except FileNotFoundError:
+        why = "is not there"
+    except (OSError, ValueError, KeyError, TypeError):
+        why = "cannot be read"
+    else:
+        if kind == "hardware":
+            return ""
+        if warning and isinstance(warning, str):
+            return warning
+        why = "does not say so"
+    return f"Nothing shows that this device has a secret key of its own: {board} {why}. Sealed models may be read."

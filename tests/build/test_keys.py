@@ -17,6 +17,7 @@ def use(d: Any, folder: Path) -> None:
     d.setVar("TA_SIGN_KEY", "${TZML_KEYS}/ta-signing.pem")
     d.setVar("TA_SIGN_KEY_PUBLIC", "${TZML_KEYS}/ta-signing.pub.pem")
     d.setVar("SSH_KEY", "${TZML_KEYS}/ssh_ed25519")
+    d.setVar("HUK_FILE", "${TZML_KEYS}/test-huk.bin")
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def folder(d: Any, tmp_path: Path, made: Path) -> Path:
 
 
 def test_keys_are_made_and_kept(d: Any, folder: Path) -> None:
-    names = ["ssh_ed25519", "ssh_ed25519.pub", "ta-signing.pem", "ta-signing.pub.pem"]
+    names = ["ssh_ed25519", "ssh_ed25519.pub", "ta-signing.pem", "ta-signing.pub.pem", "test-huk.bin"]
     assert sorted(path.name for path in folder.glob("[!.]*")) == names
     before = {name: folder.joinpath(name).read_bytes() for name in names}
     keys.ensure(d)
@@ -62,7 +63,12 @@ def test_private_keys_are_private(folder: Path) -> None:
         "ssh_ed25519.pub": 0o644,
         "ta-signing.pem": 0o600,
         "ta-signing.pub.pem": 0o644,
+        "test-huk.bin": 0o600,
     }
+
+
+def test_the_hardware_unique_key_is_as_long_as_optees(folder: Path) -> None:
+    assert folder.joinpath("test-huk.bin").stat().st_size == int(keys.HUK_BYTES) == 16
 
 
 def test_the_ta_key_is_one_that_optee_takes(folder: Path) -> None:
@@ -86,7 +92,7 @@ def names(folder: Path) -> list[str]:
 
 def test_keys_are_not_in_the_build_folder(d: Any, home: Path, tmp_path: Path) -> None:
     keys.ensure(d)
-    assert names(home) == ["ssh_ed25519", "ssh_ed25519.pub", "ta-signing.pem", "ta-signing.pub.pem"]
+    assert names(home) == ["ssh_ed25519", "ssh_ed25519.pub", "ta-signing.pem", "ta-signing.pub.pem", "test-huk.bin"]
     assert not tmp_path.joinpath("build").exists()
 
 

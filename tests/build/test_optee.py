@@ -82,3 +82,29 @@ def test_each_source_has_one_name_in_optee_the_build_and_the_schema() -> None:
     for setting, name in optee.ENTROPY.items():
         source = PLATFORM / f"{setting.removeprefix('CFG_TZML_').lower()}.c"
         assert f'seed_source[] = "{name}";' in source.read_text()
+
+
+@pytest.mark.parametrize(
+    ("conf", "kind"),
+    [
+        ({}, "zero"),
+        ({"CFG_INSECURE": "y"}, "zero"),
+        ({"CFG_INSECURE": "y", "CFG_TZML_HUK_BUILD": "y"}, "test"),
+        ({"CFG_INSECURE": "n", "CFG_TZML_HUK_FLASH": "y"}, "test"),
+        ({"CFG_INSECURE": "n"}, "hardware"),
+    ],
+)
+def test_what_the_hardware_unique_key_is_follows_from_the_build(conf: dict[str, str], kind: str) -> None:
+    assert optee.huk(conf) == kind
+
+
+@pytest.mark.parametrize(
+    ("conf", "counter"),
+    [
+        ({}, "none"),
+        ({"CFG_REE_FS_INTEGRITY_RPMB": "y"}, "rpmb"),
+        ({"CFG_TZML_COUNTER_FLASH": "y"}, "secure-flash"),
+    ],
+)
+def test_what_counts_the_storages_states_follows_from_the_build(conf: dict[str, str], counter: str) -> None:
+    assert optee.storage_counter(conf) == counter

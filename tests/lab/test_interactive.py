@@ -30,7 +30,9 @@ def machine_of(command: list[str]) -> list[str]:
         if option in ("-serial", "-chardev", "-qmp"):
             next(options)
         elif option != "-S":
-            found.append(re.sub(r"file=\S+/rootfs\.qcow2|hostfwd=tcp:127\.0\.0\.1:\d+", "…", option))
+            found.append(
+                re.sub(r"file=\S+/(rootfs\.qcow2|secure\.flash)|hostfwd=tcp:127\.0\.0\.1:\d+", "…", option)
+            )
     return found
 
 
@@ -60,7 +62,6 @@ def test_the_machine_is_what_image_json_says(of_the_tests: list[str], deploy: Pa
         ("-cpu", "cortex-a57"),
         ("-smp", "2"),
         ("-m", "1024M"),
-        ("-bios", str(deploy / "firmware.bin")),
         ("-kernel", str(deploy / "Image")),
         ("-initrd", str(deploy / "initramfs.cpio")),
         ("-append", "console=ttyAMA0,115200 root=/dev/vda rw"),
@@ -78,6 +79,7 @@ def test_print_only_prints(deploy: Path, tmp_path: Path) -> None:
     assert " -serial mon:stdio " in result.stdout
     assert len(result.stdout.splitlines()) == 1
     assert not (tmp_path / "machine").exists()
+    assert f"file={tmp_path / 'machine' / 'secure.flash'} " in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -121,6 +123,8 @@ def test_the_disk_is_kept_until_it_is_discarded(deploy: Path, tmp_path: Path) ->
     (machine.folder / "known_hosts").write_text("target ssh-ed25519 AAAA\n")
     machine.prepare()
     assert machine.overlay.usable()
+    assert machine.flash
+    assert machine.flash.path.exists()
     assert (machine.folder / "known_hosts").exists()
     machine.discard()
     assert list(machine.folder.iterdir()) == []

@@ -11,7 +11,7 @@ from typing import Any
 from labgrid.config import Config
 from labgrid.exceptions import InvalidConfigError
 
-from tzml.boards import memory_warning
+from tzml.boards import huk_warning, memory_warning
 from tzml.errors import TzmlError
 from tzml.image import Image, load_image
 from tzml_lab.doctor.check import Check, program
@@ -99,6 +99,8 @@ def _image(config: Config) -> Generator[Check, None, Image | None]:
     warning = memory_warning(image.description.machine, image.description.secure_memory.protected)
     if warning:
         yield Check("secrets", False, warning, needed=False)
+    if warning := huk_warning(image.description.huk):
+        yield Check("sealed models", False, warning, needed=False)
     return image
 
 

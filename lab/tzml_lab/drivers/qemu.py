@@ -23,6 +23,7 @@ from tzml_lab.consoles.lines import Speaker
 from tzml_lab.consoles.pumps import ConsolePump
 from tzml_lab.consoles.record import ConsoleRecord
 from tzml_lab.emulation.disk_overlay import DiskOverlay
+from tzml_lab.emulation.secure_flash import SecureFlash
 from tzml_lab.environment import image_of, run_folder
 from tzml_lab.failures import FailureClass, TargetError, fault_of, take_or_fail
 from tzml_lab.labgrid_internals import QEMUBase
@@ -53,6 +54,8 @@ class TrustZoneQEMUDriver(QEMUBase):
         initrd (str): optional, reference to the images key of the initial RAM disk
         rootdisk (str): optional, reference to the images key of the raw root disk; the machine writes to an
             overlay that survives power cycles, never to the disk itself
+        secure_flash (str): optional, reference to the images key of the firmware, which starts from a flash that
+            survives power cycles as long as the overlay does: both together are one device
 
     See QEMUDriver for the others. `disk`, `nic` and `boot_args` are not allowed.
 
@@ -66,6 +69,7 @@ class TrustZoneQEMUDriver(QEMUBase):
     memory: str | None = attr.ib(default=None, validator=_OPTIONAL_STRING)
     initrd: str | None = attr.ib(default=None, validator=_OPTIONAL_STRING)
     rootdisk: str | None = attr.ib(default=None, validator=_OPTIONAL_STRING)
+    secure_flash: str | None = attr.ib(default=None, validator=_OPTIONAL_STRING)
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
@@ -127,6 +131,22 @@ class TrustZoneQEMUDriver(QEMUBase):
         return DiskOverlay(self.scratch / f"{self.rootdisk}.qcow2", disk, self.image.sha256(self.rootdisk))
 
     @property
+    def device_flash(self) -> SecureFlash | None:
+        """The flash with the firmware and the device's own key and counter."""
+        if not self.secure_flash:
+            return None
+        return SecureFlash(self.scratch / "secure.flash", self.image.path(self.secure_flash))
+
+    def prepare_device(self) -> None:
+        """Make disk and flash if they are missing. With another disk it is another device. Raises TzmlError."""
+        if self.overlay:
+            if self.device_flash and not self.overlay.usable():
+                self.device_flash.discard()
+            self.overlay.prepare()
+        if self.device_flash:
+            self.device_flash.prepare()
+
+    @property
     def pid(self) -> int:
         """QEMU's process."""
         self._require_power()
@@ -154,6 +174,8 @@ class TrustZoneQEMUDriver(QEMUBase):
         command += ["-smp", str(emulator.cpus)]
         if self.initrd:
             command += ["-initrd", self._config.get_image_path(self.initrd)]
+        if self.device_flash:
+            command += self.device_flash.arguments
         if self.overlay:
             command += ["-drive", f"if={emulator.disk_interface},format=qcow2,file={self.overlay.path}"]
         if self.network:
@@ -195,8 +217,7 @@ class TrustZoneQEMUDriver(QEMUBase):
         """Start QEMU with the machine halted, connect its consoles, then let the machine run."""
         if self.status:
             return
-        if self.overlay:
-            self.overlay.prepare()
+        self.prepare_device()
         with (self.folder / "stderr").open("wb") as stderr:
             self.process = subprocess.Popen(
                 [*_WITH_PARENT, *self.command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr

@@ -12,6 +12,7 @@ from typing import Self
 from labgrid.util.qmp import QMPMonitor
 
 from tzml.image import Emulator, Image
+from tzml_lab.emulation.secure_flash import SecureFlash
 from tzml_lab.time_limits import scaled
 
 # OP-TEE's last line before there is a normal world
@@ -32,19 +33,26 @@ class FirmwareBoot:
     Args:
         image: whose firmware it runs
         folder: for its files
+        flash: whether it has a secure flash; that is kept in the folder
         options: more of QEMU's arguments
 
     """
 
-    def __init__(self, image: Image, folder: Path, *options: str) -> None:
+    def __init__(self, image: Image, folder: Path, *options: str, flash: bool = True) -> None:
         emulator = image.description.emulator
         assert emulator, "an image for QEMU"
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._secure, self._gdb = folder / "secure.log", folder / "gdb"
         self._memory_size = emulator.memory_mib << 20
+        firmware = image.path("firmware")
+        start = ["-bios", str(firmware)]
+        if flash:
+            device = SecureFlash(folder / "secure.flash", firmware)
+            device.prepare()
+            start = device.arguments
         self._command = [
-            *bare_machine(emulator), "-S", "-bios", str(image.path("firmware")),
+            *bare_machine(emulator), "-S", *start,
             "-serial", "null", "-serial", f"file:{self._secure}",
             "-chardev", f"socket,id=gdb,path={self._gdb},server=on,wait=off", "-gdb", "chardev:gdb",
             "-qmp", "stdio", *options,

@@ -17,6 +17,7 @@ from tzml.errors import TzmlError
 from tzml_lab.drivers.qemu import TrustZoneQEMUDriver
 from tzml_lab.emulation.connection import Connection, copy_key, lock
 from tzml_lab.emulation.disk_overlay import DiskOverlay
+from tzml_lab.emulation.secure_flash import SecureFlash
 from tzml_lab.environment import ROOT, EnvironmentFile, find, fit_to_image, main_target, set_variables, use_folders
 
 FOLDER = ROOT / "build" / "boot"
@@ -39,6 +40,7 @@ class InteractiveMachine:
         connection: how ssh reaches it, if it has a network
         key: the image's private key
         overlay: the disk that it writes to, kept for the next time
+        flash: with the firmware and the device's own key and counter, kept as long as the disk
 
     """
 
@@ -48,6 +50,7 @@ class InteractiveMachine:
     connection: Connection | None
     key: Path | None
     overlay: DiskOverlay | None
+    flash: SecureFlash | None
 
     def lock(self) -> None:
         """Lock this machine's disk until this process, or the QEMU that it becomes, ends.
@@ -60,16 +63,19 @@ class InteractiveMachine:
         """Forget everything that the machine ever wrote."""
         if self.overlay:
             self.overlay.discard()
+        if self.flash:
+            self.flash.discard()
         for name in ("known_hosts", "ssh_key", "connection.json"):
             self.folder.joinpath(name).unlink(missing_ok=True)
 
     def prepare(self) -> None:
-        """Make the disk if it does not exist. Raises TzmlError."""
+        """Make disk and flash if they do not exist. Raises TzmlError."""
         if self.overlay:
             if not self.overlay.usable():  # another image has other host keys
                 self.discard()
             self.overlay.prepare()
-
+        if self.flash:
+            self.flash.prepare()
         if self.connection and self.key:
             copy_key(self.key, Path(self.connection.key))
             self.connection.write(self.folder)
@@ -152,6 +158,7 @@ def describe(
         connection=_connection(driver, folder) if driver.network else None,
         key=driver.image.path("ssh-key") if driver.network else None,
         overlay=driver.overlay,
+        flash=driver.device_flash,
     )
 
 

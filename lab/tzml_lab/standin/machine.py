@@ -10,6 +10,7 @@ from typing import Protocol
 from tzml.errors import TzmlError
 from tzml.image import Emulator, Image
 from tzml_lab.emulation.firmware import bare_machine
+from tzml_lab.emulation.secure_flash import SecureFlash
 from tzml_lab.emulation.video_core import VideoCore, card_size, emulated_cores
 
 
@@ -52,15 +53,9 @@ class VirtMachine:
         about = self._image.description
         emulator = about.emulator
         assert emulator, "an image for QEMU"
-        command = [
-            *bare_machine(emulator),
-            "-monitor",
-            "none",
-            "-bios",
-            str(found["firmware"]),
-            "-append",
-            about.kernel_arguments,
-        ]
+        flash = SecureFlash(found["firmware"].with_suffix(".flash"), found["firmware"])
+        flash.prepare()
+        command = [*_machine(emulator), *flash.arguments, "-append", about.kernel_arguments]
         for role, option in (("kernel", "-kernel"), ("initrd", "-initrd")):
             if role in found:
                 command += [option, str(found[role])]
@@ -101,7 +96,11 @@ class PiMachine:
             return None
         os.truncate(card, card_size(card.stat().st_size))
         # the first UART leads to Bluetooth
-        return [*bare_machine(emulator), "-monitor", "none", *_disk(emulator, card), *started, "-serial", "null"]
+        return [*_machine(emulator), *_disk(emulator, card), *started, "-serial", "null"]
+
+
+def _machine(emulator: Emulator) -> list[str]:
+    return [*bare_machine(emulator), "-monitor", "none"]
 
 
 def _disk(emulator: Emulator, file: Path) -> list[str]:

@@ -17,6 +17,7 @@ BBIMPORTS = [
     "keys",
     "optee",
     "packages",
+    "release",
     "rootfs",
     "sdcard",
     "staging",

@@ -21,6 +21,7 @@ from . import host
 
 TA_KEY_BITS = "3072"
 TA_KEY = "ta-signing.pem"
+HUK_BYTES = "16"  # OP-TEE's HW_UNIQUE_KEY_LENGTH
 
 
 def folder(d: Any) -> Path:
@@ -76,8 +77,8 @@ def _move(old: Path, new: Path) -> None:
 
 def _make_missing(d: Any, directory: Path) -> None:
     ta, ta_public = Path(d.getVar("TA_SIGN_KEY")), Path(d.getVar("TA_SIGN_KEY_PUBLIC"))
-    ssh = Path(d.getVar("SSH_KEY"))
-    if all(path.exists() for path in (ta, ta_public, ssh, ssh.with_name(f"{ssh.name}.pub"))):
+    ssh, huk = Path(d.getVar("SSH_KEY")), Path(d.getVar("HUK_FILE"))
+    if all(path.exists() for path in (ta, ta_public, huk, ssh, ssh.with_name(f"{ssh.name}.pub"))):
         return
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     with directory.joinpath(".lock").open("w") as lock:
@@ -86,6 +87,8 @@ def _make_missing(d: Any, directory: Path) -> None:
             _make(ta, ["openssl", "genrsa", "-out", "{}", TA_KEY_BITS])
         if not ta_public.exists():
             _make(ta_public, ["openssl", "pkey", "-in", str(ta), "-pubout", "-out", "{}"], mode=0o644)
+        if not huk.exists():
+            _make(huk, ["openssl", "rand", "-out", "{}", HUK_BYTES])
         if not ssh.exists():
             _make(ssh, ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "tzml", "-f", "{}"])
         public = ssh.with_name(f"{ssh.name}.pub")

@@ -63,10 +63,30 @@ def entropy(conf: dict[str, str]) -> str:
     return next((name for setting, name in ENTROPY.items() if conf.get(setting) == "y"), "none")
 
 
+def huk(conf: dict[str, str]) -> str:
+    """What OP-TEE's hardware unique key is: `zero`, `test` (somebody who has the build has it), or `hardware`."""
+    if "y" in (conf.get("CFG_TZML_HUK_BUILD"), conf.get("CFG_TZML_HUK_FLASH")):
+        return "test"
+    # without a key of the port's, only an insecure configuration links
+    return "hardware" if conf.get("CFG_INSECURE") == "n" else "zero"
+
+
+def storage_counter(conf: dict[str, str]) -> str:
+    """What keeps OP-TEE's storage from being put back to an earlier state while the machine is off."""
+    if conf.get("CFG_TZML_COUNTER_FLASH") == "y":
+        return "secure-flash"
+    return "rpmb" if conf.get("CFG_REE_FS_INTEGRITY_RPMB") == "y" else "none"
+
+
+def built_settings(d: Any) -> dict[str, str]:
+    """The settings with which the recipe optee-os was built."""
+    return settings(Path(d.getVar("D"), "usr/share/optee-os/conf.mk"))
+
+
 def deploy(d: Any) -> None:
     """do_deploy of optee-os."""
+    conf = built_settings(d)
     image, target = Path(d.getVar("D")), Path(d.getVar("DEPLOYDIR"))
-    conf = settings(image / "usr/share/optee-os/conf.mk")
     shutil.copy(image / "usr/share/optee-os/tee.elf", target)
     shutil.copy(d.getVar("TA_SIGN_KEY_PUBLIC"), target / "ta-signing.pub.pem")
     kit = [
@@ -87,8 +107,17 @@ def deploy(d: Any) -> None:
     ]
     host.run(kit)
     protected = d.getVar("SECURE_MEMORY_PROTECTED") == "1"
+    root = {"entropy": entropy(conf), "huk": huk(conf), "storage_counter": storage_counter(conf)}
+    # what a release and the device itself (tzml-board) were told of it
+    told = {
+        "entropy": d.getVar("OPTEE_ENTROPY") or "none",
+        "huk": d.getVar("OPTEE_HUK") or "zero",
+        "storage_counter": d.getVar("OPTEE_COUNTER") or "none",
+    }
+    if root != told:
+        bb.fatal(f"OP-TEE was built with {root}, but conf/machine says {told} (OPTEE_ENTROPY, _HUK, _COUNTER)")
     facts = {
-        "entropy": entropy(conf),
+        **root,
         "secure_memory": {**memory(conf, target / "tee.elf"), "protected": protected},
         "shared_memory": shared_memory(conf),
         "optee_settings": {key: value for key, value in sorted(conf.items()) if key.startswith("CFG_")},

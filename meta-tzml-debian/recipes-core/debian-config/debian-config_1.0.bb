@@ -62,6 +62,9 @@ do_install() {
     for unit in ${MASKED_UNITS}; do
         ln -s /dev/null $units/$unit
     done
+    if [ "${ROOT_LOGIN_ON_CONSOLE}" != "1" ]; then
+        rm "$units/serial-getty@.service.d/tzml.conf"
+    fi
     ln -s ${systemd_system_unitdir}/multi-user.target $units/default.target
     install -d ${D}${sysconfdir}/systemd/system-generators
     for generator in ${MASKED_GENERATORS}; do

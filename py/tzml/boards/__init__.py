@@ -18,6 +18,15 @@ from tzml.errors import TzmlError
 
 FOLDER = Path(__file__).parent
 
+# What people must know of sealed models, by what image.json says OP-TEE's hardware unique key is.
+HUK_WARNINGS = {
+    "hardware": "",
+    "test": "OP-TEE's hardware unique key is a test key here: whoever has the build of the firmware, or the files "
+    "of the emulated device, can compute the keys that protect sealed models.",
+    "zero": "OP-TEE's hardware unique key is all zeros here: whoever has a copy of this device's storage can "
+    "compute the keys that protect sealed models.",
+}
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -133,6 +142,16 @@ def find_board(name: str) -> Board:
             f"there is no board {name}; known: {', '.join(boards())}", "docs/extending.md says how to add one"
         )
     return boards()[name]
+
+
+def huk_warning(kind: str | None) -> str:
+    """What people must know of sealed models on a machine; "" where its hardware unique key is its own secret.
+
+    Args:
+        kind: image.json's `huk`; None if it does not say, which is as good as no key
+
+    """
+    return HUK_WARNINGS.get(kind or "zero", HUK_WARNINGS["zero"])
 
 
 def memory_warning(machine: str, protected: bool | None) -> str:

@@ -11,6 +11,7 @@ import click
 from tzml.cli.options import OutputFile
 from tzml.device import DeviceRecord, owners_of
 from tzml.errors import TzmlError
+from tzml.protection import huk_warning
 
 
 @click.group("device")
@@ -58,6 +59,7 @@ def enroll(owners: tuple[Path, ...], verifier: Path | None, output: Path, replac
     record.write(output)
     proof = "with OP-TEE's evidence" if record.evidence else "without evidence: this OP-TEE has no attestation"
     click.echo(f"{output}: device {record.key_id.hex()[:16]}, for {len(keys)} owner(s), {proof}")
+    _warn()
 
 
 @command.command("show")
@@ -69,6 +71,14 @@ def show(as_json: bool) -> None:
     key = device_key()
     record = DeviceRecord(key, b"", (), b"")
     if as_json:
-        click.echo(json.dumps({"public_key": key.hex(), "key_id": record.key_id.hex()}))
+        about = {"public_key": key.hex(), "key_id": record.key_id.hex(), "warning": huk_warning()}
+        click.echo(json.dumps(about))
     else:
         click.echo(f"device {record.key_id.hex()}\npublic key {key.hex()}")
+        _warn()
+
+
+def _warn() -> None:
+    """Say what the device's identity rests on, unless that is a key of its own."""
+    if warning := huk_warning():
+        click.echo(f"warning: {warning}", err=True)

@@ -13,7 +13,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from tzml.bundle import SectionType, read_section
+from tzml.bundle import SectionType, read_public, read_section
 from tzml.cli.arrays import load_arrays, save_arrays
 from tzml.cli.options import OutputFile
 from tzml.client import ChunkLoads, Model, World, open_model
@@ -23,7 +23,7 @@ from tzml.errors import TzmlError, known_names
 from tzml.files import check_output, is_stdout
 from tzml.metadata import read_metadata
 from tzml.printable import printable
-from tzml.protection import memory_warning
+from tzml.protection import huk_warning, memory_warning
 
 Array = NDArray[Any]
 _log = logging.getLogger(__name__)
@@ -147,6 +147,8 @@ def command(
                 err=True,
             )
     warning = memory_warning() if world == "tee" else ""
+    if world == "tee" and read_public(bundle).sealed:
+        warning = f"{warning} {huk_warning()}".strip()
     if as_json:
         report = {
             "bundle": str(bundle),

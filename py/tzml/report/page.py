@@ -11,7 +11,7 @@ from urllib.parse import quote
 import matplotlib as mpl
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from tzml.boards import memory_warning
+from tzml.boards import huk_warning, memory_warning
 from tzml.report import plots
 from tzml.report.changes import Changes, changes_of
 from tzml.report.units import NONE, duration, human, percent
@@ -49,6 +49,7 @@ class ReportSection:
 
     results: RunResults
     warning: str
+    huk_warning: str
     baseline: list[Run]
     verdicts: list[Verdict]
     changes_since: Changes | None
@@ -115,6 +116,7 @@ def section_of(results: RunResults, history: Sequence[Run], page: Path | None = 
         return ReportSection(
             results,
             memory_warning(run.context.image.machine, run.context.image.memory_protected),
+            huk_warning(run.context.image.huk),
             baseline,
             found,
             changes_of(run, earlier),

@@ -49,6 +49,7 @@ class ImageContext(BaseModel):
     image: str
     sha256: str
     memory_protected: bool | None = None  # by hardware, from the normal world; None: older runs did not record it
+    huk: str | None = None  # what OP-TEE's hardware unique key is; None: older runs did not record it
     components: dict[str, str] = {}
     packages: dict[str, str] = {}  # installed ones; older runs did not record them
 

@@ -157,7 +157,8 @@
 	  "check that /dev/tee0 exists and may be opened, and that "           \
 	  "tee-supplicant is running")                                         \
 	X(NO_TA, 0x545a4d83, "OP-TEE cannot load the tzml TA",                 \
-	  "install the TA that was built and signed with this image")          \
+	  "install the TA that was built and signed with this image; if it "   \
+	  "is, OP-TEE's storage was put back to an older state")               \
 	X(TA_DEAD, 0x545a4d84, "the TA stopped (panicked)",                    \
 	  "see the secure console for the cause, and open the model again")    \
 	X(TEE_FAILED, 0x545a4d85, "the TEE failed",                            \
