@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -134,3 +135,16 @@ def test_what_was_built_is_looked_at_too(d: Any, one_error: Says, change: dict[s
     release.check_built(d, BUILT)
     with one_error("this is no release: ", says):
         release.check_built(d, BUILT | change)
+
+
+@pytest.mark.image  # it needs what an image is built with
+def test_a_board_without_a_counter_is_refused_before_anything_is_built(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [ROOT / ".venv/bin/kas", "shell", "kas/rpi3.yml:kas/opt/release.yml", "-c", "bitbake -n tzml-image"],
+        cwd=ROOT, env={**os.environ, "KAS_BUILD_DIR": str(tmp_path)}, text=True, timeout=300,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+    )  # fmt: skip
+    assert done.returncode
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("ERROR: this is no release: ")]
+    assert "nothing counts the states of the storage" in line
+    assert "Running" not in done.stdout
