@@ -68,7 +68,7 @@ python do_image() {
 addtask image after do_rootfs before do_deploy
 
 python () {
-    tzmldebian.release.check_image(d)
+    tzmldebian.release.check(d)
 }
 
 inherit deploy

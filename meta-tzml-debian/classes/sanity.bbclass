@@ -3,7 +3,6 @@
 python tzml_sanity_eventhandler() {
     if d.getVar('BB_WORKERCONTEXT', False) != '1':
         tzmldebian.host.check(d)
-        tzmldebian.release.check(d)
         tzmldebian.keys.ensure(d)
 }
 addhandler tzml_sanity_eventhandler

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an image must not have if it is to be given to others (kas/opt/release.yml, docs/image.md).
 
-It is checked three times: before recipes are parsed, of what the configuration says; when the image's recipe is
-parsed, of what it installs; and of OP-TEE as it was built, whose settings may come from elsewhere.
+It is checked twice: when the image's recipe is parsed, of the configuration and of what the image installs; and of
+OP-TEE as it was built, whose settings may come from elsewhere.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ ABSENT = "n"
 
 
 def refused(d: Any) -> Iterator[str]:
-    """What the configuration has that a release must not have."""
+    """What the configuration of an image has that a release must not have."""
     conf = dict(word.split("=", 1) for word in d.getVar("OPTEE_POLICY").split())
     yield from _settings(conf)
     if (d.getVar("OPTEE_HUK") or "zero") == "zero":
@@ -49,6 +49,8 @@ def refused(d: Any) -> Iterator[str]:
         yield 'nothing counts the states of the storage (OPTEE_COUNTER = "none")'
     if d.getVar("ROOT_LOGIN_ON_CONSOLE") != "0":
         yield "root logs in on the console without a password (ROOT_LOGIN_ON_CONSOLE)"
+    tests = {"optee-test", "tzml-test"} & set((d.getVar("IMAGE_INSTALL") or "").split())
+    yield from (f"tests and their TAs are installed ({name})" for name in sorted(tests))
     yield from _key(Path(d.getVar("TA_SIGN_KEY")))
 
 
@@ -82,16 +84,12 @@ def _key(path: Path) -> Iterator[str]:
 
 
 def check(d: Any) -> None:
-    """Before parsing: end a release's build with bb.fatal(), in one line that has all that is refused."""
+    """When an image's recipe is parsed: end a release's build with bb.fatal(), in one line that has all of it.
+
+    Earlier, while BitBake reads the configuration, it loses some errors on their way to the user.
+    """
     if d.getVar("TZML_RELEASE") == "1":
         _refuse(list(refused(d)))
-
-
-def check_image(d: Any) -> None:
-    """When an image's recipe is parsed: the same of what it installs."""
-    tests = {"optee-test", "tzml-test"} & set((d.getVar("IMAGE_INSTALL") or "").split())
-    if d.getVar("TZML_RELEASE") == "1":
-        _refuse([f"tests and their TAs are installed ({name})" for name in sorted(tests)])
 
 
 def check_built(d: Any, conf: dict[str, str]) -> None:
