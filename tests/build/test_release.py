@@ -19,7 +19,7 @@ from .conftest import LAYER, Says
 
 OVERLAY = ROOT / "kas/opt/release.yml"
 POLICY = LAYER / "conf/policy.inc"
-ASSIGNED = re.compile(r'^(\w+) \??= "([^"]*)"$', re.MULTILINE)
+ASSIGNED = re.compile(r'^(\w+)(?::qemu)? \??= "([^"]*)"$', re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,6 @@ def test_without_the_overlay_nothing_is_refused(configured: Any) -> None:
         ("OPTEE_LOG_LEVEL", "1", "aborts print OP-TEE's registers on a console (CFG_TEE_CORE_LOG_LEVEL=1)"),
         ("OPTEE_LOG_LEVEL", "3", "CFG_TEE_TA_LOG_LEVEL=3"),
         ("OPTEE_TA_BUFFERED", "n", "CFG_REE_FS_TA_BUFFERED=n"),
-        ("OPTEE_STORAGE_RESET", "y", "CFG_REE_FS_ALLOW_RESET=y"),
         ("OPTEE_RPMB_TESTKEY", "y", "CFG_RPMB_TESTKEY=y"),
         ("ROOT_LOGIN_ON_CONSOLE", "1", "without a password"),
     ],
@@ -125,6 +124,7 @@ BUILT = {
         ({"CFG_WITH_STATS": "y"}, "CFG_WITH_STATS=y"),
         ({"CFG_ENABLE_EMBEDDED_TESTS": "y"}, "CFG_ENABLE_EMBEDDED_TESTS=y"),
         ({"CFG_RPMB_TESTKEY": "y"}, "upstream's test key"),
+        ({"CFG_REE_FS_ALLOW_RESET": "y"}, "CFG_REE_FS_ALLOW_RESET=y"),
         ({"CFG_TZML_SEED_DEVICE_TREE": "n"}, "random numbers have no source"),
         ({"CFG_TZML_COUNTER_FLASH": "n"}, "nothing counts"),
         ({"CFG_TZML_HUK_FLASH": "n", "CFG_INSECURE": "y"}, "all zeros"),
