@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -52,7 +53,8 @@ def test_what_an_image_lacks_is_left_out(deploy: Path, edit: Callable[..., None]
     assert type(target.get_driver("CommandProtocol", activate=False)).__name__ == "DiagnosingShellDriver"
     assert type(target.get_driver("FileTransferProtocol", activate=False)).__name__ == "DiagnosingShellDriver"
     command = target.get_driver("TrustZoneQEMUDriver", activate=False).get_qemu_base_args()
-    assert "-drive" not in command
+    drives = [value for option, value in pairwise(command) if option == "-drive"]
+    assert [drive for drive in drives if "if=pflash" not in drive] == []  # only flash, which is no disk
     assert command[command.index("-initrd") + 1].endswith("/initramfs.cpio")
     environment.cleanup()
 
