@@ -10,75 +10,80 @@
 
 #define ABOUT "the tzml TA" /* in messages */
 
-_Static_assert(TZML_EVIDENCE_SIZE == 32 + 512, "ta/attest.h");
+_Static_assert(sizeof(struct tzml_evidence) == sizeof(struct tzml_ta_evidence),
+	       "tzml.h and tzml_ta.h have one layout");
 
-/* What the TA gives, in memory of the connection. */
-struct answer {
-	struct tzml_ta_device device;
-	uint8_t evidence[TZML_EVIDENCE_SIZE];
-};
-
-/* `evidence_size` is set to what there is of it. */
-static enum tzml_status enroll(struct connection *connection,
-			       const struct tzml_ta_enroll *request,
-			       const uint8_t *owners, size_t *evidence_size)
+/* A command with an input and an output, in memory of the connection. */
+static enum tzml_status ask(struct connection *connection, uint32_t command,
+			    const void *request, size_t request_size,
+			    size_t answer_size)
 {
-	size_t size = request->owner_count * TZML_KEY_SIZE;
 	TEEC_SharedMemory *in = &connection->piece;
 	TEEC_SharedMemory *out = &connection->outputs;
 	TEEC_Operation operation = { 0 };
-	enum tzml_status status = connection_share(
-		connection, in, sizeof(*request) + size, TEEC_MEM_INPUT);
+	enum tzml_status status =
+		connection_share(connection, in, request_size, TEEC_MEM_INPUT);
 
 	if (!status)
-		status =
-			connection_share(connection, out, sizeof(struct answer),
-					 TEEC_MEM_OUTPUT);
+		status = connection_share(connection, out, answer_size,
+					  TEEC_MEM_OUTPUT);
 	if (status)
 		return status;
-	memcpy(in->buffer, request, sizeof(*request));
-	memcpy((uint8_t *)in->buffer + sizeof(*request), owners, size);
-	operation.paramTypes =
-		TEEC_PARAM_TYPES(TEEC_MEMREF_WHOLE, TEEC_MEMREF_PARTIAL_OUTPUT,
-				 TEEC_MEMREF_PARTIAL_OUTPUT, TEEC_NONE);
+	memcpy(in->buffer, request, request_size);
+	operation.paramTypes = TEEC_PARAM_TYPES(
+		TEEC_MEMREF_WHOLE, TEEC_MEMREF_WHOLE, TEEC_NONE, TEEC_NONE);
 	operation.params[0].memref.parent = in;
 	operation.params[1].memref.parent = out;
-	operation.params[1].memref.size = sizeof(struct tzml_ta_device);
-	operation.params[2].memref.parent = out;
-	operation.params[2].memref.offset = offsetof(struct answer, evidence);
-	operation.params[2].memref.size = TZML_EVIDENCE_SIZE;
-	status = connection_invoke(connection, TZML_CMD_ENROLL, &operation);
-	*evidence_size = operation.params[2].memref.size;
+	status = connection_invoke(connection, command, &operation);
+	/* a call that was left behind may still read it */
+	if (status != TZML_ERROR_NO_SUPPLICANT)
+		explicit_bzero(in->buffer, request_size);
 	return status;
 }
 
-uint32_t tzml_device_enroll(const uint8_t *verifier, const uint8_t *nonce,
-			    const uint8_t *owners, uint32_t owner_count,
-			    uint32_t replace, uint8_t *point, uint8_t *evidence,
-			    size_t *evidence_size)
+uint32_t tzml_device_enroll(const uint8_t *verifier, const uint8_t *owners,
+			    uint32_t owner_count, uint32_t replace,
+			    uint8_t *point)
 {
-	struct tzml_ta_enroll request = {
-		.flags = replace ? TZML_ENROLL_REPLACE : 0,
-		.owner_count = owner_count,
-	};
+	struct {
+		struct tzml_ta_enroll enroll;
+		uint8_t owners[TZML_TA_MAX_OWNERS][TZML_KEY_SIZE];
+	} request = { .enroll = { .owner_count = owner_count } };
+	size_t owners_size = (size_t)owner_count * TZML_KEY_SIZE;
 	struct connection *connection = NULL;
 	enum tzml_status status = TZML_SUCCESS;
 
 	if (!owner_count || owner_count > TZML_TA_MAX_OWNERS)
 		return fail(TZML_ERROR_LIMIT, "%u owners; 1 to %u", owner_count,
 			    TZML_TA_MAX_OWNERS);
-	memcpy(request.verifier, verifier, sizeof(request.verifier));
-	memcpy(request.nonce, nonce, sizeof(request.nonce));
+	request.enroll.flags = replace ? TZML_ENROLL_REPLACE : 0;
+	memcpy(request.enroll.verifier, verifier,
+	       sizeof(request.enroll.verifier));
+	memcpy(request.owners, owners, owners_size);
 	status = connection_open(&connection, ABOUT, TA_MEMORY);
 	if (!status)
-		status = enroll(connection, &request, owners, evidence_size);
-	if (!status) {
-		const struct answer *answer = connection->outputs.buffer;
-
-		memcpy(point, answer->device.point, TZML_POINT_SIZE);
-		memcpy(evidence, answer->evidence, *evidence_size);
-	}
+		status = ask(connection, TZML_CMD_ENROLL, &request,
+			     sizeof(request.enroll) + owners_size,
+			     sizeof(struct tzml_ta_device));
+	if (!status)
+		memcpy(point, connection->outputs.buffer, TZML_POINT_SIZE);
 	explicit_bzero(&request, sizeof(request));
+	connection_close(connection);
+	return status;
+}
+
+uint32_t tzml_device_attest(const uint8_t *nonce,
+			    struct tzml_evidence *evidence)
+{
+	struct connection *connection = NULL;
+	enum tzml_status status =
+		connection_open(&connection, ABOUT, TA_MEMORY);
+
+	if (!status)
+		status = ask(connection, TZML_CMD_ATTEST, nonce,
+			     TZML_NONCE_SIZE, sizeof(*evidence));
+	if (!status)
+		memcpy(evidence, connection->outputs.buffer, sizeof(*evidence));
 	connection_close(connection);
 	return status;
 }
@@ -97,19 +102,23 @@ uint32_t tzml_device_key(uint8_t *point)
 	return status;
 }
 #else
-uint32_t tzml_device_enroll(const uint8_t *verifier, const uint8_t *nonce,
-			    const uint8_t *owners, uint32_t owner_count,
-			    uint32_t replace, uint8_t *point, uint8_t *evidence,
-			    size_t *evidence_size)
+uint32_t tzml_device_enroll(const uint8_t *verifier, const uint8_t *owners,
+			    uint32_t owner_count, uint32_t replace,
+			    uint8_t *point)
 {
 	(void)verifier;
-	(void)nonce;
 	(void)owners;
 	(void)owner_count;
 	(void)replace;
 	(void)point;
+	return fail(TZML_ERROR_WORLD, NULL);
+}
+
+uint32_t tzml_device_attest(const uint8_t *nonce,
+			    struct tzml_evidence *evidence)
+{
+	(void)nonce;
 	(void)evidence;
-	(void)evidence_size;
 	return fail(TZML_ERROR_WORLD, NULL);
 }
 

@@ -120,6 +120,20 @@ enum tzml_status device_read_key(struct device_key *key)
 	return close_record(object, record, false);
 }
 
+enum tzml_status device_describe(struct tzml_ta_evidence *evidence)
+{
+	TEE_ObjectHandle object = TEE_HANDLE_NULL;
+	struct record *record = NULL;
+	enum tzml_status status = open_record(&object, &record);
+
+	if (status)
+		return status;
+	memcpy(evidence->device.point, record->key.point, TZML_POINT_SIZE);
+	memcpy(evidence->owners, record->owners, sizeof(record->owners));
+	evidence->owner_count = record->owner_count;
+	return close_record(object, record, false);
+}
+
 static bool is_enrolled(void)
 {
 	struct device_key key = { 0 };

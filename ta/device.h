@@ -30,6 +30,9 @@ enum tzml_status device_enroll(TEE_TASessionHandle system,
 			       const uint8_t (*owners)[TZML_KEY_SIZE],
 			       uint8_t point[TZML_POINT_SIZE]);
 
+/* The device and its owners, for evidence. TZML_ERROR_NOT_ENROLLED. */
+enum tzml_status device_describe(struct tzml_ta_evidence *evidence);
+
 /* struct tzml_crypto's, with what the device remembers. */
 enum tzml_status device_admit(void *context, const struct tzml_header *header,
 			      const struct tzml_grant *grant);

@@ -281,12 +281,11 @@ static TEE_Result enroll(struct session *session, uint32_t types,
 {
 	const uint32_t expected = TEE_PARAM_TYPES(
 		TEE_PARAM_TYPE_MEMREF_INPUT, TEE_PARAM_TYPE_MEMREF_OUTPUT,
-		TEE_PARAM_TYPE_MEMREF_OUTPUT, TEE_PARAM_TYPE_NONE);
+		TEE_PARAM_TYPE_NONE, TEE_PARAM_TYPE_NONE);
 	uint8_t owners[TZML_TA_MAX_OWNERS][TZML_KEY_SIZE] = { 0 };
 	struct tzml_ta_enroll request = { 0 };
 	struct tzml_ta_device device = { 0 };
 	enum tzml_status status = TZML_SUCCESS;
-	TEE_Result result = TEE_SUCCESS;
 
 	if (types != expected || params[0].memref.size < sizeof(request) ||
 	    params[1].memref.size != sizeof(device))
@@ -300,24 +299,43 @@ static TEE_Result enroll(struct session *session, uint32_t types,
 		return TZML_ERROR_REQUEST;
 	memcpy(owners, (uint8_t *)params[0].memref.buffer + sizeof(request),
 	       request.owner_count * TZML_KEY_SIZE);
-	/* before anything changes: is there room for the evidence? */
-	if (params[2].memref.size < TZML_MAX_EVIDENCE) {
-		params[2].memref.size = TZML_MAX_EVIDENCE;
-		return TEE_ERROR_SHORT_BUFFER;
-	}
-
 	status = device_enroll(session->platform.system, &request, owners,
 			       device.point);
-	if (!status)
-		result = attest_device(session->platform.digest, &request,
-				       owners, device.point,
-				       params[2].memref.buffer,
-				       &params[2].memref.size);
 	memzero_explicit(&request, sizeof(request));
-	if (status || result)
-		return status ? (TEE_Result)status : result;
-	memcpy(params[1].memref.buffer, &device, sizeof(device));
-	return TEE_SUCCESS;
+	if (!status)
+		memcpy(params[1].memref.buffer, &device, sizeof(device));
+	return status;
+}
+
+static TEE_Result attest(struct session *session, uint32_t types,
+			 TEE_Param params[TEE_NUM_PARAMS])
+{
+	const uint32_t expected = TEE_PARAM_TYPES(
+		TEE_PARAM_TYPE_MEMREF_INPUT, TEE_PARAM_TYPE_MEMREF_OUTPUT,
+		TEE_PARAM_TYPE_NONE, TEE_PARAM_TYPE_NONE);
+	struct tzml_ta_evidence *evidence = NULL;
+	enum tzml_status status = TZML_SUCCESS;
+	uint8_t nonce[TZML_NONCE_SIZE] = { 0 };
+
+	if (types != expected || params[0].memref.size != sizeof(nonce) ||
+	    params[1].memref.size != sizeof(*evidence))
+		return TZML_ERROR_REQUEST;
+	/* what is loaded would be measured too */
+	if (session->model.state != TZML_MODEL_CLOSED ||
+	    session->platform.library_count)
+		return TZML_ERROR_STATE;
+	memcpy(nonce, params[0].memref.buffer, sizeof(nonce));
+	evidence = TEE_Malloc(sizeof(*evidence), TEE_MALLOC_FILL_ZERO);
+	if (!evidence)
+		return TZML_ERROR_MEMORY;
+	status = device_describe(evidence);
+	if (!status)
+		status = attest_device(session->platform.digest, nonce,
+				       evidence);
+	if (!status)
+		memcpy(params[1].memref.buffer, evidence, sizeof(*evidence));
+	TEE_Free(evidence);
+	return status;
 }
 
 static TEE_Result describe_device(struct session *session __unused,
@@ -422,6 +440,8 @@ TEE_Result TA_InvokeCommandEntryPoint(void *context, uint32_t command,
 		return take_grant(context, types, params);
 	case TZML_CMD_ENROLL:
 		return enroll(context, types, params);
+	case TZML_CMD_ATTEST:
+		return attest(context, types, params);
 	case TZML_CMD_DEVICE:
 		return describe_device(context, types, params);
 	default:

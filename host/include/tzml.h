@@ -119,17 +119,40 @@ uint32_t tzml_open_granted(const char *path, const void *grant, size_t size,
 
 /*
  * Make this device's identity, in the TEE, for models of these owners: public
- * keys, X and Y, 64 bytes each. `verifier` are 32 secret random bytes, `nonce`
- * 32 random ones, of whoever checks the evidence. Sets `point` to the device's
- * public key, and `evidence`, with room for TZML_EVIDENCE_SIZE bytes, to
- * OP-TEE's attestation of it, whose size is 0 where OP-TEE has none.
+ * keys, X and Y, 64 bytes each. `verifier` are 32 secret random bytes of
+ * whoever will check the device's evidence. Sets `point` to the device's public
+ * key.
  */
-#define TZML_POINT_SIZE	   65
-#define TZML_EVIDENCE_SIZE 544
-uint32_t tzml_device_enroll(const uint8_t *verifier, const uint8_t *nonce,
-			    const uint8_t *owners, uint32_t owner_count,
-			    uint32_t replace, uint8_t *point, uint8_t *evidence,
-			    size_t *evidence_size);
+#define TZML_POINT_SIZE 65
+uint32_t tzml_device_enroll(const uint8_t *verifier, const uint8_t *owners,
+			    uint32_t owner_count, uint32_t replace,
+			    uint8_t *point);
+
+/* A hash of memory, and OP-TEE's signature of it (docs/bundle.md). */
+struct tzml_report {
+	uint8_t hash[32];
+	uint8_t signature[512]; /* of which the first rsa_size bytes count */
+};
+
+/* What a device can prove of itself. */
+struct tzml_evidence {
+	uint8_t point[65];
+	uint8_t reserved[7];
+	uint32_t owner_count;
+	uint32_t rsa_size; /* bytes; 0: this OP-TEE has no attestation */
+	uint8_t owners[8][64];
+	uint8_t modulus[512]; /* of OP-TEE's RSA key, whose exponent is 65537 */
+	struct tzml_report ta;
+	struct tzml_report core;
+};
+
+/*
+ * Let OP-TEE attest this device's identity for whoever chose the 32 random
+ * bytes of `nonce`. OP-TEE makes its own key when it is first asked to: that
+ * takes seconds.
+ */
+uint32_t tzml_device_attest(const uint8_t *nonce,
+			    struct tzml_evidence *evidence);
 
 /* Set `point` to the device's public key. */
 uint32_t tzml_device_key(uint8_t *point);

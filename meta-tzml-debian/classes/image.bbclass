@@ -61,8 +61,11 @@ tzml_authorize_key() {
 
 do_image[doc] = "make the disk of IMAGE_ROOTFS"
 do_image[fakeroot] = "1"
-do_image[file-checksums] += "${TZML_LIB}/rootfs.py:True"
+do_image[file-checksums] += "${TZML_LIB}/rootfs.py:True ${TZML_LIB}/optee.py:True ${TZML_LIB}/measure.py:True"
+# the TA whose memory OP-TEE's attestation is expected to measure, by its UUID: tzml's
+IMAGE_MEASURED_TA ?= "bcfd5ae6-ea1e-4018-a5d9-7673b6e2e51f"
 python do_image() {
+    tzmldebian.optee.measure_ta(d)
     tzmldebian.rootfs.make_ext4(d)
 }
 addtask image after do_rootfs before do_deploy

@@ -1,31 +1,89 @@
-"""A device's record (.tzd): its public key and the evidence for it. docs/bundle.md, "Device record (.tzd)"."""
+"""A device's record (.tzd) and the challenge (.tzc) that it answers. docs/bundle.md, "Device record (.tzd)".
+
+Devices have this module; they have no package for cryptography.
+"""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import json
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tzml.errors import TzmlError
-from tzml.files import write_file
+from tzml.files import write_file, write_secret
 
 _FORMAT = "tzml device 1"
+_CHALLENGE = "tzml challenge 1"
+_NONCE_SIZE, _HASH_SIZE, _KEY_SIZE = 32, 32, 64
+# The labels of what OP-TEE signs.
+_TA_LABEL, _CORE_LABEL = b"tzml device 1", b"tzml core 1"
+
+
+@dataclass(frozen=True)
+class Challenge:
+    """What whoever checks a device's evidence gives to it: 32 secret bytes for its key, and a nonce of 32 bytes."""
+
+    key_bytes: bytes
+    nonce: bytes
+
+    @staticmethod
+    def new() -> Challenge:
+        return Challenge(secrets.token_bytes(_NONCE_SIZE), secrets.token_bytes(_NONCE_SIZE))
+
+    def write(self, path: Path) -> None:
+        """Write a new file that only its owner may read. Raises TzmlError."""
+        about = {"format": _CHALLENGE, "key_bytes": self.key_bytes.hex(), "nonce": self.nonce.hex()}
+        write_secret(path, json.dumps(about, indent=1).encode() + b"\n")
+
+    @staticmethod
+    def read(path: Path) -> Challenge:
+        """Read what `write` wrote. Raises TzmlError."""
+        kind, remedy = "a challenge", "make one with `tzml device challenge`"
+        about = _read(path, _CHALLENGE, kind, remedy)
+        try:
+            return Challenge(_bytes(about, "key_bytes", _NONCE_SIZE), _bytes(about, "nonce", _NONCE_SIZE))
+        except ValueError as error:
+            raise TzmlError(f"{path} is not {kind}: {error}", remedy) from error
+
+
+@dataclass(frozen=True)
+class Report:
+    """A SHA-256 of memory, and OP-TEE's RSA signature of it."""
+
+    hash: bytes
+    signature: bytes
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """OP-TEE's attestation: the modulus of its RSA key (the exponent is 65537), and what it says of TA and core."""
+
+    modulus: bytes
+    ta: Report
+    core: Report
+
+    @property
+    def key_id(self) -> bytes:
+        """What registers call the key: SHA-256 of its modulus."""
+        return hashlib.sha256(self.modulus).digest()
 
 
 @dataclass(frozen=True)
 class DeviceRecord:
-    """What a device told when it was enrolled; nothing of it is secret.
+    """What a device tells of itself; nothing of it is secret.
 
-    `public_key` has X and Y, 64 bytes. `evidence` is OP-TEE's attestation over `evidence_nonce`, b"" without one.
+    `public_key` has X and Y, 64 bytes. `evidence` is None where OP-TEE has no attestation.
     """
 
     public_key: bytes
     nonce: bytes
     owners: tuple[bytes, ...]
-    evidence: bytes
+    evidence: Evidence | None
 
     @property
     def key_id(self) -> bytes:
@@ -33,43 +91,100 @@ class DeviceRecord:
         return hashlib.sha256(b"\x04" + self.public_key).digest()
 
     @property
-    def evidence_nonce(self) -> bytes:
-        """What the evidence was made over: it ties key and owners to whoever chose the nonce."""
+    def ta_nonce(self) -> bytes:
+        """The nonce of the TA's report: it ties key and owners to whoever chose the challenge."""
+        return self._bound(_TA_LABEL)
+
+    @property
+    def core_nonce(self) -> bytes:
+        """The nonce of the core's report."""
+        return self._bound(_CORE_LABEL)
+
+    def _bound(self, label: bytes) -> bytes:
         owners = hashlib.sha256(b"".join(self.owners)).digest()
-        return hashlib.sha256(b"tzml device 1" + self.nonce + b"\x04" + self.public_key + owners).digest()
+        return hashlib.sha256(label + self.nonce + b"\x04" + self.public_key + owners).digest()
 
     def write(self, path: Path) -> None:
         """Write the file. Raises TzmlError."""
+        evidence = self.evidence and {
+            "modulus": self.evidence.modulus.hex(),
+            "ta": _report_to_json(self.evidence.ta),
+            "core": _report_to_json(self.evidence.core),
+        }
         about = {
             "format": _FORMAT,
             "public_key": self.public_key.hex(),
             "nonce": self.nonce.hex(),
             "owners": [owner.hex() for owner in self.owners],
-            "evidence": self.evidence.hex(),
+            "evidence": evidence,
         }
         write_file(path, json.dumps(about, indent=1) + "\n")
 
 
+def _report_to_json(report: Report) -> dict[str, str]:
+    return {"hash": report.hash.hex(), "signature": report.signature.hex()}
+
+
 def read_device(path: Path) -> DeviceRecord:
     """Read a device's record. Raises TzmlError."""
-    remedy = "give the device.tzd that `tzml device enroll` wrote on the device"
+    kind = "a device's record"
+    remedy = "give the device.tzd that `tzml device enroll` or `tzml device attest` wrote on the device"
+    about = _read(path, _FORMAT, kind, remedy)
+    try:
+        owners = about.get("owners")
+        if not isinstance(owners, list):
+            raise ValueError("owners is not a list")
+        return DeviceRecord(
+            _bytes(about, "public_key", _KEY_SIZE),
+            _bytes(about, "nonce", _NONCE_SIZE),
+            tuple(_bytes({f"owners[{i}]": owner}, f"owners[{i}]", _KEY_SIZE) for i, owner in enumerate(owners)),
+            _read_evidence(about.get("evidence")),
+        )
+    except ValueError as error:
+        raise TzmlError(f"{path} is not {kind}: {error}", remedy) from error
+
+
+def _read_evidence(about: Any) -> Evidence | None:
+    if about is None:
+        return None
+    if not isinstance(about, dict):
+        raise ValueError("evidence is not an object")
+    modulus = _bytes(about, "modulus")
+
+    def report(name: str) -> Report:
+        fields = about.get(name)
+        if not isinstance(fields, dict):
+            raise ValueError(f"evidence.{name} is not an object")
+        return Report(_bytes(fields, "hash", _HASH_SIZE), _bytes(fields, "signature", len(modulus)))
+
+    return Evidence(modulus, report("ta"), report("core"))
+
+
+def _read(path: Path, form: str, kind: str, remedy: str) -> dict[str, Any]:
+    """The JSON object of a file with that `format`. Raises TzmlError."""
     try:
         about = json.loads(path.read_text())
-        if about["format"] != _FORMAT:
-            raise ValueError(about["format"])
-        record = DeviceRecord(
-            bytes.fromhex(about["public_key"]),
-            bytes.fromhex(about["nonce"]),
-            tuple(map(bytes.fromhex, about["owners"])),
-            bytes.fromhex(about["evidence"]),
-        )
     except OSError as error:
         raise TzmlError(f"cannot read {path}: {error.strerror}", remedy) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise TzmlError(f"{path} is not a device's record", remedy) from error
-    if len(record.public_key) != 64 or {len(owner) for owner in record.owners} != {64}:
-        raise TzmlError(f"{path} is not a device's record: a key has the wrong size", remedy)
-    return record
+    except (ValueError, RecursionError) as error:
+        raise TzmlError(f"{path} is not {kind}: it is no JSON", remedy) from error
+    if not isinstance(about, dict) or about.get("format") != form:
+        raise TzmlError(f"{path} is not {kind}: its format is not {form!r}", remedy)
+    return about
+
+
+def _bytes(about: dict[str, Any], name: str, size: int | None = None) -> bytes:
+    """The bytes of a hexadecimal field. Raises ValueError."""
+    value = about.get(name)
+    try:
+        data = bytes.fromhex(value) if isinstance(value, str) else None
+    except ValueError:
+        data = None
+    if data is None:
+        raise ValueError(f"{name} is not in hexadecimal digits")
+    if size is not None and len(data) != size:
+        raise ValueError(f"{name} has {len(data)} bytes, not {size}")
+    return data
 
 
 def owners_of(paths: Sequence[Path]) -> list[bytes]:
@@ -77,7 +192,7 @@ def owners_of(paths: Sequence[Path]) -> list[bytes]:
     return [_public_from_pem(path) for path in paths]
 
 
-# SubjectPublicKeyInfo of a P-256 key (RFC 5480), up to its point. A device has no package for cryptography.
+# SubjectPublicKeyInfo of a P-256 key (RFC 5480), up to its point.
 _SPKI = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d030107034200" + "04")
 
 

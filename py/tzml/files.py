@@ -72,6 +72,18 @@ def write_file(path: Path, content: bytes | str, *, durable: bool = True) -> Non
         file.write(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
 
 
+def write_secret(path: Path, data: bytes) -> None:
+    """Write a new file that only its owner may read. Raises TzmlError if there is one, or it cannot be written."""
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError as error:
+        raise TzmlError(f"{path} exists, and is not written over", "remove it, or choose another name") from error
+    except OSError as error:
+        raise TzmlError(f"cannot write {path}: {error.strerror}", "check the folder and its room") from error
+    with os.fdopen(handle, "wb") as file:
+        file.write(data)
+
+
 def is_stdout(path: Path) -> bool:
     """Whether `path` is a pipe or a file that standard output goes to: messages have no place there."""
     try:

@@ -33,7 +33,7 @@
  *
  * 1	format 1 of bundles; had no TZML_CMD_PING
  * 2	programs, state, PING and RESET
- * 3	sealed bundles: GRANT, ENROLL and DEVICE
+ * 3	sealed bundles: GRANT, ENROLL, DEVICE and ATTEST
  */
 #define TZML_TA_PROTOCOL 3
 
@@ -241,11 +241,6 @@ struct tzml_ta_library {
  * [in]  memref[0]   struct tzml_ta_enroll, then the owners' public keys, X and
  *		     Y, 64 bytes each
  * [out] memref[1]   struct tzml_ta_device
- * [out] memref[2]   evidence: OP-TEE's attestation of this TA's memory, a hash
- *		     and a signature (pta_attestation.h, HASH_TA_MEMORY). The
- *		     nonce is SHA-256("tzml device 1" | nonce | point | SHA-256
- *		     of the owners). Its size is 0 if OP-TEE has no attestation;
- *		     if it is too short, TEE_ERROR_SHORT_BUFFER and the size
  *
  * TZML_ERROR_ENROLLED		there is an identity, and it is not to be
  *				replaced
@@ -259,7 +254,6 @@ struct tzml_ta_library {
 
 struct tzml_ta_enroll {
 	uint8_t verifier[TZML_SECRET_SIZE]; /* random, secret: for the key */
-	uint8_t nonce[32];		    /* random: for the evidence */
 	uint32_t flags;			    /* TZML_ENROLL_* */
 	uint32_t owner_count;
 };
@@ -277,5 +271,44 @@ struct tzml_ta_device {
  * TZML_ERROR_NOT_ENROLLED	it has none
  */
 #define TZML_CMD_DEVICE 11
+
+/*
+ * OP-TEE's evidence that a TA with this TA's code has the device's key, for
+ * these owners. Only in a session that has no model: kernel libraries would be
+ * measured with the TA.
+ *
+ * [in]  memref[0]   32 random bytes of whoever checks the evidence
+ * [out] memref[1]   struct tzml_ta_evidence
+ *
+ * TZML_ERROR_NOT_ENROLLED	there is no identity
+ * TZML_ERROR_STATE		the session has a model
+ * TZML_ERROR_STORAGE		OP-TEE's key is damaged; the next call makes
+ *				another one
+ * TZML_ERROR_STORAGE_FULL, _MEMORY
+ */
+#define TZML_CMD_ATTEST 12
+
+#define TZML_NONCE_SIZE	  32
+#define TZML_MAX_RSA_SIZE 512 /* of a key of 4096 bits */
+
+/*
+ * A hash of memory, and OP-TEE's signature (RSASSA-PSS with SHA-256, salt of 32
+ * bytes) of SHA-256(SHA-256(label | nonce | point | SHA-256(owners)) | hash).
+ */
+struct tzml_ta_report {
+	uint8_t hash[TZML_DIGEST_SIZE];
+	uint8_t signature[TZML_MAX_RSA_SIZE];
+};
+
+struct tzml_ta_evidence {
+	struct tzml_ta_device device;
+	uint32_t owner_count;
+	/* bytes of the modulus and of a signature; 0: OP-TEE attests nothing */
+	uint32_t rsa_size;
+	uint8_t owners[TZML_TA_MAX_OWNERS][TZML_KEY_SIZE];
+	uint8_t modulus[TZML_MAX_RSA_SIZE]; /* of OP-TEE's key; 65537 */
+	struct tzml_ta_report ta;	    /* label "tzml device 1" */
+	struct tzml_ta_report core;	    /* label "tzml core 1" */
+};
 
 #endif /* TZML_TA_H */

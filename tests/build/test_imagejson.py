@@ -92,6 +92,13 @@ def test_image_json_describes_what_was_deployed(recipe: Any) -> None:
     assert {c["name"]: c["origin"] for c in image["components"]}["optee-os"] == "Debian sid"
 
 
+def test_the_measurements_of_ta_and_core_come_together(recipe: Any) -> None:
+    core, ta = "c" * 64, "a" * 64
+    publish(recipe, "optee-os", {"tee-elf": "tee.elf"}, {"secure_memory": MEMORY, "measurements": {"core": core}})
+    publish(recipe, "tzml-image", {"rootfs": "rootfs.ext4"}, {"measurements": {"ta": ta}})
+    assert described(recipe)["measurements"] == {"core": core, "ta": ta}
+
+
 def test_a_board_has_no_emulator(recipe: Any) -> None:
     recipe.delVar("QB_SYSTEM_NAME")
     publish(recipe, "optee-os", {"tee-elf": "tee.elf"}, {"secure_memory": MEMORY})

@@ -15,6 +15,7 @@ BBIMPORTS = [
     "imagejson",
     "initramfs",
     "keys",
+    "measure",
     "optee",
     "packages",
     "release",

@@ -108,8 +108,12 @@ def write(d: Any) -> None:
             {"name": c["component"], "version": c["version"], "origin": c["origin"]} for c in components
         ],
     }
+    measurements: dict[str, str] = {}
     for component in components:
+        measurements |= component["facts"].pop("measurements", {})
         description.update(component["facts"])
+    if measurements:
+        description["measurements"] = measurements
     schema = Path(d.getVar("TZML_ROOT"), "docs/image.schema.json")
     try:
         jsonschema.validate(description, json.loads(schema.read_text()))

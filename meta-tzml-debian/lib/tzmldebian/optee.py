@@ -16,7 +16,7 @@ from typing import Any
 import bb
 from elftools.elf.elffile import ELFFile
 
-from . import host
+from . import host, measure
 
 
 def settings(conf_mk: Path) -> dict[str, str]:
@@ -118,10 +118,18 @@ def deploy(d: Any) -> None:
         bb.fatal(f"OP-TEE was built with {root}, but conf/machine says {told} (OPTEE_ENTROPY, _HUK, _COUNTER)")
     facts = {
         **root,
+        "measurements": {"core": measure.core(target / "tee.elf")},
         "secure_memory": {**memory(conf, target / "tee.elf"), "protected": protected},
         "shared_memory": shared_memory(conf),
         "optee_settings": {key: value for key, value in sorted(conf.items()) if key.startswith("CFG_")},
     }
+    Path(d.getVar("DEPLOY_FACTS")).write_text(json.dumps(facts, indent=1))
+
+
+def measure_ta(d: Any) -> None:
+    """do_image: add the hash of the TA's memory to image.json, if the image has that TA."""
+    path = Path(d.getVar("IMAGE_ROOTFS"), "usr/lib/optee_armtz", f"{d.getVar('IMAGE_MEASURED_TA')}.ta")
+    facts = {"measurements": {"ta": measure.ta(SignedTa.read(path).elf)}} if path.exists() else {}
     Path(d.getVar("DEPLOY_FACTS")).write_text(json.dumps(facts, indent=1))
 
 

@@ -33,6 +33,7 @@ TZML_MODULES = " \
     cli/serve.py \
     client/__init__.py \
     client/description.py \
+    client/device.py \
     client/image.py \
     client/labels.py \
     client/libraries.py \

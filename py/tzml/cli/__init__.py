@@ -24,7 +24,7 @@ COMMANDS = {
     "boot": ("Boot an image with its console on this terminal.", "lab"),
     "compile": ("Compile a trained model into a bundle.", "compile"),
     "cp": ("Copy files to and from the machine that `tzml boot` started.", "lab"),
-    "device": ("Give this device an identity, and check a device's evidence.", ""),
+    "device": ("Give this device an identity, and check a device's evidence.", "seal"),
     "demo": ("Build the image, boot it, test it, and show the results.", "lab"),
     "evaluate": ("Count how often a model is right, and compare a protected with an unprotected one.", ""),
     "fleet": ("Serve models from several devices.", ""),

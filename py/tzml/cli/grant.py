@@ -13,6 +13,8 @@ from tzml.device import read_device
 from tzml.files import check_output, write_file
 from tzml.owner.grant import NO_RIGHTS, UNLIMITED, Rights, Terms, make_grant, new_serial
 from tzml.owner.keys import load_private
+from tzml.owner.known import doubts
+from tzml.owner.register import Register
 from tzml.owner.seal import ContentKey
 
 
@@ -62,6 +64,11 @@ def parse_policy(_: click.Context, __: click.Parameter, value: str) -> tuple[Out
     type=click.IntRange(0, 2**64 - 1),
     help="A device refuses serials lower than one it has seen. Default: from the clock.",
 )
+@click.option(
+    "--register",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="The folder in which `tzml device verify` lists devices.",
+)
 @passphrase_option
 def command(
     key: Path,
@@ -73,6 +80,7 @@ def command(
     train: bool,
     lowest_ta_version: int,
     serial: int | None,
+    register: Path | None,
     passphrase_file: Path | None,
 ) -> None:
     """Let devices open the sealed bundle whose content key is in the file KEY (.tzk).
@@ -96,8 +104,9 @@ def command(
     for device, record in zip(devices, records, strict=True):
         if signer.public not in record.owners:
             click.echo(f"tzml: warning: {device}: the device was not enrolled for this owner", err=True)
-        if not record.evidence:
-            click.echo(f"tzml: warning: {device}: there is no evidence that this is a device's key", err=True)
+        warning = doubts(record, Register(register) if register else None)
+        if warning:
+            click.echo(f"tzml: warning: {device}: {warning}", err=True)
     data = make_grant(ContentKey.read(key), signer, [record.public_key for record in records], terms)
     write_file(path, data)
     runs = "any number of runs" if budget is None else f"{budget:,} runs"

@@ -1,26 +1,23 @@
 """Run bundles on the device: NumPy arrays in, NumPy arrays out, in the secure or the normal world."""
 
 from tzml.client.description import ModelDescription, TensorInfo, describe
+from tzml.client.device import attest_device, device_key, enroll_device
 from tzml.client.libraries import InstalledLibrary, installed_libraries, remove_library
 from tzml.client.model import (
     Answer,
     ChunkLoads,
-    Enrolment,
     MemoryUse,
     Model,
     ProgramInfo,
     ProgramUse,
     RunError,
     World,
-    device_key,
-    enroll_device,
     open_model,
 )
 
 __all__ = [
     "Answer",
     "ChunkLoads",
-    "Enrolment",
     "InstalledLibrary",
     "MemoryUse",
     "Model",
@@ -30,6 +27,7 @@ __all__ = [
     "RunError",
     "TensorInfo",
     "World",
+    "attest_device",
     "describe",
     "device_key",
     "enroll_device",

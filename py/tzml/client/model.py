@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -293,41 +293,6 @@ def _open_model(bundle: str | os.PathLike[str] | int | bytes, world: World, gran
         status = lib.tzml_open(os.fsencode(Path(bundle)), world.value, session)
     check(status)
     return Model(session[0], keep)
-
-
-@dataclass(frozen=True)
-class Enrolment:
-    """A device's new identity: its public key (X and Y), and OP-TEE's evidence for it, b"" where it has none."""
-
-    public_key: bytes
-    evidence: bytes
-
-
-def enroll_device(verifier: bytes, nonce: bytes, owners: Sequence[bytes], replace: bool = False) -> Enrolment:
-    """Make this device's identity, for models of these owners.
-
-    Args:
-        verifier: 32 secret random bytes from whoever checks the evidence
-        nonce: 32 random bytes, likewise
-        owners: their public keys, X and Y, 64 bytes each
-        replace: give up an identity that is there, with all its grants
-
-    Raises RunError.
-
-    """
-    point, evidence = ffi.new("uint8_t[]", 65), ffi.new("uint8_t[]", 544)
-    size = ffi.new("size_t *")
-    check(
-        library().tzml_device_enroll(verifier, nonce, b"".join(owners), len(owners), replace, point, evidence, size)
-    )
-    return Enrolment(bytes(ffi.buffer(point))[1:], bytes(ffi.buffer(evidence))[: size[0]])
-
-
-def device_key() -> bytes:
-    """The public key of this device, X and Y. Raises RunError if it has no identity."""
-    point = ffi.new("uint8_t[]", 65)
-    check(library().tzml_device_key(point))
-    return bytes(ffi.buffer(point))[1:]
 
 
 def check(status: int) -> None:

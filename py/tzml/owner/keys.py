@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -11,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, decode_dss_signature
 
 from tzml.errors import TzmlError
+from tzml.files import write_secret
 
 _MAKE_ONE = "give a P-256 key, as `tzml keygen` makes one"
 
@@ -60,18 +60,6 @@ def public_pem(xy: bytes) -> bytes:
     """A public key as a PEM file has it (SubjectPublicKeyInfo)."""
     kind = serialization.PublicFormat.SubjectPublicKeyInfo
     return public_key(xy).public_bytes(serialization.Encoding.PEM, kind)
-
-
-def write_secret(path: Path, data: bytes) -> None:
-    """Write a new file that only its owner may read. Raises TzmlError if there is one, or it cannot be written."""
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError as error:
-        raise TzmlError(f"{path} exists, and is not written over", "remove it, or choose another name") from error
-    except OSError as error:
-        raise TzmlError(f"cannot write {path}: {error.strerror}", "check the folder and its room") from error
-    with os.fdopen(handle, "wb") as file:
-        file.write(data)
 
 
 def load_private(path: Path, passphrase: bytes | None = None, remedy: str = "see `--passphrase-file`") -> OwnerKey:

@@ -22,8 +22,8 @@ from tzml.bundle import (
 from tzml.bundle.identity import NO_IDENTITY
 from tzml.bundle.protection import AesGcm
 from tzml.errors import TzmlError
-from tzml.files import written
-from tzml.owner.keys import OwnerKey, write_secret
+from tzml.files import write_secret, written
+from tzml.owner.keys import OwnerKey
 
 _FORMAT = "tzml content key 1"
 PUBLIC_METADATA = ("images", "quantization")
