@@ -27,7 +27,7 @@ OWNER = OwnerKey(ec.generate_private_key(ec.SECP256R1()))
 
 
 @dataclass
-class Lab:
+class AttestedDevice:
     """A device that was enrolled, and what the build says of it."""
 
     command: Commands
@@ -56,7 +56,7 @@ def fetch(target: Target, folder: Path, name: str) -> DeviceRecord:
 
 
 @pytest.fixture(scope="module")
-def lab(command: Commands, target: Target, tmp_path_factory: pytest.TempPathFactory) -> Lab:
+def lab(command: Commands, target: Target, tmp_path_factory: pytest.TempPathFactory) -> AttestedDevice:
     folder = tmp_path_factory.mktemp("attestation")
     image = image_of(target.env.config)
     if "measurements" not in json.loads((image.folder / "image.json").read_text()):
@@ -72,7 +72,7 @@ def lab(command: Commands, target: Target, tmp_path_factory: pytest.TempPathFact
         timeout=scaled(300),  # OP-TEE makes an RSA key at the first call
     )
     expected = read_measurements(image.folder)
-    return Lab(command, target, folder, expected, challenge, fetch(target, folder, "first"))
+    return AttestedDevice(command, target, folder, expected, challenge, fetch(target, folder, "first"))
 
 
 def refusal(record: DeviceRecord, challenge: Challenge, expected: Measurements) -> Refusal:
@@ -81,20 +81,20 @@ def refusal(record: DeviceRecord, challenge: Challenge, expected: Measurements) 
     return caught.value.refusal
 
 
-def test_the_device_measures_what_the_build_computed(lab: Lab) -> None:
+def test_the_device_measures_what_the_build_computed(lab: AttestedDevice) -> None:
     evidence = check_evidence(lab.device, lab.challenge, lab.expected, [OWNER.public])
     assert len(evidence.modulus) == 384
     assert lab.device.owners == (OWNER.public,)
 
 
 @pytest.mark.parametrize("part", ["ta", "core"])
-def test_another_byte_in_what_the_build_computed_is_refused(lab: Lab, part: str) -> None:
+def test_another_byte_in_what_the_build_computed_is_refused(lab: AttestedDevice, part: str) -> None:
     right = getattr(lab.expected, part)
     wrong = replace(lab.expected, **{part: right[:-1] + bytes([right[-1] ^ 1])})
     assert refusal(lab.device, lab.challenge, wrong) == Refusal[part.upper()]
 
 
-def test_it_answers_each_challenge_anew_and_stays_the_same_device(lab: Lab) -> None:
+def test_it_answers_each_challenge_anew_and_stays_the_same_device(lab: AttestedDevice) -> None:
     challenge = Challenge.new()
     again = lab.attest("again", challenge)
     evidence = check_evidence(again, challenge, lab.expected, [OWNER.public])
@@ -104,7 +104,7 @@ def test_it_answers_each_challenge_anew_and_stays_the_same_device(lab: Lab) -> N
     assert refusal(replace(lab.device, nonce=challenge.nonce), challenge, lab.expected) == Refusal.SIGNATURE
 
 
-def test_a_new_identity_is_not_taken_for_the_old_one(lab: Lab) -> None:
+def test_a_new_identity_is_not_taken_for_the_old_one(lab: AttestedDevice) -> None:
     """OP-TEE's key is the same: who holds the register sees the same machine with another key."""
     challenge = Challenge.new()
     ask(lab.target, lab.folder, "new", challenge)
