@@ -81,7 +81,7 @@ uint32_t tzml_device_attest(const uint8_t *nonce,
 
 	if (!status)
 		status = ask(connection, TZML_CMD_ATTEST, nonce,
-			     TZML_NONCE_SIZE, sizeof(*evidence));
+			     TZML_CHALLENGE_SIZE, sizeof(*evidence));
 	if (!status)
 		memcpy(evidence, connection->outputs.buffer, sizeof(*evidence));
 	connection_close(connection);

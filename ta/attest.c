@@ -33,7 +33,7 @@ static enum tzml_status to_status(TEE_Result result)
 }
 
 static TEE_Result make_nonce(TEE_OperationHandle digest, const char *label,
-			     const uint8_t nonce[TZML_NONCE_SIZE],
+			     const uint8_t nonce[TZML_CHALLENGE_SIZE],
 			     const struct tzml_ta_evidence *evidence,
 			     uint8_t made[TZML_DIGEST_SIZE])
 {
@@ -49,7 +49,7 @@ static TEE_Result make_nonce(TEE_OperationHandle digest, const char *label,
 		return result;
 	TEE_ResetOperation(digest);
 	TEE_DigestUpdate(digest, label, strlen(label));
-	TEE_DigestUpdate(digest, nonce, TZML_NONCE_SIZE);
+	TEE_DigestUpdate(digest, nonce, TZML_CHALLENGE_SIZE);
 	TEE_DigestUpdate(digest, evidence->device.point, TZML_POINT_SIZE);
 	size = TZML_DIGEST_SIZE;
 	return TEE_DigestDoFinal(digest, owners, sizeof(owners), made, &size);
@@ -109,7 +109,7 @@ static TEE_Result measure(TEE_TASessionHandle session, uint32_t command,
 }
 
 enum tzml_status attest_device(TEE_OperationHandle digest,
-			       const uint8_t nonce[TZML_NONCE_SIZE],
+			       const uint8_t nonce[TZML_CHALLENGE_SIZE],
 			       struct tzml_ta_evidence *evidence)
 {
 	const TEE_UUID attestation = PTA_ATTESTATION_UUID;

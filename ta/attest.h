@@ -12,7 +12,7 @@
  * only a part of them. There are none where OP-TEE has no attestation.
  */
 enum tzml_status attest_device(TEE_OperationHandle digest,
-			       const uint8_t nonce[TZML_NONCE_SIZE],
+			       const uint8_t nonce[TZML_CHALLENGE_SIZE],
 			       struct tzml_ta_evidence *evidence);
 
 #endif /* ATTEST_H */

@@ -315,7 +315,7 @@ static TEE_Result attest(struct session *session, uint32_t types,
 		TEE_PARAM_TYPE_NONE, TEE_PARAM_TYPE_NONE);
 	struct tzml_ta_evidence *evidence = NULL;
 	enum tzml_status status = TZML_SUCCESS;
-	uint8_t nonce[TZML_NONCE_SIZE] = { 0 };
+	uint8_t nonce[TZML_CHALLENGE_SIZE] = { 0 };
 
 	if (types != expected || params[0].memref.size != sizeof(nonce) ||
 	    params[1].memref.size != sizeof(*evidence))

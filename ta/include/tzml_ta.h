@@ -288,8 +288,8 @@ struct tzml_ta_device {
  */
 #define TZML_CMD_ATTEST 12
 
-#define TZML_NONCE_SIZE	  32
-#define TZML_MAX_RSA_SIZE 512 /* of a key of 4096 bits */
+#define TZML_CHALLENGE_SIZE 32
+#define TZML_MAX_RSA_SIZE   512 /* of a key of 4096 bits */
 
 /*
  * A hash of memory, and OP-TEE's signature (RSASSA-PSS with SHA-256, salt of 32
