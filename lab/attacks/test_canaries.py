@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
+import bundle_examples
 import numpy as np
 import onnx
 import pytest
@@ -18,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from labgrid import Target
 from onnx import TensorProto, helper, numpy_helper
 
-from tzml.bundle import Bundle
+from tzml.bundle import Bundle, Content
 from tzml.bundle.plan import encode_plan
 from tzml.compiler import CompileOptions, compile_model
 from tzml.device import read_device
@@ -29,6 +31,7 @@ from tzml_lab.consoles.lines import Speaker
 from tzml_lab.drivers.qemu import TrustZoneQEMUDriver
 from tzml_lab.emulation.memory import normal_memory, secure_memory
 from tzml_lab.environment import image_of
+from tzml_lab.inference.example_kernels import example_library, with_libraries
 from tzml_lab.inference.signing_key import signing_key
 from tzml_lab.target import Commands, files_of
 from tzml_lab.time_limits import scaled
@@ -68,8 +71,23 @@ def plan_part(bundle: Bundle) -> bytes:
     return max(own, key=lambda part: len(set(part)))
 
 
+def canaries(bundle: Bundle, secret: bytes, activations: bytes) -> Canaries:
+    """What of a model to look for. `activations`: bytes between two layers."""
+    (weights, *_) = (b"".join(bytes(part) for part in chunk.parts) for chunk in bundle.chunks)
+    middle = len(weights) // 2 // SIZE * SIZE
+    return {
+        "content key": secret,
+        "plan": plan_part(bundle),
+        "weights": weights[middle : middle + SIZE],
+        "activations": activations,
+    }
+
+
 class MarkedModel:
-    """The marked model on the target, sealed for it and not, and where to look for it."""
+    """The marked model on the target, sealed for it and not, and where to look for it.
+
+    Another one, `crash`, is the end of its TA when its input begins with -1.
+    """
 
     def __init__(self, command: Commands, target: Target, machine: TrustZoneQEMUDriver, folder: Path) -> None:
         self.command, self.target, self.machine, self.folder = command, target, machine, folder
@@ -82,40 +100,42 @@ class MarkedModel:
         (folder / "model.onnx").write_bytes(model)
         options = CompileOptions(image.description.machine, signing_key=signer, owner=owner.public)
         self.clear = compile_model(folder / "model.onnx", options)
+        weights = np.random.default_rng(20261130).integers(1, 4000, 16).astype(np.float32)
+        marked = replace(bundle_examples.BUNDLE, chunks=(Content((weights.tobytes(),)),))
+        crash = with_libraries(marked, example_library(crash=True), signer, [bundle_examples.KERNELS_DIGEST])
         self.key = seal(self.clear, owner, folder / "sealed.tzm")
+        crash_key = seal(crash, owner, folder / "crash.tzm")
+        self.canaries = canaries(self.clear, self.key.secret, hidden.tobytes()[640 : 640 + SIZE])
+        self.of_crash = canaries(crash, crash_key.secret, (weights * 3).tobytes()[:SIZE])
         (folder / "owner.pub.pem").write_bytes(public_pem(owner.public))
         (folder / "hold.py").write_bytes((Path(__file__).parents[1] / "target" / "hold.py").read_bytes())
         self.command.run_check(f"rm -rf {FOLDER}; mkdir {FOLDER}")
-        for name in ("sealed.tzm", "owner.pub.pem", "hold.py"):
+        for name in ("sealed.tzm", "crash.tzm", "owner.pub.pem", "hold.py"):
             self.put(name)
         enroll = f"tzml device enroll --replace --owner {FOLDER}/owner.pub.pem -o {FOLDER}/device.tzd"
         self.command.run_check(enroll, timeout=scaled(240))
         files_of(target).get(f"{FOLDER}/device.tzd", str(folder / "device.tzd"))
         device = read_device(folder / "device.tzd").public_key
-        (folder / "sealed.tzg").write_bytes(make_grant(self.key, owner, [device], Terms(serial=1)))
-        self.put("sealed.tzg")
-        (weights, *_) = (b"".join(bytes(part) for part in chunk.parts) for chunk in self.clear.chunks)
-        middle = len(weights) // 2 // SIZE * SIZE
-        self.canaries: Canaries = {
-            "content key": self.key.secret,
-            "plan": plan_part(self.clear),
-            "weights": weights[middle : middle + SIZE],
-            "activations": hidden.tobytes()[640 : 640 + SIZE],
-        }
+        for key, name in ((self.key, "sealed.tzg"), (crash_key, "crash.tzg")):
+            (folder / name).write_bytes(make_grant(key, owner, [device], Terms(serial=1)))
+            self.put(name)
 
     def put(self, name: str) -> None:
         files_of(self.target).put(str(self.folder / name), f"{FOLDER}/{name}")
 
     @contextmanager
-    def held(self, bundle: str, world: str, grant: str = "") -> Iterator[None]:
-        """The model is open and has run once in the block; afterwards it is closed, its process still there."""
-        self.command.run_check(f"cd {FOLDER} && rm -f open close closed end log")
+    def held(self, bundle: str, world: str, grant: str = "", end: str = "close") -> Iterator[None]:
+        """The model is open and has run once in the block; afterwards it is closed, its process still there.
+
+        `end`: how it ends, "close" or "crash".
+        """
+        self.command.run_check(f"cd {FOLDER} && rm -f open close crash closed end log")
         grant = grant and f"{FOLDER}/{grant}"
         hold = f"python3 {FOLDER}/hold.py {FOLDER}/{bundle} {world} '{grant}' {FOLDER} > {FOLDER}/log 2>&1"
         self.command.run_check(f'nohup sh -c "{hold}" < /dev/null > /dev/null 2>&1 &')
         self._wait("open")
         yield
-        self.command.run_check(f"touch {FOLDER}/close")
+        self.command.run_check(f"touch {FOLDER}/{end}")
         self._wait("closed")
 
     def end(self) -> None:
@@ -127,24 +147,24 @@ class MarkedModel:
         )
         self.command.run_check(f"sh -c '{wait}'", timeout=scaled(150))
 
-    def in_normal_memory(self) -> set[str]:
+    def in_normal_memory(self, canaries: Canaries) -> set[str]:
         with normal_memory(self.machine, self.folder) as memory:
-            return {name for name, canary in self.canaries.items() if memory.find(canary) >= 0}
+            return {name for name, canary in canaries.items() if memory.find(canary) >= 0}
 
-    def in_secure_memory(self) -> set[str]:
+    def in_secure_memory(self, canaries: Canaries) -> set[str]:
         memory = secure_memory(self.machine)
-        return {name for name, canary in self.canaries.items() if canary in memory}
+        return {name for name, canary in canaries.items() if canary in memory}
 
-    def on_disk(self) -> set[str]:
+    def on_disk(self, canaries: Canaries) -> set[str]:
         """Of all that the machine has written since it was built."""
         self.command.run_check("sync")
         assert self.machine.overlay
         data = self.machine.overlay.path.read_bytes()
-        return {name for name, canary in self.canaries.items() if canary in data}
+        return {name for name, canary in canaries.items() if canary in data}
 
-    def on_the_consoles(self) -> set[str]:
+    def on_the_consoles(self, canaries: Canaries) -> set[str]:
         said = "\n".join(line.text for speaker in Speaker for line in self.machine.record.lines(speaker)).lower()
-        return {name for name, canary in self.canaries.items() if canary.hex()[:32] in said.replace(" ", "")}
+        return {name for name, canary in canaries.items() if canary.hex()[:32] in said.replace(" ", "")}
 
 
 @pytest.fixture(scope="module")
@@ -158,16 +178,25 @@ def lab(command: Commands, target: Target, tmp_path_factory: pytest.TempPathFact
     command.run_check(f"rm -rf {FOLDER}")
 
 
-def test_nothing_of_a_protected_model_is_anywhere_in_the_normal_world(lab: MarkedModel) -> None:
-    with lab.held("sealed.tzm", "tee", "sealed.tzg"):
-        assert lab.in_normal_memory() == set()
-        assert lab.in_secure_memory() == set(lab.canaries)  # where all of it is, so the search works
-    assert lab.in_normal_memory() == set()
-    left = lab.in_secure_memory()
+@pytest.mark.parametrize("end", ["close", "crash"])
+def test_nothing_of_a_protected_model_is_anywhere_in_the_normal_world(lab: MarkedModel, end: str) -> None:
+    """Nor is it left in secure memory, whether the model is closed, or its TA dies."""
+    name, canaries = ("crash", lab.of_crash) if end == "crash" else ("sealed", lab.canaries)
+    with lab.held(f"{name}.tzm", "tee", f"{name}.tzg", end):
+        assert lab.in_normal_memory(canaries) == set()
+        assert lab.in_secure_memory(canaries) == set(canaries)  # where all of it is, so the search works
+    assert lab.in_normal_memory(canaries) == set()
+    assert lab.in_secure_memory(canaries) == set()
     lab.end()
-    assert lab.on_disk() == set()
-    assert lab.on_the_consoles() == set()
-    assert left <= {"content key"}  # the core's: docs/security.md, "Wiping"
+    assert lab.on_disk(canaries) == set()
+    assert lab.on_the_consoles(canaries) == set()
+
+
+def test_a_model_opens_again_after_its_ta_has_died(lab: MarkedModel) -> None:
+    for _ in range(2):
+        with lab.held("crash.tzm", "tee", "crash.tzg", "crash"):
+            assert lab.in_secure_memory(lab.of_crash) == set(lab.of_crash)
+        lab.end()
 
 
 def test_the_same_search_finds_a_model_that_is_not_protected(lab: MarkedModel) -> None:
@@ -176,6 +205,6 @@ def test_the_same_search_finds_a_model_that_is_not_protected(lab: MarkedModel) -
     (lab.folder / "key").write_bytes(lab.key.secret)
     lab.put("key")  # as if its owner had lost it
     with lab.held("clear.tzm", "ree"):
-        assert lab.in_normal_memory() == set(lab.canaries)
+        assert lab.in_normal_memory(lab.canaries) == set(lab.canaries)
     lab.end()
-    assert lab.on_disk() >= {"content key", "plan", "weights"}
+    assert lab.on_disk(lab.canaries) >= {"content key", "plan", "weights"}

@@ -3,7 +3,8 @@
 usage: hold.py BUNDLE WORLD GRANT FOLDER
 
 Opens BUNDLE in the world `tee` or `ree`, with the file GRANT unless that is empty, runs it once on all threes, and
-makes FOLDER/open. When there is FOLDER/close it closes the model, and makes FOLDER/closed. It ends when there is
+makes FOLDER/open. When there is FOLDER/close it closes the model. When there is FOLDER/crash it runs the model on
+an input that begins with -1, which must be the end of its TA. Then it makes FOLDER/closed. It ends when there is
 FOLDER/end, so that its memory can be looked at before.
 """
 
@@ -15,16 +16,26 @@ from pathlib import Path
 
 import numpy as np
 
-from tzml.client import World, open_model
+from tzml.client import Model, RunError, World, open_model
 
 
-def wait_for(path: Path) -> None:
-    """Until it is there, for ten minutes at most."""
+def wait_for(*paths: Path) -> Path:
+    """Until one of them is there, for ten minutes at most; which it is."""
     for _ in range(6000):
-        if path.exists():
-            return
+        for path in paths:
+            if path.exists():
+                return path
         time.sleep(0.1)
-    raise TimeoutError(path)
+    raise TimeoutError(paths)
+
+
+def status(model: Model, data: np.ndarray) -> str:
+    """Of a run."""
+    try:
+        model.run(data)
+    except RunError as error:
+        return error.status
+    return "SUCCESS"
 
 
 def main() -> None:
@@ -32,9 +43,13 @@ def main() -> None:
     bundle, world, grant, folder = sys.argv[1], World[sys.argv[2]], sys.argv[3], Path(sys.argv[4])
     with open_model(bundle, world, Path(grant).read_bytes() if grant else None) as model:
         (info,) = model.inputs
-        model.run(np.full(info.shape, 3, info.dtype))
+        data = np.full(info.shape, 3, info.dtype)
+        model.run(data)
         (folder / "open").touch()
-        wait_for(folder / "close")
+        if wait_for(folder / "close", folder / "crash").name == "crash":
+            data.flat[0] = -1
+            if status(model, data) != "TA_DEAD":
+                raise RuntimeError("the TA lives")
     (folder / "closed").touch()
     wait_for(folder / "end")
 

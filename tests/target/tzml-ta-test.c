@@ -10,7 +10,9 @@
  * as versions 1 and 0. TWIN is NEWER with a byte behind its library's code.
  */
 #include <err.h>
+#include <pthread.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -266,6 +268,20 @@ static void test_parameter_types(TEEC_Session *session)
 		{ TZML_CMD_REMOVE_LIBRARY, "REMOVE_LIBRARY",
 		  TEEC_PARAM_TYPES(TEEC_MEMREF_TEMP_INPUT, TEEC_NONE, TEEC_NONE,
 				   TEEC_NONE) },
+		{ TZML_CMD_GRANT, "GRANT",
+		  TEEC_PARAM_TYPES(TEEC_MEMREF_TEMP_INPUT, TEEC_VALUE_OUTPUT,
+				   TEEC_NONE, TEEC_NONE) },
+		{ TZML_CMD_ENROLL, "ENROLL",
+		  TEEC_PARAM_TYPES(TEEC_MEMREF_TEMP_INPUT,
+				   TEEC_MEMREF_TEMP_OUTPUT, TEEC_NONE,
+				   TEEC_NONE) },
+		{ TZML_CMD_DEVICE, "DEVICE",
+		  TEEC_PARAM_TYPES(TEEC_MEMREF_TEMP_OUTPUT, TEEC_NONE,
+				   TEEC_NONE, TEEC_NONE) },
+		{ TZML_CMD_ATTEST, "ATTEST",
+		  TEEC_PARAM_TYPES(TEEC_MEMREF_TEMP_INPUT,
+				   TEEC_MEMREF_TEMP_OUTPUT, TEEC_NONE,
+				   TEEC_NONE) },
 	};
 	const size_t kinds = sizeof(types) / sizeof(types[0]);
 	uint8_t buffer[64] = { 0 };
@@ -310,7 +326,7 @@ static void test_parameter_types(TEEC_Session *session)
 
 static void test_unknown_commands(TEEC_Session *session)
 {
-	static const uint32_t commands[] = { TZML_CMD_REMOVE_LIBRARY + 1,
+	static const uint32_t commands[] = { TZML_CMD_ATTEST + 1,
 					     TZML_CMD_PING - 1,
 					     TZML_CMD_PING + 1, UINT32_MAX };
 	TEEC_Operation operation = { 0 };
@@ -640,8 +656,7 @@ static void test_libraries(TEEC_Session *session)
 		      (TEEC_Result)TZML_ERROR_NO_LIBRARY,
 	      "a library that is not installed cannot be removed");
 	check(TEEC_OpenSession(&context, &direct, &manager, TEEC_LOGIN_PUBLIC,
-			       NULL, NULL,
-			       NULL) == TEEC_ERROR_ITEM_NOT_FOUND,
+			       NULL, NULL, NULL) == TEEC_ERROR_ITEM_NOT_FOUND,
 	      "the installer is not there for the normal world");
 	for (size_t i = 0; i < found && i < ROOM; i++)
 		removed &= !remove_library(session, libraries[i].uuid,
@@ -700,6 +715,89 @@ static void test_twins(TEEC_Session *session, const struct file *newer,
 	      "and is replaced by it");
 }
 
+/* What a thread writes to all the time, while the TA reads it. */
+static struct {
+	uint8_t *data;
+	size_t size;
+	atomic_bool stop;
+} rewritten;
+
+static void *rewrite(void *unused)
+{
+	(void)unused;
+	for (size_t i = 0; !atomic_load(&rewritten.stop); i++) {
+		volatile uint8_t *byte = rewritten.data + i % rewritten.size;
+
+		*byte ^= 0xff;
+		*byte ^= 0xff;
+	}
+	return NULL;
+}
+
+/* Of a header or section that is not what its digest says. */
+static bool is_of_content(TEEC_Result result)
+{
+	switch ((enum tzml_status)result) {
+	case TZML_ERROR_FORMAT_OLD:
+	case TZML_ERROR_FORMAT_VERSION:
+	case TZML_ERROR_HEADER_DIGEST:
+	case TZML_ERROR_HEADER_MALFORMED:
+	case TZML_ERROR_LIMIT:
+	case TZML_ERROR_NOT_A_BUNDLE:
+	case TZML_ERROR_SECTION_DIGEST:
+	case TZML_ERROR_TRUNCATED:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/*
+ * Open the model from shared memory that another thread rewrites: it opens as
+ * it is, or is refused; a byte that was checked is never another one later.
+ */
+static void test_rewritten_memory(TEEC_Session *session)
+{
+	TEEC_SharedMemory shared = { .size = bundle.size,
+				     .flags = TEEC_MEM_INPUT };
+	unsigned int opened = 0;
+	unsigned int refused = 0;
+	unsigned int other = 0;
+	pthread_t thread = { 0 };
+
+	if (TEEC_AllocateSharedMemory(&context, &shared))
+		errx(1, "no shared memory");
+	memcpy(shared.buffer, bundle.data, bundle.size);
+	rewritten.data = shared.buffer;
+	rewritten.size = bundle.size;
+	if (pthread_create(&thread, NULL, rewrite, NULL))
+		errx(1, "no thread");
+	for (int turn = 0; turn < 20; turn++) {
+		uint32_t wanted = 0;
+		TEEC_Result result = open_model(session, shared.buffer,
+						header()->header_size, &wanted);
+
+		while (!result && wanted != TZML_TA_READY)
+			result = load(session, wanted, 0,
+				      (uint8_t *)shared.buffer +
+					      section(wanted)->offset,
+				      section(wanted)->size, &wanted);
+		if (!result)
+			opened++;
+		else if (is_of_content(result))
+			refused++;
+		else
+			other++;
+	}
+	atomic_store(&rewritten.stop, true);
+	pthread_join(thread, NULL);
+	TEEC_ReleaseSharedMemory(&shared);
+	check(!other && still_works(session),
+	      "memory that a thread rewrites: opened %u times, refused %u, "
+	      "otherwise %u",
+	      opened, refused, other);
+}
+
 static void test_versions(const char *newer_path, const char *older_path,
 			  const char *twin_path)
 {
@@ -743,6 +841,7 @@ int main(int argc, char **argv)
 	test_reset(&session);
 	test_headers(&session);
 	test_libraries(&session);
+	test_rewritten_memory(&session);
 	TEEC_CloseSession(&session);
 	test_sessions();
 	test_concurrent_opening();
