@@ -20,6 +20,7 @@ from tzml.device import Challenge, DeviceRecord, Evidence, Report, read_device
 from tzml.errors import TzmlError
 from tzml.owner.attestation import EvidenceError, Measurements, Refusal, check_evidence, read_measurements
 from tzml.owner.eat import claims
+from tzml.owner.grant import read_grant
 from tzml.owner.keys import OwnerKey, coordinates, public_pem
 from tzml.owner.register import Recorded, Register
 from tzml.owner.seal import ContentKey
@@ -368,6 +369,15 @@ def test_a_grant_warns_of_devices_that_were_not_verified(desk: Desk, grant: Gran
     said = grant("--register", "reg").stderr
     assert "verified" not in said
     assert "field" not in said
+
+
+def test_what_revokes_is_a_later_grant_for_no_runs(desk: Desk, grant: Granted) -> None:
+    grant()
+    done = desk.run("revoke", "model.tzk", "--owner", "owner.pem", "--device", "device.tzd")
+    assert done.exit_code == 0, done.output
+    old, new = (read_grant((desk.folder / f"model{name}.tzg").read_bytes()) for name in ("", ".revoked"))
+    assert new == replace(old, terms=replace(old.terms, budget=0, serial=new.terms.serial))
+    assert new.terms.serial > old.terms.serial
 
 
 def test_a_grant_for_a_register_that_is_not_there_is_refused(desk: Desk, grant: Granted) -> None:

@@ -37,6 +37,7 @@ COMMANDS = {
     "preprocess": ("Turn images into a model's input.", "image"),
     "report": ("Write an HTML report about lab runs.", "report"),
     "results": ("List and compare lab runs, and export them.", "report"),
+    "revoke": ("Write a grant that ends earlier grants.", "seal"),
     "run": ("Run a bundle on this device.", ""),
     "serve": ("Serve models over HTTP with the Open Inference Protocol.", ""),
     "ssh": ("Log in to the machine that `tzml boot` started.", "lab"),

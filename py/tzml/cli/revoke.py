@@ -1,0 +1,45 @@
+"""`tzml revoke`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tzml.cli.options import OutputFile, owner_option, passphrase_option, read_passphrase
+from tzml.device import read_device
+from tzml.files import check_output, write_file
+from tzml.owner.grant import Terms, make_grant, new_serial
+from tzml.owner.keys import load_private
+from tzml.owner.seal import ContentKey
+
+
+@click.command("revoke")
+@click.argument("key", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@owner_option
+@click.option(
+    "--device",
+    "devices",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    multiple=True,
+    required=True,
+    help="The record (.tzd) of a device that is to run it no more. May be given several times.",
+)
+@click.option("-o", "--output", type=OutputFile(), help="Default: KEY with the suffix .revoked.tzg.")
+@passphrase_option
+def command(
+    key: Path, owner: Path, devices: tuple[Path, ...], output: Path | None, passphrase_file: Path | None
+) -> None:
+    """Write a grant for no runs of the sealed bundle whose content key is in the file KEY (.tzk).
+
+    It ends earlier grants, for good, on every device that opens the bundle with it. A device that never sees it
+    goes on with what it has. A later grant of `tzml grant` allows runs again.
+    """
+    path = output or key.with_suffix(".revoked.tzg")
+    check_output(path, [key, *devices])
+    recipients = [read_device(device).public_key for device in devices]
+    terms = Terms(budget=0, serial=new_serial(), programs=0xFFFF)
+    signer = load_private(owner, read_passphrase(passphrase_file))
+    write_file(path, make_grant(ContentKey.read(key), signer, recipients, terms))
+    count = len(set(recipients))
+    click.echo(f"{path}: ends earlier grants on each of {count} device(s) that opens the bundle with it")
