@@ -16,6 +16,7 @@ from tzml.bench.kernels import Kernels
 from tzml.bench.programs import Cost
 from tzml.bundle import Target
 from tzml.compiler import TARGETS, CompileOptions, compile_model
+from tzml.compiler.ir.progress import Progress, no_progress
 from tzml.errors import TzmlError
 
 ROUNDS = 3
@@ -54,14 +55,22 @@ class Result:
         return self.ours / self.onnxruntime if self.onnxruntime else None
 
 
-def measure(model: Path, name: str, target: str, repeat: int, macs: int = 0, tflite: Path | None = None) -> Result:
+def measure(
+    model: Path,
+    name: str,
+    target: str,
+    repeat: int,
+    macs: int = 0,
+    tflite: Path | None = None,
+    progress: Progress = no_progress,
+) -> Result:
     """Compile `model` for `target` and measure it, on this machine `repeat` times per round. Raises TzmlError.
 
     `tflite` is a TFLite file of the same network for LiteRT, if the model is not a TFLite file itself. `macs` is
     known for networks of the zoo, which are also measured in PyTorch.
     """
     begin = time.process_time()
-    bundle = compile_model(model, CompileOptions(target, secure_memory=_NO_LIMIT))
+    bundle = compile_model(model, CompileOptions(target, secure_memory=_NO_LIMIT), progress)
     compile_seconds = time.process_time() - begin
     if len(bundle.inputs()) != 1:
         raise TzmlError(f"{model} has {len(bundle.inputs())} inputs", "only models with one can be measured")
@@ -74,6 +83,7 @@ def measure(model: Path, name: str, target: str, repeat: int, macs: int = 0, tfl
         emulated = bundle.target == Target.aarch64
         costs: dict[str, list[Cost | None]] = {"ours": [], "onnxruntime": [], "pytorch": [], "litert": []}
         np.save(folder / "input.npy", data)
+        progress("measuring")
         for _ in range(1 if emulated else ROUNDS):
             costs["ours"].append(kernels.measure(repeat))
             if model.suffix == ".onnx":

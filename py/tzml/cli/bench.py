@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import click
 
 from tzml.bench.bench import Result, measure
+from tzml.cli.child import Tell, in_child
 from tzml.cli.options import completed
+from tzml.cli.progress import told
 from tzml.errors import TzmlError
 from tzml_zoo import models
 
@@ -34,7 +37,7 @@ def command(models_or_names: tuple[str, ...], target: str, repeat: int, as_json:
     results = []
     names = models_or_names or tuple(models())
     for name in names:
-        result = _measure(name, target, repeat)
+        result = in_child(partial(_measure, name, target, repeat), name)
         results.append(result)
         if not as_json:
             _print(_columns(result, target), header=len(results) == 1, markdown=markdown)
@@ -54,16 +57,16 @@ def command(models_or_names: tuple[str, ...], target: str, repeat: int, as_json:
         )
 
 
-def _measure(name: str, target: str, repeat: int) -> Result:
+def _measure(name: str, target: str, repeat: int, tell: Tell) -> Result:
     # kernels for AArch64 are made for the Cortex-A53 of rpi3
     compiler_target = {"aarch64": "rpi3"}.get(target, target)
     zoo = models().get(name)
     if zoo:
-        return measure(zoo.onnx(), name, compiler_target, repeat, zoo.macs, zoo.tflite(make=False))
+        return measure(zoo.onnx(), name, compiler_target, repeat, zoo.macs, zoo.tflite(make=False), told(tell))
     path = Path(name)
     if not path.exists():
         raise TzmlError(f"{name} is neither a file nor a network in the zoo", f"the zoo has {', '.join(models())}")
-    return measure(path, path.stem, compiler_target, repeat)
+    return measure(path, path.stem, compiler_target, repeat, progress=told(tell))
 
 
 def _columns(result: Result, target: str) -> dict[str, str]:

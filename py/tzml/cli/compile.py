@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -15,10 +13,9 @@ import click
 from tzml.bundle import Worlds
 from tzml.cli.child import Tell, in_child
 from tzml.cli.options import OutputFile, parse_size
-from tzml.cli.progress import progress_bar
+from tzml.cli.progress import progress_bar, told
 from tzml.compiler import TARGETS, CompileOptions, InputSpec, compile_model, model_structure
 from tzml.compiler.codegen.tuning_records import Tuning
-from tzml.compiler.ir.progress import Progress
 from tzml.compiler.metadata import read_labels_file, read_preprocess_file
 from tzml.compiler.passes.training.options import LOSSES, OPTIMIZERS, TrainOptions
 from tzml.errors import TzmlError
@@ -188,8 +185,8 @@ def _compile(model: Path, options: CompileOptions, path: Path, tell: Tell, *, as
         warnings.append(what)
         click.echo(f"tzml: warning: {model}: {what}", err=True)
 
-    with _progress(model, tell) as progress:
-        bundle = compile_model(model, options, progress, warn=warn)
+    with progress_bar(model.name) as show:
+        bundle = compile_model(model, options, told(tell, show), warn=warn)
     bundle.write(path)
     # of a partitioned model, the part in the TEE
     memory = next((m for m in bundle.memories if m.worlds & Worlds.tee), bundle.memories[0])
@@ -226,24 +223,12 @@ def _compile(model: Path, options: CompileOptions, path: Path, tell: Tell, *, as
 
 def _write_structure(model: Path, options: CompileOptions, path: Path, tell: Tell, *, as_json: bool) -> str:
     """Write the model's structure; a line about it, or JSON."""
-    with _progress(model, tell) as progress:
-        text = model_structure(model, options, progress).write()
+    with progress_bar(model.name) as show:
+        text = model_structure(model, options, told(tell, show)).write()
     write_file(path, text)
     if as_json:
         return json.dumps({"file": str(path), "bytes": len(text), "target": options.target}, indent=1)
     return f"{path}: {len(text):,} bytes, the structure for {options.target}, without numbers"
-
-
-@contextmanager
-def _progress(model: Path, tell: Tell) -> Iterator[Progress]:
-    """What shows a step to the user, and tells it to the parent process."""
-    with progress_bar(model.name) as show:
-
-        def progress(step: str, done: int = 0, total: int = 0) -> None:
-            tell(f"{step} ({done} of {total} done)" if total else step)
-            show(step, done, total)
-
-        yield progress
 
 
 def _beside(model: Path) -> Path:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from tzml.cli.child import Tell
 from tzml.compiler.ir import progress as compiler
 
 _log = logging.getLogger(__name__)
@@ -45,3 +46,13 @@ def progress_bar(name: str) -> Iterator[compiler.Progress]:
             bar.update(task, description=f"{name}: {step}", completed=done, total=total or None)
 
         yield tell
+
+
+def told(tell: Tell, show: compiler.Progress = compiler.no_progress) -> compiler.Progress:
+    """What shows a step, and tells it to the parent process."""
+
+    def progress(step: str, done: int = 0, total: int = 0) -> None:
+        tell(f"{step} ({done} of {total} done)" if total else step)
+        show(step, done, total)
+
+    return progress

@@ -13,9 +13,10 @@ from rich.table import Table
 
 from tzml.bench.candidates import count_instructions, measure_with, time_here
 from tzml.bundle import Target
+from tzml.cli.child import Tell, in_child
 from tzml.cli.compile import parse_inputs
 from tzml.cli.options import OutputFile, completed, parse_size
-from tzml.cli.progress import progress_bar
+from tzml.cli.progress import progress_bar, told
 from tzml.compiler import TARGETS, CompileOptions, InputSpec
 from tzml.compiler.codegen.tuning_records import Tuning, Unit
 from tzml.compiler.tuning.search import Measure, Tuned, tune_model
@@ -75,8 +76,12 @@ def command(
             f"{path} has results in {tuning.unit}, but this search measures {unit}", "give another file with -o"
         )
     options = CompileOptions(target, inputs=inputs, secure_memory=secure_memory)
-    with _measure(target, environment) as measure, progress_bar(model.name) as progress:
-        found = tune_model(model, options, tuning, measure, trials, progress, lambda: tuning.write(path))
+
+    def search(tell: Tell) -> list[Tuned]:
+        with _measure(target, environment) as measure, progress_bar(model.name) as show:
+            return tune_model(model, options, tuning, measure, trials, told(tell, show), lambda: tuning.write(path))
+
+    found = in_child(search, str(model))
     if as_json:
         rows = [{"calls": kernel.calls, **kernel.record.model_dump(exclude={"trace"})} for kernel in found]
         click.echo(json.dumps({"file": str(path), "target": target, "unit": unit, "kernels": rows}, indent=1))

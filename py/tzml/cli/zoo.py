@@ -94,16 +94,29 @@ def _texts(model: ZooModel) -> dict[str, tuple[str, str]]:
 
 @command.command("convert")
 @click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=completed(models))
-def convert(names: tuple[str, ...]) -> None:
+@_json
+def convert(names: tuple[str, ...], as_json: bool) -> None:
     """Make TFLite files of networks, all or by NAME.
 
     `tzml bench` measures LiteRT with these files. They are cached. Making them needs PyTorch and litert-torch:
     pip install 'tzml[litert]'.
     """
+    made = []
     for model in [_find(name) for name in names] or models().values():
         begin = time.monotonic()
         path = _tflite(model)
-        click.echo(f"{path}: {path.stat().st_size:,} bytes, {time.monotonic() - begin:.1f} s")
+        made.append(
+            {
+                "name": model.name,
+                "file": str(path),
+                "bytes": path.stat().st_size,
+                "seconds": time.monotonic() - begin,
+            }
+        )
+        if not as_json:
+            click.echo("{file}: {bytes:,} bytes, {seconds:.1f} s".format_map(made[-1]))
+    if as_json:
+        click.echo(json.dumps(made, indent=1))
 
 
 @command.command("check")
