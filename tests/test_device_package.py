@@ -95,6 +95,10 @@ def test_it_has_the_modules_that_its_commands_import(
         (("preprocess", "digits.tzm", "x.png", "-o", "in.npy"), "does not say how an image becomes the input"),
         (("postprocess", "digits.tzm", "x.npy"), "has no labels"),
         (("evaluate", "digits.tzm", "--data", "x.npy", "--world", "ree"), "x.npy has one array"),
+        (
+            ("train", "digits.tzm", "--images", "x.npy", "--labels", "x.npy", "--rate", "1", "--world", "ree"),
+            "the bundle has no programs to train with",
+        ),
     ):
         assert refusal in device.python(TRACED, *arguments, cwd=tmp_path, code=2)[1]
     _, said = device.python(TRACED, "serve", "digits.tzm", cwd=tmp_path, code=2)
@@ -120,6 +124,7 @@ def test_it_says_what_it_does_not_have(device: Device, digits_for_host: Path, tm
         "preprocess",
         "run",
         "serve",
+        "train",
     ]
     _, said = device.python(TRACED, "compile", "x.onnx", cwd=tmp_path, code=2)
     assert said == "tzml: a device has no `tzml compile`; call it on the host that builds models and images\n"

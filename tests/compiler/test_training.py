@@ -163,6 +163,59 @@ def test_gradients_and_steps_are_those_of_float64(tmp_path: Path, network: Netwo
             assert not any(one.any() for one in sums)
 
 
+def test_adam_and_the_squared_error_are_those_of_float64(tmp_path: Path) -> None:
+    """Kingma and Ba's algorithm 1, with decay as PyTorch's Adam has it."""
+    network = dense(Relu())
+    decay, rate, count, betas = 0.01, 0.01, 6, (0.9, 0.999)
+    numbers = [np.zeros_like(p) for layer in network.trained for p in layer.parameters]
+    moments = [[m.copy(), m.copy()] for m in numbers]
+    options = TrainOptions("adam", "mse", MICRO_BATCH, decay=decay)
+    with trained(tmp_path, network, options) as ours:
+        for step in range(1, 5):
+            x, _ = examples(network, count, seed=step)
+            targets = np.random.default_rng(step).standard_normal((count, CLASSES)).astype(np.float32)
+            difference = network.forward(x) - targets
+            network.backward(2 * difference / CLASSES)
+            loss, _ = ours.accumulate(x, targets)
+            assert loss == pytest.approx((difference**2).mean(1).sum(), rel=1e-6)
+            assert ours.update(rate, count) == step
+            weights = iter(zip(ours.state()[0], moments, strict=True))
+            for layer in network.trained:
+                for i, total in enumerate(layer.gradients):
+                    gradient = total / count + decay * layer.parameters[i]
+                    one, own = next(weights)
+                    own[0] = betas[0] * own[0] + (1 - betas[0]) * gradient
+                    own[1] = betas[1] * own[1] + (1 - betas[1]) * gradient**2
+                    first, second = (m / (1 - beta**step) for m, beta in zip(own, betas, strict=True))
+                    new = layer.parameters[i] - rate * first / (np.sqrt(second) + 1e-8)
+                    assert relative(one, new) < 1e-5
+                    layer.parameters[i] = one
+
+
+@pytest.mark.parametrize("options", [TrainOptions("sgd"), TrainOptions("sgd", momentum=0.9), TrainOptions("adam")])
+def test_a_batch_that_gives_no_numbers_can_be_forgotten(tmp_path: Path, options: TrainOptions) -> None:
+    """An update of no examples leaves parameters, moments and the count of steps as they were."""
+    network = dense(Relu())
+    x, labels = examples(network, MICRO_BATCH)
+    with trained(tmp_path, network, replace(options, micro_batch=MICRO_BATCH)) as ours:
+        ours.accumulate(x, labels)
+        assert ours.update(0.1, len(x)) == 1
+        before = ours.state()[0]
+        assert not math.isfinite(ours.accumulate(np.full_like(x, np.inf), labels)[0])
+        assert ours.update(0.1, 0) == 1
+        for one, other in zip(ours.state()[0], before, strict=True):
+            np.testing.assert_array_equal(one, other)
+        ours.accumulate(x, labels)
+        assert ours.update(0.1, len(x)) == 2
+        resumed = ours.state()[0]
+        ours.model.reset()
+        for _ in range(2):
+            ours.accumulate(x, labels)
+            ours.update(0.1, len(x))
+        for one, other in zip(ours.state()[0], resumed, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
 def test_an_inference_takes_the_trained_parameters_and_a_reset_gives_back_the_old_ones(tmp_path: Path) -> None:
     """The model ends in a softmax, and the loss takes what goes into that."""
     network = dense(Relu())

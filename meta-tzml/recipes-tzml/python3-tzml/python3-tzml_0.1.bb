@@ -31,6 +31,7 @@ TZML_MODULES = " \
     cli/program.py \
     cli/run.py \
     cli/serve.py \
+    cli/train.py \
     client/__init__.py \
     client/description.py \
     client/device.py \
@@ -39,6 +40,7 @@ TZML_MODULES = " \
     client/libraries.py \
     client/library.py \
     client/model.py \
+    client/trainer.py \
     client/tvm_ffi.py \
     device.py \
     errors.py \

@@ -169,6 +169,8 @@ def command(
 
 
 def _training(optimizer: str | None, given: dict[str, Any], freeze: tuple[str, ...]) -> TrainOptions | None:
+    if given.get("momentum") and optimizer not in (None, "sgd"):
+        raise click.UsageError("--momentum is for --train sgd")
     if optimizer is not None:
         return TrainOptions(optimizer, freeze=freeze, **given)
     unused = [*given, *(["freeze"] if freeze else [])]

@@ -14,11 +14,13 @@ from tzml.client.model import (
     World,
     open_model,
 )
+from tzml.client.trainer import LossError, Trainer, TrainingScore
 
 __all__ = [
     "Answer",
     "ChunkLoads",
     "InstalledLibrary",
+    "LossError",
     "MemoryUse",
     "Model",
     "ModelDescription",
@@ -26,6 +28,8 @@ __all__ = [
     "ProgramUse",
     "RunError",
     "TensorInfo",
+    "Trainer",
+    "TrainingScore",
     "World",
     "attest_device",
     "describe",

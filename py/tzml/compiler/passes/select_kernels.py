@@ -34,6 +34,7 @@ from tzml.compiler.passes.blocked_layout import OPAQUE, Blocked, LayoutRewriter,
 from tzml.compiler.passes.blocked_layout import nchw_shape as nchw
 from tzml.compiler.passes.find_integer_layers import IntegerLayers
 from tzml.compiler.passes.select_integer_kernels import integer_layer, integer_max_pool
+from tzml.compiler.passes.variable_convolutions import convolution, transposed
 
 _PLANAR = 4
 """Images with at most so many channels, as at a network's input, are read as they lie."""
@@ -107,7 +108,9 @@ Handler = Callable[[KernelSelector, Any], Expr | None]
 def _conv2d(rewriter: KernelSelector, call: Any) -> Expr | None:
     given, layout = rewriter.translate(call.args[1]), str(call.attrs.data_layout)
     known = constant(given)
-    if known is None or layout not in ("NCHW", "NHWC"):
+    if known is None:
+        return convolution(rewriter, call)
+    if layout not in ("NCHW", "NHWC"):
         return None
     last = layout == "NHWC"
     order = tuple(str(call.attrs.kernel_layout).index(letter) for letter in "OIHW")
@@ -134,6 +137,10 @@ def _conv2d(rewriter: KernelSelector, call: Any) -> Expr | None:
         data = rewriter.image(call.args[0], last)
     described = conv.Conv2d(n, c, data.block, (h, w), out_channels, out_block, kernel, *slides, groups)
     return Blocked(rewriter.kernel("conv2d", conv.define, data.data, kept, described), out_channels, last)
+
+
+def _conv2d_transpose(rewriter: KernelSelector, call: Any) -> Expr | None:
+    return transposed(rewriter, call) if constant(rewriter.translate(call.args[1])) is None else None
 
 
 def _pool2d(kind: str) -> Handler:
@@ -288,6 +295,7 @@ HANDLERS: dict[str, Handler] = {
     "relax.nn.adaptive_avg_pool2d": _adaptive_avg_pool2d,
     "relax.nn.avg_pool2d": _pool2d("avg"),
     "relax.nn.conv2d": _conv2d,
+    "relax.nn.conv2d_transpose": _conv2d_transpose,
     "relax.nn.max_pool2d": _pool2d("max"),
     "relax.strided_slice": _strided_slice,
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -23,25 +22,21 @@ Element = Callable[..., Expr]
 def assign(builder: Any, name: str, state: Expr, element: Element, *operands: Expr) -> Expr:
     """Give `state` the numbers that `element` computes; what comes back stands for it from now on.
 
-    Operands have the state's shape, or rank 0. A call that wants an old value must come before this one.
+    All are rows of numbers; an operand can also be a single number, of rank 0 or 1. A call that wants an old value
+    must come before this one.
     """
-    count = math.prod(shape_of(state))
-    flat = [te.placeholder((count,), name="state")]
-    flat += [te.placeholder((count,) if shape_of(o) else (), name=f"operand{i}") for i, o in enumerate(operands)]
+    (count,) = shape_of(state)
+    tensors = [te.placeholder((count,), name="state")]
+    tensors += [te.placeholder(shape_of(o), name=f"operand{i}") for i, o in enumerate(operands)]
 
     def number(i: Expr) -> Expr:
-        return element(*(tensor(i) if tensor.shape else tensor() for tensor in flat))
+        places: dict[tuple[int, ...], tuple[Expr, ...]] = {(): (), (1,): (0,), (count,): (i,)}
+        return element(*(tensor(*places[tuple(map(int, tensor.shape))]) for tensor in tensors))
 
-    function = te.create_prim_func([*flat, te.compute((count,), number, name=name)])
+    function = te.create_prim_func([*tensors, te.compute((count,), number, name=name)])
     *kept, result = function.params
     body = substitute(function.body, {result: kept[0]})
     attributes = {**function.attrs, "op_pattern": _OPAQUE, IN_PLACE: 1}
     made = tirx.PrimFunc(kept, body, function.ret_type, tvm.ir.make_node("ir.DictAttrs", **attributes))
     variable = builder.add_func(made, name)
-    rows = [_as_row(builder, e) for e in (state, *operands)]
-    return builder.emit(relax.op.call_tir_inplace(variable, relax.Tuple(rows), 0, rows[0].ty))
-
-
-def _as_row(builder: Any, expression: Expr) -> Expr:
-    shape = shape_of(expression)
-    return expression if len(shape) < 2 else builder.emit(relax.op.reshape(expression, (math.prod(shape),)))
+    return builder.emit(relax.op.call_tir_inplace(variable, relax.Tuple([state, *operands]), 0, state.ty))

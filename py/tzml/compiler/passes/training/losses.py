@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -67,8 +68,17 @@ def _right(emit: Emit, logits: Expr, labels: Expr) -> Expr:
     return emit(op.astype(emit(op.equal(best, labels)), "float32"))
 
 
+def _squared_error(emit: Emit, result: Expr, targets: Expr) -> Expr:
+    """The mean of the squares of the differences."""
+    difference = emit(op.subtract(result, targets))
+    squares = emit(op.multiply(difference, difference))
+    examples, *rest = shape_of(result)
+    return emit(op.mean(emit(op.reshape(squares, (examples, math.prod(rest)))), axis=1))
+
+
 LOSSES = {
     "cross-entropy": Loss("labels", "correct", _labels, _cross_entropy, _right, takes_logits=True),
+    "mse": Loss("targets", "", lambda shape: relax.TensorType(shape, "float32"), _squared_error),
 }
 
 

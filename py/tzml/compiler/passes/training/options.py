@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-OPTIMIZERS = ("sgd",)
-LOSSES = ("cross-entropy",)
+OPTIMIZERS = ("sgd", "adam")
+LOSSES = ("cross-entropy", "mse")
 
 
 @dataclass(frozen=True)

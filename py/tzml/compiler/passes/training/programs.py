@@ -23,7 +23,7 @@ from tzml.compiler.passes.training.forward import Forward
 from tzml.compiler.passes.training.gradients import DIFFERENTIABLE, register_gradients
 from tzml.compiler.passes.training.in_place import assign
 from tzml.compiler.passes.training.losses import LOSSES, Loss, of_count
-from tzml.compiler.passes.training.optimizers import Optimizer, optimizer
+from tzml.compiler.passes.training.optimizers import Optimizer, Step, optimizer, unless_forgotten
 from tzml.compiler.passes.training.options import TrainOptions
 from tzml.compiler.passes.training.parameters import Parameter, find_parameters
 
@@ -137,12 +137,13 @@ class _Programs:
 
         def body(builder: Any, *arguments: Any) -> Expr:
             inputs, weights, sums = arguments[:3], arguments[3 : 3 + gradients], arguments[3 + gradients :]
-            losses, found = _inlined(builder, function, (*inputs, *weights))
+            told, found = _inlined(builder, function, (*inputs, *weights))
+            losses = told.fields if isinstance(told, relax.Tuple) else [told]
             added = []
             for total, gradient in zip(sums, found.fields, strict=True):
                 row = builder.emit(op.reshape(gradient, shape_of(total)))
                 added.append(assign(builder, "add_gradient", total, lambda s, g: s + g, row))
-            return relax.Tuple([*losses.fields, *added])
+            return relax.Tuple([*losses, *added])
 
         inputs = (EXAMPLES, self.loss.target, COUNT)
         return self.made(inputs, self.batch_types, self.loss_names, body, self.sums, shaped=True)
@@ -190,16 +191,15 @@ class _Programs:
             own = arguments[2 * count : len(arguments) - len(self.scalars) - 1]
             *counted, step = arguments[len(arguments) - len(self.scalars) - 1 :]
             emit = builder.emit
-            one = relax.const(1, "float32")
-            examples = emit(op.maximum(emit(op.astype(batch_size, "float32")), one))
-            share = emit(op.divide(one, examples))
-            step = assign(builder, "count_step", step, lambda n, one: n + one, one)
-            scalars = self.optimizer.begin(builder, counted)
-            changed = [step, *scalars]
+            zero, one = relax.const(0, "float32"), relax.const(1, "float32")
+            examples = emit(op.maximum(emit(op.astype(batch_size, "float32")), zero))
+            share = emit(op.divide(emit(op.minimum(examples, one)), emit(op.maximum(examples, one))))
+            scalars = self.optimizer.begin(builder, counted, share)
+            changed = [assign(builder, "count", step, _one_more, share, one), *scalars]
             for i, (weight, total) in enumerate(zip(weights, sums, strict=True)):
                 kept = own[i * moments : (i + 1) * moments]
-                changed += self.optimizer.update(builder, weight, kept, total, rate, share, scalars)
-                changed.append(assign(builder, "clear", total, lambda _, zero: zero, relax.const(0, "float32")))
+                changed += self.optimizer.update(builder, weight, kept, total, Step(rate, share, scalars))
+                changed.append(assign(builder, "clear", total, lambda _, zero: zero, zero))
             return relax.Tuple(changed)
 
         state = (*self.sums, *(m for own in self.moments for m in own), *self.scalars, self.step)
@@ -238,6 +238,10 @@ class _Programs:
             output_names=outputs,
             state=(*(p.buffer for p in self.parameters), *state),
         )
+
+
+def _one_more(steps: Expr, share: Expr, one: Expr) -> Expr:
+    return unless_forgotten(share, steps + one, steps)
 
 
 def _logits(builder: Any, result: Expr) -> Expr:

@@ -1,0 +1,121 @@
+"""`tzml train`: what a model of `tzml compile --train` learns from labelled examples."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from tzml.cli.arrays import load_arrays
+from tzml.client import Trainer, TrainingScore, World, open_model
+from tzml.errors import TzmlError
+
+Array = NDArray[Any]
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one pass over the examples gave; the test examples are looked at after it. None is what is not known."""
+
+    epoch: int
+    loss: float | None
+    accuracy: float | None
+    test_loss: float | None
+    test_accuracy: float | None
+    seconds: float
+
+    def __str__(self) -> str:
+        def shown(name: str, loss: float | None, accuracy: float | None) -> str:
+            parts = [] if loss is None else [f"{name}loss {loss:.4f}"]
+            parts += [] if accuracy is None else [f"{name}accuracy {accuracy:.2%}"]
+            return ", ".join(parts)
+
+        parts = (shown("", self.loss, self.accuracy), shown("test ", self.test_loss, self.test_accuracy))
+        return "; ".join([f"epoch {self.epoch}", *filter(None, parts), f"{self.seconds:.1f} s"])
+
+
+@click.command("train")
+@click.argument("bundle", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--images", required=True, type=_FILE,
+              help="A .npy file: examples as the model takes them, stacked along the first axis.")  # fmt: skip
+@click.option("--labels", required=True, type=_FILE,
+              help="A .npy file: their classes as integers; for the loss mse, the right outputs.")  # fmt: skip
+@click.option("--test-images", type=_FILE, help="Examples that are not trained on, to look at after each epoch.")
+@click.option("--test-labels", type=_FILE, help="Their classes.")
+@click.option("--epochs", default=1, show_default=True, type=click.IntRange(1), help="Passes over the examples.")
+@click.option("--batch", default=32, show_default=True, type=click.IntRange(1, 2**31 - 1),
+              help="Examples of a step.")  # fmt: skip
+@click.option("--rate", required=True, type=click.FloatRange(0, min_open=True), help="The learning rate.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the order of the examples.")
+@click.option("--grant", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="The grant (.tzg) for a sealed bundle. Default: one that is appended to it.")  # fmt: skip
+@click.option("--world", type=click.Choice([w.name for w in World]), default="tee", show_default=True,
+              help="Where the model is trained: the secure world, or this process.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print the epochs as JSON, for scripts.")
+def command(
+    bundle: Path,
+    images: Path,
+    labels: Path,
+    test_images: Path | None,
+    test_labels: Path | None,
+    epochs: int,
+    batch: int,
+    rate: float,
+    seed: int,
+    grant: Path | None,
+    world: str,
+    as_json: bool,
+) -> None:
+    """Train BUNDLE, and tell loss and accuracy of each epoch.
+
+    There are no checkpoints yet: what was learned is gone when the command ends. In Python, tzml.client.Trainer
+    keeps the session.
+    """
+    if (test_images is None) != (test_labels is None):
+        raise click.UsageError("--test-images and --test-labels go together")
+    examples = _array(images), _array(labels)
+    held_out = (_array(test_images), _array(test_labels)) if test_images and test_labels else None
+    found: list[Epoch] = []
+    with open_model(bundle, World[world], grant.read_bytes() if grant else None) as model:
+        trainer, generator = Trainer(model), np.random.default_rng(seed)
+        examples = trainer.check(*examples)
+        held_out = held_out and trainer.check(*held_out)
+        for number in range(1, epochs + 1):
+            begin = time.monotonic()
+            score = trainer.epoch(*examples, batch, rate, generator, _Progress(number, epochs))
+            test = trainer.evaluate(*held_out) if held_out else TrainingScore(None, None, 1)
+            seconds = time.monotonic() - begin
+            epoch = Epoch(number, score.loss, score.accuracy, test.loss, test.accuracy, seconds)
+            found.append(epoch)
+            if not as_json:
+                click.echo(str(epoch))
+    if as_json:
+        click.echo(json.dumps({"world": world, "steps": trainer.steps, "epochs": list(map(asdict, found))}))
+
+
+class _Progress:
+    """One line on standard error that is written over, if that is a terminal."""
+
+    def __init__(self, epoch: int, epochs: int) -> None:
+        self.name = f"epoch {epoch} of {epochs}"
+
+    def __call__(self, done: int, batches: int, loss: float | None) -> None:
+        if sys.stderr.isatty():
+            told = "" if loss is None else f", loss {loss:.4f}"
+            line = f"{self.name}: step {done} of {batches}{told}"
+            click.echo("\r" + (line.ljust(72) if done < batches else " " * 72 + "\r"), err=True, nl=False)
+
+
+def _array(path: Path) -> Array:
+    found = load_arrays(path)
+    if isinstance(found, dict):
+        raise TzmlError(f"{path} has several arrays", "give a .npy file with one")
+    return found

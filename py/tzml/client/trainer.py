@@ -1,0 +1,184 @@
+"""Training of an opened model, batch by batch and in epochs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tzml.bundle.content import Role
+from tzml.client.description import TensorInfo
+from tzml.client.model import Model
+from tzml.errors import TzmlError
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class TrainingScore:
+    """The mean loss of some examples, and how many answers were right.
+
+    None stands for what the grant's output policy hides, and for right answers where the loss knows none.
+    """
+
+    loss: float | None
+    correct: int | None
+    examples: int
+
+    @property
+    def accuracy(self) -> float | None:
+        """The share of right answers."""
+        return None if self.correct is None else self.correct / self.examples
+
+
+class LossError(TzmlError):
+    """A loss that is no number; the parameters are those after the last good step."""
+
+
+class Trainer:
+    """Trains a model of a bundle that `tzml compile --train` made; the model's session has what is learned.
+
+    Examples are stacked along the first axis, with the shape and dtype of the model's input behind it. Targets are
+    integers for a model with `labels`, and float32 for one with `targets`. Raises TzmlError if the bundle is for
+    inference only.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        names = {program.role: program.name for program in model.programs}
+        if not {Role.infer, Role.accumulate, Role.update, Role.evaluate} <= set(names):
+            raise TzmlError(
+                "the bundle has no programs to train with", "compile the model with `tzml compile --train`"
+            )
+        self._names = names
+        self._select(Role.infer)
+        (answer,) = model.outputs
+        self._select(Role.accumulate)
+        self.examples: TensorInfo
+        self.target: TensorInfo
+        self.examples, self.target, _ = model.inputs
+        self.classes = answer.shape[-1] if self.target.dtype.kind == "i" else 0
+        self.hidden = model.output_policy.gives_indices
+        self.steps = 0
+
+    def _select(self, role: Role) -> None:
+        self.model.select(next(p.entry for p in self.model.programs if p.role == role))
+
+    @property
+    def micro_batch(self) -> int:
+        """Examples of one run."""
+        return self.examples.shape[0]
+
+    def check(self, examples: Array, targets: Array) -> tuple[Array, Array]:
+        """The arrays as the model takes them. Raises TzmlError if they do not fit it."""
+        wanted = f"{self.examples.dtype} [N, {', '.join(map(str, self.examples.shape[1:]))}]"
+        if examples.dtype != self.examples.dtype or examples.shape[1:] != self.examples.shape[1:]:
+            raise TzmlError(f"the model takes examples of {wanted}, not {_described(examples)}", "convert them")
+        if not len(examples):
+            raise TzmlError("there are no examples")
+        if self.classes:
+            targets = self._labels(targets)
+        elif targets.dtype != self.target.dtype:
+            raise TzmlError(
+                f"the model takes targets of {self.target.dtype}, not {_described(targets)}", "convert them"
+            )
+        if targets.shape != (len(examples), *self.target.shape[1:]):
+            raise TzmlError(
+                f"there are {len(examples)} examples, and {self.target.name} of shape {list(targets.shape)}",
+                f"give one {self.target.name.removesuffix('s')} an example, stacked along the first axis",
+            )
+        return examples, targets
+
+    def _labels(self, labels: Array) -> Array:
+        if labels.dtype.kind not in "iu":
+            raise TzmlError(f"labels are integers, not {_described(labels)}", "give the numbers of the classes")
+        wrong = np.flatnonzero((labels < 0) | (labels >= self.classes))
+        if len(wrong):
+            raise TzmlError(
+                f"label {wrong[0]} is {labels.reshape(-1)[wrong[0]]}, and the model has {self.classes} classes",
+                f"give numbers from 0 to {self.classes - 1}",
+            )
+        return labels.astype(self.target.dtype)
+
+    def step(self, examples: Array, targets: Array, rate: float) -> TrainingScore:
+        """Change the parameters by the gradient of the mean loss of a batch of any size; its loss before that.
+
+        Raises LossError if the loss is no number. The batch is then forgotten.
+        """
+        score = self._run(Role.accumulate, *self.check(examples, targets))
+        if score.loss is not None and not math.isfinite(score.loss):
+            self._update(0.0, 0)
+            raise LossError(
+                f"the loss is {score.loss} in step {self.steps + 1}; the session keeps the parameters after step "
+                f"{self.steps}",
+                "train with a lower rate, or look for examples that are no numbers",
+            )
+        self._update(rate, len(examples))
+        self.steps += 1
+        return score
+
+    def epoch(
+        self,
+        examples: Array,
+        targets: Array,
+        batch: int,
+        rate: float,
+        generator: np.random.Generator,
+        progress: Callable[[int, int, float | None], None] = lambda *_: None,
+    ) -> TrainingScore:
+        """One pass over all examples, in batches of a new order: the mean of their losses, each before its step.
+
+        `progress` is told the batches that are done, their number, and the loss of the last.
+        """
+        examples, targets = self.check(examples, targets)
+        order = generator.permutation(len(examples))
+        scores: list[TrainingScore] = []
+        batches = math.ceil(len(examples) / batch)
+        for number in range(batches):
+            chosen = order[number * batch : (number + 1) * batch]
+            scores.append(self.step(examples[chosen], targets[chosen], rate))
+            progress(number + 1, batches, scores[-1].loss)
+        return _together(scores)
+
+    def evaluate(self, examples: Array, targets: Array) -> TrainingScore:
+        """The mean loss of examples, and the right answers among them. It changes nothing."""
+        return self._run(Role.evaluate, *self.check(examples, targets))
+
+    def _update(self, rate: float, batch_size: int) -> None:
+        inputs = {"rate": np.array(rate, np.float32), "batch_size": np.array(batch_size, np.int32)}
+        self.model.run(inputs, self._names[Role.update])
+
+    def _run(self, role: Role, examples: Array, targets: Array) -> TrainingScore:
+        scores = []
+        for part, own, count in self._micro_batches(examples, targets):
+            inputs = {self.examples.name: part, self.target.name: own, "count": np.array(count, np.int32)}
+            outputs = self.model.run(inputs, self._names[role]).outputs
+            loss = None if self.hidden else float(outputs["loss_sum"]) / count
+            correct = None if self.hidden or "correct" not in outputs else int(outputs["correct"])
+            scores.append(TrainingScore(loss, correct, count))
+        return _together(scores)
+
+    def _micro_batches(self, examples: Array, targets: Array) -> Iterator[tuple[Array, Array, int]]:
+        """As many as it takes; the last is filled up with zeros."""
+        for start in range(0, len(examples), self.micro_batch):
+            part, own = examples[start : start + self.micro_batch], targets[start : start + self.micro_batch]
+            yield self._filled(part), self._filled(own), len(part)
+
+    def _filled(self, part: Array) -> Array:
+        missing = self.micro_batch - len(part)
+        return np.concatenate([part, np.zeros((missing, *part.shape[1:]), part.dtype)]) if missing else part
+
+
+def _together(scores: list[TrainingScore]) -> TrainingScore:
+    examples = sum(score.examples for score in scores)
+    losses = [score.loss * score.examples for score in scores if score.loss is not None]
+    correct = [score.correct for score in scores if score.correct is not None]
+    return TrainingScore(sum(losses) / examples if losses else None, sum(correct) if correct else None, examples)
+
+
+def _described(array: Array) -> str:
+    return f"{array.dtype} {list(array.shape)}"
