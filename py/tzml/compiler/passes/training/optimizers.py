@@ -14,7 +14,7 @@ from tzml.compiler.passes.training.options import TrainOptions
 
 
 @dataclass(frozen=True)
-class Step:
+class StepNumbers:
     """What all parameters have in common: the learning rate, and 1 / batch size, which is 0 to forget the batch.
 
     `scalars` are the optimizer's numbers in this step. All are of rank 0.
@@ -41,7 +41,7 @@ class Optimizer:
     moments: int
     scalars: int
     begin: Callable[[Any, Sequence[Expr], Expr], Sequence[Expr]]
-    update: Callable[[Any, Expr, Sequence[Expr], Expr, Step], list[Expr]]
+    update: Callable[[Any, Expr, Sequence[Expr], Expr, StepNumbers], list[Expr]]
 
 
 def optimizer(options: TrainOptions) -> Optimizer:
@@ -63,13 +63,15 @@ def _sgd(options: TrainOptions) -> Optimizer:
     """Velocity = momentum * velocity + gradient + decay * weight; weight -= rate * velocity."""
     decay, momentum = _number(options.decay), _number(options.momentum)
 
-    def plain(builder: Any, weight: Expr, _: Any, total: Expr, step: Step) -> list[Expr]:
+    def plain(builder: Any, weight: Expr, _: Any, total: Expr, step: StepNumbers) -> list[Expr]:
         def moved(w: Expr, g: Expr, rate: Expr, share: Expr, decay: Expr) -> Expr:
             return unless_forgotten(share, w - rate * (g * share + decay * w), w)
 
         return [assign(builder, "sgd", weight, moved, total, step.rate, step.share, decay)]
 
-    def with_momentum(builder: Any, weight: Expr, moments: Sequence[Expr], total: Expr, step: Step) -> list[Expr]:
+    def with_momentum(
+        builder: Any, weight: Expr, moments: Sequence[Expr], total: Expr, step: StepNumbers
+    ) -> list[Expr]:
         def faster(v: Expr, g: Expr, w: Expr, share: Expr, momentum: Expr, decay: Expr) -> Expr:
             return unless_forgotten(share, momentum * v + (g * share + decay * w), v)
 
@@ -106,7 +108,7 @@ def _adam(options: TrainOptions) -> Optimizer:
             for c, beta, rest in zip(scalars, betas, rests, strict=True)
         ]
 
-    def update(builder: Any, weight: Expr, moments: Sequence[Expr], total: Expr, step: Step) -> list[Expr]:
+    def update(builder: Any, weight: Expr, moments: Sequence[Expr], total: Expr, step: StepNumbers) -> list[Expr]:
         def averaged(m: Expr, g: Expr, w: Expr, share: Expr, decay: Expr, beta: Expr, rest: Expr) -> Expr:
             return unless_forgotten(share, beta * m + rest * (g * share + decay * w), m)
 

@@ -23,7 +23,7 @@ from tzml.compiler.passes.training.forward import Forward
 from tzml.compiler.passes.training.gradients import DIFFERENTIABLE, register_gradients
 from tzml.compiler.passes.training.in_place import assign
 from tzml.compiler.passes.training.losses import LOSSES, Loss, of_count
-from tzml.compiler.passes.training.optimizers import Optimizer, Step, optimizer, unless_forgotten
+from tzml.compiler.passes.training.optimizers import Optimizer, StepNumbers, optimizer, unless_forgotten
 from tzml.compiler.passes.training.options import TrainOptions
 from tzml.compiler.passes.training.parameters import Parameter, find_parameters
 
@@ -198,7 +198,7 @@ class _Programs:
             changed = [assign(builder, "count", step, _one_more, share, one), *scalars]
             for i, (weight, total) in enumerate(zip(weights, sums, strict=True)):
                 kept = own[i * moments : (i + 1) * moments]
-                changed += self.optimizer.update(builder, weight, kept, total, Step(rate, share, scalars))
+                changed += self.optimizer.update(builder, weight, kept, total, StepNumbers(rate, share, scalars))
                 changed.append(assign(builder, "clear", total, lambda _, zero: zero, zero))
             return relax.Tuple(changed)
 
