@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 Floats = NDArray[np.float64]
 
@@ -31,6 +30,11 @@ class Layer:
     def onnx(self) -> tuple[str, dict[str, Any]]:
         """The operator and its attributes."""
         raise NotImplementedError
+
+    def nodes(self, inputs: list[str], output: str, name: str) -> list[NodeProto]:
+        """The nodes, of the value that goes in and the names of the parameters."""
+        operator, attributes = self.onnx()
+        return [helper.make_node(operator, inputs, [output], name, **attributes)]
 
 
 class Dense(Layer):
@@ -147,6 +151,66 @@ class Relu(Layer):
         return "Relu", {}
 
 
+class GroupedConv(Conv):
+    """A convolution whose channels go in groups."""
+
+    def __init__(self, channels: int, groups: int, kernel: int, seed: int, pad: int) -> None:
+        super().__init__(channels, channels, kernel, seed, pad=pad)
+        self.groups, self.size = groups, channels // groups
+        self.parameters[0] = self.parameters[0][:, : self.size]
+
+    def _whole(self) -> list[Floats]:
+        """The parameters of the convolution without groups that does the same."""
+        own, bias = self.parameters
+        weight = np.zeros((len(own), len(own), *own.shape[2:]))
+        for channel in range(len(own)):
+            first = channel // self.size * self.size
+            weight[channel, first : first + self.size] = own[channel]
+        return [weight, bias]
+
+    def forward(self, x: Floats) -> Floats:
+        own, self.parameters = self.parameters, self._whole()
+        result = super().forward(x)
+        self.parameters = own
+        return result
+
+    def backward(self, g: Floats) -> Floats:
+        own, self.parameters = self.parameters, self._whole()
+        back = super().backward(g)
+        self.parameters = own
+        weight, bias = self.gradients
+        starts = [channel // self.size * self.size for channel in range(len(own[0]))]
+        self.gradients = [np.stack([weight[o, s : s + self.size] for o, s in enumerate(starts)]), bias]
+        return back
+
+    def onnx(self) -> tuple[str, dict[str, Any]]:
+        operator, attributes = super().onnx()
+        return operator, attributes | {"group": self.groups}
+
+
+class Nodes(Layer):
+    """ONNX nodes that do what `function` does, of a row of numbers for each example; by central differences."""
+
+    def __init__(self, function: Callable[[Floats], Floats], make: Callable[[str, str], list[NodeProto]]) -> None:
+        super().__init__()
+        self.function, self.make = function, make
+
+    def forward(self, x: Floats) -> Floats:
+        self.x = x
+        return self.function(x)
+
+    def backward(self, g: Floats) -> Floats:
+        step, back = 1e-5, np.zeros_like(self.x)
+        for i in range(self.x.shape[1]):
+            moved = np.zeros_like(self.x)
+            moved[:, i] = step
+            back[:, i] = (g * (self.function(self.x + moved) - self.function(self.x - moved))).sum(1) / (2 * step)
+        return back
+
+    def nodes(self, inputs: list[str], output: str, name: str) -> list[NodeProto]:
+        return self.make(inputs[0], output)
+
+
 class Smooth(Layer):
     """An operator of each number, whose gradient is taken by central differences: 1e-9 is what they miss."""
 
@@ -200,25 +264,37 @@ class Network:
         for layer in reversed(self.layers):
             g = layer.backward(g)
 
-    def onnx(self, *after: onnx.NodeProto, result: str = "scores") -> bytes:
-        """An ONNX file of it for one example, from `x` to `result`; `after` are nodes behind `scores`."""
+    def onnx(self, *after: NodeProto, result: str = "scores", batch: int = 1) -> bytes:
+        """An ONNX file of it, from `x` to `result`; `after` are nodes behind `scores`."""
         nodes, constants, last = [], [], "x"
         for number, layer in enumerate(self.layers):
-            operator, attributes = layer.onnx()
             names = [f"parameter_{number}_{i}" for i in range(len(layer.parameters))]
             constants += [
                 numpy_helper.from_array(array.astype(np.float32), name)
                 for name, array in zip(names, layer.parameters, strict=True)
             ]
             output = "scores" if layer is self.layers[-1] else f"value_{number}"
-            nodes.append(helper.make_node(operator, [last, *names], [output], f"layer{number}", **attributes))
+            nodes += layer.nodes([last, *names], output, f"layer{number}")
             last = output
         graph = helper.make_graph(
             [*nodes, *after],
             "test",
-            [helper.make_tensor_value_info("x", TensorProto.FLOAT, (1, *self.shape))],
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, (batch, *self.shape))],
             [helper.make_tensor_value_info(result, TensorProto.FLOAT, [None, None])],
             constants,
         )
         opset = helper.make_opsetid("", 20)
         return bytes(helper.make_model(graph, opset_imports=[opset], ir_version=10).SerializeToString())
+
+
+def lenet(seed: int) -> Network:
+    """The network of models/digits with random numbers."""
+    first = 10 * seed
+    return Network(
+        (1, 28, 28),
+        [
+            Conv(1, 6, 5, first, pad=2), Relu(), Pool("max", 2, 2),
+            Conv(6, 16, 5, first + 1), Relu(), Pool("max", 2, 2), Flatten(),
+            Dense(400, 120, first + 2), Relu(), Dense(120, 84, first + 3), Relu(), Dense(84, 10, first + 4),
+        ],
+    )  # fmt: skip

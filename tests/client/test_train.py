@@ -11,7 +11,7 @@ import pytest
 from conftest import tzml
 from numpy.typing import NDArray
 from onnx import numpy_helper
-from training_reference import Conv, Dense, Flatten, Network, Pool, Relu
+from training_reference import lenet
 
 from tzml.client import LossError, Trainer, World, open_model
 from tzml.compiler import CompileOptions, compile_model
@@ -22,19 +22,6 @@ from tzml_zoo.digits import ONNX, held_out_digits, training_digits
 pytestmark = pytest.mark.usefixtures("libtzml")
 
 EPOCHS, BATCH, RATE, MOMENTUM, TRAINED = 2, 50, 0.05, 0.9, 2000
-
-
-def lenet(seed: int) -> Network:
-    """The network of models/digits with random numbers."""
-    first = 10 * seed
-    return Network(
-        (1, 28, 28),
-        [
-            Conv(1, 6, 5, first, pad=2), Relu(), Pool("max", 2, 2),
-            Conv(6, 16, 5, first + 1), Relu(), Pool("max", 2, 2), Flatten(),
-            Dense(400, 120, first + 2), Relu(), Dense(120, 84, first + 3), Relu(), Dense(84, 10, first + 4),
-        ],
-    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")

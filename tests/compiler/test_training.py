@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from numpy.typing import NDArray
 from onnx import helper
-from training_reference import Conv, Dense, Flatten, Floats, Layer, Network, Pool, Relu, Smooth
+from training_reference import Conv, Dense, Flatten, Floats, GroupedConv, Layer, Network, Nodes, Pool, Relu, Smooth
+from training_state import Trained, with_a_program_that_reads_the_state
 
-from tzml.bundle import Bundle, Direction, DType, Port, Program, Region, Role, Tensor
-from tzml.client import Model, World, open_model
+from tzml.bundle import Bundle, Region, Role
+from tzml.client import World, open_model
 from tzml.compiler import CompileOptions, compile_model
 from tzml.compiler.ir.errors import CompileError
 from tzml.compiler.passes.training import TrainOptions
@@ -37,6 +39,58 @@ def convolutions() -> Network:
     )  # fmt: skip
 
 
+erf = np.vectorize(math.erf)
+
+
+def relu6() -> Layer:
+    def make(given: str, output: str) -> list[onnx.NodeProto]:
+        limits = [
+            helper.make_node("Constant", [], [name], value_float=n) for name, n in (("low", 0.0), ("high", 6.0))
+        ]
+        return [*limits, helper.make_node("Clip", [given, "low", "high"], [output])]
+
+    return Nodes(lambda x: np.clip(x, 0, 6), make)
+
+
+def moved() -> Layer:
+    """Softmax, mean, quotient and root of 16 numbers, which are moved and put together to 32."""
+
+    def function(x: Floats) -> Floats:
+        r = x.reshape(-1, 4, 4)
+        t = r.transpose(0, 2, 1)
+        powers = np.exp(t)
+        quotient = np.exp(-t) / np.sqrt(r * r + 1)
+        whole = np.concatenate([powers / powers.sum(2, keepdims=True), quotient - r.mean(2, keepdims=True)], 2)
+        return whole.reshape(-1, 32)
+
+    def make(given: str, output: str) -> list[onnx.NodeProto]:
+        node = helper.make_node
+        return [
+            node("Constant", [], ["square"], value_ints=[1, 4, 4]),
+            node("Constant", [], ["row"], value_ints=[1, 32]),
+            node("Constant", [], ["axis"], value_ints=[2]), node("Constant", [], ["one"], value_float=1.0),
+            node("Reshape", [given, "square"], ["r"]), node("Transpose", ["r"], ["t"], perm=[0, 2, 1]),
+            node("Softmax", ["t"], ["s"], axis=2), node("Neg", ["t"], ["n"]), node("Exp", ["n"], ["e"]),
+            node("Mul", ["r", "r"], ["rr"]), node("Add", ["rr", "one"], ["rr1"]), node("Sqrt", ["rr1"], ["root"]),
+            node("Div", ["e", "root"], ["q"]), node("ReduceMean", ["r", "axis"], ["m"], keepdims=1),
+            node("Sub", ["q", "m"], ["d"]), node("Concat", ["s", "d"], ["c"], axis=2),
+            node("Reshape", ["c", "row"], [output]),
+        ]  # fmt: skip
+
+    return Nodes(function, make)
+
+
+def global_pool() -> Network:
+    """The mean of an image, as networks have it before their last layer."""
+
+    def make(given: str, output: str) -> list[onnx.NodeProto]:
+        return [helper.make_node("GlobalAveragePool", [given], [output])]
+
+    mean = Pool("avg", 5, 1)
+    mean.nodes = lambda inputs, output, name: make(inputs[0], output)  # type: ignore[method-assign]
+    return Network((2, 5, 5), [Conv(2, 6, 3, 12, pad=1), Relu(), mean, Flatten(), Dense(6, CLASSES, seed=13)])
+
+
 def dense(*between: Layer) -> Network:
     """Dense layers with something between them."""
     return Network((7,), [Dense(7, 16, seed=5), *between, Dense(16, CLASSES, seed=6)])
@@ -53,57 +107,9 @@ def compiled(folder: Path, data: bytes, train: TrainOptions) -> Bundle:
     return compile_model(folder / "model.onnx", CompileOptions("host", train=train))
 
 
-def with_a_program_that_reads_the_state(bundle: Bundle, sizes: list[int]) -> Bundle:
-    """The bundle with a program `read`, which gives rows of float32 in the state one after another.
-
-    No bundle that tzml makes has such a program: the state leaves only as the plans say.
-    """
-    first, offset, tensors, ports = len(bundle.tensors), 0, [], []
-    for number, size in enumerate(sizes):
-        tensors.append(Tensor(f"state{number}", DType.float32, (size,), Direction.output))
-        ports.append(Port(first + number, offset, Region.state))
-        offset += math.ceil(size * 4 / 64) * 64
-    asked = next(p for p in bundle.programs if p.name == "update")
-    read = Program("read", asked.inputs, tuple(ports), (), asked.kernels_digest, role=Role.infer, entry=4)
-    return replace(bundle, tensors=(*bundle.tensors, *tensors), programs=(*bundle.programs, read))
-
-
-class Trained:
-    """A model in training, with its parameters and the sums of gradients in sight."""
-
-    def __init__(self, model: Model, network: Network) -> None:
-        self.model = model
-        self.shapes = [p.shape for layer in network.trained for p in layer.parameters]
-
-    def accumulate(self, x: NDArray[Any], labels: NDArray[Any], program: str = "accumulate") -> tuple[float, int]:
-        """Loss and right answers, over as many micro-batches as it takes."""
-        loss = right = 0.0
-        for start in range(0, len(x), MICRO_BATCH):
-            part, own = x[start : start + MICRO_BATCH], labels[start : start + MICRO_BATCH]
-            count = len(part)
-            part = np.concatenate([part, np.ones((MICRO_BATCH - count, *x.shape[1:]), x.dtype)])
-            own = np.concatenate([own, np.zeros((MICRO_BATCH - count, *labels.shape[1:]), labels.dtype)])
-            target = "labels" if labels.dtype == np.int32 else "targets"
-            given = {"examples": part, target: own, "count": np.array(count, np.int32)}
-            outputs = self.model.run(given, program).outputs
-            loss += float(outputs["loss_sum"])
-            right += float(outputs.get("correct", 0))
-        return loss, int(right)
-
-    def update(self, rate: float, batch_size: int) -> int:
-        outputs = self.model.run(self._update_inputs(rate, batch_size), "update").outputs
-        return int(outputs["step"][0])
-
-    def state(self) -> tuple[list[Floats], list[Floats]]:
-        """The parameters, and the sums of gradients."""
-        outputs = self.model.run(self._update_inputs(0, 1), "read").outputs
-        rows = [outputs[f"state{i}"].astype(np.float64) for i in range(2 * len(self.shapes))]
-        shaped = [row.reshape(shape) for row, shape in zip(rows, [*self.shapes, *self.shapes], strict=True)]
-        return shaped[: len(self.shapes)], shaped[len(self.shapes) :]
-
-    @staticmethod
-    def _update_inputs(rate: float, batch_size: int) -> dict[str, NDArray[Any]]:
-        return {"rate": np.array(rate, np.float32), "batch_size": np.array(batch_size, np.int32)}
+def shapes(network: Network) -> list[tuple[int, ...]]:
+    """Of the parameters."""
+    return [p.shape for layer in network.trained for p in layer.parameters]
 
 
 @contextmanager
@@ -114,7 +120,7 @@ def trained(folder: Path, network: Network, options: TrainOptions, data: bytes =
     for layer in network.trained:  # what the file has
         layer.parameters = [p.astype(np.float32).astype(np.float64) for p in layer.parameters]
     with open_model(folder / "model.tzm", World.ree) as model:
-        yield Trained(model, network)
+        yield Trained(model, shapes(network), MICRO_BATCH)
 
 
 def relative(one: Floats, other: Floats) -> float:
@@ -130,6 +136,23 @@ def relative(one: Floats, other: Floats) -> float:
             Network((1, 9, 9), [Conv(1, 3, 5, seed=7), Pool("max", 3, 2, 1), Flatten(), Dense(27, 5, seed=8)]),
             id="padded maximum",
         ),
+        pytest.param(
+            Network(
+                (4, 6, 6),
+                [
+                    GroupedConv(4, 2, 3, 9, pad=1),
+                    GroupedConv(4, 4, 3, 10, pad=1),
+                    Flatten(),
+                    Dense(144, CLASSES, seed=11),
+                ],
+            ),
+            id="groups",
+        ),
+        pytest.param(dense(Smooth("LeakyRelu", lambda x: np.where(x > 0, x, x / 8), alpha=0.125)), id="leaky relu"),
+        pytest.param(dense(relu6()), id="relu6"),
+        pytest.param(dense(Smooth("Gelu", lambda x: x / 2 * (1 + erf(x / 2**0.5)))), id="gelu"),
+        pytest.param(Network((7,), [Dense(7, 16, seed=5), moved(), Dense(32, CLASSES, seed=6)]), id="moved"),
+        pytest.param(global_pool(), id="global pool"),
         pytest.param(dense(Smooth("Sigmoid", lambda x: 1 / (1 + np.exp(-x)))), id="sigmoid"),
         pytest.param(dense(Smooth("Tanh", np.tanh)), id="tanh"),
     ],
@@ -245,8 +268,7 @@ def test_frozen_layers_keep_their_numbers(tmp_path: Path) -> None:
     x, labels = examples(network, MICRO_BATCH)
     loss, _, gradients = network.gradients(x, labels)
     with open_model(tmp_path / "model.tzm", World.ree) as model:
-        ours = Trained(model, network)
-        ours.shapes = ours.shapes[4:]
+        ours = Trained(model, shapes(network)[4:], MICRO_BATCH)
         assert ours.accumulate(x, labels)[0] == pytest.approx(loss, rel=1e-6)
         for one, other in zip(ours.state()[1], gradients[4:], strict=True):
             assert relative(one, other) < 1e-5

@@ -235,6 +235,7 @@ _ROWS = (
     # layers
     Operator("relax.nn.conv2d", Kind.window, None, 2, weights=1, passes=("simplify", "select_kernels"),
              kernels=("conv", "integer_gemm", "integer_window", "stencil")),
+    Operator("relax.nn.conv2d_transpose", Kind.other, None, 2, passes=("select_kernels",)),
     Operator("relax.nn.avg_pool2d", Kind.window, None, passes=("select_kernels",), kernels=("stencil",)),
     Operator("relax.nn.max_pool2d", Kind.window, None, exact_on_integers=True, passes=("select_kernels",),
              kernels=("integer_window", "stencil")),

@@ -20,7 +20,7 @@ from tzml.compiler.ir.imported import Imported
 from tzml.compiler.ir.layer_names import number_of
 from tzml.compiler.ir.rewrite import Expr, bindings_of, free_variables, op_name, shape_of
 from tzml.compiler.passes.training.forward import Forward
-from tzml.compiler.passes.training.gradients import DIFFERENTIABLE, register_gradients
+from tzml.compiler.passes.training.gradients import is_differentiable, register_gradients
 from tzml.compiler.passes.training.in_place import assign
 from tzml.compiler.passes.training.losses import LOSSES, Loss, of_count
 from tzml.compiler.passes.training.optimizers import Optimizer, StepNumbers, optimizer, unless_forgotten
@@ -137,13 +137,15 @@ class _Programs:
 
         def body(builder: Any, *arguments: Any) -> Expr:
             inputs, weights, sums = arguments[:3], arguments[3 : 3 + gradients], arguments[3 + gradients :]
-            told, found = _inlined(builder, function, (*inputs, *weights))
-            losses = told.fields if isinstance(told, relax.Tuple) else [told]
-            added = []
-            for total, gradient in zip(sums, found.fields, strict=True):
-                row = builder.emit(op.reshape(gradient, shape_of(total)))
-                added.append(assign(builder, "add_gradient", total, lambda s, g: s + g, row))
-            return relax.Tuple([*losses, *added])
+            added: dict[int, Expr] = {}
+
+            def add(number: int, gradient: Expr) -> None:
+                """At once, so that its memory is free again."""
+                row = builder.emit(op.reshape(gradient, shape_of(sums[number])))
+                added[number] = assign(builder, "add_gradient", sums[number], lambda s, g: s + g, row)
+
+            losses = _inlined(builder, function, (*inputs, *weights), add)
+            return relax.Tuple([*losses, *(added[number] for number in range(gradients))])
 
         inputs = (EXAMPLES, self.loss.target, COUNT)
         return self.made(inputs, self.batch_types, self.loss_names, body, self.sums, shaped=True)
@@ -173,7 +175,7 @@ class _Programs:
             depend.add(binding.var)
             name = op_name(binding.value) if isinstance(binding.value, relax.Call) else ""
             number = number_of(binding.var)
-            if name and number is not None and name not in DIFFERENTIABLE:
+            if name and number is not None and not is_differentiable(binding.value):
                 sources = self.imported.sources
                 layer = f"{sources[number].name} ({sources[number].operator})" if number < len(sources) else name
                 raise CompileError(
@@ -254,26 +256,42 @@ def _logits(builder: Any, result: Expr) -> Expr:
     return result
 
 
-def _inlined(builder: Any, function: Any, arguments: Sequence[Any]) -> Any:
-    """The fields of the result of a function without control flow, whose bindings are emitted here."""
-    values = dict(zip(function.params, arguments, strict=True))
+def _inlined(
+    builder: Any, function: Any, arguments: Sequence[Any], take: Callable[[int, Expr], None]
+) -> Sequence[Expr]:
+    """Emit the bindings of what TVM's Gradient made: ((losses), (gradients)). Returns the losses.
+
+    `take` gets the number of each gradient and its value, as soon as that is emitted.
+    """
+    values: dict[Any, Expr] = dict(zip(function.params, arguments, strict=True))
+    bindings = bindings_of(function)
+    bound = {binding.var: binding.value for binding in bindings}
+
+    def resolved(expression: Expr) -> Expr:
+        """A tuple, or a variable that is not bound to one, nor to another."""
+        while isinstance(expression, relax.Var) and isinstance(bound.get(expression), relax.Var | relax.Tuple):
+            expression = bound[expression]
+        return expression
 
     def translate(expression: Expr) -> Expr:
         if isinstance(expression, relax.Tuple):
             return relax.Tuple([translate(field) for field in expression.fields])
         if isinstance(expression, relax.TupleGetItem):
-            whole = translate(expression.tuple_value)
+            whole = resolved(expression.tuple_value)
             if isinstance(whole, relax.Tuple):
-                return whole.fields[expression.index]
-            return relax.TupleGetItem(whole, expression.index)
+                return translate(whole.fields[expression.index])
+            return relax.TupleGetItem(translate(whole), expression.index)
         if isinstance(expression, relax.Call):
-            return relax.Call(
-                expression.op, list(map(translate, expression.args)), expression.attrs, expression.ty_args
-            )
+            operands = list(map(translate, expression.args))
+            return relax.Call(expression.op, operands, expression.attrs, expression.ty_args)
         return values.get(expression, expression) if isinstance(expression, relax.Var) else expression
 
-    for binding in bindings_of(function):
+    losses, gradients = (resolved(field) for field in resolved(function.body.body).fields)
+    wanted = [resolved(field) for field in gradients.fields]
+    for binding in bindings:
         value = translate(binding.value)
         atom = isinstance(value, relax.Var | relax.Tuple | tvm.ir.GenericConst)
         values[binding.var] = value if atom else builder.emit(value, binding.var.name)
-    return translate(function.body.body).fields
+        for number in (i for i, gradient in enumerate(wanted) if gradient == binding.var):
+            take(number, values[binding.var])
+    return [translate(loss) for loss in (losses.fields if isinstance(losses, relax.Tuple) else [losses])]
