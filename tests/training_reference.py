@@ -78,10 +78,11 @@ class Conv(Layer):
         weight = self.parameters[0]
         self.gradients = [np.einsum("ncyxij,noyx->ocij", self.windows, g), g.sum((0, 2, 3))]
         back = np.zeros_like(self.x)
-        for y, x in np.ndindex(g.shape[2:]):
-            top, left = y * self.stride, x * self.stride
-            part = np.einsum("no,ocij->ncij", g[:, :, y, x], weight)
-            back[:, :, top : top + weight.shape[2], left : left + weight.shape[3]] += part
+        for i, j in np.ndindex(weight.shape[2:]):
+            rows, columns = (
+                slice(at, at + self.stride * n, self.stride) for at, n in zip((i, j), g.shape[2:], strict=True)
+            )
+            back[:, :, rows, columns] += np.einsum("noyx,oc->ncyx", g, weight[:, :, i, j])
         end = None if not self.pad else -self.pad
         return back[:, :, self.pad : end, self.pad : end]
 
@@ -108,13 +109,11 @@ class Pool(Layer):
 
     def backward(self, g: Floats) -> Floats:
         back = np.zeros_like(self.x)
-        for n, c, y, x in np.ndindex(g.shape):
-            top, left = y * self.stride, x * self.stride
-            if self.kind == "max":
-                i, j = divmod(int(self.best[n, c, y, x]), self.size)
-                back[n, c, top + i, left + j] += g[n, c, y, x]
-            else:
-                back[n, c, top : top + self.size, left : left + self.size] += g[n, c, y, x] / self.size**2
+        n, c, y, x = np.indices(g.shape)
+        for tap in range(self.size**2):
+            share = self.best == tap if self.kind == "max" else 1 / self.size**2
+            i, j = divmod(tap, self.size)
+            np.add.at(back, (n, c, y * self.stride + i, x * self.stride + j), g * share)
         end = None if not self.pad else -self.pad
         return back[:, :, self.pad : end, self.pad : end]
 

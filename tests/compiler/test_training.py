@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from numpy.typing import NDArray
-from onnx import helper
+from onnx import helper, numpy_helper
 from training_reference import Conv, Dense, Flatten, Floats, GroupedConv, Layer, Network, Nodes, Pool, Relu, Smooth
 from training_state import Trained, with_a_program_that_reads_the_state
 
@@ -22,6 +23,9 @@ from tzml.client import World, open_model
 from tzml.compiler import CompileOptions, compile_model
 from tzml.compiler.ir.errors import CompileError
 from tzml.compiler.passes.training import TrainOptions
+from tzml.owner.keys import OwnerKey
+from tzml.owner.seal import seal
+from tzml.signing import load_signing_key
 
 MICRO_BATCH = 4
 CLASSES = 5
@@ -274,6 +278,40 @@ def test_frozen_layers_keep_their_numbers(tmp_path: Path) -> None:
             assert relative(one, other) < 1e-5
 
 
+def test_batch_normalisation_is_refused_but_in_layers_that_are_frozen(tmp_path: Path) -> None:
+    rng = np.random.default_rng(14)
+    scale, shift, mean, variance = (rng.uniform(0.5, 1.5, 4).astype(np.float32) for _ in range(4))
+
+    def make(given: str, output: str) -> list[onnx.NodeProto]:
+        constants = {"scale": scale, "shift": shift, "mean": mean, "variance": variance}
+        nodes = [
+            helper.make_node("Constant", [], [name], value=numpy_helper.from_array(array, name))
+            for name, array in constants.items()
+        ]
+        return [*nodes, helper.make_node("BatchNormalization", [given, *constants], [output], "norm")]
+
+    def normalized(x: Floats) -> Floats:
+        whole, share, middle, squares = (array[:, None, None] for array in (scale, shift, mean, variance))
+        result: Floats = (x - middle) / np.sqrt(squares + 1e-5) * whole + share
+        return result
+
+    layers = [Conv(2, 4, 3, 1), Nodes(normalized, make), Relu(), Flatten(), Dense(36, CLASSES, 2)]
+    network = Network((2, 5, 5), layers)
+    data = network.onnx()
+    with pytest.raises(CompileError) as error:
+        compiled(tmp_path, data, TrainOptions("sgd"))
+    assert "the layer norm is BatchNormalization, with which tzml cannot train yet" in str(error.value)
+    bundle = compiled(tmp_path, data, TrainOptions("sgd", micro_batch=MICRO_BATCH, freeze=("1",)))
+    bundle.write(tmp_path / "model.tzm")
+    x, labels = examples(network, MICRO_BATCH)
+    with open_model(tmp_path / "model.tzm", World.ree) as model:
+        scores = network.forward(x)
+        ours = Trained(model, [], MICRO_BATCH)
+        shares = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
+        expected = -np.log(shares[np.arange(MICRO_BATCH), labels]).sum()
+        assert ours.accumulate(x, labels)[0] == pytest.approx(expected, rel=1e-6)
+
+
 def test_no_output_of_a_program_is_a_parameter_or_a_gradient(tmp_path: Path) -> None:
     """The state leaves only as the plans say: the count of steps, and nothing else."""
     bundle = compiled(tmp_path, dense(Relu()).onnx(), TrainOptions("sgd", micro_batch=MICRO_BATCH, momentum=0.9))
@@ -281,6 +319,19 @@ def test_no_output_of_a_program_is_a_parameter_or_a_gradient(tmp_path: Path) -> 
     for program in bundle.programs:
         names = [bundle.tensors[port.tensor].name for port in program.outputs if port.region == Region.state]
         assert names == (["step"] if program.role == Role.update else [])
+
+
+def test_parameters_are_sealed_with_the_bundle(tmp_path: Path, key_file: Path) -> None:
+    network = dense(Relu())
+    (tmp_path / "model.onnx").write_bytes(network.onnx())
+    options = CompileOptions("qemu", load_signing_key(key_file), train=TrainOptions("sgd", momentum=0.9))
+    bundle = compile_model(tmp_path / "model.onnx", options)
+    bundle.write(tmp_path / "clear.tzm")
+    seal(bundle, OwnerKey(ec.generate_private_key(ec.SECP256R1())), tmp_path / "sealed.tzm")
+    clear, sealed = ((tmp_path / f"{name}.tzm").read_bytes() for name in ("clear", "sealed"))
+    for weights in (layer.parameters[0].astype(np.float32).tobytes() for layer in network.trained):
+        assert weights in clear
+        assert not any(weights[at : at + 16] in sealed for at in range(0, len(weights) - 16, 16))
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ _UNSUPPORTED = {
     "batchnorm": "its statistics would have to follow the batches",
     "batch_norm": "its statistics would have to follow the batches",
 }
-"""Operators of model files that mean something else in training, by what their names begin with in lower case."""
+"""Operators of model files that mean something else in training, by what their names have in lower case."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,7 @@ def _refuse_unsupported(imported: Imported, first: SourceLayer) -> None:
     """
     names = [source.name for source in imported.sources]
     for source in imported.sources[names.index(first.name) if first.name in names else 0 :]:
-        kind = source.operator.lower().rpartition(".")[2]
-        why = next((why for name, why in _UNSUPPORTED.items() if kind.startswith(name)), None)
+        why = next((why for name, why in _UNSUPPORTED.items() if name in source.operator.lower()), None)
         if why:
             raise CompileError(
                 f"the layer {source.name} is {source.operator}, with which tzml cannot train yet: {why}",
