@@ -84,8 +84,10 @@ test-full: LAB_OPTIONS = --xtest full --networks full
 test-full: PI_TESTS = lab
 test-full: test test-boards mutants $(if $(BUILDROOT),test-buildroot)
 	@$(if $(BUILDROOT),:,echo "== not run: tests of an image made by Buildroot, because BUILDROOT= names no checkout")
-	@echo "== the compiler with all examples of ONNX (log: $(LOGS)/compiler.log)"
+	@echo "== the compiler with all examples of ONNX, and more random networks (log: $(LOGS)/compiler.log)"
 	@$(PYTEST) tests/compiler -m full 2>&1 | tee $(LOGS)/compiler.log
+	@echo "== the runtime with many bundles that a fuzzer makes (log: $(LOGS)/runtime.log)"
+	@$(PYTEST) tests/runtime -m full 2>&1 | tee $(LOGS)/runtime.log
 	@echo "== tzml-serve with many requests that a fuzzer makes (log: $(LOGS)/serve.log)"
 	@$(PYTEST) tests/serve -m full 2>&1 | tee $(LOGS)/serve.log
 

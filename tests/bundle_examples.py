@@ -437,6 +437,14 @@ class Examples(ExampleList):
             "a program takes what another entry point gives",
             unchecked(replace(BUNDLE, programs=(PROGRAM, again))),
         )
+        # whose output would not be missed if its ports were not looked at any further
+        again = replace(PROGRAM, name="again", entry=1, inputs=(Port(0, 0), Port(0, 0)))
+        self.add(
+            "port-twice-in-entry",
+            "INTERFACE_MALFORMED",
+            "the second entry point takes a tensor twice",
+            unchecked(replace(BUNDLE, programs=(PROGRAM, again))),
+        )
         fewer = Patcher(parted).section(1, 0, "4s", b"MEMO")
         self.add("plan-missing", "PLAN_MALFORMED", "two programs and one plan", without_plan(fewer))
 

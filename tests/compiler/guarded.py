@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import mmap
-import multiprocessing
 import tempfile
 from pathlib import Path
 
 import numpy as np
+from programs import FORKS
 
 from tzml.bundle import Bundle
 from tzml.bundle.format import ALIGNMENT
@@ -24,9 +24,7 @@ def exit_codes(bundle: Bundle) -> dict[str, int | None]:
     calls = [(call.kernel, tuple(argument.size for argument in call.arguments)) for call in bundle.program.calls]
     found = {}
     for side in ("before", "behind"):
-        process = multiprocessing.get_context("spawn").Process(
-            target=_run, args=(bundle.libraries[0].ree, calls, side)
-        )
+        process = FORKS.Process(target=_run, args=(bundle.libraries[0].ree, calls, side))
         process.start()
         process.join()
         found[side] = process.exitcode

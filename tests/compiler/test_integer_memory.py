@@ -35,10 +35,12 @@ def answer(folder: Path, bundle: Bundle, x: Array) -> Array:
         return y
 
 
-def compare(folder: Path, network: IntegerNetwork, secure_memory: int) -> tuple[Bundle, Bundle]:
+def compare(
+    folder: Path, network: IntegerNetwork, secure_memory: int, resident: Bundle | None = None
+) -> tuple[Bundle, Bundle]:
     """The network without and with a limit; both answer alike, and as ONNX Runtime does."""
     data, x = network.model(), network.sample()
-    resident, fitted = build(folder, data), build(folder, data, secure_memory)
+    resident, fitted = resident or build(folder, data), build(folder, data, secure_memory)
     expected = answer(folder, resident, x)
     assert (answer(folder, fitted, x) == expected).all()
     options = onnxruntime.SessionOptions()
@@ -166,7 +168,8 @@ def test_random_networks_answer_alike(
     weights, arena = resident.memory.weights_size, resident.memory.arena_size
     for part in (share, share / 2, share / 4):
         try:
-            _, fitted = compare(folder, network, resident.secure_memory - int(part * (weights + arena // 2)))
+            budget = resident.secure_memory - int(part * (weights + arena // 2))
+            _, fitted = compare(folder, network, budget, resident)
         except CompileError as error:
             if "bytes of secure memory" not in str(error):
                 raise

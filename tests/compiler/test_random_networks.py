@@ -1,6 +1,6 @@
 """Random networks answer as ONNX Runtime does, also with hardly any memory.
 
-TZML_RANDOM_NETWORKS=300 tries that many, and others each time.
+`make test-full` tries many. TZML_RANDOM_NETWORKS=300 tries that many, and others each time.
 """
 
 from __future__ import annotations
@@ -34,20 +34,35 @@ def answer(bundle: Bundle, path: Path, x: np.ndarray) -> np.ndarray:
         return second
 
 
+def tried(count: int) -> settings:
+    return settings(
+        max_examples=COUNT or count,
+        derandomize=not COUNT,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+        print_blob=True,
+    )
+
+
 @given(networks(), st.floats(0.3, 1))
-@settings(
-    max_examples=COUNT or 10,
-    derandomize=not COUNT,
-    deadline=None,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-    print_blob=True,
-)
+@tried(6)
 def test_a_network_answers_as_onnx_runtime_does(
     libtzml: Path, tmp_path_factory: pytest.TempPathFactory, network: tuple[bytes, np.ndarray], share: float
 ) -> None:
-    data, x = network
-    folder = tmp_path_factory.mktemp("random")
+    compare(*network, share, tmp_path_factory.mktemp("random"))
+
+
+@pytest.mark.full
+@given(networks(), st.floats(0.3, 1))
+@tried(60)
+def test_many_networks_answer_as_onnx_runtime_does(
+    libtzml: Path, tmp_path_factory: pytest.TempPathFactory, network: tuple[bytes, np.ndarray], share: float
+) -> None:
+    compare(*network, share, tmp_path_factory.mktemp("random"))
+
+
+def compare(data: bytes, x: np.ndarray, share: float, folder: Path) -> None:
     (folder / "model.onnx").write_bytes(data)
     [expected] = onnxruntime.InferenceSession(data).run(None, {"x": x})
 

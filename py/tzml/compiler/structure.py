@@ -6,6 +6,7 @@ numbers. It names operators and has no code: a reader takes only those that TVM 
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -211,8 +212,9 @@ def _is_known(name: str) -> bool:
     return name in ("relax.shape_of",) or tvm.ir.Op.get(name).get_attr("FLegalize") is not None
 
 
-def _operators() -> set[str]:
-    return set(tvm.ir.Op.list_op_names())
+@functools.cache
+def _operators() -> frozenset[str]:
+    return frozenset(tvm.ir.Op.list_op_names())
 
 
 # Reading
