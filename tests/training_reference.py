@@ -284,16 +284,3 @@ class Network:
         )
         opset = helper.make_opsetid("", 20)
         return bytes(helper.make_model(graph, opset_imports=[opset], ir_version=10).SerializeToString())
-
-
-def lenet(seed: int) -> Network:
-    """The network of models/digits with random numbers."""
-    first = 10 * seed
-    return Network(
-        (1, 28, 28),
-        [
-            Conv(1, 6, 5, first, pad=2), Relu(), Pool("max", 2, 2),
-            Conv(6, 16, 5, first + 1), Relu(), Pool("max", 2, 2), Flatten(),
-            Dense(400, 120, first + 2), Relu(), Dense(120, 84, first + 3), Relu(), Dense(84, 10, first + 4),
-        ],
-    )  # fmt: skip

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from training_reference import Floats, Network
 
 from tzml.bundle import Bundle, Direction, DType, Port, Program, Region, Role, Tensor
 from tzml.client import Model
-
-Floats = NDArray[np.float64]
+from tzml.compiler import CompileOptions, compile_model
+from tzml.compiler.passes.training import TrainOptions
 
 
 def with_a_program_that_reads_the_state(bundle: Bundle, sizes: list[int]) -> Bundle:
@@ -65,3 +67,18 @@ class Trained:
     @staticmethod
     def _update_inputs(rate: float, batch_size: int) -> dict[str, NDArray[Any]]:
         return {"rate": np.array(rate, np.float32), "batch_size": np.array(batch_size, np.int32)}
+
+
+def compiled(folder: Path, data: bytes, train: TrainOptions) -> Bundle:
+    (folder / "model.onnx").write_bytes(data)
+    return compile_model(folder / "model.onnx", CompileOptions("host", train=train))
+
+
+def shapes(network: Network) -> list[tuple[int, ...]]:
+    """Of the parameters."""
+    return [p.shape for layer in network.trained for p in layer.parameters]
+
+
+def relative(one: Floats, other: Floats) -> float:
+    """The largest difference, by the largest number."""
+    return float(np.abs(one - other).max() / np.abs(other).max())

@@ -11,7 +11,7 @@ import pytest
 from conftest import tzml
 from numpy.typing import NDArray
 from onnx import numpy_helper
-from training_reference import lenet
+from training_networks import lenet
 
 from tzml.client import LossError, Trainer, World, open_model
 from tzml.compiler import CompileOptions, compile_model
@@ -125,6 +125,10 @@ def test_the_command_line_makes_what_the_options_say(folder: Path, tmp_path: Pat
     with open_model(tmp_path / "digits.tzm", World.ree) as model:
         assert Trainer(model).micro_batch == 3
         assert model.memory().state == about["state"]
+    said = tzml(
+        "compile", str(ONNX), "--target", "host", "--train", "sgd", "-o", str(tmp_path / "again.tzm")
+    ).stdout
+    assert "bytes for host, the normal world only; " in said
     for wrong, expected in (
         (("--micro-batch", "3"), "--micro-batch needs --train"),
         (("--train", "sgd", "--tee", "first"), "--train does not go with --tee"),

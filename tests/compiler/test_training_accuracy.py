@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from training_reference import Floats, Network, lenet
+from training_networks import lenet
+from training_reference import Floats, Network
 
 from tzml.client import Trainer, World, open_model
 from tzml.compiler import CompileOptions, compile_model

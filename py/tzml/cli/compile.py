@@ -10,7 +10,7 @@ from uuid import UUID
 
 import click
 
-from tzml.bundle import Worlds
+from tzml.bundle import BOTH, Worlds
 from tzml.cli.child import Tell, in_child
 from tzml.cli.options import OutputFile, parse_size
 from tzml.cli.progress import progress_bar, told
@@ -212,7 +212,7 @@ def _compile(model: Path, options: CompileOptions, path: Path, tell: Tell, *, as
         }
         return json.dumps(about, indent=1)
     worlds = "both worlds" if bundle.libraries[0].tee else "the normal world only"
-    if len(bundle.programs) > 1 or bundle.programs[0].worlds == Worlds.tee:
+    if any(program.worlds != BOTH for program in bundle.programs):
         inside = sum(len(p.calls) for p in bundle.programs if p.worlds == Worlds.tee)
         worlds = f"{inside} calls in the TEE and {calls - inside} in the normal world"
     state = f"state {memory.state_size:,}, " if memory.state_size else ""

@@ -14,7 +14,7 @@ from tvm import relax
 from tvm.relax.op import register_gradient
 from tvm.relax.op.grad import no_grad
 
-from tzml.compiler.ir.rewrite import Expr
+from tzml.compiler.ir.rewrite import Expr, op_name
 
 op = relax.op
 _LEVEL = 20
@@ -82,13 +82,18 @@ DIFFERENTIABLE = frozenset(f"relax.{name}" for name in (*_OF_TVM, *_OWN))
 """Each has a case in tests/compiler/test_training.py."""
 
 
-def is_differentiable(call: Any) -> bool:
-    """Whether there is a gradient of an operator as it is called."""
-    name = str(getattr(call.op, "name", ""))
+def why_not(call: Any) -> str:
+    """Why there is no gradient of an operator as it is called; "" if there is one."""
+    name = op_name(call)
+    if name not in DIFFERENTIABLE:
+        return f"there is none of {name.removeprefix('relax.')}, as TVM calls it"
     if name in ("relax.nn.conv2d", "relax.nn.max_pool2d", "relax.nn.avg_pool2d"):
         layout = call.attrs.data_layout if name == "relax.nn.conv2d" else call.attrs.layout
-        return str(layout) == "NCHW" and not bool(getattr(call.attrs, "ceil_mode", False))
-    return name in DIFFERENTIABLE
+        if str(layout) != "NCHW":
+            return "its images lie as [N][H][W][C], and there is one for [N][C][H][W], as in ONNX and PyTorch, only"
+        if bool(getattr(call.attrs, "ceil_mode", False)):
+            return "it rounds its size up (ceil_mode), which TVM's gradient does not know"
+    return ""
 
 
 @functools.cache

@@ -20,7 +20,7 @@ from tzml.compiler.ir.imported import Imported
 from tzml.compiler.ir.layer_names import number_of
 from tzml.compiler.ir.rewrite import Expr, bindings_of, free_variables, op_name, shape_of
 from tzml.compiler.passes.training.forward import Forward
-from tzml.compiler.passes.training.gradients import is_differentiable, register_gradients
+from tzml.compiler.passes.training.gradients import register_gradients, why_not
 from tzml.compiler.passes.training.in_place import assign
 from tzml.compiler.passes.training.losses import LOSSES, Loss, of_count
 from tzml.compiler.passes.training.optimizers import Optimizer, StepNumbers, optimizer, unless_forgotten
@@ -173,13 +173,13 @@ class _Programs:
             if depend.isdisjoint(free_variables(binding.value)):
                 continue
             depend.add(binding.var)
-            name = op_name(binding.value) if isinstance(binding.value, relax.Call) else ""
             number = number_of(binding.var)
-            if name and number is not None and not is_differentiable(binding.value):
+            why = why_not(binding.value) if isinstance(binding.value, relax.Call) else ""
+            if why and number is not None:
                 sources = self.imported.sources
-                layer = f"{sources[number].name} ({sources[number].operator})" if number < len(sources) else name
+                layer = f"{sources[number].name} ({sources[number].operator})" if number < len(sources) else "?"
                 raise CompileError(
-                    f"tzml has no gradient of the layer {layer}, {name.removeprefix('relax.')} in TVM's terms",
+                    f"tzml has no gradient of the layer {layer}: {why}",
                     "freeze all layers up to it, or use another",
                 )
 
