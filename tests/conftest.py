@@ -17,6 +17,8 @@ import pytest
 if TYPE_CHECKING:
     from small_models import Array, CompileAndRun
 
+    from tzml.bundle import Bundle
+
 ROOT = Path(__file__).parent.parent
 BUILD = ROOT / "build" / "tests"
 
@@ -122,6 +124,24 @@ def digits_for_host(tmp_path_factory: pytest.TempPathFactory) -> Path:
         compile_model(ONNX, CompileOptions("host")).write(folder / "digits.tzm")
 
     return once(tmp_path_factory, "digits-for-host", compile_digits) / "digits.tzm"
+
+
+@pytest.fixture(scope="session")
+def for_qemu(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Bundle]:
+    """Networks of the zoo by name, compiled for QEMU's machine; its memory limits none."""
+
+    def compiled(name: str) -> Bundle:
+        from tzml.bundle import read
+        from tzml.compiler import CompileOptions, compile_model
+        from tzml_zoo import models
+
+        def fill(folder: Path) -> None:
+            options = CompileOptions("qemu", secure_memory=1 << 40)
+            compile_model(models()[name].onnx(), options).write(folder / "model.tzm")
+
+        return read(once(tmp_path_factory, f"{name}-for-qemu", fill) / "model.tzm")
+
+    return compiled
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,6 @@ from tzml.compiler import CompileOptions, compile_model
 from tzml.compiler.codegen.scratch import STACK_LIMIT
 from tzml.compiler.planning.code_memory import TA_MEMORY
 from tzml.signing import load_signing_key
-from tzml_zoo import models
 from tzml_zoo.digits import ONNX
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,9 +55,11 @@ def test_where_there_is_no_tee_no_code_counts(digits_for_host: Path) -> None:
 
 # The networks with the most kinds of kernels, small enough to be compiled in seconds
 @pytest.mark.parametrize("name", ["digits", "gru_keywords", "vit_tiny"])
-def test_no_kernel_takes_more_stack_than_the_ta_has_room_for(name: str, tmp_path: Path) -> None:
+def test_no_kernel_takes_more_stack_than_the_ta_has_room_for(
+    name: str, for_qemu: Callable[[str], Bundle], tmp_path: Path
+) -> None:
     library = tmp_path / "library.so"
-    library.write_bytes(compile_model(models()[name].onnx(), CompileOptions("qemu")).libraries[0].ree)
+    library.write_bytes(for_qemu(name).libraries[0].ree)
     shown = subprocess.run(["aarch64-linux-gnu-objdump", "-d", library], capture_output=True, text=True, check=True)
     (stack,) = re.findall(r"TA_STACK_SIZE \((\d+) \* 1024\)", (ROOT / "ta/user_ta_header_defines.h").read_text())
     assert int(stack) * 1024 // 4 >= 2 * STACK_LIMIT  # as its comment says, with as much again for the runtime

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from tzml.bench.kernels import Kernels
 from tzml.bench.programs import CROSS_LIBC, emulated, start
-from tzml.compiler import TARGETS, CompileOptions, compile_model
+from tzml.bundle import Bundle
+from tzml.compiler import TARGETS
 from tzml_zoo import models
 
-NO_LIMIT = 1 << 40
 SMALL = ("digits", "digits_int8", "gru_keywords", "lstm_keywords")
 
 Array = NDArray[Any]
@@ -45,9 +45,8 @@ def inputs(shape: tuple[int, ...], dtype: np.dtype[Any], count: int) -> Iterator
             yield random.integers(about.min, about.max, shape, dtype, endpoint=True)
 
 
-def instructions(model: Path, folder: Path, count: int) -> list[int]:
+def instructions(bundle: Bundle, folder: Path, count: int) -> list[int]:
     """The instructions of an inference on each of `count` inputs."""
-    bundle = compile_model(model, CompileOptions("qemu", secure_memory=NO_LIMIT))
     (port,) = bundle.inputs()
     data = list(inputs(port.shape, np.dtype(port.dtype.name), count))
     Kernels(bundle, TARGETS["qemu"].cc, folder, data[0])
@@ -57,17 +56,21 @@ def instructions(model: Path, folder: Path, count: int) -> list[int]:
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_every_input_takes_as_many_instructions(name: str, tmp_path: Path) -> None:
-    found = instructions(models()[name].onnx(), tmp_path, 20)
+def test_every_input_takes_as_many_instructions(
+    name: str, for_qemu: Callable[[str], Bundle], tmp_path: Path
+) -> None:
+    found = instructions(for_qemu(name), tmp_path, 20)
     assert len(found) == 20
     assert set(found) == {found[0]}
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("name", models())
-def test_many_inputs_take_as_many_instructions(name: str, tmp_path: Path) -> None:
+def test_many_inputs_take_as_many_instructions(
+    name: str, for_qemu: Callable[[str], Bundle], tmp_path: Path
+) -> None:
     """200 inputs, and 20 where one takes a second and more."""
     count = 200 if models()[name].macs < 1e9 else 20
-    found = instructions(models()[name].onnx(), tmp_path, count)
+    found = instructions(for_qemu(name), tmp_path, count)
     assert len(found) == count
     assert set(found) == {found[0]}
