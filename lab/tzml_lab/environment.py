@@ -194,7 +194,11 @@ def image_of(config: Config) -> Image:
 
     Raises TzmlError.
     """
-    image = load_image(Path(config.get_path("deploy")).resolve())
+    try:
+        place = config.get_path("deploy")
+    except KeyError as error:
+        raise TzmlError(f"{config.filename} has no path `deploy`, where the image is", _EXAMPLES) from error
+    image = load_image(Path(place).resolve())
     images = config.data.setdefault("images", {})
     for file in image.description.files:
         images.setdefault(file.role, str(image.folder / file.path))

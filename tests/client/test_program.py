@@ -140,10 +140,10 @@ SKIPPED = {"demo"}  # has none, and builds an image
 BAD = ("missing", "folder", "empty", "garbage", "text", "{}", "[1]", "loop", "socket", "half")
 
 
-@pytest.fixture(scope="module")
-def bad(tmp_path_factory: pytest.TempPathFactory, digits_for_host: Path) -> dict[str, str]:
-    folder = tmp_path_factory.mktemp("bad")
-    (folder / "folder").mkdir()
+def make_bad(folder: Path, digits_for_host: Path) -> dict[str, str]:
+    """Paths of every kind, each of which is as it was if a command had written there."""
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "folder").mkdir(parents=True)
     (folder / "loop").symlink_to("loop")
     contents = {"empty": b"", "garbage": os.urandom(5000), "text": b"hello\nworld\n", "{}": b"{}", "[1]": b"[1]",
                 "half": digits_for_host.read_bytes()[:3000]}  # fmt: skip
@@ -158,7 +158,7 @@ def bad(tmp_path_factory: pytest.TempPathFactory, digits_for_host: Path) -> dict
 def leaves(command: click.Command, *names: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:
     if isinstance(command, click.Group):
         context = click.Context(command)
-        for name in set(command.list_commands(context)) - SKIPPED:
+        for name in sorted(set(command.list_commands(context)) - SKIPPED):
             found = command.get_command(context, name)
             assert found
             yield from leaves(found, *names, name)
@@ -167,15 +167,18 @@ def leaves(command: click.Command, *names: str) -> Iterator[tuple[tuple[str, ...
 
 
 def test_no_path_is_too_bad_for_any_command(
-    bad: dict[str, str], digits_for_host: Path, tmp_path: Path, libtzml: Path, monkeypatch: pytest.MonkeyPatch
+    digits_for_host: Path, tmp_path: Path, libtzml: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LG_DEPLOY", str(tmp_path))  # tzml lab doctor digests the image that is there
+    bad = make_bad(tmp_path / "bad", digits_for_host)
     np.save("x.npy", np.zeros((1, 1, 28, 28), np.float32))
     good = {**VALUES, "bundle": str(digits_for_host), "inputs": "x.npy", "model": bad["text"]}
     tried = 0
     for names, command in leaves(tzml_command):
         taken = [p for p in command.params if isinstance(p.type, click.Path) or p.name in NAMES]
         for parameter in taken:
+            make_bad(tmp_path / "bad", digits_for_host)
             for path in bad.values():
                 before = [*names, *(["--world", "ree"] if names == ("run",) else [])]
                 for other in command.params:
