@@ -34,16 +34,21 @@ def turned(weights: NDArray[Any]) -> NDArray[Any]:
 
 
 OPTIMIZERS = {
-    "sgd": (TrainOptions("sgd", "cross-entropy", MICRO_BATCH, 0.9, DECAY), 0.05),
-    "adam": (TrainOptions("adam", "cross-entropy", MICRO_BATCH, decay=DECAY), 0.001),
+    "sgd": (TrainOptions("sgd", "cross-entropy", MICRO_BATCH, 0.9, DECAY), 0.05, 1e-6),
+    "adam": (TrainOptions("adam", "cross-entropy", MICRO_BATCH, decay=DECAY), 0.001, 1e-4),
 }
+"""Options, rate, and how far weights may be off, by the largest of a layer.
+
+Adam's first steps have the size of the rate, however small a gradient is: where that is next to nothing, it is
+rounding that decides, in PyTorch as here. All but one weight in a thousand are within 1e-6.
+"""
 
 
 @pytest.mark.usefixtures("libtzml")
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_each_step_from_pytorchs_state_is_pytorchs(name: str, tmp_path: Path) -> None:
-    """Loss within 1e-6, weights within 1e-5 of the largest; then the network goes on with ours."""
-    options, rate = OPTIMIZERS[name]
+    """Loss within 1e-6, weights as above; then the network goes on with ours."""
+    options, rate, tolerance = OPTIMIZERS[name]
     network = lenet()
     with torch.no_grad():
         torch.export.save(torch.export.export(network, (torch.zeros(1, 1, 28, 28),)), tmp_path / "lenet.pt2")
@@ -70,6 +75,8 @@ def test_each_step_from_pytorchs_state_is_pytorchs(name: str, tmp_path: Path) ->
             ours.update(rate, BATCH)
             for parameter, found in zip(parameters, ours.state()[0], strict=True):
                 theirs = turned(parameter.detach().numpy())
-                assert np.abs(found - theirs).max() / np.abs(theirs).max() < 1e-5
+                off = np.abs(found - theirs) / np.abs(theirs).max()
+                assert off.max() < tolerance
+                assert np.quantile(off, 0.999) < 1e-6
                 with torch.no_grad():
                     parameter.copy_(torch.from_numpy(turned(found.astype(np.float32)).copy()))

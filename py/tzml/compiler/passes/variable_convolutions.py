@@ -18,6 +18,9 @@ from tzml.compiler.passes.blocked_layout import OPAQUE, LayoutRewriter
 
 op = relax.op
 
+_WINDOWS = 128 << 10
+"""Bytes that the windows of one product take at most, unless those of one image take more."""
+
 
 def convolution(rewriter: LayoutRewriter, call: Any) -> Expr | None:
     """The result of a `conv2d` without groups; None for one in a layout that no gradient has."""
@@ -34,6 +37,12 @@ def transposed(rewriter: LayoutRewriter, call: Any) -> Expr | None:
     if int(call.attrs.groups) != 1 or str(call.attrs.data_layout) != "NCHW":
         return None
     gradient, weights = map(rewriter.translate, call.args)
+    _, c, *kernel = shape_of(weights)
+    parts = _groups(rewriter, c * math.prod(kernel), gradient)
+    return rewriter.concat([_data_gradient(rewriter, call, part, weights) for part in parts], 0)
+
+
+def _data_gradient(rewriter: LayoutRewriter, call: Any, gradient: Expr, weights: Expr) -> Expr:
     n, o, out_h, out_w = shape_of(gradient)
     _, c, *kernel = shape_of(weights)
     depth, positions = c * math.prod(kernel), n * out_h * out_w
@@ -41,7 +50,7 @@ def transposed(rewriter: LayoutRewriter, call: Any) -> Expr | None:
     turned = rewriter.emit(op.permute_dims(rewriter.emit(op.reshape(weights, (o, depth))), [1, 0]))
     columns = _product(rewriter, turned, by_channel)
     columns = rewriter.emit(op.reshape(columns, (c, *kernel, n, out_h, out_w)))
-    slides, shape = sliding_of(call), shape_of(call)
+    slides, shape = sliding_of(call), (n, *shape_of(call)[1:])
 
     def add(x: Any) -> Any:
         taps = [te.reduce_axis((0, k), f"k{i}") for i, k in enumerate(kernel)]
@@ -63,6 +72,11 @@ def transposed(rewriter: LayoutRewriter, call: Any) -> Expr | None:
 
 def _forward(rewriter: LayoutRewriter, call: Any) -> Expr:
     data, weights = map(rewriter.translate, call.args)
+    parts = _groups(rewriter, math.prod(shape_of(weights)[1:]), data, shape_of(call))
+    return rewriter.concat([_images(rewriter, call, part, weights) for part in parts], 0)
+
+
+def _images(rewriter: LayoutRewriter, call: Any, data: Expr, weights: Expr) -> Expr:
     o, _, *kernel = shape_of(weights)
     n, c, *_ = shape_of(data)
     out = shape_of(call)[2:]
@@ -81,6 +95,17 @@ def _forward(rewriter: LayoutRewriter, call: Any) -> Expr:
 def _weight_gradient(rewriter: LayoutRewriter, call: Any) -> Expr:
     """In this convolution, the gradient of the result is the kernel, and images are what is summed over."""
     data, gradient = map(rewriter.translate, call.args)
+    depth = math.prod(shape_of(call)[1:])
+    images, gradients = (_groups(rewriter, depth, e, shape_of(gradient)) for e in (data, gradient))
+    pairs = zip(images, gradients, strict=True)
+    total, *others = (_weights_of(rewriter, call, *pair) for pair in pairs)
+    for other in others:
+        total = rewriter.emit(op.add(other, total))
+    return rewriter.emit(op.reshape(total, shape_of(call)))
+
+
+def _weights_of(rewriter: LayoutRewriter, call: Any, data: Expr, gradient: Expr) -> Expr:
+    """What some images give to the gradient of the weights, as a matrix with a row for each channel."""
     n, c, *_ = shape_of(data)
     _, o, *out = shape_of(gradient)
     kernel = shape_of(call)[2:]
@@ -93,8 +118,23 @@ def _weight_gradient(rewriter: LayoutRewriter, call: Any) -> Expr:
     windows = _windows(rewriter, data, (n, *out, c, *kernel), element, slides)
     depth, positions = c * math.prod(kernel), n * math.prod(out)
     left = rewriter.emit(op.reshape(_swapped(rewriter, gradient), (o, positions)))
-    product = _product(rewriter, left, rewriter.emit(op.reshape(windows, (positions, depth))))
-    return rewriter.emit(op.reshape(product, (o, c, *kernel)))
+    return _product(rewriter, left, rewriter.emit(op.reshape(windows, (positions, depth))))
+
+
+def _groups(
+    rewriter: LayoutRewriter, depth: int, images: Expr, result: tuple[int, ...] | None = None
+) -> list[Expr]:
+    """The images in groups of equal size, whose windows of `depth` numbers are not too many for one product.
+
+    There is a window for each position of an image of the shape `result`.
+    """
+    each = depth * math.prod((result or shape_of(images))[2:]) * 4
+    count = shape_of(images)[0]
+    size = max(n for n in range(1, count + 1) if count % n == 0 and (n == 1 or n * each <= _WINDOWS))
+    if size == count:
+        return [images]
+    parts = rewriter.emit(op.split(images, count // size, 0))
+    return [rewriter.emit(relax.TupleGetItem(parts, i)) for i in range(count // size)]
 
 
 def _windows(rewriter: LayoutRewriter, data: Expr, shape: tuple[int, ...], element: Any, slides: Sliding) -> Expr:
