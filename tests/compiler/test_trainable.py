@@ -110,6 +110,31 @@ def test_layers_that_would_be_trained_wrongly_are_refused(tmp_path: Path, node: 
 
 
 @pytest.mark.parametrize(
+    ("operator", "attributes", "expected"),
+    [
+        (
+            "MaxPool",
+            {"dilations": [2, 2]},
+            "no gradient of the layer window (MaxPool): its window has gaps (dilation)",
+        ),
+        ("AveragePool", {"strides": [2, 2], "ceil_mode": 1}, "it rounds its size up (ceil_mode)"),
+    ],
+)
+def test_windows_that_tvm_has_no_gradient_of_are_refused(
+    tmp_path: Path, operator: str, attributes: dict[str, Any], expected: str
+) -> None:
+    def make(given: str, output: str) -> list[NodeProto]:
+        return [helper.make_node(operator, [given], [output], "window", kernel_shape=[2, 2], **attributes)]
+
+    layers = [Conv(2, 4, 2, 1), Nodes(lambda x: x, make), Flatten(), Dense(4 * 2 * 2, CLASSES, 2)]
+    with pytest.raises(CompileError) as error:
+        compiled(
+            tmp_path, Network((2, 5, 5) if operator == "MaxPool" else (2, 4, 4), layers).onnx(), TrainOptions("sgd")
+        )
+    assert expected in str(error.value)
+
+
+@pytest.mark.parametrize(
     ("options", "expected"),
     [
         (TrainOptions("sgd", freeze=("all",)), "there is nothing to train"),

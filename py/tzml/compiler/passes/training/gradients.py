@@ -14,7 +14,7 @@ from tvm import relax
 from tvm.relax.op import register_gradient
 from tvm.relax.op.grad import no_grad
 
-from tzml.compiler.ir.rewrite import Expr, op_name
+from tzml.compiler.ir.rewrite import Expr, ints, op_name
 
 op = relax.op
 _LEVEL = 20
@@ -91,6 +91,8 @@ def why_not(call: Any) -> str:
         layout = call.attrs.data_layout if name == "relax.nn.conv2d" else call.attrs.layout
         if str(layout) != "NCHW":
             return "its images lie as [N][H][W][C], and there is one for [N][C][H][W], as in ONNX and PyTorch, only"
+        if any(step != 1 for step in ints(call.attrs.dilation)):
+            return "its window has gaps (dilation), which TVM's gradient does not know"
         if bool(getattr(call.attrs, "ceil_mode", False)):
             return "it rounds its size up (ceil_mode), which TVM's gradient does not know"
     return ""
