@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,57 +16,14 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from labgrid import Target
 
-from tzml.bundle import Bundle, OutputPolicy
-from tzml.compiler import CompileOptions, compile_model
-from tzml.device import DeviceRecord, read_device
-from tzml.owner.grant import Terms, make_grant
-from tzml.owner.keys import OwnerKey, coordinates, public_pem
-from tzml.owner.seal import ContentKey, seal
-from tzml_lab.environment import image_of
-from tzml_lab.inference.signing_key import signing_key
-from tzml_lab.target import Commands, files_of
+from tzml.bundle import OutputPolicy
+from tzml.owner.keys import coordinates
+from tzml_lab.inference.granted import FOLDER, OWNER, STRANGER, Granted, enrolled
+from tzml_lab.target import Commands
 from tzml_lab.time_limits import scaled
-from tzml_zoo.digits import ONNX, held_out_digits
+from tzml_zoo.digits import held_out_digits
 
 pytestmark = pytest.mark.lg_feature("python")
-
-FOLDER = "/tmp/sealed"  # on the target
-OWNER, STRANGER = (OwnerKey(ec.generate_private_key(ec.SECP256R1())) for _ in range(2))
-
-Answers = list[Any]
-
-
-@dataclass
-class Granted:
-    """Sealed bundles on this host and on the target, and the device that they are granted to."""
-
-    command: Commands
-    target: Target
-    folder: Path
-    device: DeviceRecord
-    clear: Bundle
-    keys: dict[str, ContentKey]
-
-    def grant(self, name: str, bundle: str = "sealed", owner: OwnerKey = OWNER, device: bytes = b"",
-              **terms: Any) -> bytes:  # fmt: skip
-        """Put a grant onto the target."""
-        device = device or self.device.public_key
-        data = make_grant(self.keys[bundle], owner, [device], replace(Terms(serial=10), **terms))
-        (self.folder / f"{name}.tzg").write_bytes(data)
-        self.put(f"{name}.tzg")
-        return data
-
-    def put(self, name: str) -> None:
-        files_of(self.target).put(str(self.folder / name), f"{FOLDER}/{name}")
-
-    def do(self, *steps: tuple[str, str] | tuple[str, str, int]) -> Answers:
-        """Open and run bundles with grants; for each the status, or the last answer."""
-        told = " ".join(
-            f"{bundle}.tzm,{grant and f'{grant}.tzg'},{runs[0] if runs else 1}" for bundle, grant, *runs in steps
-        )
-        (line,) = self.command.run_check(f"python3 {FOLDER}/sealed.py {told}", timeout=scaled(240))
-        answers: Answers = json.loads(line)
-        return answers
 
 
 @pytest.fixture(scope="module")
@@ -75,28 +31,7 @@ def lab(command: Commands, target: Target, tmp_path_factory: pytest.TempPathFact
     """An enrolled device with a sealed network, and the same in clear."""
     folder = tmp_path_factory.mktemp("sealed") / Path(FOLDER).name
     folder.mkdir()
-    image = image_of(target.env.config)
-    signer = signing_key(image)
-    if signer is None:
-        pytest.skip("the key that the image was signed with is not here")
-    options = CompileOptions(image.description.machine, signing_key=signer, owner=OWNER.public)
-    clear = compile_model(ONNX, options)
-    clear.write(folder / "clear.tzm")
-    keys = {name: seal(clear, OWNER, folder / f"{name}.tzm") for name in ("sealed", "again")}
-    keys["newer"] = seal(replace(clear, model_version=clear.model_version + 1), OWNER, folder / "newer.tzm")
-    keys["stranger"] = seal(clear, STRANGER, folder / "stranger.tzm")
-    changed = bytearray((folder / "sealed.tzm").read_bytes())
-    changed[-1] ^= 1
-    (folder / "changed.tzm").write_bytes(changed)
-    (folder / "owner.pub.pem").write_bytes(public_pem(OWNER.public))
-    (folder / "sealed.py").write_bytes((Path(__file__).parent / "target" / "sealed.py").read_bytes())
-    command.run_check(f"rm -rf {FOLDER}")
-    files_of(target).put(str(folder), FOLDER)
-    command.run_check(
-        f"tzml device enroll --replace --owner {FOLDER}/owner.pub.pem -o {FOLDER}/device.tzd", timeout=scaled(240)
-    )
-    files_of(target).get(f"{FOLDER}/device.tzd", str(folder / "device.tzd"))
-    return Granted(command, target, folder, read_device(folder / "device.tzd"), clear, keys)
+    return enrolled(command, target, folder)
 
 
 @pytest.fixture(scope="module")
@@ -202,7 +137,7 @@ def test_the_device_keeps_its_identity_until_it_is_replaced(lab: Granted) -> Non
         return str(json.loads(line)["key_id"])
 
     assert key() == lab.device.key_id.hex()
-    enroll = f"tzml device enroll --owner {FOLDER}/owner.pub.pem -o {FOLDER}/second.tzd"
+    enroll = f"tzml device enroll --owner {FOLDER}/owner0.pub.pem -o {FOLDER}/second.tzd"
     _, errors, code = lab.command.run(enroll, timeout=scaled(120))
     assert code == 2
     assert "has an identity already" in " ".join([*_, *errors])

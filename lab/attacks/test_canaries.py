@@ -127,16 +127,21 @@ class MarkedModel:
     def held(self, bundle: str, world: str, grant: str = "", end: str = "close") -> Iterator[None]:
         """The model is open and has run once in the block; afterwards it is closed, its process still there.
 
-        `end`: how it ends, "close" or "crash".
+        `end`: how it ends, "close", "crash", or "kill": its process is killed while the model runs.
         """
-        self.command.run_check(f"cd {FOLDER} && rm -f open close crash closed end log")
+        self.command.run_check(f"cd {FOLDER} && rm -f open close crash kill running closed end log")
         grant = grant and f"{FOLDER}/{grant}"
         hold = f"python3 {FOLDER}/hold.py {FOLDER}/{bundle} {world} '{grant}' {FOLDER} > {FOLDER}/log 2>&1"
         self.command.run_check(f'nohup sh -c "{hold}" < /dev/null > /dev/null 2>&1 &')
         self._wait("open")
         yield
         self.command.run_check(f"touch {FOLDER}/{end}")
-        self._wait("closed")
+        if end == "kill":
+            self._wait("running")
+            self.command.run_check(f"kill -9 $(cat {FOLDER}/running)")
+            self.command.run_check(f"while [ -d /proc/$(cat {FOLDER}/running) ]; do sleep 0.1; done")
+        else:
+            self._wait("closed")
 
     def end(self) -> None:
         self.command.run_check(f"touch {FOLDER}/end; sync")
@@ -178,9 +183,9 @@ def lab(command: Commands, target: Target, tmp_path_factory: pytest.TempPathFact
     command.run_check(f"rm -rf {FOLDER}")
 
 
-@pytest.mark.parametrize("end", ["close", "crash"])
+@pytest.mark.parametrize("end", ["close", "crash", "kill"])
 def test_nothing_of_a_protected_model_is_anywhere_in_the_normal_world(lab: MarkedModel, end: str) -> None:
-    """Nor is it left in secure memory, whether the model is closed, or its TA dies."""
+    """Nor in secure memory after the model is closed, its TA has died, or its client was killed in a run."""
     name, canaries = ("crash", lab.of_crash) if end == "crash" else ("sealed", lab.canaries)
     with lab.held(f"{name}.tzm", "tee", f"{name}.tzg", end):
         assert lab.in_normal_memory(canaries) == set()

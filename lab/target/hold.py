@@ -5,11 +5,13 @@ usage: hold.py BUNDLE WORLD GRANT FOLDER
 Opens BUNDLE in the world `tee` or `ree`, with the file GRANT unless that is empty, runs it once on all threes, and
 makes FOLDER/open. When there is FOLDER/close it closes the model. When there is FOLDER/crash it runs the model on
 an input that begins with -1, which must be the end of its TA. Then it makes FOLDER/closed. It ends when there is
-FOLDER/end, so that its memory can be looked at before.
+FOLDER/end, so that its memory can be looked at before. When there is FOLDER/kill it writes its process to
+FOLDER/running, and runs the model until it is killed.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -46,7 +48,12 @@ def main() -> None:
         data = np.full(info.shape, 3, info.dtype)
         model.run(data)
         (folder / "open").touch()
-        if wait_for(folder / "close", folder / "crash").name == "crash":
+        told = wait_for(folder / "close", folder / "crash", folder / "kill").name
+        if told == "kill":
+            (folder / "running").write_text(f"{os.getpid()}\n")
+        while told == "kill":
+            model.run(data)
+        if told == "crash":
             data.flat[0] = -1
             if status(model, data) != "TA_DEAD":
                 raise RuntimeError("the TA lives")

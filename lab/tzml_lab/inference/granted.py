@@ -1,0 +1,95 @@
+"""A sealed network for a target's device: enrolled, granted and run as lab tests ask for it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from labgrid import Target
+
+from tzml.bundle import Bundle
+from tzml.compiler import CompileOptions, compile_model
+from tzml.device import DeviceRecord, read_device
+from tzml.owner.grant import Terms, make_grant
+from tzml.owner.keys import OwnerKey, public_pem
+from tzml.owner.seal import ContentKey, seal
+from tzml_lab.environment import ROOT, image_of
+from tzml_lab.inference.signing_key import signing_key
+from tzml_lab.target import Commands, files_of
+from tzml_lab.time_limits import scaled
+from tzml_zoo.digits import ONNX
+
+FOLDER = "/tmp/sealed"  # on the target
+OWNER, STRANGER = (OwnerKey(ec.generate_private_key(ec.SECP256R1())) for _ in range(2))
+
+Answers = list[Any]
+
+
+@dataclass
+class Granted:
+    """Sealed bundles on this host and on the target, and the device that they are granted to."""
+
+    command: Commands
+    target: Target
+    folder: Path
+    device: DeviceRecord
+    clear: Bundle
+    keys: dict[str, ContentKey]
+
+    def grant(self, name: str, bundle: str = "sealed", owner: OwnerKey = OWNER, device: bytes = b"",
+              **terms: Any) -> bytes:  # fmt: skip
+        """Put a grant onto the target."""
+        device = device or self.device.public_key
+        data = make_grant(self.keys[bundle], owner, [device], replace(Terms(serial=10), **terms))
+        (self.folder / f"{name}.tzg").write_bytes(data)
+        self.put(f"{name}.tzg")
+        return data
+
+    def put(self, name: str) -> None:
+        files_of(self.target).put(str(self.folder / name), f"{FOLDER}/{name}")
+
+    def do(self, *steps: tuple[str, str] | tuple[str, str, int]) -> Answers:
+        """Open and run bundles with grants; for each the status, or the last answer."""
+        told = " ".join(
+            f"{bundle}.tzm,{grant and f'{grant}.tzg'},{runs[0] if runs else 1}" for bundle, grant, *runs in steps
+        )
+        (line,) = self.command.run_check(f"python3 {FOLDER}/sealed.py {told}", timeout=scaled(240))
+        answers: Answers = json.loads(line)
+        return answers
+
+
+def enrolled(command: Commands, target: Target, folder: Path, owners: Sequence[OwnerKey] = (OWNER,)) -> Granted:
+    """A target enrolled for `owners`, with a network that OWNER and STRANGER sealed; `folder` becomes FOLDER there.
+
+    Bundles: `sealed` and `again`, sealed twice; `newer`, a later version; `stranger`, STRANGER's; `changed`, with a
+    bit of `sealed` changed; `clear`.
+    """
+    image = image_of(target.env.config)
+    signer = signing_key(image)
+    if signer is None:
+        pytest.skip("the key that the image was signed with is not here")
+    options = CompileOptions(image.description.machine, signing_key=signer, owner=OWNER.public)
+    clear = compile_model(ONNX, options)
+    clear.write(folder / "clear.tzm")
+    keys = {name: seal(clear, OWNER, folder / f"{name}.tzm") for name in ("sealed", "again")}
+    keys["newer"] = seal(replace(clear, model_version=clear.model_version + 1), OWNER, folder / "newer.tzm")
+    keys["stranger"] = seal(clear, STRANGER, folder / "stranger.tzm")
+    changed = bytearray((folder / "sealed.tzm").read_bytes())
+    changed[-1] ^= 1
+    (folder / "changed.tzm").write_bytes(changed)
+    public = []
+    for number, owner in enumerate(owners):
+        (folder / f"owner{number}.pub.pem").write_bytes(public_pem(owner.public))
+        public.append(f"--owner {FOLDER}/owner{number}.pub.pem")
+    (folder / "sealed.py").write_bytes((ROOT / "lab" / "target" / "sealed.py").read_bytes())
+    command.run_check(f"rm -rf {FOLDER}")
+    files_of(target).put(str(folder), FOLDER)
+    enroll = f"tzml device enroll --replace {' '.join(public)} -o {FOLDER}/device.tzd"
+    command.run_check(enroll, timeout=scaled(240))
+    files_of(target).get(f"{FOLDER}/device.tzd", str(folder / "device.tzd"))
+    return Granted(command, target, folder, read_device(folder / "device.tzd"), clear, keys)
