@@ -18,6 +18,7 @@ from labgrid import Target
 
 from tzml.bundle import OutputPolicy
 from tzml.owner.keys import coordinates
+from tzml_lab.faults import RecordProperty
 from tzml_lab.inference.granted import FOLDER, OWNER, STRANGER, Granted, enrolled
 from tzml_lab.target import Commands
 from tzml_lab.time_limits import scaled
@@ -34,6 +35,11 @@ def lab(command: Commands, target: Target, tmp_path_factory: pytest.TempPathFact
     return enrolled(command, target, folder)
 
 
+def another_device() -> bytes:
+    """The public key of a device that is not here."""
+    return coordinates(ec.generate_private_key(ec.SECP256R1()).public_key())
+
+
 @pytest.fixture(scope="module")
 def expected(lab: Granted) -> list[float]:
     """The clear bundle's answer, before the device has seen the model sealed."""
@@ -42,9 +48,16 @@ def expected(lab: Granted) -> list[float]:
     return answer
 
 
-def test_a_granted_device_answers_with_the_same_bits(lab: Granted, expected: list[float]) -> None:
+def test_a_granted_device_answers_with_the_same_bits_and_another_is_refused(
+    lab: Granted, expected: list[float], record_property: RecordProperty
+) -> None:
     lab.grant("full")
-    assert lab.do(("sealed", "full")) == [expected]
+    lab.grant("for-another-device", device=another_device())
+    answer, refusal = lab.do(("sealed", "full"), ("sealed", "for-another-device"))
+    assert answer == expected
+    assert refusal == "GRANT_DEVICE"
+    record_property("sealed_granted", f"answers {int(np.argmax(answer))}, with the bits of the clear network")
+    record_property("sealed_other", f"refused ({refusal})")
 
 
 def test_it_is_right_as_often_as_the_clear_model(lab: Granted) -> None:
@@ -80,8 +93,7 @@ def test_a_device_that_has_seen_it_sealed_refuses_it_clear(lab: Granted, expecte
 def test_without_the_right_grant_nothing_runs(lab: Granted) -> None:
     lab.grant("full")
     lab.grant("of-another-sealing", bundle="again")
-    other = coordinates(ec.generate_private_key(ec.SECP256R1()).public_key())
-    lab.grant("for-another-device", device=other)
+    lab.grant("for-another-device", device=another_device())
     lab.grant("of-a-stranger", bundle="stranger", owner=STRANGER)
     broken = bytearray((lab.folder / "full.tzg").read_bytes())
     broken[-1] ^= 1

@@ -25,6 +25,7 @@ IMAGE = Step(
     notice="kas: ",  # it waits for another build
 )
 LAB_TESTS = [f"lab/test_{part}.py" for part in ("boot", "xtest", "inference")]
+LAB_TESTS += ["lab/test_sealed.py::test_a_granted_device_answers_with_the_same_bits_and_another_is_refused"]
 LAB = Step(
     "booting and testing",
     [BIN / "pytest", *LAB_TESTS, "--lg-env", "qemu.yaml", "-v"],

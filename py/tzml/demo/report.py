@@ -23,6 +23,12 @@ def load_report(folder: Path) -> Table:
         table.add_section()
         for what, value in _inference(results, model):
             table.add_row(f"{model}: {what}", value)
+    table.add_section()
+    for what, name in (
+        ("on the granted device", "sealed_granted"),
+        ("with another device's grant", "sealed_other"),
+    ):
+        table.add_row(f"digits, sealed: {what}", results.recorded(name) or "not tested")
     return table
 
 

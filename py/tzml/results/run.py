@@ -217,6 +217,10 @@ class RunResults:
                 return case.properties[name]
         return ""
 
+    def recorded(self, name: str) -> str:
+        """The property that a test recorded, or "" if none did."""
+        return next((case.properties[name] for case in self.cases if name in case.properties), "")
+
 
 class _ResultsFile(BaseModel):
     format: int
