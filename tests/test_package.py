@@ -262,6 +262,7 @@ AREAS = {
     "tzml/report": "report",
     "tzml/results": "report",
     "tzml/signing.py": "compile",
+    "tzml/owner/pkcs11.py": "pkcs11",
     "tzml/owner": "seal",
     "tzml/bundle/protection.py": "seal",  # a device goes without
     "tzml/cli/progress.py": "compile",
@@ -309,5 +310,5 @@ def test_each_package_that_is_imported_is_asked_for(wheel: Path, installed: Inst
 
 
 def test_the_lock_has_what_the_extras_of_this_host_ask_for(installed: Installed) -> None:
-    for extra in sorted({extra for _, extra in COMMANDS.values()} | {"image", "tensors", "tflite"}):
+    for extra in sorted({extra for _, extra in COMMANDS.values()} | {"image", "pkcs11", "tensors", "tflite"}):
         assert closure(asked_for(installed.metadata, {extra}))

@@ -8,11 +8,11 @@ from pathlib import Path
 import click
 
 from tzml.bundle import OutputPolicy
-from tzml.cli.options import OutputFile, owner_option, passphrase_option, read_passphrase
+from tzml.cli.options import OutputFile, passphrase_option
+from tzml.cli.owner import opened_owner, owner_option
 from tzml.device import read_device
 from tzml.files import check_output, write_file
 from tzml.owner.grant import NO_RIGHTS, UNLIMITED, Rights, Terms, make_grant, new_serial
-from tzml.owner.keys import load_private
 from tzml.owner.known import doubts
 from tzml.owner.register import Register
 from tzml.owner.seal import ContentKey
@@ -72,7 +72,7 @@ def parse_policy(_: click.Context, __: click.Parameter, value: str) -> tuple[Out
 @passphrase_option
 def command(
     key: Path,
-    owner: Path,
+    owner: str,
     devices: tuple[Path, ...],
     output: Path | None,
     policy: tuple[OutputPolicy, int],
@@ -100,14 +100,14 @@ def command(
         rights=Rights.train if train else NO_RIGHTS,
     )
     records = [read_device(device) for device in devices]
-    signer = load_private(owner, read_passphrase(passphrase_file))
-    for device, record in zip(devices, records, strict=True):
-        if signer.public not in record.owners:
-            click.echo(f"tzml: warning: {device}: the device was not enrolled for this owner", err=True)
-        warning = doubts(record, Register(register) if register else None)
-        if warning:
-            click.echo(f"tzml: warning: {device}: {warning}", err=True)
-    data = make_grant(ContentKey.read(key), signer, [record.public_key for record in records], terms)
+    with opened_owner(owner, passphrase_file) as signer:
+        for device, record in zip(devices, records, strict=True):
+            if signer.public not in record.owners:
+                click.echo(f"tzml: warning: {device}: the device was not enrolled for this owner", err=True)
+            warning = doubts(record, Register(register) if register else None)
+            if warning:
+                click.echo(f"tzml: warning: {device}: {warning}", err=True)
+        data = make_grant(ContentKey.read(key), signer, [record.public_key for record in records], terms)
     write_file(path, data)
     runs = "any number of runs" if budget is None else f"{budget:,} runs"
     click.echo(

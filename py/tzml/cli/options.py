@@ -48,16 +48,11 @@ def completed(names: Callable[[], Iterable[str]], *, file: bool = False) -> Comp
     return complete
 
 
-owner_option = click.option(
-    "--owner",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    required=True,
-    help="The owner's private key (PEM), with which bundles and their grants are signed.",
-)
 passphrase_option = click.option(
     "--passphrase-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="File whose first line is the passphrase of the private key. A command line would be seen by others.",
+    help="File whose first line is the passphrase of the private key, or the PIN of its token. Others would see a "
+    "command line.",
 )
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from tzml.cli.options import OutputFile, owner_option, passphrase_option, read_passphrase
+from tzml.cli.options import OutputFile, passphrase_option
+from tzml.cli.owner import opened_owner, owner_option
 from tzml.device import read_device
 from tzml.files import check_output, write_file
 from tzml.owner.grant import Terms, make_grant, new_serial
-from tzml.owner.keys import load_private
 from tzml.owner.seal import ContentKey
 
 
@@ -28,7 +28,7 @@ from tzml.owner.seal import ContentKey
 @click.option("-o", "--output", type=OutputFile(), help="Default: KEY with the suffix .revoked.tzg.")
 @passphrase_option
 def command(
-    key: Path, owner: Path, devices: tuple[Path, ...], output: Path | None, passphrase_file: Path | None
+    key: Path, owner: str, devices: tuple[Path, ...], output: Path | None, passphrase_file: Path | None
 ) -> None:
     """Write a grant for no runs of the sealed bundle whose content key is in the file KEY (.tzk).
 
@@ -39,7 +39,8 @@ def command(
     check_output(path, [key, *devices])
     recipients = [read_device(device).public_key for device in devices]
     terms = Terms(budget=0, serial=new_serial(), programs=0xFFFF)
-    signer = load_private(owner, read_passphrase(passphrase_file))
-    write_file(path, make_grant(ContentKey.read(key), signer, recipients, terms))
+    with opened_owner(owner, passphrase_file) as signer:
+        data = make_grant(ContentKey.read(key), signer, recipients, terms)
+    write_file(path, data)
     count = len(set(recipients))
     click.echo(f"{path}: ends earlier grants on each of {count} device(s) that opens the bundle with it")

@@ -7,10 +7,10 @@ from pathlib import Path
 import click
 
 from tzml.bundle import read
-from tzml.cli.options import OutputFile, owner_option, passphrase_option, read_passphrase
+from tzml.cli.options import OutputFile, passphrase_option
+from tzml.cli.owner import opened_owner, owner_option
 from tzml.errors import TzmlError
 from tzml.files import check_output
-from tzml.owner.keys import load_private
 from tzml.owner.seal import seal
 
 
@@ -35,7 +35,7 @@ from tzml.owner.seal import seal
 @passphrase_option
 def command(
     bundle: Path,
-    owner: Path,
+    owner: str,
     output: Path | None,
     key_file: Path | None,
     public_labels: bool,
@@ -51,6 +51,7 @@ def command(
     check_output(path, [bundle])
     if secret.exists():
         raise TzmlError(f"{secret} exists, and is not written over", "remove it, or give another file to --key")
-    key = seal(read(bundle), load_private(owner, read_passphrase(passphrase_file)), path, public_labels)
+    with opened_owner(owner, passphrase_file) as signer:
+        key = seal(read(bundle), signer, path, public_labels)
     key.write(secret)
     click.echo(f"{path}: {path.stat().st_size:,} bytes, sealed; {secret}: content key, to be kept secret")

@@ -16,7 +16,7 @@ from tzml.bundle.container import GRANT_MAGIC
 from tzml.bundle.format import FORMAT_VERSION, KEY_SIZE
 from tzml.bundle.protection import verify_owner
 from tzml.errors import TzmlError
-from tzml.owner.keys import OwnerKey, public_key
+from tzml.owner.keys import Signer, public_key
 from tzml.owner.seal import ContentKey
 
 SUITE = hpke.Suite(hpke.KEM.P256, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
@@ -62,7 +62,7 @@ def new_serial() -> int:
     return time.time_ns() // 1_000_000
 
 
-def make_grant(key: ContentKey, owner: OwnerKey, devices: Sequence[bytes], terms: Terms) -> bytes:
+def make_grant(key: ContentKey, owner: Signer, devices: Sequence[bytes], terms: Terms) -> bytes:
     """The bytes of a grant (.tzg).
 
     Args:
@@ -87,7 +87,7 @@ def make_grant(key: ContentKey, owner: OwnerKey, devices: Sequence[bytes], terms
     return data + owner.sign(hashlib.sha256(data).digest())
 
 
-def _recipient(key: ContentKey, owner: OwnerKey, device: bytes) -> bytes:
+def _recipient(key: ContentKey, owner: Signer, device: bytes) -> bytes:
     try:
         point = public_key(device)
     except ValueError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Protocol
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
@@ -13,6 +14,17 @@ from tzml.errors import TzmlError
 from tzml.files import write_secret
 
 _MAKE_ONE = "give a P-256 key, as `tzml keygen` makes one"
+
+
+class Signer(Protocol):
+    """An owner's private key, wherever it is."""
+
+    @property
+    def public(self) -> bytes:
+        """The public key, X and Y, 64 bytes."""
+
+    def sign(self, digest: bytes) -> bytes:
+        """ECDSA over a SHA-256 digest: r and s, 64 bytes. Raises TzmlError."""
 
 
 class OwnerKey:

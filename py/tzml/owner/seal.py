@@ -23,7 +23,7 @@ from tzml.bundle.identity import NO_IDENTITY
 from tzml.bundle.protection import AesGcm
 from tzml.errors import TzmlError
 from tzml.files import write_secret, written
-from tzml.owner.keys import OwnerKey
+from tzml.owner.keys import Signer
 
 _FORMAT = "tzml content key 1"
 PUBLIC_METADATA = ("images", "quantization")
@@ -66,7 +66,7 @@ class ContentKey:
         return ContentKey(*fields)
 
 
-def seal(bundle: Bundle, owner: OwnerKey, path: Path, public_labels: bool = False) -> ContentKey:
+def seal(bundle: Bundle, owner: Signer, path: Path, public_labels: bool = False) -> ContentKey:
     """Write a clear bundle sealed, and signed by its owner. Raises TzmlError, BundleError.
 
     Programs that could run in either world run only in the secure one then, since the normal world does not get
@@ -111,7 +111,7 @@ def for_tee(bundle: Bundle) -> Bundle:
     )
 
 
-def with_identity(bundle: Bundle, owner: OwnerKey) -> Bundle:
+def with_identity(bundle: Bundle, owner: Signer) -> Bundle:
     """The bundle with an identity: its own, or one that follows from the owner's key and the model's name."""
     if bundle.model_id != NO_IDENTITY:
         return bundle
