@@ -24,9 +24,9 @@ ATTACKS = {
     "exchanged": f"set -- {FILES}; mv $1 x; mv $2 $1; mv x $2",
     "in another order": f"set -- {FILES}; mv $1 x; while [ $2 ]; do mv $2 $1; shift; done; mv x $1",
     "all the same": f"set -- {FILES}; for f; do [ $f = $1 ] || cp $1 $f; done",
-    "one withheld": f"set -- {FILES}; shift $(($# - 1)); rm $1",
+    "withheld": f"rm {FILES}",
     "half of each": f"for f in {FILES}; do truncate -s $({HALF}) $f; done",
-    "a byte of each": f"for f in {FILES}; do printf x | dd of=$f bs=1 seek=$({HALF}) conv=notrunc; done",
+    "other bytes": f"for f in {FILES}; do head -c $(stat -c %s $f) /dev/urandom > x; mv x $f; done",
 }
 REFUSED = {"STORAGE", "NOT_ENROLLED", "GRANT_DEVICE"}
 
