@@ -55,6 +55,19 @@ def test_any_index_stays_inside_what_it_is_of(tmp_path: Path, columns: int) -> N
     assert exit_codes(build(tmp_path, embedding(columns))) == {"before": 0, "behind": 0}
 
 
+@pytest.mark.parametrize("operator", ["GatherElements", "GatherND"])
+def test_any_index_of_an_element_stays_inside_what_it_is_of(tmp_path: Path, operator: str) -> None:
+    nodes = [helper.make_node("Cast", ["x"], ["i"], to=TensorProto.INT64)]
+    if operator == "GatherElements":
+        nodes.append(helper.make_node(operator, ["table", "i"], ["y"], axis=0))
+    else:
+        nodes.append(helper.make_node("Reshape", ["i", "pairs"], ["p"]))
+        nodes.append(helper.make_node(operator, ["table", "p"], ["y"]))
+    constants = {"pairs": np.array([4, 2])} if operator == "GatherND" else {}
+    data = network((1, 8), *nodes, table=weights(50, 8), **constants)
+    assert exit_codes(build(tmp_path, data)) == {"before": 0, "behind": 0}
+
+
 @pytest.mark.parametrize("columns", [1, 3, 64])
 def test_a_kernel_that_trusts_its_indices_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: int

@@ -170,22 +170,21 @@ def test_open_dimensions_are_fixed_by_the_user(tmp_path: Path, libtzml: Path) ->
         (b"not a model at all", "is no model file that tzml knows"),
         (ONNX.read_bytes()[:1000], "is not a valid ONNX file"),
         (model(helper.make_node("Relu", ["nothing"], ["y"])), "is not a valid ONNX file"),
-        (model(helper.make_node("Tan", ["x"], ["y"])), "the kernels call cosf, sinf, which the TEE does not have"),
+        (
+            model(helper.make_node("Mod", ["x", "x"], ["y"], fmod=1)),
+            "the kernels call fmodf, which the TEE does not",
+        ),
         (
             model(helper.make_node("StringNormalizer", ["x"], ["y"])),
             r"no support for the operator StringNormalizer \(layer y\); do text processing outside",
         ),
         (model(helper.make_node("Identity", ["x"], ["y"])), "nothing is left to compute"),
         (
-            model(
-                helper.make_node("Cast", ["x"], ["i"], to=TensorProto.INT64),
-                helper.make_node("GatherElements", ["table", "i"], ["y"], axis=1),
-                table=[[1, 2, 3]],
-            ),
+            model(helper.make_node("GridSample", ["image", "x"], ["y"]), image=[[[[1, 2]]]], shape=(1, 1, 4, 2)),
             "indexes by its data",
         ),
     ],
-    ids=["empty", "text", "truncated", "dangling", "tan", "strings", "identity", "gather"],
+    ids=["empty", "text", "truncated", "dangling", "fmod", "strings", "identity", "grid"],
 )
 def test_what_cannot_be_compiled_is_refused(tmp_path: Path, data: bytes, message: str) -> None:
     with pytest.raises(CompileError, match=message):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 from small_models import Array, floats, onnx_model, run_kernels
@@ -73,3 +74,32 @@ def test_nan_is_not_equal_to_itself() -> None:
     x = image()
     y = answer(helper.make_node("Equal", ["c", "c"], ["y"]), "host", x)
     np.testing.assert_array_equal(y, np.broadcast_to(~np.isnan(x).any(1, keepdims=True), x.shape))
+
+
+@pytest.mark.parametrize("target", ["host", "rpi3"])
+def test_the_largest_of_infinities_is_infinite(target: str) -> None:
+    """Of a whole row; the index is in the row. A limit that is the lowest finite number stays one."""
+    x = floats(*SHAPE)
+    x[0, 3], x[0, 4, :4] = -np.inf, np.inf
+    names = ("ReduceMax", "ReduceMin", "ArgMax", "ArgMin")
+    nodes = [helper.make_node("Clip", ["x", "low", "high"], ["Clip"])]
+    for name in names:
+        inputs, axis = (["x", "axis"], {}) if name.startswith("Reduce") else (["x"], {"axis": -1})
+        nodes.append(helper.make_node(name, inputs, [f"{name}0"], **axis))
+        nodes.append(helper.make_node("Cast", [f"{name}0"], [f"{name}1"], to=TensorProto.FLOAT))
+    nodes.append(helper.make_node("Concat", ["Clip", *(f"{name}1" for name in names)], ["y"], axis=-1))
+    limit = np.finfo(np.float32).max
+    model = onnx_model(*nodes, shape=SHAPE, out=tuple("abcd"), axis=np.array([-1]), low=-limit, high=limit)
+    (expected,) = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": x})
+    np.testing.assert_array_equal(run_kernels(model, x, target)[1], expected)
+
+
+@pytest.mark.parametrize("operator", ["MaxPool", "GlobalMaxPool"])
+def test_the_largest_of_a_window_of_infinities_is_infinite(operator: str) -> None:
+    """As in PyTorch; ONNX Runtime has the lowest finite number."""
+    x = floats(*SHAPE)
+    x[0, 3] = -np.inf
+    window = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]} if operator == "MaxPool" else {}
+    node = helper.make_node(operator, ["x"], ["y"], **window)
+    y = run_kernels(onnx_model(node, shape=SHAPE, out=tuple("abcd")), x)[1]
+    np.testing.assert_array_equal(y == -np.inf, np.broadcast_to((x == -np.inf).all((2, 3), keepdims=True), y.shape))

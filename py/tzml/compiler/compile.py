@@ -150,7 +150,7 @@ def _prepared(
 ) -> tuple[Imported, dict[str, str]]:
     progress("importing")
     imported, names = _renamed(import_file(path, options.inputs, warn), options.rename, warn)
-    with explained(f"TVM cannot compile {path.name}"):
+    with explained(f"{path.name} cannot be compiled"):
         progress("simplifying")
         return prepare(imported, TARGETS[options.target].tvm), names
 
@@ -161,7 +161,7 @@ def layers_of(path: Path, inputs: Inputs = MappingProxyType({}), warn: Tell = la
     Raises CompileError.
     """
     imported = import_file(path, inputs, warn)
-    with explained(f"TVM cannot compile {path.name}"):
+    with explained(f"{path.name} cannot be compiled"):
         return find_layers(prepare(imported, TARGETS["host"].tvm))
 
 
@@ -223,7 +223,7 @@ def _compile(
 ) -> tuple[GraphProgram, Bundle]:
     """The program, with layers split and tiled that are above the limits, and its bundle without streaming."""
     progress("planning")
-    with explained(f"TVM cannot compile {path.name}"):
+    with explained(f"{path.name} cannot be compiled"):
         graph = lower(imported, TARGETS[options.target].tvm, limits, options.tuning, progress)
     if not graph.calls:
         raise CompileError(f"{path}: nothing is left to compute once constants are folded")
@@ -239,7 +239,7 @@ def _compile_training(
     programs = []
     for program in training_programs(imported, train):
         progress(f"planning {program.name}")
-        with explained(f"TVM cannot compile {path.name}, program {program.name}"):
+        with explained(f"{path.name}, program {program.name}, cannot be compiled"):
             simplified = prepare(program.imported, target)
             graph = lower(simplified, target, tuning=options.tuning, progress=progress)
         programs.append(GraphProgram(program.name, graph, program.role))

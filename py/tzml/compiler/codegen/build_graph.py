@@ -153,8 +153,8 @@ class Walk:
         if call.op.name == "relax.reshape":
             return self.value(call.args[0])
         raise CompileError(
-            f"operator {call.op.name} was not turned into a kernel",
-            "it has no implementation in TVM for processors; rewrite the layer with other operators",
+            f"there is no kernel for {call.op.name.removeprefix('relax.')}",
+            "rewrite the layer with other operators",
         )
 
     def join(self, variable: Any, buffers: list[Buffer]) -> bool:

@@ -14,7 +14,7 @@ from tvm import s_tir, tirx
 
 from tzml.compiler.codegen.build_graph import LoweredKernel
 from tzml.compiler.codegen.kernel_cache import CompiledKernel, KernelCache
-from tzml.compiler.codegen.kernel_key import name_kernel, readable, unnamed
+from tzml.compiler.codegen.kernel_key import called, name_kernel, readable, unnamed
 from tzml.compiler.codegen.kernels import Isa, schedule
 from tzml.compiler.codegen.nan import keep_nan
 from tzml.compiler.codegen.refuse_indirect import check_indices
@@ -60,7 +60,7 @@ class KernelBuilder:
             self.tuning.used[symbol] = original
         kernel = self.cache.get(key)
         if kernel is None:
-            with explained(f"TVM cannot compile {readable(name)}"):
+            with explained(f"{readable(name)} cannot be compiled for this processor"):
                 built = schedule(unnamed(function), self.isa)
                 kernel = build_kernel(built.emit(), symbol, built.target(self.target))
             self.cache.put(key, kernel)
@@ -76,7 +76,7 @@ def build_kernel(function: Any, symbol: str, target: Any) -> CompiledKernel:
     """
     module = tirx.transform.BindTarget(target)(tvm.IRModule({symbol: function}))
     module = tvm.transform.Sequential(_kernel_passes())(module)
-    check_indices(symbol, module[symbol])
+    check_indices(f"the kernel {called(symbol)}", module[symbol])
     unpacked, scratch = _unpack(module[symbol], symbol, target)
     module = tvm.IRModule({symbol: unpacked})
     module = tvm.transform.Sequential([tirx.transform.LowerTVMBuiltin(), tirx.transform.LowerIntrin()])(module)

@@ -65,6 +65,11 @@ def readable(name: str) -> str:
     return re.sub(r"\d+(?=_|$)", "", name)
 
 
+def called(symbol: str) -> str:
+    """What people may call the kernel with that symbol."""
+    return symbol.removeprefix(PREFIX).rpartition("_")[0] or symbol
+
+
 def _other_numbers(node: dict[str, Any]) -> Iterator[int]:
     """Every number in a node that may be the place of another one, but a variable's name."""
     data = node.get("data")

@@ -26,7 +26,8 @@ _log = logging.getLogger(__name__)
 _SUPPORT = ("math.c", "memory.c")
 
 _CFLAGS = (
-    "-std=gnu11", "-O2", "-fPIC", "-ffreestanding", "-fno-stack-protector", "-ffunction-sections",
+    "-std=gnu11", "-O2", "-fPIC", "-ffreestanding", "-fno-math-errno", "-fno-stack-protector",
+    "-ffunction-sections",
     "-fvisibility=hidden", "-fno-tree-loop-distribute-patterns", "-Wall", "-Wextra", "-Werror",
 )  # fmt: skip
 _LDFLAGS = (

@@ -1,5 +1,7 @@
 """A number that is none (NaN) stays none: in a maximum, a minimum, and all that is made of them.
 
+So does an infinite one: TVM begins a maximum with the lowest finite number, which would be that of infinities only.
+
 TVM computes the larger of two numbers as `a > b ? a : b`, which is b where a is NaN: a relu would make 0 of it, and
 a network a plausible answer. PyTorch and TensorFlow keep NaN; ONNX Runtime does, but for poolings and reductions.
 An integer cannot be NaN: what is limited to be rounded to one becomes the lowest, as ONNX Runtime has it. The index
@@ -10,6 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import tvm_ffi
 from tvm import tirx
 
@@ -17,7 +20,10 @@ Expr = Any
 
 
 def keep_nan(function: Any, target: Any) -> Any:
-    """A lowered function whose maxima and minima keep NaN. No pass that reorders operands may follow."""
+    """A lowered function whose maxima and minima keep NaN and infinities. No pass may reorder operands after it.
+
+    Numbers of a model are arguments: the largest and the lowest of a type are those that TVM begins with.
+    """
     has_instruction = str(target.export()["mtriple"]).startswith("aarch64")
 
     def instruction(name: str, a: Expr, b: Expr) -> Expr:
@@ -47,10 +53,18 @@ def keep_nan(function: Any, target: Any) -> Any:
 
         return change
 
-    function = tvm_ffi.structural_map(function, (tirx.Cast, lowest))
+    function = tvm_ffi.structural_map(function, [(tirx.FloatImm, _unlimited), (tirx.Cast, lowest)])
     for kind, name in ((tirx.Max, "maximum"), (tirx.Min, "minimum")):
         function = tvm_ffi.structural_map(function, (kind, keep(kind, name)))
     return function
+
+
+def _unlimited(number: Any) -> Any:
+    """Infinity instead of the largest or the lowest number of a type."""
+    kind = str(number.ty.dtype)
+    if kind in ("float16", "float32", "float64") and abs(number.value) == np.finfo(kind).max:
+        return tirx.FloatImm(number.ty, np.copysign(np.inf, number.value))
+    return number
 
 
 def _is_float(value: Expr) -> bool:

@@ -35,7 +35,7 @@ def import_file(path: Path, inputs: Inputs, warn: Warn) -> Imported:
     module, function = _FRONTENDS[recognise(path)]
     frontend = getattr(importlib.import_module(f"tzml.compiler.frontends.{module}"), function)
     warnings: list[str] = []
-    with explained(f"TVM cannot import {path.name}"), silence():
+    with explained(f"{path.name} cannot be imported"), silence():
         try:
             imported: Imported = frontend(path, inputs, warnings.append)
         except Exception as error:

@@ -31,6 +31,17 @@ def checked(module: Any, file: str) -> Any:
     return limit_indices(module)
 
 
+def check_type(file: str, operator: str, layer: str, kind: str) -> None:
+    """Refuse a layer with elements of a type that no kernel computes."""
+    if kind == "object":
+        raise unsupported(
+            file, [(operator, layer)], "its elements are strings; process text outside of the network"
+        )
+    if kind not in _COMPUTED:
+        remedy = f"its elements are of type {kind}, which no kernel computes; export it in float32"
+        raise unsupported(file, [(operator, layer)], remedy)
+
+
 def check_size(file: str, value: str, shape: Sequence[int], element: int) -> None:
     """Refuse a value that no bundle has memory for; `element` is the size of an element in bytes."""
     if math.prod(shape) * element > MAX_MEMORY:
@@ -54,12 +65,9 @@ def _check_shapes(module: Any, file: str) -> None:
         for binding in block.bindings:
             operator = getattr(getattr(binding.value, "op", None), "name", "")
             for kind in _tensor_types(binding.var.ty):
-                if str(kind.dtype) not in _COMPUTED:
-                    raise unsupported(
-                        file,
-                        [(operator.removeprefix("relax.") or "an operator", binding.var.name)],
-                        f"its elements are of type {kind.dtype}, which no kernel computes; export it in float32",
-                    )
+                check_type(
+                    file, operator.removeprefix("relax.") or "an operator", binding.var.name, str(kind.dtype)
+                )
                 sizes = [int(d) if isinstance(d, tvm.tirx.IntImm) else None for d in _dimensions(kind)]
                 if (not sizes and kind.ndim != 0) or None in sizes:
                     raise unsupported(

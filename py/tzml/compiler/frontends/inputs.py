@@ -42,6 +42,10 @@ def settle_inputs(declared: Mapping[str, Declared], given: Inputs) -> dict[str, 
 
 def _settle(name: str, kind: Declared, given: InputSpec | None) -> tuple[int, ...]:
     dimensions = list(kind.dimensions)
+    if 0 in dimensions:
+        raise CompileError(
+            f"input {name} has no elements: its shape is {dimensions}", "export the model without it"
+        )
     if given is None:
         if not all(isinstance(d, int) and d > 0 for d in dimensions):
             example = "x".join(str(d) if isinstance(d, int) and d > 0 else "1" for d in dimensions)

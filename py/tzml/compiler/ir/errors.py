@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tzml.errors import TzmlError
+
+_log = logging.getLogger(__name__)
 
 
 class CompileError(TzmlError):
@@ -22,11 +25,14 @@ def reason(error: BaseException) -> str:
 def explained(what: str, remedy: str = "") -> Iterator[None]:
     """Raise CompileError for whatever TVM raises inside, which can be of any type.
 
-    The message is `what`, a colon and the exception's reason. Errors with a remedy of their own pass.
+    The message is `what`; TVM's own is about its inside, and logged. Errors with a remedy of their own pass.
     """
     try:
         yield
     except TzmlError:
         raise
     except Exception as error:
-        raise CompileError(f"{what}: {reason(error)}", remedy) from error
+        _log.info("%s, TVM says: %s", what, reason(error))
+        if isinstance(error, MemoryError) or "bad_alloc" in str(error):
+            raise CompileError(f"{what}: memory ran out", remedy) from error
+        raise CompileError(what, remedy or "--verbose shows what the compiler says of it") from error

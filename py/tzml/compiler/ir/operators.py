@@ -164,7 +164,13 @@ def _movement(name: str, fold: Fold | None = None, operands: int = 1) -> Operato
 _ROWS = (
     # element-wise, of one operand
     _elementwise("abs", np.abs),
+    _elementwise("acos", np.arccos, "acos"),
+    _elementwise("acosh", np.arccosh, "acosh"),
+    _elementwise("asin", np.arcsin, "asin"),
+    _elementwise("asinh", np.arcsinh, "asinh"),
+    _elementwise("atan", np.arctan, "atan"),
     _elementwise("ceil", np.ceil),
+    _elementwise("cos", np.cos, "cos"),
     _elementwise("cosh", np.cosh, "cosh"),
     _elementwise("erf", _erf, "erf"),
     _elementwise("exp", np.exp, "exp"),
@@ -184,6 +190,7 @@ _ROWS = (
     _elementwise("rsqrt", lambda x: 1 / np.sqrt(x)),
     _elementwise("sigmoid", _sigmoid, "sigmoid"),
     _elementwise("sign", np.sign),
+    _elementwise("sin", np.sin, "sin"),
     _elementwise("sinh", np.sinh, "sinh"),
     _elementwise("sqrt", np.sqrt),
     _elementwise("square", np.square),

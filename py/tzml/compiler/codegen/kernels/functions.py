@@ -165,7 +165,11 @@ _INSTRUCTIONS: dict[str, InVectors] = {
     "rsqrt": lambda x, bind: f32(1) / tirx.sqrt(x),
 }
 
+_NOT_IN_VECTORS = "networks seldom have it: no form in vectors was written"
+
 FUNCTIONS = {
+    **{name: Function(f"{name}f", _NOT_IN_VECTORS) for name in (
+        "acos", "acosh", "asin", "asinh", "atan", "cos", "sin")},
     "cosh": Function("coshf", _cosh),
     "erf": Function("erff", _erf, error=5e-7),
     "exp": Function("expf", _exp),
@@ -176,4 +180,4 @@ FUNCTIONS = {
     "sigmoid": Function("expf", _sigmoid),
     "sinh": Function("sinhf", _sinh),
     "tanh": Function("tanhf", _tanh),
-}
+}  # fmt: skip

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from tzml.compiler.frontends.onnx.empty import empty_results, without_empty
+from tzml.compiler.frontends.onnx.functions import body
+from tzml.compiler.frontends.onnx.graphs import branch, free_mark, needed
+from tzml.compiler.frontends.onnx.quantized import real_form
 from tzml.compiler.frontends.onnx.values import DEFAULT_DOMAINS, LARGEST, Array, Values, element_type
 
 FOLDED = frozenset((
@@ -34,19 +37,25 @@ def fold(model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]], file: str) 
     """
     values = Values(model, shapes, file)
     outputs = {value.name for value in model.graph.output}
-    mark = _free_mark(model.graph)
+    mark = free_mark(model.graph)
     nodes: list[onnx.NodeProto] = []
     changed = False
     # each branch is in the file once, so this ends
     waiting = deque(model.graph.node)
     while waiting:
         node = waiting.popleft()
-        if node.op_type == "If" and node.input[0] in values.known:
-            waiting.extendleft(reversed(list(_branch(node, bool(values.known[node.input[0]].any()), mark))))
+        inner = _inner(node, values, mark)
+        if inner is not None:
+            waiting.extendleft(reversed(inner))
             changed = True
             continue
         values.add(node)
-        results = None if outputs.intersection(node.output) else _results(node, values)
+        inner = without_empty(node, values, mark)
+        if inner is not None:
+            waiting.extendleft(reversed(inner))
+            changed = True
+            continue
+        results = empty_results(node, values) or _results(node, values)
         if results is None:
             nodes.append(node)
             continue
@@ -61,8 +70,18 @@ def fold(model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]], file: str) 
     folded = onnx.ModelProto()
     folded.CopyFrom(model)
     del folded.graph.node[:]
-    folded.graph.node.extend(_needed(nodes, outputs, _used(model.graph)))
+    folded.graph.node.extend(needed(nodes, outputs, model.graph))
     return folded, values
+
+
+def _inner(node: onnx.NodeProto, values: Values, mark: str) -> list[onnx.NodeProto] | None:
+    """The nodes that a node stands for: a branch that is known, or what a function computes."""
+    if node.domain not in DEFAULT_DOMAINS:
+        return None
+    if node.op_type == "If":
+        condition = values.known.get(node.input[0])
+        return None if condition is None else list(branch(node, bool(condition.any()), mark))
+    return real_form(node, values, mark) or body(node, values, mark)
 
 
 def _results(node: onnx.NodeProto, values: Values) -> list[Array] | None:
@@ -76,7 +95,7 @@ def _results(node: onnx.NodeProto, values: Values) -> list[Array] | None:
     if node.op_type not in FOLDED or not all(not name or name in values.known for name in node.input):
         return None
     try:
-        if not _is_safe(node.op_type, [values.known[name] for name in node.input if name]):
+        if not _is_safe(node, [values.known[name] for name in node.input if name]):
             return None
         results = _evaluate(node, values)
     except Exception:
@@ -136,12 +155,15 @@ def _constant(node: onnx.NodeProto) -> list[Array] | None:
     return None
 
 
-def _is_safe(operator: str, arrays: list[Array]) -> bool:
+def _is_safe(node: onnx.NodeProto, arrays: list[Array]) -> bool:
     """Whether it can be computed here as a runtime does, in little memory."""
+    operator = node.op_type
     if operator == "Div" and arrays[0].dtype.kind in "iu":
         return bool((arrays[0] >= 0).all() and (arrays[1] > 0).all())  # of others, numpy rounds down
     if operator == "Cast":
-        return bool(arrays[0].dtype.kind in "iub" or (np.abs(arrays[0]) < 2**31).all())
+        to = next(attribute.i for attribute in node.attribute if attribute.name == "to")
+        is_exact = arrays[0].dtype.kind in "iub" or to in (TensorProto.FLOAT, TensorProto.DOUBLE)
+        return bool(is_exact or (np.abs(arrays[0]) < 2**31).all())
     if operator == "ConstantOfShape":
         return math.prod(map(int, arrays[0])) <= LARGEST
     if operator == "Expand":
@@ -158,83 +180,3 @@ _PAIRS = frozenset((
     "Add", "And", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Min", "Mod", "Mul", "Or",
     "Sub", "Where", "Xor",
 ))  # fmt: skip
-
-
-def _free_mark(graph: onnx.GraphProto) -> str:
-    """What is in no name of the graph."""
-    names = {*_names(graph)}
-    mark = "/branch/"
-    while any(mark in name for name in names):
-        mark += "/"
-    return mark
-
-
-def _names(graph: onnx.GraphProto) -> Iterator[str]:
-    yield from (value.name for value in (*graph.input, *graph.initializer))
-    for node in graph.node:
-        yield from node.output
-        for inner in _graphs(node):
-            yield from _names(inner)
-
-
-def _branch(node: onnx.NodeProto, condition: bool, mark: str) -> Iterator[onnx.NodeProto]:
-    """The nodes of one branch of an If, their values renamed: another If may have a branch with the same names."""
-    prefix = f"{node.output[0]}{mark}"
-    graph = next(a.g for a in node.attribute if a.name == ("then_branch" if condition else "else_branch"))
-    local = {tensor.name for tensor in graph.initializer}.union(*(inner.output for inner in graph.node))
-
-    def renamed(name: str) -> str:
-        return prefix + name if name and name in local else name
-
-    for tensor in graph.initializer:
-        yield helper.make_node("Constant", [], [renamed(tensor.name)], value=tensor)
-    for inner in graph.node:
-        copy = onnx.NodeProto()
-        copy.CopyFrom(inner)
-        _rename(copy, renamed)
-        yield copy
-    for value, name in zip(graph.output, node.output, strict=True):
-        yield helper.make_node("Identity", [renamed(value.name)], [name], name=node.name)
-
-
-def _rename(node: onnx.NodeProto, renamed: Callable[[str], str]) -> None:
-    node.input[:] = map(renamed, node.input)
-    node.output[:] = map(renamed, node.output)
-    for graph in _graphs(node):
-        for tensor in graph.initializer:
-            tensor.name = renamed(tensor.name)
-        for value in (*graph.input, *graph.output, *graph.value_info):
-            value.name = renamed(value.name)
-        for inner in graph.node:
-            _rename(inner, renamed)
-
-
-def _graphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
-    for attribute in node.attribute:
-        if attribute.HasField("g"):
-            yield attribute.g
-        yield from attribute.graphs
-
-
-def _inputs(nodes: Iterable[onnx.NodeProto]) -> Iterator[str]:
-    for node in nodes:
-        yield from node.input
-        for graph in _graphs(node):
-            yield from _inputs(graph.node)
-            yield from (value.name for value in graph.output)
-
-
-def _used(graph: onnx.GraphProto) -> set[str]:
-    return {*_inputs(graph.node), *(value.name for value in graph.output)}
-
-
-def _needed(nodes: list[onnx.NodeProto], outputs: set[str], used: set[str]) -> list[onnx.NodeProto]:
-    """The nodes without those that only computed what is now known; what nobody ever used is left to be checked."""
-    needed = set(outputs)
-    kept = []
-    for node in reversed(nodes):
-        is_unused = node.op_type != "Constant" and not used.intersection(node.output)
-        if needed.intersection(node.output) or is_unused:
-            kept.append(node)
-            needed.update(_inputs([node]))
-    return kept[::-1]

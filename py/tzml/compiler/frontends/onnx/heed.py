@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 
 from tzml.compiler.ir.errors import CompileError
-from tzml.compiler.ir.rewrite import constant, dtype_of, is_tensor, shape_of
+from tzml.compiler.ir.rewrite import constant, dtype_of, ints, is_tensor, shape_of
 
 Expr = Any
 
@@ -30,12 +30,21 @@ HARMLESS = {
     ("MaxPool", "storage_order"): "it is for the output Indices, which is refused",
     ("BatchNormalization", "momentum"): "it is for training",
     ("QuantizeLinear", "saturate"): "it is for 8-bit floats, which are refused",
+    ("Split", "num_outputs"): "the node has as many",
     **{(operator, "consumed_inputs"): "a hint of ONNX before 1.0" for operator in (
         "Abs", "Add", "BatchNormalization", "Clip", "Div", "Dropout", "Exp", "LeakyRelu", "Log", "Max", "Min",
         "Mul", "Neg", "PRelu", "Relu", "Sigmoid", "Softmax", "Sqrt", "Sub", "Sum", "Tanh")},
 }  # fmt: skip
 # Inputs, by their position, of which that is true
 HARMLESS_INPUTS = {("Dropout", 1): "nothing is dropped in an inference"}
+# Inputs, by their position, that have to be known: shapes depend on them
+KNOWN = {
+    "CumSum": (1,), "Expand": (1,), "OneHot": (1,), "Pad": (1, 3), "Range": (0, 1, 2), "Reshape": (1,),
+    "Resize": (2, 3), "Slice": (1, 2, 3, 4), "Split": (1,), "Squeeze": (1,), "Tile": (1,), "TopK": (1,),
+    "Unsqueeze": (1,), "Upsample": (1,), "ConstantOfShape": (0,), "MaxUnpool": (2,),
+    **{f"Reduce{what}": (1,) for what in (
+        "L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare")},
+}  # fmt: skip
 WINDOWS = ("Conv", "ConvTranspose", "ConvInteger", "QLinearConv")
 """Operators whose attribute kernel_shape repeats the shape of their weights."""
 
@@ -103,8 +112,38 @@ def check_heeded(operator: str, opset: int, attributes: Attributes, operands: Op
             raise CompileError(f"its input {position + 1} is not understood")
 
 
+def check_results(result: Expr, wanted: int) -> None:
+    """Raise CompileError if more results are wanted of an operator than it was converted to."""
+    fields = getattr(getattr(result, "ty", None), "fields", None)
+    found = 1 if fields is None else len(fields)
+    if found < wanted:
+        raise CompileError(f"its output {found + 1} is not supported", "export the model without it")
+
+
+def not_taken(attributes: Attributes, operands: Operands) -> str:
+    """What an operator was given that TVM's importer has no case for."""
+    inputs = [_operand(operand) for operand in operands.given if operand is not None]
+    values = [f"{name}={_text(value)}" for name, value in attributes.given.items() if name != "tvm_custom"]
+    about = f" and the attributes {', '.join(values)}" if values else ""
+    return f"it has no kernel for the inputs {', '.join(inputs) or 'none'}{about}"
+
+
+def _operand(operand: Expr) -> str:
+    if not is_tensor(operand):
+        return "a list of tensors"
+    kind = "constant" if constant(operand) is not None else "computed"
+    return f"{kind} {dtype_of(operand)} {_text(list(ints(operand.ty.shape.values)))}"
+
+
 def check_values(operator: str, attributes: Attributes, operands: Operands) -> None:
-    """Raise CompileError for values that TVM's importer reads, and computes something else with."""
+    """Raise CompileError for values that TVM's importer has to know, or computes something else with."""
+    for position in KNOWN.get(operator, ()):
+        operand = operands.given[position] if position < len(operands.given) else None
+        if operand is not None and is_tensor(operand) and constant(operand) is None:
+            raise CompileError(
+                f"its input {position + 1} must be known when compiling",
+                "make it a constant, or compute it of constants and shapes only",
+            )
     check = _CHECKS.get(operator)
     if check:
         check(attributes, operands.given)

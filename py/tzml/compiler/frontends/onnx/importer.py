@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +12,31 @@ import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
 from onnx import numpy_helper
-from tvm import relax
 
 from tzml.compiler.frontends.checks import Warn, checked, warn_of_nan
 from tzml.compiler.frontends.errors import malformed, unsupported
 from tzml.compiler.frontends.inputs import Declared, Inputs, settle_inputs
 from tzml.compiler.frontends.onnx.fold import fold
-from tzml.compiler.frontends.onnx.heed import Attributes, Operands, check_heeded, check_values
-from tzml.compiler.frontends.onnx.recurrent import RECURRENT
+from tzml.compiler.frontends.onnx.functions import EXPANDED
+from tzml.compiler.frontends.onnx.heed import (
+    Attributes,
+    Operands,
+    check_heeded,
+    check_results,
+    check_values,
+    not_taken,
+)
+from tzml.compiler.frontends.onnx.operators import OPERATORS
+from tzml.compiler.frontends.onnx.quantized import QUANTIZED
 from tzml.compiler.frontends.onnx.tensors import check_tensors, load_external_data
 from tzml.compiler.frontends.onnx.values import DEFAULT_DOMAINS, Values
 from tzml.compiler.ir.errors import CompileError, reason
 from tzml.compiler.ir.imported import Imported
 from tzml.compiler.ir.layer_names import SourceNames
-from tzml.compiler.ir.rewrite import bound, dtype_of, naming
+from tzml.compiler.ir.rewrite import bound, naming
 from tzml.compiler.ir.tvm_internals import onnx_importer, onnx_operators
 
+_log = logging.getLogger(__name__)
 CONTROL_FLOW = ("If", "Loop", "Scan")
 
 
@@ -52,8 +62,8 @@ def import_model(model: onnx.ModelProto, path: Path, inputs: Inputs, warn: Warn)
     try:
         if model.functions:
             model = onnx.inliner.inline_local_functions(model)
-        # the checker would not say which layer an unknown one is in; of an If, the condition may be known below
-        _check_operators(model, path, allowed=("If",))
+        # the checker would not say which layer an unknown one is in; some are replaced below
+        _check_operators(model, path, replaced={"If", *EXPANDED, *QUANTIZED})
         onnx.checker.check_model(model)
     except (onnx.checker.ValidationError, ValueError, RuntimeError) as error:
         raise malformed(path, "ONNX file", str(error).strip().splitlines()[0]) from error
@@ -64,22 +74,17 @@ def import_model(model: onnx.ModelProto, path: Path, inputs: Inputs, warn: Warn)
     shapes = settle_inputs(declared, inputs)
     model, values = fold(model, shapes, path.name)
     _check_operators(model, path)
+    for node in model.graph.node:
+        if node.op_type != "Constant":  # of which its users are named
+            values.check_types(node)
+    for value in model.graph.output:
+        if 0 in (values.shape(value.name) or ()):
+            raise CompileError(f"{path}: output {value.name} has no elements", "export the model without it")
     importer = _Importer(path.name)
     module = importer.run(model.graph, values.opset, shapes)
     importer.check_results(model, values)
     outputs = tuple(value.name for value in model.graph.output)
     return Imported(checked(module, path.name), tuple(shapes), outputs, sources=importer.names.sources)
-
-
-def _thresholded_relu(_: Any, inputs: Any, attributes: Any) -> Any:
-    """TVM multiplies by 0 instead, which makes NaN of what is infinite."""
-    x, kind = inputs[0], dtype_of(inputs[0])
-    alpha, zero = (relax.const(np.asarray(number, kind)) for number in (attributes.get("alpha", 1.0), 0))
-    return relax.op.where(relax.op.greater(x, alpha), x, zero)
-
-
-_OWN = {**RECURRENT, "ThresholdedRelu": _thresholded_relu}
-"""Operators that TVM's importer does not know, or computes otherwise."""
 
 
 class _Importer(onnx_importer()):  # type: ignore[misc]
@@ -103,12 +108,22 @@ class _Importer(onnx_importer()):  # type: ignore[misc]
             check_values(operator, watched, operands)
             hint = self.names.add(layer, operator)
             with naming(self.bb, hint):
-                if operator in _OWN:
-                    result = self.bb.normalize(_OWN[operator](self.bb, operands, watched))
+                if operator in OPERATORS:
+                    result = self.bb.normalize(OPERATORS[operator](self.bb, operands, watched))
                 else:
-                    result = super().convert(operator, layer, operands, watched, opset)
+                    result = self._convert(operator, layer, operands, watched, opset)
             check_heeded(operator, opset, watched, operands)
+            check_results(result, attributes["tvm_custom"]["num_outputs"])
             return bound(self.bb, result, hint)
+
+    def _convert(self, operator: str, layer: str, operands: Operands, attributes: Attributes, opset: int) -> Any:
+        try:
+            return super().convert(operator, layer, operands, attributes, opset)
+        except CompileError:
+            raise
+        except Exception as error:
+            _log.info("TVM says of the operator %s (layer %s): %s", operator, layer, reason(error))
+            raise CompileError(not_taken(attributes, operands)) from error
 
     @contextlib.contextmanager
     def _named(self, operator: str, layer: str) -> Iterator[None]:
@@ -118,7 +133,8 @@ class _Importer(onnx_importer()):  # type: ignore[misc]
         except CompileError as error:
             raise unsupported(self.file, [(operator, layer)], str(error)) from error
         except Exception as error:
-            raise unsupported(self.file, [(operator, layer)], f"TVM says: {reason(error)}") from error
+            _log.info("TVM says of the operator %s (layer %s): %s", operator, layer, reason(error))
+            raise unsupported(self.file, [(operator, layer)]) from error
 
 
 def _fix_scalars(
@@ -149,8 +165,8 @@ def _fix_scalars(
     return changed, {name: given for name, given in inputs.items() if name not in fixed}
 
 
-def _check_operators(model: onnx.ModelProto, path: Path, allowed: tuple[str, ...] = ()) -> None:
-    known = {"Constant", *onnx_operators(), *_OWN}.difference(CONTROL_FLOW).union(allowed)
+def _check_operators(model: onnx.ModelProto, path: Path, replaced: Set[str] = frozenset()) -> None:
+    known = {"Constant", *onnx_operators(), *OPERATORS}.difference(CONTROL_FLOW, EXPANDED).union(replaced)
     found = []
     for node in model.graph.node:
         default = node.domain in DEFAULT_DOMAINS
@@ -171,6 +187,9 @@ def _weights(model: onnx.ModelProto) -> Iterator[tuple[str, Any]]:
 
 
 def _declared(value: onnx.ValueInfoProto) -> Declared:
+    if not value.type.HasField("tensor_type"):
+        kind = (value.type.WhichOneof("value") or "no type").removesuffix("_type")
+        raise CompileError(f"input {value.name} is no tensor: {kind}", "export the model with tensors only")
     tensor = value.type.tensor_type
     # some exporters write an open dimension as -1
     dimensions = tuple(

@@ -10,7 +10,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from tzml.compiler.frontends.checks import check_size
+from tzml.compiler.frontends.checks import check_size, check_type
 from tzml.compiler.frontends.errors import unfit
 from tzml.compiler.ir.errors import CompileError
 from tzml.compiler.ir.rewrite import ints, is_tensor
@@ -21,8 +21,11 @@ DEFAULT_DOMAINS = ("", "ai.onnx")
 """The operators of TVM's importer are of this domain; others are vendors' own."""
 LARGEST = 4096
 """Elements of a value that is known here: larger tensors are weights."""
-_INFERENCE = {"AveragePool": 22, "GreaterOrEqual": 16, "LessOrEqual": 16, "LpPool": 22, "MaxPool": 22}
-"""Opsets from which ONNX's inference is right: before, poolings that round up had windows that no runtime has."""
+_INFERENCE = {
+    "AveragePool": 22, "DequantizeLinear": 13, "GreaterOrEqual": 16, "LessOrEqual": 16, "LpPool": 22, "MaxPool": 22,
+}  # fmt: skip
+"""Opsets from which ONNX's inference is right: before, poolings that round up had windows that no runtime has, and
+weights had one scale."""
 _LIKE_THEIR_INPUT = ("GroupNormalization", "MeanVarianceNormalization")
 """Operators that ONNX has no inference for."""
 
@@ -45,7 +48,7 @@ class Values:
         self.known: dict[str, Array] = {}
         for value in model.graph.input:
             if value.name in shapes:
-                kind = value.type.tensor_type.elem_type
+                kind = value.type.tensor_type.elem_type or onnx.TensorProto.FLOAT
                 self.types[value.name] = helper.make_tensor_type_proto(kind, shapes[value.name])
         for tensor in model.graph.initializer:
             self.add_tensor(tensor.name, tensor)
@@ -80,6 +83,9 @@ class Values:
         except onnx.defs.SchemaError:
             return {}
         known = {name: self.known[name] for name in types if name in self.known}
+        if node.op_type == "Range":  # runtimes take single elements of any rank; inference does not
+            known = {name: array.reshape(()) if array.size == 1 else array for name, array in known.items()}
+            types |= {n: helper.make_tensor_type_proto(types[n].tensor_type.elem_type, ()) for n in known}
         values = {n: numpy_helper.from_array(array, n) for n, array in known.items() if array.dtype.kind in "bfiu"}
         try:
             found = onnx.shape_inference.infer_node_outputs(schema, node, types, values, opset_imports=self.opsets)
@@ -94,6 +100,14 @@ class Values:
             return None
         sizes = [d.dim_value if d.HasField("dim_value") else -1 for d in kind.tensor_type.shape.dim]
         return None if min(sizes, default=0) < 0 else sizes
+
+    def check_types(self, node: onnx.NodeProto) -> None:
+        """Raise CompileError for a node that has or makes elements of a type that no kernel computes."""
+        for name in (*node.input, *node.output):
+            kind = self.types.get(name)
+            if kind is not None and kind.HasField("tensor_type"):
+                layer = node.name or next(filter(None, node.output), "")
+                check_type(self.file, node.op_type, layer, str(element_type(kind)))
 
     def check(self, name: str, value: Any) -> None:
         """Raise CompileError if what a value was converted to is another tensor; `value` is Relax."""

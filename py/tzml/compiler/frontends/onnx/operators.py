@@ -1,0 +1,126 @@
+"""ONNX's operators that TVM's importer does not know, or computes otherwise, in Relax.
+
+Each is a function of the block builder, of the inputs, None where one is left out, and of the attributes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from tvm import relax, te, tirx
+
+from tzml.compiler.frontends.onnx.recurrent import RECURRENT
+from tzml.compiler.ir.errors import CompileError
+from tzml.compiler.ir.rewrite import const, constant, dtype_of, shape_of
+
+Expr = Any
+
+
+def _thresholded_relu(_: Any, inputs: Any, attributes: Any) -> Expr:
+    """TVM multiplies by 0 instead, which makes NaN of what is infinite."""
+    x, kind = inputs[0], dtype_of(inputs[0])
+    alpha, zero = (const(np.asarray(number, kind)) for number in (attributes.get("alpha", 1.0), 0))
+    return relax.op.where(relax.op.greater(x, alpha), x, zero)
+
+
+def _one_hot(builder: Any, inputs: Any, attributes: Any) -> Expr:
+    """TVM wants a depth of rank 0, and constant values. An index out of range has the first value everywhere."""
+    indices, depth, values = (inputs[i] for i in range(3))
+    known = constant(depth)
+    if known is None:
+        raise CompileError("its depth must be known when compiling")
+    size, kind = int(known.item()), dtype_of(indices)
+    rank = len(shape_of(indices)) + 1
+    axis = attributes.get("axis", -1) % rank
+    index = builder.emit(relax.op.expand_dims(indices, axis))
+    number = const(np.asarray(size, kind))
+    index = relax.op.where(relax.op.less(index, const(np.asarray(0, kind))), relax.op.add(index, number), index)
+    places = np.arange(size).astype(kind).reshape([-1 if i == axis else 1 for i in range(rank)])
+    off, on = (relax.op.strided_slice(values, [0], [i], [i + 1]) for i in (0, 1))
+    chosen = builder.emit(relax.op.equal(index, const(places)))
+    return relax.op.where(chosen, on, off)
+
+
+def _cum_sum(builder: Any, inputs: Any, attributes: Any) -> Expr:
+    """TVM has it for GPUs only. Here sums of 1, 2, 4, … elements are added: a step for each bit of the length."""
+    x, axis = inputs[0], constant(inputs[1])
+    if axis is None:
+        raise CompileError("its axis must be known when compiling")
+    along = int(axis.item()) % len(shape_of(x))
+    step = -1 if attributes.get("reverse", 0) else 1
+    exclusive = bool(attributes.get("exclusive", 0))
+    return builder.call_te(_sums, x, along, step, exclusive, primfunc_name_hint="cumsum")
+
+
+def _sums(x: Any, axis: int, step: int, exclusive: bool) -> Any:
+    extent = int(x.shape[axis])
+
+    def earlier(of: Any, distance: int, at: Any) -> Any:
+        place = at[axis] - step * distance
+        inside = place >= 0 if step > 0 else place < extent
+        limited = te.max(te.min(place, extent - 1), 0)
+        value = of(*at[:axis], limited, *at[axis + 1 :])
+        return tirx.if_then_else(inside, value, tirx.const(0, value.ty.dtype))
+
+    def added(of: Any, distance: int) -> Any:
+        return te.compute(x.shape, lambda *at: of(*at) + earlier(of, distance, at), name="sums")
+
+    total = x
+    if exclusive:
+        total = te.compute(x.shape, lambda *at: earlier(x, 1, at), name="shifted")
+    distance = 1
+    while distance < extent:
+        total = added(total, distance)
+        distance *= 2
+    return total if total is not x else te.compute(x.shape, lambda *at: x(*at), name="sums")
+
+
+def _lp_normalization(builder: Any, inputs: Any, attributes: Any) -> Expr:
+    """Where the norm is 0, so is the result."""
+    x, axis, p = inputs[0], attributes.get("axis", -1), attributes.get("p", 2)
+    powers = relax.op.abs(x) if p == 1 else relax.op.multiply(x, x)
+    norm = builder.emit(relax.op.sum(powers, axis, keepdims=True))
+    norm = norm if p == 1 else builder.emit(relax.op.sqrt(norm))
+    zero, one = (const(np.asarray(number, dtype_of(x))) for number in (0, 1))
+    return relax.op.divide(x, relax.op.where(relax.op.equal(norm, zero), one, norm))
+
+
+def _conv_integer(builder: Any, inputs: Any, attributes: Any) -> Expr:
+    """A convolution of int32, exact as ONNX has it."""
+    x, w = inputs[0], inputs[1]
+    rank = len(shape_of(x)) - 2
+    if rank != 2:
+        raise CompileError(f"it is of {rank} dimensions; only 2 are supported")
+    if attributes.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
+        raise CompileError("its attribute auto_pad must be NOTSET or VALID")
+
+    def integers(value: Expr, zero: Expr, shape: tuple[int, ...]) -> Expr:
+        wide = relax.op.astype(value, "int32")
+        if zero is None:
+            return builder.emit(wide)
+        point = builder.emit(relax.op.astype(zero, "int32"))
+        if shape_of(zero) and shape_of(zero) != (1,):
+            point = builder.emit(relax.op.reshape(point, shape))
+        return builder.emit(relax.op.subtract(builder.emit(wide), point))
+
+    return relax.op.nn.conv2d(
+        integers(x, inputs[2], ()),
+        integers(w, inputs[3], (-1, 1, 1, 1)),
+        strides=attributes.get("strides", (1, 1)),
+        padding=attributes.get("pads", (0, 0, 0, 0)),
+        dilation=attributes.get("dilations", (1, 1)),
+        groups=attributes.get("group", 1),
+        out_dtype="int32",
+    )
+
+
+OPERATORS: dict[str, Callable[..., Expr]] = {
+    **RECURRENT,
+    "ConvInteger": _conv_integer,
+    "CumSum": _cum_sum,
+    "LpNormalization": _lp_normalization,
+    "OneHot": _one_hot,
+    "ThresholdedRelu": _thresholded_relu,
+}
