@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import click
@@ -89,7 +90,9 @@ def test_what_the_terminal_cannot_show_ends_no_command(
 def test_ctrl_c_ends_the_command_with_a_line(digits_for_host: Path, libtzml: Path, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x.npy")
     command: list[str | Path] = [*TZML, "run", digits_for_host, "--world", "ree", "--input", tmp_path / "x.npy"]
-    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    # a shell that runs the tests in the background lets them ignore the interrupt
+    listening = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=listening)
     with (tmp_path / "x.npy").open("wb"):  # it has begun to read
         running.send_signal(signal.SIGINT)
         _, said = running.communicate(timeout=60)
