@@ -157,7 +157,6 @@ def of_constants(node: onnx.NodeProto) -> onnx.ModelProto:
         n("ConstantOfShape", ["many"], ["c"]),
         n("Expand", ["half", "many"], ["c"]),
         n("Range", ["s0", "far", "s1"], ["c"]),
-        n("Range", ["s0", "s1", "s0"], ["c"]),
         n("Div", ["minus", "s2"], ["c"]),
         n("Gather", ["minus", "s2"], ["c"]),
     ],
@@ -174,6 +173,10 @@ def test_what_is_large_or_wrong_is_not_computed(node: onnx.NodeProto) -> None:
         (n("ConstantOfShape", ["most"], ["c"]), "over 4 GiB"),
         (n("Expand", ["half", "most"], ["c"]), "over 4 GiB"),
         (n("Range", ["s0", "huge", "s1"], ["c"]), "the value c has shape [1099511627776], over 4 GiB"),
+        (
+            n("Range", ["s0", "s1", "s0"], ["c"]),
+            "the operator Range (layer c) does not fit its inputs: its step is 0",
+        ),
         (n("Tile", ["v0", "v40"], ["c"]), "over 4 GiB"),
         (n("Pad", ["v0", "pads"], ["c"]), "over 4 GiB"),
         (

@@ -86,6 +86,9 @@ class Values:
         if node.op_type == "Range":  # runtimes take single elements of any rank; inference does not
             known = {name: array.reshape(()) if array.size == 1 else array for name, array in known.items()}
             types |= {n: helper.make_tensor_type_proto(types[n].tensor_type.elem_type, ()) for n in known}
+            if not known.get(node.input[2], np.ones(1)).any():  # inference finds no element, and nothing wrong
+                layer = node.name or next(iter(node.output), "")
+                raise unfit(self.file, node.op_type, layer, ValueError("its step is 0"))
         values = {n: numpy_helper.from_array(array, n) for n, array in known.items() if array.dtype.kind in "bfiu"}
         try:
             found = onnx.shape_inference.infer_node_outputs(schema, node, types, values, opset_imports=self.opsets)
