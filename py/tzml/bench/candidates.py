@@ -64,7 +64,9 @@ def _compile(candidates: Sequence[Candidate], cc: str, folder: Path) -> None:
     support = resources.files("tzml.compiler.codegen") / "support"
     arguments: list[str | Path] = [source("run_candidates.c"), "table.c", *objects]
     arguments += [str(support / name) for name in ("math.c", "memory.c")]
-    arguments += ["-ffreestanding", "-fno-tree-loop-distribute-patterns", f"-I{source('.')}", "-o", PROGRAM]
+    # as link.py compiles them: without -fno-math-errno, sqrtf would be a call
+    arguments += ["-ffreestanding", "-fno-math-errno", "-fno-tree-loop-distribute-patterns"]
+    arguments += [f"-I{source('.')}", "-o", PROGRAM]
     compile_c(cc, arguments, folder)
 
 
