@@ -68,7 +68,8 @@ def test_several_clients_all_end(command: Commands) -> None:
     """More than OP-TEE has threads, so that some wait for another client and not for the supplicant."""
     command.run_check("systemctl stop tee-supplicant")
     one = f"{COMMANDS['tzml-run'][0]} 2>&1"
-    out = command.run_check(f"for i in 1 2 3 4 5 6; do {one} & done; wait", timeout=scaled(60))
+    whole = f'(line=$({one}); echo "$line")'  # in one piece, as six write to one console
+    out = command.run_check(f"for i in 1 2 3 4 5 6; do {whole} & done; wait", timeout=scaled(60))
     assert [WAITS in line for line in out] == [True] * 6
 
 
