@@ -5,31 +5,20 @@
  * a TA can have its own memory measured: such a report, with a nonce that is
  * made here, is this TA's word.
  */
-#include <inttypes.h>
 #include <pta_attestation.h>
 #include <string.h>
 #include <tee_internal_api.h>
 
 #include "attest.h"
+#include "storage.h"
 
 #define EXPONENT 65537
 
 static enum tzml_status to_status(TEE_Result result)
 {
-	switch (result) {
-	case TEE_SUCCESS:
-		return TZML_SUCCESS;
-	case TEE_ERROR_CORRUPT_OBJECT:
+	if (result == TEE_ERROR_CORRUPT_OBJECT)
 		return TZML_ERROR_STORAGE;
-	case TEE_ERROR_STORAGE_NO_SPACE:
-	case TEE_ERROR_STORAGE_NOT_AVAILABLE:
-		return TZML_ERROR_STORAGE_FULL;
-	case TEE_ERROR_OUT_OF_MEMORY:
-		return TZML_ERROR_MEMORY;
-	default:
-		EMSG("OP-TEE's attestation: %#" PRIx32, result);
-		return TZML_ERROR_PLATFORM;
-	}
+	return storage_status(result, "OP-TEE's attestation");
 }
 
 static TEE_Result make_nonce(TEE_OperationHandle digest, const char *label,

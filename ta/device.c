@@ -35,20 +35,12 @@ static const uint8_t name[STORAGE_NAME_SIZE] = "device";
 static enum tzml_status to_status(TEE_Result result)
 {
 	switch (result) {
-	case TEE_SUCCESS:
-		return TZML_SUCCESS;
 	/* OP-TEE removes what is damaged, and the identity with it */
 	case TEE_ERROR_CORRUPT_OBJECT:
 	case TEE_ERROR_ITEM_NOT_FOUND:
 		return TZML_ERROR_NOT_ENROLLED;
-	case TEE_ERROR_STORAGE_NO_SPACE:
-	case TEE_ERROR_STORAGE_NOT_AVAILABLE:
-		return TZML_ERROR_STORAGE_FULL;
-	case TEE_ERROR_OUT_OF_MEMORY:
-		return TZML_ERROR_MEMORY;
 	default:
-		EMSG("the device's record: %#" PRIx32, result);
-		return TZML_ERROR_PLATFORM;
+		return storage_status(result, "the device's record");
 	}
 }
 

@@ -133,8 +133,6 @@ static TEE_Result manage(uint32_t command, const void *data, size_t size,
 static enum tzml_status status_of(TEE_Result result)
 {
 	switch (result) {
-	case TEE_SUCCESS:
-		return TZML_SUCCESS;
 	case TEE_ERROR_SECURITY:
 		return TZML_ERROR_KERNELS_REFUSED;
 	case TEE_ERROR_ACCESS_CONFLICT:
@@ -144,14 +142,8 @@ static enum tzml_status status_of(TEE_Result result)
 	case TEE_ERROR_ITEM_NOT_FOUND:
 	case TEE_ERROR_MAC_INVALID:
 		return TZML_ERROR_STORAGE;
-	case TEE_ERROR_STORAGE_NO_SPACE:
-	case TEE_ERROR_STORAGE_NOT_AVAILABLE:
-		return TZML_ERROR_STORAGE_FULL;
-	case TEE_ERROR_OUT_OF_MEMORY:
-		return TZML_ERROR_MEMORY;
 	default:
-		EMSG("kernels: %#" PRIx32, result);
-		return TZML_ERROR_PLATFORM;
+		return storage_status(result, "kernels");
 	}
 }
 

@@ -23,23 +23,31 @@ static struct storage_id id_of(enum storage_kind kind,
 	return id;
 }
 
-static enum tzml_status status_of(TEE_Result result)
+enum tzml_status storage_status(TEE_Result result, const char *what)
 {
 	switch (result) {
 	case TEE_SUCCESS:
 		return TZML_SUCCESS;
-	case TEE_ERROR_CORRUPT_OBJECT:
-	case TEE_ERROR_ITEM_NOT_FOUND:
-	case TEE_ERROR_MAC_INVALID:
-		return TZML_ERROR_STORAGE;
 	case TEE_ERROR_STORAGE_NO_SPACE:
 	case TEE_ERROR_STORAGE_NOT_AVAILABLE:
 		return TZML_ERROR_STORAGE_FULL;
 	case TEE_ERROR_OUT_OF_MEMORY:
 		return TZML_ERROR_MEMORY;
 	default:
-		EMSG("storage: %#" PRIx32, result);
+		EMSG("%s: %#" PRIx32, what, result);
 		return TZML_ERROR_PLATFORM;
+	}
+}
+
+static enum tzml_status status_of(TEE_Result result)
+{
+	switch (result) {
+	case TEE_ERROR_CORRUPT_OBJECT:
+	case TEE_ERROR_ITEM_NOT_FOUND:
+	case TEE_ERROR_MAC_INVALID:
+		return TZML_ERROR_STORAGE;
+	default:
+		return storage_status(result, "storage");
 	}
 }
 

@@ -31,6 +31,12 @@ enum storage_kind {
 };
 
 /*
+ * What OP-TEE's storage answers that means the same wherever it is used; who
+ * calls it deals with the rest before. `what` is for the secure console.
+ */
+enum tzml_status storage_status(TEE_Result result, const char *what);
+
+/*
  * Read an object of up to `size` bytes. What there is none of is zero: of an
  * object that does not exist, all of it.
  */
