@@ -16,19 +16,9 @@ def memory_warning(board: Path = BOARD) -> str:
         board: the file with the facts about this device
 
     """
-    try:
-        memory = json.loads(board.read_bytes())["secure_memory"]
-        protected, warning = memory["protected"], memory["warning"]
-    except FileNotFoundError:
-        why = "is not there"
-    except (OSError, ValueError, KeyError, TypeError):
-        why = "cannot be read"
-    else:
-        if protected is True:
-            return ""
-        if warning and isinstance(warning, str):
-            return warning
-        why = "does not say so"
+    warning, why = _said(board, "secure_memory", "protected", True)
+    if not why:
+        return warning
     return (
         f"Nothing shows that hardware protects OP-TEE's memory on this device: {board} {why}. Do not keep secrets "
         "on it; install an image with the package tzml-board."
@@ -42,17 +32,23 @@ def huk_warning(board: Path = BOARD) -> str:
         board: the file with the facts about this device
 
     """
-    try:
-        huk = json.loads(board.read_bytes())["huk"]
-        kind, warning = huk["kind"], huk["warning"]
-    except FileNotFoundError:
-        why = "is not there"
-    except (OSError, ValueError, KeyError, TypeError):
-        why = "cannot be read"
-    else:
-        if kind == "hardware":
-            return ""
-        if warning and isinstance(warning, str):
-            return warning
-        why = "does not say so"
+    warning, why = _said(board, "huk", "kind", "hardware")
+    if not why:
+        return warning
     return f"Nothing shows that this device has a secret key of its own: {board} {why}. Sealed models may be read."
+
+
+def _said(board: Path, about: str, name: str, good: object) -> tuple[str, str]:
+    """The warning that the file has, "" where the fact `name` is as good as can be; why it says nothing, or ""."""
+    try:
+        facts = json.loads(board.read_bytes())[about]
+        fact, warning = facts[name], facts["warning"]
+    except FileNotFoundError:
+        return "", "is not there"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "", "cannot be read"
+    if type(fact) is type(good) and fact == good:  # 1 is not True
+        return "", ""
+    if warning and isinstance(warning, str):
+        return warning, ""
+    return "", "does not say so"
