@@ -9,7 +9,7 @@ import click
 
 from tzml.bundle import OutputPolicy
 from tzml.cli.options import OutputFile, passphrase_option
-from tzml.cli.owner import opened_owner, owner_option
+from tzml.cli.owner import devices_option, key_argument, opened_owner, owner_option
 from tzml.device import read_device
 from tzml.files import check_output, write_file
 from tzml.owner.grant import NO_RIGHTS, UNLIMITED, Rights, Terms, make_grant, new_serial
@@ -32,16 +32,9 @@ def parse_policy(_: click.Context, __: click.Parameter, value: str) -> tuple[Out
 
 
 @click.command("grant")
-@click.argument("key", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@key_argument
 @owner_option
-@click.option(
-    "--device",
-    "devices",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    multiple=True,
-    required=True,
-    help="A device's record (.tzd). May be given several times.",
-)
+@devices_option("A device's record (.tzd).")
 @click.option("-o", "--output", type=OutputFile(), help="Default: KEY with the suffix .tzg.")
 @click.option(
     "--policy",

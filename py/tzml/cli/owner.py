@@ -1,12 +1,12 @@
-"""The option that names an owner's private key: a file, or a key in a token."""
+"""What owners' commands are given: a private key, in a file or in a token, a content key, and devices."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -14,7 +14,10 @@ from tzml.cli.options import read_passphrase
 from tzml.errors import TzmlError
 from tzml.owner.keys import Signer, load_private
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 _SCHEME = "pkcs11:"
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 class OwnerSource(click.Path):
@@ -39,6 +42,16 @@ owner_option = click.option(
     help="The owner's private key, with which bundles and their grants are signed: a PEM file, or the PKCS #11 URI "
     "of one in a token, pkcs11:token=LABEL;object=KEY?module-path=FILE.",
 )
+
+
+key_argument = click.argument("key", type=_FILE)
+
+
+def devices_option(what: str) -> Callable[[F], F]:
+    """The option for the records of devices; `what` is its help."""
+    return click.option(
+        "--device", "devices", type=_FILE, multiple=True, required=True, help=f"{what} May be given several times."
+    )
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from tzml.cli.options import OutputFile, passphrase_option
-from tzml.cli.owner import opened_owner, owner_option
+from tzml.cli.owner import devices_option, key_argument, opened_owner, owner_option
 from tzml.device import read_device
 from tzml.files import check_output, write_file
 from tzml.owner.grant import Terms, make_grant, new_serial
@@ -15,16 +15,9 @@ from tzml.owner.seal import ContentKey
 
 
 @click.command("revoke")
-@click.argument("key", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@key_argument
 @owner_option
-@click.option(
-    "--device",
-    "devices",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    multiple=True,
-    required=True,
-    help="The record (.tzd) of a device that is to run it no more. May be given several times.",
-)
+@devices_option("The record (.tzd) of a device that is to run it no more.")
 @click.option("-o", "--output", type=OutputFile(), help="Default: KEY with the suffix .revoked.tzg.")
 @passphrase_option
 def command(
