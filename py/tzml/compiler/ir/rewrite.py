@@ -83,13 +83,7 @@ class Rewriter:
 
     def translate(self, expression: Expr) -> Expr:
         """An operand of the old function as one of the new."""
-        if isinstance(expression, relax.Tuple):
-            return relax.Tuple([self.translate(field) for field in expression.fields])
-        if isinstance(expression, relax.TupleGetItem):
-            return relax.TupleGetItem(self.translate(expression.tuple_value), expression.index)
-        if isinstance(expression, relax.Var):
-            return self.values[expression]
-        return expression
+        return self.values[expression] if isinstance(expression, relax.Var) else rebuilt(expression, self.translate)
 
     def emit(self, expression: Expr, like: Expr | None = None) -> Expr:
         """Bind an expression, unless it is an atom already.
@@ -128,6 +122,15 @@ def concat(emit: Callable[[Expr], Expr], values: Sequence[Expr], axis: int) -> E
         groups = [values[i : i + _JOINED] for i in range(0, len(values), _JOINED)]
         values = [emit(relax.op.concat(group, axis)) if len(group) > 1 else group[0] for group in groups]
     return values[0]
+
+
+def rebuilt(expression: Expr, translate: Callable[[Expr], Expr]) -> Expr:
+    """An operand that is no variable, of which `translate` makes the parts; what has none stays as it is."""
+    if isinstance(expression, relax.Tuple):
+        return relax.Tuple([translate(field) for field in expression.fields])
+    if isinstance(expression, relax.TupleGetItem):
+        return relax.TupleGetItem(translate(expression.tuple_value), expression.index)
+    return expression
 
 
 def bindings_of(function: Any) -> list[Any]:

@@ -10,7 +10,7 @@ from tvm import relax
 from tzml.compiler.ir.errors import CompileError
 from tzml.compiler.ir.imported import Imported
 from tzml.compiler.ir.operators import Kind, operator
-from tzml.compiler.ir.rewrite import Expr, bindings_of, constant, ints, is_tensor, op_name, shape_of
+from tzml.compiler.ir.rewrite import Expr, bindings_of, constant, ints, is_tensor, op_name, rebuilt, shape_of
 
 _ALONG_AN_AXIS = ("relax.nn.softmax", "relax.nn.log_softmax", "relax.concat")
 _OVER_AXES = ("relax.mean", "relax.sum")
@@ -61,13 +61,7 @@ class Forward:
         return relax.Call(call.op, arguments, call.attrs, call.ty_args)
 
     def translate(self, expression: Expr) -> Expr:
-        if isinstance(expression, relax.Var):
-            return self.values[expression]
-        if isinstance(expression, relax.Tuple):
-            return relax.Tuple([self.translate(field) for field in expression.fields])
-        if isinstance(expression, relax.TupleGetItem):
-            return relax.TupleGetItem(self.translate(expression.tuple_value), expression.index)
-        return expression
+        return self.values[expression] if isinstance(expression, relax.Var) else rebuilt(expression, self.translate)
 
     def _check_examples_stay_apart(self, variable: Any, call: Any) -> None:
         """Whether each example is computed from its own numbers alone, as far as the operator tells."""

@@ -18,7 +18,7 @@ from tzml.compiler.ir.errors import CompileError, explained
 from tzml.compiler.ir.graph import StateBuffer
 from tzml.compiler.ir.imported import Imported
 from tzml.compiler.ir.layer_names import number_of
-from tzml.compiler.ir.rewrite import Expr, bindings_of, free_variables, op_name, shape_of
+from tzml.compiler.ir.rewrite import Expr, bindings_of, free_variables, op_name, rebuilt, shape_of
 from tzml.compiler.passes.training.forward import Forward
 from tzml.compiler.passes.training.gradients import register_gradients, why_not
 from tzml.compiler.passes.training.in_place import assign
@@ -274,8 +274,6 @@ def _inlined(
         return expression
 
     def translate(expression: Expr) -> Expr:
-        if isinstance(expression, relax.Tuple):
-            return relax.Tuple([translate(field) for field in expression.fields])
         if isinstance(expression, relax.TupleGetItem):
             whole = resolved(expression.tuple_value)
             if isinstance(whole, relax.Tuple):
@@ -284,7 +282,9 @@ def _inlined(
         if isinstance(expression, relax.Call):
             operands = list(map(translate, expression.args))
             return relax.Call(expression.op, operands, expression.attrs, expression.ty_args)
-        return values.get(expression, expression) if isinstance(expression, relax.Var) else expression
+        if isinstance(expression, relax.Var):
+            return values.get(expression, expression)
+        return rebuilt(expression, translate)
 
     losses, gradients = (resolved(field) for field in resolved(function.body.body).fields)
     wanted = [resolved(field) for field in gradients.fields]
