@@ -6,10 +6,10 @@ import math
 import re
 import tempfile
 from collections.abc import Callable, Sequence
-from importlib import resources
 from pathlib import Path
 
 from tzml.bench.programs import CROSS_LIBC, ProgramError, compile_c, emulated, require_compiler, source, start
+from tzml.compiler.codegen.link import SUPPORT, support_object
 from tzml.compiler.tuning.search import Candidate, Measure
 from tzml.errors import TzmlError
 
@@ -57,15 +57,11 @@ def time_here(folder: Path) -> str:
 
 def _compile(candidates: Sequence[Candidate], cc: str, folder: Path) -> None:
     (folder / "table.c").write_text(_table(candidates))
-    objects = []
-    for candidate in candidates:
-        (folder / f"{candidate.symbol}.o").write_bytes(candidate.object_file)
-        objects.append(f"{candidate.symbol}.o")
-    support = resources.files("tzml.compiler.codegen") / "support"
+    objects = {f"{candidate.symbol}.o": candidate.object_file for candidate in candidates}
+    objects |= {f"{name}.o": support_object(cc, name) for name in SUPPORT}
+    for name, data in objects.items():
+        (folder / name).write_bytes(data)
     arguments: list[str | Path] = [source("run_candidates.c"), "table.c", *objects]
-    arguments += [str(support / name) for name in ("math.c", "memory.c")]
-    # as link.py compiles them: without -fno-math-errno, sqrtf would be a call
-    arguments += ["-ffreestanding", "-fno-math-errno", "-fno-tree-loop-distribute-patterns"]
     arguments += [f"-I{source('.')}", "-o", PROGRAM]
     compile_c(cc, arguments, folder)
 

@@ -23,7 +23,8 @@ from tzml.compiler.ir.graph import Graph, Kernel, kernels_of
 from tzml.compiler.ir.targets import CompilerTarget
 
 _log = logging.getLogger(__name__)
-_SUPPORT = ("math.c", "memory.c")
+SUPPORT = ("math.c", "memory.c")
+"""What kernels call, of support/."""
 
 _CFLAGS = (
     "-std=gnu11", "-O2", "-fPIC", "-ffreestanding", "-fno-math-errno", "-fno-stack-protector",
@@ -65,8 +66,8 @@ def build_libraries(graphs: Sequence[Graph], target: CompilerTarget) -> Librarie
         for index, kernel in enumerate(kernels):
             # not by its symbol: one that many operators were fused into has too long a name for a file
             linker.add_object(f"kernel{index}.o", objects[kernel.symbol])
-        for name in _SUPPORT:
-            linker.add_object(f"{name}.o", _support_object(target.cc, name))
+        for name in SUPPORT:
+            linker.add_object(f"{name}.o", support_object(target.cc, name))
         # the digest covers all that decides what the library does, but for itself
         digest = linker.digest(_table_source(kernels, bytes(DIGEST_SIZE)))
         linker.add_object("table.o", _compile(target.cc, "table.c", _table_source(kernels, digest)))
@@ -116,7 +117,8 @@ def _table_source(kernels: tuple[Kernel, ...], digest: bytes) -> str:
 
 
 @functools.cache  # the same for every model; a model's table is not
-def _support_object(cc: str, name: str) -> bytes:
+def support_object(cc: str, name: str) -> bytes:
+    """The object file of one of SUPPORT, as libraries have it. Raises CompileError."""
     return _compile(cc, name, (resources.files("tzml.compiler.codegen") / "support" / name).read_text())
 
 
