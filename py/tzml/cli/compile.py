@@ -164,8 +164,8 @@ def command(
         train=train,
     )
     work = _write_structure if graph_only else _compile
-    told = in_child(lambda tell: work(model, options, path, tell, as_json=as_json), str(model))
-    click.echo(told, err=is_stdout(path))
+    said = in_child(lambda tell: work(model, options, path, tell, as_json=as_json), str(model))
+    click.echo(said, err=is_stdout(path))
 
 
 def _training(optimizer: str | None, given: dict[str, Any], freeze: tuple[str, ...]) -> TrainOptions | None:

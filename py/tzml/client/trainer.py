@@ -49,24 +49,20 @@ class Trainer:
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        names = {program.role: program.name for program in model.programs}
-        if not {Role.infer, Role.accumulate, Role.update, Role.evaluate} <= set(names):
+        self._programs = {program.role: program for program in model.programs}
+        if not {Role.infer, Role.accumulate, Role.update, Role.evaluate} <= set(self._programs):
             raise TzmlError(
                 "the bundle has no programs to train with", "compile the model with `tzml compile --train`"
             )
-        self._names = names
-        self._select(Role.infer)
+        model.select(self._programs[Role.infer].entry)
         (answer,) = model.outputs
-        self._select(Role.accumulate)
+        model.select(self._programs[Role.accumulate].entry)
         self.examples: TensorInfo
         self.target: TensorInfo
         self.examples, self.target, _ = model.inputs
         self.classes = answer.shape[-1] if self.target.dtype.kind == "i" else 0
         self.hidden = model.output_policy.gives_indices
         self.steps = 0
-
-    def _select(self, role: Role) -> None:
-        self.model.select(next(p.entry for p in self.model.programs if p.role == role))
 
     @property
     def micro_batch(self) -> int:
@@ -109,7 +105,10 @@ class Trainer:
 
         Raises LossError if the loss is no number. The batch is then forgotten.
         """
-        score = self._run(Role.accumulate, *self.check(examples, targets))
+        return self._step(*self.check(examples, targets), rate)
+
+    def _step(self, examples: Array, targets: Array, rate: float) -> TrainingScore:
+        score = self._run(Role.accumulate, examples, targets)
         if score.loss is not None and not math.isfinite(score.loss):
             self._update(0.0, 0)
             raise LossError(
@@ -140,7 +139,7 @@ class Trainer:
         batches = math.ceil(len(examples) / batch)
         for number in range(batches):
             chosen = order[number * batch : (number + 1) * batch]
-            scores.append(self.step(examples[chosen], targets[chosen], rate))
+            scores.append(self._step(examples[chosen], targets[chosen], rate))
             progress(number + 1, batches, scores[-1].loss)
         return _together(scores)
 
@@ -150,13 +149,13 @@ class Trainer:
 
     def _update(self, rate: float, batch_size: int) -> None:
         inputs = {"rate": np.array(rate, np.float32), "batch_size": np.array(batch_size, np.int32)}
-        self.model.run(inputs, self._names[Role.update])
+        self.model.run(inputs, self._programs[Role.update].name)
 
     def _run(self, role: Role, examples: Array, targets: Array) -> TrainingScore:
         scores = []
         for part, own, count in self._micro_batches(examples, targets):
             inputs = {self.examples.name: part, self.target.name: own, "count": np.array(count, np.int32)}
-            outputs = self.model.run(inputs, self._names[role]).outputs
+            outputs = self.model.run(inputs, self._programs[role].name).outputs
             loss = None if self.hidden else float(outputs["loss_sum"]) / count
             correct = None if self.hidden or "correct" not in outputs else int(outputs["correct"])
             scores.append(TrainingScore(loss, correct, count))
