@@ -23,15 +23,15 @@ from onnx import TensorProto, helper, numpy_helper
 from tzml.bundle import Bundle, Content
 from tzml.bundle.plan import encode_plan
 from tzml.compiler import CompileOptions, compile_model
-from tzml.device import read_device
 from tzml.owner.grant import Terms, make_grant
-from tzml.owner.keys import OwnerKey, public_pem
+from tzml.owner.keys import OwnerKey
 from tzml.owner.seal import seal
 from tzml_lab.consoles.lines import Speaker
 from tzml_lab.drivers.qemu import TrustZoneQEMUDriver
 from tzml_lab.emulation.memory import normal_memory, secure_memory
 from tzml_lab.environment import image_of
 from tzml_lab.inference.example_kernels import example_library, with_libraries
+from tzml_lab.inference.granted import enroll
 from tzml_lab.inference.signing_key import signing_key
 from tzml_lab.target import Commands, files_of
 from tzml_lab.time_limits import scaled
@@ -107,15 +107,11 @@ class MarkedModel:
         crash_key = seal(crash, owner, folder / "crash.tzm")
         self.canaries = canaries(self.clear, self.key.secret, hidden.tobytes()[640 : 640 + SIZE])
         self.of_crash = canaries(crash, crash_key.secret, (weights * 3).tobytes()[:SIZE])
-        (folder / "owner.pub.pem").write_bytes(public_pem(owner.public))
         (folder / "hold.py").write_bytes((Path(__file__).parents[1] / "target" / "hold.py").read_bytes())
         self.command.run_check(f"rm -rf {FOLDER}; mkdir {FOLDER}")
-        for name in ("sealed.tzm", "crash.tzm", "owner.pub.pem", "hold.py"):
+        for name in ("sealed.tzm", "crash.tzm", "hold.py"):
             self.put(name)
-        enroll = f"tzml device enroll --replace --owner {FOLDER}/owner.pub.pem -o {FOLDER}/device.tzd"
-        self.command.run_check(enroll, timeout=scaled(240))
-        files_of(target).get(f"{FOLDER}/device.tzd", str(folder / "device.tzd"))
-        device = read_device(folder / "device.tzd").public_key
+        device = enroll(command, target, folder, FOLDER, [owner]).public_key
         for key, name in ((self.key, "sealed.tzg"), (crash_key, "crash.tzg")):
             (folder / name).write_bytes(make_grant(key, owner, [device], Terms(serial=1)))
             self.put(name)

@@ -82,14 +82,22 @@ def enrolled(command: Commands, target: Target, folder: Path, owners: Sequence[O
     changed = bytearray((folder / "sealed.tzm").read_bytes())
     changed[-1] ^= 1
     (folder / "changed.tzm").write_bytes(changed)
-    public = []
-    for number, owner in enumerate(owners):
-        (folder / f"owner{number}.pub.pem").write_bytes(public_pem(owner.public))
-        public.append(f"--owner {FOLDER}/owner{number}.pub.pem")
     (folder / "sealed.py").write_bytes((ROOT / "lab" / "target" / "sealed.py").read_bytes())
     command.run_check(f"rm -rf {FOLDER}")
     files_of(target).put(str(folder), FOLDER)
-    enroll = f"tzml device enroll --replace {' '.join(public)} -o {FOLDER}/device.tzd"
-    command.run_check(enroll, timeout=scaled(240))
-    files_of(target).get(f"{FOLDER}/device.tzd", str(folder / "device.tzd"))
-    return Granted(command, target, folder, read_device(folder / "device.tzd"), clear, keys)
+    return Granted(command, target, folder, enroll(command, target, folder, FOLDER, owners), clear, keys)
+
+
+def enroll(command: Commands, target: Target, folder: Path, there: str, owners: Sequence[OwnerKey]) -> DeviceRecord:
+    """Give the target a new identity for `owners`, through files in `folder` here and in the folder `there`."""
+    options = []
+    for number, owner in enumerate(owners):
+        name = f"owner{number}.pub.pem"
+        (folder / name).write_bytes(public_pem(owner.public))
+        files_of(target).put(str(folder / name), f"{there}/{name}")
+        options.append(f"--owner {there}/{name}")
+    command.run_check(
+        f"tzml device enroll --replace {' '.join(options)} -o {there}/device.tzd", timeout=scaled(240)
+    )
+    files_of(target).get(f"{there}/device.tzd", str(folder / "device.tzd"))
+    return read_device(folder / "device.tzd")
