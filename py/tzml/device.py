@@ -160,14 +160,19 @@ def _read_evidence(about: Any) -> Evidence | None:
     return Evidence(modulus, report("ta"), report("core"))
 
 
-def _read(path: Path, form: str, kind: str, remedy: str) -> dict[str, Any]:
-    """The JSON object of a file with that `format`. Raises TzmlError."""
+def read_json(path: Path, kind: str, remedy: str) -> Any:
+    """What a JSON file says; `kind` is what it should be, as in "a challenge". Raises TzmlError."""
     try:
-        about = json.loads(path.read_text())
+        return json.loads(path.read_text())
     except OSError as error:
         raise TzmlError(f"cannot read {path}: {error.strerror}", remedy) from error
     except (ValueError, RecursionError) as error:
         raise TzmlError(f"{path} is not {kind}: it is no JSON", remedy) from error
+
+
+def _read(path: Path, form: str, kind: str, remedy: str) -> dict[str, Any]:
+    """The JSON object of a file with that `format`. Raises TzmlError."""
+    about = read_json(path, kind, remedy)
     if not isinstance(about, dict) or about.get("format") != form:
         raise TzmlError(f"{path} is not {kind}: its format is not {form!r}", remedy)
     return about

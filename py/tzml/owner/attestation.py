@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import hmac
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from tzml.device import Challenge, DeviceRecord, Evidence, Report
+from tzml.device import Challenge, DeviceRecord, Evidence, Report, read_json
 from tzml.errors import TzmlError
 
 _EXPONENT = 65537
@@ -70,12 +69,7 @@ def read_measurements(path: Path) -> Measurements:
     """From an image's image.json, or the folder that has it. Raises TzmlError."""
     path = path / "image.json" if path.is_dir() else path
     remedy = "give the image.json of the image that runs on the device"
-    try:
-        about = json.loads(path.read_text())
-    except OSError as error:
-        raise TzmlError(f"cannot read {path}: {error.strerror}", remedy) from error
-    except (ValueError, RecursionError) as error:
-        raise TzmlError(f"{path} is not an image.json: it is no JSON", remedy) from error
+    about = read_json(path, "an image.json", remedy)
     found = about.get("measurements") if isinstance(about, dict) else None
     if not isinstance(found, dict):
         raise TzmlError(f"{path} has no measurements", remedy)
