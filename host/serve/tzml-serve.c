@@ -92,11 +92,8 @@ int main(int argc, char **argv)
 {
 	static struct options options;
 	static struct server server;
-	int code = 0;
+	int code = options_read(&options, argc, argv);
 
-	/* whole lines, which those of other processes do not interrupt */
-	setvbuf(stderr, NULL, _IOLBF, BUFSIZ);
-	code = options_read(&options, argc, argv);
 	if (code >= 0)
 		return code;
 	server.options = &options;

@@ -84,6 +84,11 @@ def write_secret(path: Path, data: bytes) -> None:
         file.write(data)
 
 
+def files_below(folder: Path) -> Iterator[Path]:
+    """The files in a folder and its subfolders, in order."""
+    yield from sorted(file for file in folder.rglob("*") if file.is_file())
+
+
 def is_stdout(path: Path) -> bool:
     """Whether `path` is a pipe or a file that standard output goes to: messages have no place there."""
     try:

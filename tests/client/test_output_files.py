@@ -280,7 +280,18 @@ OUTPUTS = {"output", "svg", "html"}
 
 def test_each_option_that_names_a_file_to_write_is_checked_first() -> None:
     found = {(name, p.name): p.type for name, c in leaves(tzml_command) for p in c.params if p.name in OUTPUTS}
-    writers = {"compile", "device", "fleet", "grant", "inspect", "keygen", "preprocess", "report", "results"}
+    writers = {
+        "compile",
+        "device",
+        "encrypt",
+        "fleet",
+        "grant",
+        "inspect",
+        "keygen",
+        "preprocess",
+        "report",
+        "results",
+    }
     writers |= {"revoke", "run", "seal", "sign-kernels", "tune", "zoo"}
     assert {name.split()[0] for name, _ in found} == writers
     assert {key for key, kind in found.items() if not isinstance(kind, OutputFile)} == set()

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from tzml.bundle import container
 from tzml.bundle.container import Header, Row, Section, SectionTable, SectionType, rows_of
@@ -155,9 +156,13 @@ class Bundle:
 
         Weights are written where they are: beside the bundle itself, this takes little memory.
         """
-        self.check()
         with written(path) as file:
-            container.write(file, self.header(), self.sections())
+            self.write_into(file)
+
+    def write_into(self, file: BinaryIO) -> None:
+        """Write to a file that can seek. Raises BundleError if no device would take the bundle."""
+        self.check()
+        container.write(file, self.header(), self.sections())
 
     def check(self) -> None:
         """Raises BundleError for a bundle that no device would take; what is in the weights does not matter."""

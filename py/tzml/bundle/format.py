@@ -38,6 +38,11 @@ class BundleError(TzmlError):
     def __init__(self, status: str, what: str, remedy: str = "copy the bundle again, or compile it again") -> None:
         super().__init__(f"{what} ({status})", remedy)
         self.status = status
+        self._given = (status, what, remedy)
+
+    def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
+        """For pickle, which would call it with the message alone."""
+        return type(self), self._given
 
 
 def align(size: int) -> int:

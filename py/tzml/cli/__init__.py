@@ -26,6 +26,7 @@ COMMANDS = {
     "cp": ("Copy files to and from the machine that `tzml boot` started.", "lab"),
     "device": ("Give this device an identity, and check a device's evidence.", "seal"),
     "demo": ("Build the image, boot it, test it, and show the results.", "lab"),
+    "encrypt": ("Encrypt a trained model for whoever compiles it.", "compile"),
     "evaluate": ("Count how often a model is right, and compare a protected with an unprotected one.", ""),
     "fleet": ("Serve models from several devices.", ""),
     "grant": ("Let devices open a sealed bundle.", "seal"),

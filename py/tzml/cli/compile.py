@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import click
 
-from tzml.bundle import BOTH, Worlds
-from tzml.cli.child import Tell, in_child
+from tzml.cli.child import in_child
+from tzml.cli.compiled import Order, beside, structure, write_bundle
+from tzml.cli.encrypted import ModelKey, key_options, opened_model
 from tzml.cli.options import OutputFile, parse_size
-from tzml.cli.progress import progress_bar, told
-from tzml.compiler import TARGETS, CompileOptions, InputSpec, compile_model, model_structure
+from tzml.cli.owner import OwnerSource, new_secret
+from tzml.compiler import TARGETS, CompileOptions, InputSpec
 from tzml.compiler.codegen.tuning_records import Tuning
 from tzml.compiler.metadata import read_labels_file, read_preprocess_file
 from tzml.compiler.passes.training.options import LOSSES, OPTIMIZERS, TrainOptions
 from tzml.errors import TzmlError
-from tzml.files import check_output, is_stdout, write_file
+from tzml.files import check_output, is_stdout, write_file, written
 from tzml.owner.keys import load_public
 from tzml.signing import SignedLibrary, load_signing_key
 
@@ -101,6 +102,13 @@ def parse_names(_: click.Context, __: click.Parameter, values: tuple[str, ...]) 
     help="The owner's P-256 key (PEM, public or private): the identity follows from it and the name. "
     "Without it and --model-id, the model has none.",
 )
+@key_options
+@click.option("--seal", "sealer", type=OwnerSource(), metavar="FILE|URI",
+              help="Seal the bundle at once with this private key of the owner, as `tzml seal --owner` does. The "
+              "content key goes beside it (.tzk). Of an encrypted MODEL, nothing clear is written.")  # fmt: skip
+@click.option("--seal-passphrase-file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="File whose first line is the passphrase of --seal, or the PIN of its token.")  # fmt: skip
+@click.option("--clear", is_flag=True, help="Write a clear bundle, although MODEL is encrypted.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON about the bundle.")
 def command(
     model: Path,
@@ -126,12 +134,17 @@ def command(
     model_version: int,
     model_id: UUID | None,
     owner: Path | None,
+    key: ModelKey,
+    sealer: str | None,
+    seal_passphrase_file: Path | None,
+    clear: bool,
     as_json: bool,
 ) -> None:
     """Compile the trained network MODEL into a bundle (.tzm).
 
     MODEL is a PyTorch (.pt2), ONNX, TFLite, Keras (.keras) or TensorFlow (frozen .pb) file, or the folder of a
-    TensorFlow SavedModel. The format is recognised by its content.
+    TensorFlow SavedModel, or one of these that `tzml encrypt` encrypted (.tze). The format is recognised by its
+    content.
     """
     if sum((sign_key is not None, kernels is not None, graph_only)) > 1:
         raise click.UsageError("--sign-key, --kernels and --graph-only exclude each other")
@@ -141,11 +154,17 @@ def command(
     train = _training(optimizer, {k: v for k, v in given_for_training.items() if v is not None}, freeze)
     if train and (tee is not None or kernels is not None or graph_only):
         raise click.UsageError("--train does not go with --tee, --kernels and --graph-only yet")
-    path = output or _beside(model).with_suffix(".graph.json" if graph_only else ".tzm")
-    given = (model, sign_key, kernels, preprocess, labels, tuning, owner)
+    if graph_only and (sealer or clear):
+        raise click.UsageError("--graph-only writes no bundle that could be sealed or clear")
+    if sealer and clear:
+        raise click.UsageError("--seal and --clear exclude each other")
+    suffix = ".graph.json" if graph_only else ".sealed.tzm" if sealer else ".tzm"
+    path = output or beside(model).with_suffix(suffix)
+    given = (model, sign_key, kernels, preprocess, labels, tuning, owner, *key.files)
     check_output(path, [file for file in given if file], "give another file to --output")
     if as_json and is_stdout(path):
         raise TzmlError("standard output cannot take both the JSON and the bundle", "give a file to --output")
+    secret = new_secret(path.with_suffix(".tzk")) if sealer else None
     options = CompileOptions(
         target=target,
         signing_key=load_signing_key(sign_key) if sign_key else None,
@@ -163,8 +182,26 @@ def command(
         tuning=Tuning.read(tuning, target) if tuning else None,
         train=train,
     )
-    work = _write_structure if graph_only else _compile
-    said = in_child(lambda tell: work(model, options, path, tell, as_json=as_json), str(model))
+    content_key = None
+    with opened_model(model, key) as opened:
+        if opened and not (sealer or clear or graph_only):
+            raise TzmlError(
+                f"{model} is encrypted, and its bundle would be clear",
+                "seal it with --seal OWNER, or accept that with --clear",
+            )
+        order = Order(model, options, path, opened, owner=sealer, passphrase=seal_passphrase_file, as_json=as_json)
+        if graph_only:
+            text, said = in_child(lambda tell: structure(order, tell), str(model))
+            write_file(path, text)
+        elif opened is None:
+            said, content_key = in_child(lambda tell: write_bundle(order, tell), str(model))
+        else:  # where it goes is open before the process can write nowhere else
+            with written(path) as file:
+                to_file = replace(order, file=file)
+                said, content_key = in_child(lambda tell: write_bundle(to_file, tell), str(model))
+    if secret and content_key:
+        content_key.write(secret)
+        said = said if as_json else f"{said}; {secret}: content key, to be kept secret"
     click.echo(said, err=is_stdout(path))
 
 
@@ -177,65 +214,3 @@ def _training(optimizer: str | None, given: dict[str, Any], freeze: tuple[str, .
     if unused:
         raise click.UsageError(f"--{unused[0].replace('_', '-')} needs --train")
     return None
-
-
-def _compile(model: Path, options: CompileOptions, path: Path, tell: Tell, *, as_json: bool) -> str:
-    """Write the bundle; a line about it, or JSON."""
-    warnings: list[str] = []
-
-    def warn(what: str) -> None:
-        warnings.append(what)
-        click.echo(f"tzml: warning: {model}: {what}", err=True)
-
-    with progress_bar(model.name) as show:
-        bundle = compile_model(model, options, told(tell, show), warn=warn)
-    bundle.write(path)
-    # of a partitioned model, the part in the TEE
-    memory = next((m for m in bundle.memories if m.worlds & Worlds.tee), bundle.memories[0])
-    calls = sum(len(program.calls) for program in bundle.programs)
-    if as_json:
-        about = {
-            "file": str(path),
-            "bytes": bundle.size,
-            "target": options.target,
-            "worlds": ["tee", "ree"] if any(library.tee for library in bundle.libraries) else ["ree"],
-            "kernel_calls": calls,
-            "weights": memory.weights_size,
-            "state": memory.state_size,
-            "arena": memory.arena_size,
-            "programs": [
-                {"name": p.name, "worlds": [w.name for w in Worlds if w in p.worlds], "kernel_calls": len(p.calls)}
-                for p in bundle.programs
-            ],
-            "secure_memory": bundle.secure_memory,
-            "warnings": warnings,
-        }
-        return json.dumps(about, indent=1)
-    worlds = "both worlds" if bundle.libraries[0].tee else "the normal world only"
-    if any(program.worlds != BOTH for program in bundle.programs):
-        inside = sum(len(p.calls) for p in bundle.programs if p.worlds == Worlds.tee)
-        worlds = f"{inside} calls in the TEE and {calls - inside} in the normal world"
-    state = f"state {memory.state_size:,}, " if memory.state_size else ""
-    return (
-        f"{path}: {bundle.size:,} bytes for {options.target}, {worlds}; {calls} kernel calls; "
-        f"bytes of weights {memory.weights_size:,}, arena {memory.arena_size:,}, {state}"
-        f"secure memory {bundle.secure_memory:,}"
-    )
-
-
-def _write_structure(model: Path, options: CompileOptions, path: Path, tell: Tell, *, as_json: bool) -> str:
-    """Write the model's structure; a line about it, or JSON."""
-    with progress_bar(model.name) as show:
-        text = model_structure(model, options, told(tell, show)).write()
-    write_file(path, text)
-    if as_json:
-        return json.dumps({"file": str(path), "bytes": len(text), "target": options.target}, indent=1)
-    return f"{path}: {len(text):,} bytes, the structure for {options.target}, without numbers"
-
-
-def _beside(model: Path) -> Path:
-    """The bundle's path if none is given. Raises TzmlError."""
-    known = model if model.stem.strip(".") else model.resolve()  # as in `tzml compile .`
-    if not known.name:
-        raise TzmlError(f"{model} is not a model", "give a model file, or the folder of a SavedModel")
-    return known.with_suffix(".tzm")

@@ -44,6 +44,13 @@ owner_option = click.option(
 )
 
 
+def new_secret(path: Path) -> Path:
+    """The path of a file that a secret is written to. Raises TzmlError if there is one already."""
+    if path.exists():
+        raise TzmlError(f"{path} exists, and is not written over", "remove it, or give another output")
+    return path
+
+
 key_argument = click.argument("key", type=_FILE)
 
 

@@ -8,8 +8,7 @@ import click
 
 from tzml.bundle import read
 from tzml.cli.options import OutputFile, passphrase_option
-from tzml.cli.owner import opened_owner, owner_option
-from tzml.errors import TzmlError
+from tzml.cli.owner import new_secret, opened_owner, owner_option
 from tzml.files import check_output
 from tzml.owner.seal import seal
 
@@ -47,10 +46,8 @@ def command(
     stay readable, as do the sizes of all parts.
     """
     path = output or bundle.with_suffix(".sealed.tzm")
-    secret = key_file or path.with_suffix(".tzk")
     check_output(path, [bundle])
-    if secret.exists():
-        raise TzmlError(f"{secret} exists, and is not written over", "remove it, or give another file to --key")
+    secret = new_secret(key_file or path.with_suffix(".tzk"))
     with opened_owner(owner, passphrase_file) as signer:
         key = seal(read(bundle), signer, path, public_labels)
     key.write(secret)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import yaml
 
 from tzml.bundle import Tensor
 from tzml.compiler.ir.errors import CompileError
+from tzml.files import files_below
 from tzml.preprocess import Preprocessing, parse, parse_labels
 
 
@@ -67,17 +68,10 @@ def match_labels(labels: Sequence[str], outputs: Sequence[Tensor]) -> dict[str, 
 def source_digest(path: Path) -> str:
     """SHA-256 of a model file, or of a folder's files with their names."""
     digest = hashlib.sha256()
-    for file in _files(path):
+    for file in [path] if path.is_file() else files_below(path):
         if file != path:
             digest.update(f"{file.relative_to(path)}\0{file.stat().st_size}\0".encode())
         with file.open("rb") as stream:
             while block := stream.read(1 << 20):
                 digest.update(block)
     return digest.hexdigest()
-
-
-def _files(path: Path) -> Iterator[Path]:
-    if path.is_file():
-        yield path
-    else:
-        yield from sorted(file for file in path.rglob("*") if file.is_file())

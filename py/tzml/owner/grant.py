@@ -9,22 +9,19 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cryptography.hazmat.primitives import hpke
-
 from tzml.bundle import BundleError, OutputPolicy
 from tzml.bundle.container import GRANT_MAGIC
 from tzml.bundle.format import FORMAT_VERSION, KEY_SIZE
 from tzml.bundle.protection import verify_owner
 from tzml.errors import TzmlError
-from tzml.owner.keys import Signer, public_key
+from tzml.owner.keys import Signer
 from tzml.owner.seal import ContentKey
+from tzml.owner.wrapping import ROW, wrap
 
-SUITE = hpke.Suite(hpke.KEM.P256, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
 UNLIMITED = 2**64 - 1
-MAX_RECIPIENTS = 1024
+MAXROWS = 1024
 _LABEL = b"tzml grant 2"
 _HEADER = struct.Struct("<8s4I32s16s64sQIIQIIQ64s80s")
-_RECIPIENT = struct.Struct("<32s65s48s15s")
 
 
 class Rights(enum.IntFlag):
@@ -74,10 +71,10 @@ def make_grant(key: ContentKey, owner: Signer, devices: Sequence[bytes], terms: 
     Raises TzmlError for no device, too many, or a key that is no point of P-256.
 
     """
-    recipients = sorted({_recipient(key, owner, device) for device in set(devices)})
-    if not 1 <= len(recipients) <= MAX_RECIPIENTS:
-        raise TzmlError(f"a grant is for 1 to {MAX_RECIPIENTS} devices, not {len(recipients)}")
-    size = _HEADER.size + len(recipients) * _RECIPIENT.size + KEY_SIZE
+    recipients = wrap(key.secret, devices, _LABEL + key.bundle_digest + owner.public)
+    if not 1 <= len(recipients) <= MAXROWS:
+        raise TzmlError(f"a grant is for 1 to {MAXROWS} devices, not {len(recipients)}")
+    size = _HEADER.size + len(recipients) * ROW.size + KEY_SIZE
     data = _HEADER.pack(
         GRANT_MAGIC, FORMAT_VERSION, size, len(recipients), 0, key.bundle_digest, key.model_id, owner.public,
         terms.serial, terms.policy, terms.argument, terms.budget, terms.programs, terms.rights,
@@ -85,15 +82,6 @@ def make_grant(key: ContentKey, owner: Signer, devices: Sequence[bytes], terms: 
     )  # fmt: skip
     data += b"".join(recipients)
     return data + owner.sign(hashlib.sha256(data).digest())
-
-
-def _recipient(key: ContentKey, owner: Signer, device: bytes) -> bytes:
-    try:
-        point = public_key(device)
-    except ValueError as error:
-        raise TzmlError(f"the device's public key {device.hex()} is not a point of P-256") from error
-    sealed = SUITE.encrypt(key.secret, point, _LABEL + key.bundle_digest + owner.public)
-    return _RECIPIENT.pack(hashlib.sha256(b"\x04" + device).digest(), sealed[:65], sealed[65:], b"")
 
 
 @dataclass(frozen=True)
@@ -114,14 +102,14 @@ def read_grant(data: bytes) -> Grant:
         if not condition:
             raise BundleError("GRANT_MALFORMED", what, "get the grant from the owner again")
 
-    check(len(data) >= _HEADER.size + _RECIPIENT.size + KEY_SIZE, f"a grant of {len(data)} bytes")
+    check(len(data) >= _HEADER.size + ROW.size + KEY_SIZE, f"a grant of {len(data)} bytes")
     (
         magic, version, size, count, required, digest, model_id, owner, serial, policy, argument, budget, programs,
         rights, lowest, export_key, reserved,
     ) = _HEADER.unpack_from(data)  # fmt: skip
     check(magic == GRANT_MAGIC and version == FORMAT_VERSION, "the file is not a grant of format 2")
-    check(1 <= count <= MAX_RECIPIENTS, f"{count} recipients")
-    expected = _HEADER.size + count * _RECIPIENT.size + KEY_SIZE
+    check(1 <= count <= MAXROWS, f"{count} recipients")
+    expected = _HEADER.size + count * ROW.size + KEY_SIZE
     check(size == expected == len(data), f"{len(data)} bytes, not {expected}")
     verify_owner(owner, hashlib.sha256(data[:-KEY_SIZE]).digest(), data[-KEY_SIZE:])
     if required:
@@ -133,7 +121,7 @@ def read_grant(data: bytes) -> Grant:
     low, high = limits.get(OutputPolicy(policy), (0, 0))
     check(low <= argument <= high, f"{argument} for the output policy {OutputPolicy(policy).name}")
     check(0 < programs < 1 << 16 and rights <= sum(Rights), f"programs {programs:#x}, rights {rights:#x}")
-    rows = [_RECIPIENT.unpack_from(data, _HEADER.size + i * _RECIPIENT.size) for i in range(count)]
+    rows = [ROW.unpack_from(data, _HEADER.size + i * ROW.size) for i in range(count)]
     ids = [row[0] for row in rows]
     check(ids == sorted(set(ids)) and not any(any(row[3]) for row in rows), "the recipients are out of order")
     terms = Terms(OutputPolicy(policy), argument, budget, programs, Rights(rights), lowest, export_key, serial)

@@ -76,22 +76,29 @@ def public_pem(xy: bytes) -> bytes:
 
 def load_private(path: Path, passphrase: bytes | None = None, remedy: str = "see `--passphrase-file`") -> OwnerKey:
     """Read an owner's private key (PEM); `remedy` is for one with a passphrase. Raises TzmlError."""
+    return OwnerKey(read_private(path, passphrase, remedy))
+
+
+def read_private(
+    path: Path, passphrase: bytes | None = None, remedy: str = "see `--passphrase-file`"
+) -> ec.EllipticCurvePrivateKey:
+    """Read a P-256 private key (PEM); `remedy` is for one with a passphrase. Raises TzmlError."""
     try:
         key = serialization.load_pem_private_key(_read(path), passphrase)
     except TypeError as error:  # a passphrase is missing, or there is one too many
         what = "needs a passphrase" if passphrase is None else "has no passphrase"
-        raise TzmlError(f"the owner's key {path} {what}", remedy) from error
+        raise TzmlError(f"the private key {path} {what}", remedy) from error
     except (ValueError, UnsupportedAlgorithm) as error:
         raise TzmlError(
             f"{path} is not a private key in PEM format, or its passphrase is wrong", _MAKE_ONE
         ) from error
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
         raise TzmlError(f"{path} is not a P-256 key", _MAKE_ONE)
-    return OwnerKey(key)
+    return key
 
 
 def load_public(path: Path) -> bytes:
-    """An owner's public key, X and Y, 64 bytes, from a PEM file with either half. Raises TzmlError."""
+    """A P-256 public key, X and Y, 64 bytes, from a PEM file with either half. Raises TzmlError."""
     pem = _read(path)
     if b"PRIVATE KEY" in pem:
         return load_private(path, remedy="give its public half (.pub.pem)").public
@@ -108,4 +115,4 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise TzmlError(f"cannot read the owner's key {path}: {error.strerror}", _MAKE_ONE) from error
+        raise TzmlError(f"cannot read the key {path}: {error.strerror}", _MAKE_ONE) from error

@@ -6,7 +6,7 @@ import json
 import secrets
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from tzml.bundle import (
     Bundle,
@@ -67,6 +67,12 @@ class ContentKey:
 
 
 def seal(bundle: Bundle, owner: Signer, path: Path, public_labels: bool = False) -> ContentKey:
+    """Write a clear bundle sealed, and signed by its owner, to `path`. Raises TzmlError, BundleError."""
+    with written(path) as file:
+        return seal_into(file, bundle, owner, public_labels)
+
+
+def seal_into(file: BinaryIO, bundle: Bundle, owner: Signer, public_labels: bool = False) -> ContentKey:
     """Write a clear bundle sealed, and signed by its owner. Raises TzmlError, BundleError.
 
     Programs that could run in either world run only in the secure one then, since the normal world does not get
@@ -84,8 +90,7 @@ def seal(bundle: Bundle, owner: Signer, path: Path, public_labels: bool = False)
         for section in bundle.sections()
     ]
     header = replace(bundle.header(), owner=owner.public)
-    with written(path) as file:
-        digest = container.write(file, header, sections, owner.sign)
+    digest = container.write(file, header, sections, owner.sign)
     return ContentKey(digest, bundle.model_id.bytes, secret)
 
 

@@ -28,6 +28,7 @@ EXPORT = "export the network: torch.export.save(torch.export.export(model.eval()
 # files that people take for a model file: how each begins, what it is, and what to do
 OTHERS = (
     (b"\x89TZM", "a bundle: it is compiled already", "run it: tzml run FILE --input x.npy"),
+    (b"\x89TZE", "an encrypted model", "give the key that it was encrypted for to `tzml compile --key`"),
     (
         b"\x89HDF\r\n\x1a\n",
         "an HDF5 file, as Keras wrote until version 2",

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
 from onnx import numpy_helper
 
 from tzml.compiler.frontends.checks import Warn, checked, warn_of_nan
@@ -28,7 +27,7 @@ from tzml.compiler.frontends.onnx.heed import (
 )
 from tzml.compiler.frontends.onnx.operators import OPERATORS
 from tzml.compiler.frontends.onnx.quantized import QUANTIZED
-from tzml.compiler.frontends.onnx.tensors import check_tensors, load_external_data
+from tzml.compiler.frontends.onnx.tensors import check_tensors, load_external_data, load_without_weights
 from tzml.compiler.frontends.onnx.values import DEFAULT_DOMAINS, Values
 from tzml.compiler.ir.errors import CompileError, reason
 from tzml.compiler.ir.imported import Imported
@@ -46,10 +45,7 @@ def import_onnx(path: Path, inputs: Inputs, warn: Warn) -> Imported:
     Raises CompileError for a file that is no ONNX model, for external data outside the folder, for open
     dimensions, and for operators that there is no kernel for.
     """
-    try:
-        model = onnx.load(str(path), load_external_data=False)
-    except (DecodeError, ValueError) as error:
-        raise malformed(path, "ONNX file", error) from error
+    model = load_without_weights(path)
     load_external_data(model, path)
     return import_model(model, path, inputs, warn)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
+from google.protobuf.message import DecodeError
 from onnx import TensorProto, helper
 
 from tzml.bundle.format import MAX_MEMORY
@@ -49,6 +50,25 @@ def check_tensors(model: onnx.ModelProto, path: Path) -> None:
             raise malformed(
                 path, "ONNX file", f"the tensor {tensor.name} has {len(tensor.raw_data)} bytes, not {size}"
             )
+
+
+def external_files(path: Path) -> list[Path]:
+    """The other files of its folder that an ONNX file has its weights in. Raises CompileError."""
+    model = load_without_weights(path)
+    found = set()
+    for tensor in all_tensors(model):
+        if tensor.data_location == TensorProto.EXTERNAL:
+            where = {entry.key: entry.value for entry in tensor.external_data}
+            found.add(_external_file(where.get("location", ""), tensor.name, path))
+    return sorted(found)
+
+
+def load_without_weights(path: Path) -> onnx.ModelProto:
+    """Read an ONNX file, without the weights that are in other files. Raises CompileError for another file."""
+    try:
+        return onnx.load(str(path), load_external_data=False)
+    except (DecodeError, ValueError) as error:
+        raise malformed(path, "ONNX file", error) from error
 
 
 def load_external_data(model: onnx.ModelProto, path: Path) -> None:

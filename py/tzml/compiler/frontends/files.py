@@ -1,0 +1,27 @@
+"""The files that a model is made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tzml.compiler.frontends.recognise import Format, recognise
+from tzml.files import files_below
+
+
+def model_files(path: Path) -> tuple[str, dict[str, Path]]:
+    """The name of a model and its files by their names, of which the model's is the first part of one.
+
+    A folder has the files in it, an ONNX file those that have its weights. Raises CompileError for what is no
+    model, and for weights outside its folder.
+    """
+    kind = recognise(path)
+    name = path.resolve().name
+    if path.is_dir():
+        return name, {f"{name}/{file.relative_to(path).as_posix()}": file for file in files_below(path)}
+    files = {name: path}
+    if kind is Format.onnx:
+        from tzml.compiler.frontends.onnx.tensors import external_files
+
+        folder = path.resolve().parent
+        files |= {file.relative_to(folder).as_posix(): file for file in external_files(path)}
+    return name, files
