@@ -15,6 +15,7 @@ from tzml.bench.kernels import Kernels
 from tzml.bench.programs import CROSS_LIBC, emulated, start
 from tzml.bundle import Bundle
 from tzml.compiler import TARGETS
+from tzml.owner.seal import timing_of
 from tzml_zoo import models
 
 SMALL = ("digits", "digits_int8", "gru_keywords", "lstm_keywords")
@@ -62,6 +63,7 @@ def test_every_input_takes_as_many_instructions(
     found = instructions(for_qemu(name), tmp_path, 20)
     assert len(found) == 20
     assert set(found) == {found[0]}
+    assert timing_of(for_qemu(name)) == [], "the compiler knows it"
 
 
 @pytest.mark.full
@@ -74,3 +76,4 @@ def test_many_inputs_take_as_many_instructions(
     found = instructions(for_qemu(name), tmp_path, count)
     assert len(found) == count
     assert set(found) == {found[0]}
+    assert timing_of(for_qemu(name)) == []

@@ -54,6 +54,12 @@ CONDITION = constant(np.arange(CHANNELS).reshape(-1, 1, 1) % 3 > 0, "bool")
 SCALE, ZERO = constant(0.01), constant(3, "int8")
 STATISTICS = [constant(floats(CHANNELS)) for _ in range(4)]
 
+
+def row_of_pixels(bb: relax.BlockBuilder, y: Expr) -> Expr:
+    """An image with one dimension of space."""
+    return bb.emit(relax.op.reshape(y, (1, CHANNELS, -1)))
+
+
 # How to call operators that take more, or other things, than tensors of float32
 EXAMPLES: dict[str, Part] = {
     "relax.astype": lambda bb, y: relax.op.astype(y, "int32"),
@@ -75,6 +81,7 @@ EXAMPLES: dict[str, Part] = {
     "relax.nn.avg_pool2d": lambda bb, y: relax.op.nn.avg_pool2d(y, (3, 3), (2, 2), (1, 1)),
     "relax.nn.batch_norm": lambda bb, y: bb.emit(relax.op.nn.batch_norm(y, *STATISTICS, 1, training=False))[0],
     "relax.nn.conv2d": lambda bb, y: relax.op.nn.conv2d(y, constant(floats(7, CHANNELS, 3, 3) / 99)),
+    "relax.nn.conv2d_transpose": lambda bb, y: relax.op.nn.conv2d_transpose(y, constant(floats(CHANNELS, 7, 3, 3))),
     "relax.nn.max_pool2d": lambda bb, y: relax.op.nn.max_pool2d(y, (3, 3), (2, 2), (1, 1)),
     "relax.nn.pad": lambda bb, y: relax.op.nn.pad(y, (0, 0, 0, 0, 1, 2, 2, 1)),
     "relax.permute_dims": lambda bb, y: relax.op.permute_dims(y, [0, 2, 3, 1]),
@@ -86,6 +93,29 @@ EXAMPLES: dict[str, Part] = {
     "relax.strided_slice": lambda bb, y: relax.op.strided_slice(y, [1, 3], [3, 1], [17, 7]),
     "relax.take": lambda bb, y: relax.op.take(y, constant([2, 0, 19], "int64"), 1, mode="clip"),
     "relax.tile": lambda bb, y: relax.op.tile(y, (1, 2, 1, 1)),
+    "relax.argmax": lambda bb, y: relax.op.argmax(y, 1),
+    "relax.argmin": lambda bb, y: relax.op.argmin(y, 1),
+    "relax.flip": lambda bb, y: relax.op.flip(y, 2),
+    "relax.max": lambda bb, y: relax.op.max(y, [1, 3]),
+    "relax.min": lambda bb, y: relax.op.min(y, [1, 3]),
+    "relax.nn.avg_pool1d": lambda bb, y: relax.op.nn.avg_pool1d(row_of_pixels(bb, y), 3, 2),
+    "relax.nn.conv1d": lambda bb, y: relax.op.nn.conv1d(row_of_pixels(bb, y), constant(floats(7, CHANNELS, 3))),
+    "relax.nn.group_norm": lambda bb, y: relax.op.nn.group_norm(y, *STATISTICS[:2], 4, 1, [2, 3]),
+    "relax.nn.instance_norm": lambda bb, y: relax.op.nn.instance_norm(y, *STATISTICS[:2], 1, [2, 3]),
+    "relax.nn.layer_norm": lambda bb, y: relax.op.nn.layer_norm(y, constant(floats(8)), constant(floats(8)), [-1]),
+    "relax.nn.log_softmax": lambda bb, y: relax.op.nn.log_softmax(y, 1),
+    "relax.nn.max_pool1d": lambda bb, y: relax.op.nn.max_pool1d(row_of_pixels(bb, y), 3, 2),
+    "relax.nn.prelu": lambda bb, y: relax.op.nn.prelu(y, constant(floats(CHANNELS)), 1),
+    "relax.nn.rms_norm": lambda bb, y: relax.op.nn.rms_norm(y, constant(floats(8)), [-1]),
+    "relax.nn.softmax": lambda bb, y: relax.op.nn.softmax(y, 1),
+    "relax.prod": lambda bb, y: relax.op.prod(y, [2, 3]),
+    "relax.repeat": lambda bb, y: relax.op.repeat(y, 2, 1),
+    "relax.stack": lambda bb, y: relax.op.stack([y, y], 1),
+    "relax.std": lambda bb, y: relax.op.std(y, [2, 3]),
+    "relax.sum": lambda bb, y: relax.op.sum(y, [1, 3]),
+    "relax.tril": lambda bb, y: relax.op.tril(y, 1),
+    "relax.triu": lambda bb, y: relax.op.triu(y, 1),
+    "relax.variance": lambda bb, y: relax.op.variance(y, [2, 3]),
     "relax.call_tir": lambda bb, y: bb.call_te(topi.minimum, y, constant(0.9)),
 }  # fmt: skip
 

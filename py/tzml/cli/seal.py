@@ -10,7 +10,7 @@ from tzml.bundle import read
 from tzml.cli.options import OutputFile, passphrase_option
 from tzml.cli.owner import new_secret, opened_owner, owner_option
 from tzml.files import check_output
-from tzml.owner.seal import seal
+from tzml.owner.seal import check_timing, seal
 
 
 @click.command("seal")
@@ -31,6 +31,11 @@ from tzml.owner.seal import seal
 @click.option(
     "--public-labels", is_flag=True, help="Leave the labels of outputs readable; they are sealed otherwise."
 )
+@click.option(
+    "--allow-timing",
+    is_flag=True,
+    help="Seal the model although how long a run takes may tell of its input.",
+)
 @passphrase_option
 def command(
     bundle: Path,
@@ -38,6 +43,7 @@ def command(
     output: Path | None,
     key_file: Path | None,
     public_labels: bool,
+    allow_timing: bool,
     passphrase_file: Path | None,
 ) -> None:
     """Encrypt the secure world's part of BUNDLE, and sign all of it.
@@ -48,7 +54,10 @@ def command(
     path = output or bundle.with_suffix(".sealed.tzm")
     check_output(path, [bundle])
     secret = new_secret(key_file or path.with_suffix(".tzk"))
+    model = read(bundle)
+    if not allow_timing:
+        check_timing(model)
     with opened_owner(owner, passphrase_file) as signer:
-        key = seal(read(bundle), signer, path, public_labels)
+        key = seal(model, signer, path, public_labels)
     key.write(secret)
     click.echo(f"{path}: {path.stat().st_size:,} bytes, sealed; {secret}: content key, to be kept secret")

@@ -316,6 +316,7 @@ def _program_notes(program: GraphProgram, layout: Layout) -> dict[str, Any]:
     """What the notes say of a program, beside the kernels of its library."""
     return {
         "calls": [call.note for call in program.graph.calls],
+        "timing": list(program.graph.timing),
         "arena": [[b.lifetime.first, b.lifetime.last, b.start, b.size] for b in layout.blocks],
     }
 

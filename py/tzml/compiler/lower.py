@@ -23,6 +23,7 @@ from tzml.compiler.passes.select_kernels import choose_kernels
 from tzml.compiler.passes.simplify import simplify
 from tzml.compiler.passes.split_layers import split_layers
 from tzml.compiler.passes.tile_rows import tile_layers
+from tzml.compiler.passes.timing import layers_that_tell
 
 OPAQUE = 8
 """TVM's OpPatternKind of what nothing is fused with."""
@@ -56,7 +57,8 @@ def lower(
         kernels = KernelBuilder(module, tvm_target, isa, tuning, progress)
         walk = Walk(module, kernels.compile)
         inputs, outputs = walk.run(imported.input_names, imported.output_names, imported.state)
-    return Graph(tuple(inputs), tuple(outputs), tuple(walk.calls), kernels.objects, imported.state)
+    timing = layers_that_tell(imported)
+    return Graph(tuple(inputs), tuple(outputs), tuple(walk.calls), kernels.objects, imported.state, timing)
 
 
 def to_tensor_functions(module: Any, isa: Isa, limits: Limits = NO_LIMITS) -> Any:

@@ -24,6 +24,7 @@ from tzml.bundle.protection import AesGcm
 from tzml.errors import TzmlError
 from tzml.files import write_secret, written
 from tzml.owner.keys import Signer
+from tzml.printable import printable
 
 _FORMAT = "tzml content key 1"
 PUBLIC_METADATA = ("images", "quantization")
@@ -92,6 +93,42 @@ def seal_into(file: BinaryIO, bundle: Bundle, owner: Signer, public_labels: bool
     header = replace(bundle.header(), owner=owner.public)
     digest = container.write(file, header, sections, owner.sign)
     return ContentKey(digest, bundle.model_id.bytes, secret)
+
+
+def timing_of(bundle: Bundle) -> list[str] | None:
+    """The layers in the secure world whose time tells of their numbers; None if the bundle does not say.
+
+    Compilers write it into the notes; who writes a bundle without one has to know.
+    """
+    about = json.loads(bundle.notes or b"{}").get("programs")
+    found: dict[str, None] = {}
+    for program in bundle.programs:
+        if Worlds.tee not in program.worlds:
+            continue
+        said = about.get(program.name) if isinstance(about, dict) else None
+        layers = said.get("timing") if isinstance(said, dict) else None
+        if not isinstance(layers, list):
+            return None
+        found |= dict.fromkeys(map(str, layers))
+    return list(found)
+
+
+def check_timing(bundle: Bundle) -> None:
+    """Raise TzmlError if the time of a run in the secure world tells of its input, or may do so."""
+    layers = timing_of(bundle)
+    remedy = "or accept that with --allow-timing"
+    if layers is None:
+        raise TzmlError(
+            "the bundle does not say whether the time of a run tells of its input",
+            f"compile the model again with this version, {remedy}",
+        )
+    if layers:
+        more = f" and {len(layers) - 3} more" if len(layers) > 3 else ""
+        raise TzmlError(
+            f"how long a run takes tells of its input: {', '.join(map(printable, layers[:3]))}{more} may take more "
+            "instructions for some numbers than for others",
+            f"replace these layers, {remedy}",
+        )
 
 
 def for_tee(bundle: Bundle) -> Bundle:

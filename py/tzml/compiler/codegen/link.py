@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 SUPPORT = ("math.c", "memory.c")
 """What kernels call, of support/."""
 
-_CFLAGS = (
+CFLAGS = (
     "-std=gnu11", "-O2", "-fPIC", "-ffreestanding", "-fno-math-errno", "-fno-stack-protector",
     "-ffunction-sections",
     "-fvisibility=hidden", "-fno-tree-loop-distribute-patterns", "-Wall", "-Wextra", "-Werror",
@@ -127,7 +127,7 @@ def _compile(cc: str, name: str, source: str) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / name
         path.write_text(source)
-        _run(cc, path.parent, *_CFLAGS, "-c", name, "-o", "object.o")
+        _run(cc, path.parent, *CFLAGS, "-c", name, "-o", "object.o")
         return (path.parent / "object.o").read_bytes()
 
 
@@ -147,7 +147,7 @@ class _Linker:
 
     def digest(self, table: str) -> bytes:
         """SHA-256 of the objects so far, the table and how they are linked."""
-        digest = hashlib.sha256(repr((KERNEL_ABI, _CFLAGS, _LDFLAGS, _VERSION_SCRIPT, table)).encode())
+        digest = hashlib.sha256(repr((KERNEL_ABI, CFLAGS, _LDFLAGS, _VERSION_SCRIPT, table)).encode())
         for path in self.objects:
             digest.update(path.read_bytes())
         return digest.digest()

@@ -87,13 +87,17 @@ class GraphPort:
 
 @dataclass(frozen=True)
 class Graph:
-    """The calls of one run, in order, the object file of each kernel by its symbol, and the state that there is."""
+    """The calls of one run, in order, the object file of each kernel by its symbol, and the state that there is.
+
+    `timing` names the layers whose time tells of their numbers.
+    """
 
     inputs: tuple[GraphPort, ...]
     outputs: tuple[GraphPort, ...]
     calls: tuple[GraphCall, ...]
     objects: Mapping[str, bytes]
     state: tuple[StateBuffer, ...] = ()
+    timing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

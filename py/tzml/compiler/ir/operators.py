@@ -54,6 +54,7 @@ class Operator:
         exact_on_integers: Whether what it does to real numbers is right for the integers that stand for them.
         part_of_next: Whether it belongs to the layer behind it, and not to that before it.
         passes: The modules of passes/ that have code of their own for it.
+        timing: Whether the numbers decide how many instructions it takes, so that its time tells of them.
 
     """
 
@@ -68,6 +69,7 @@ class Operator:
     exact_on_integers: bool = False
     part_of_next: bool = False
     passes: tuple[str, ...] = ()
+    timing: bool = False
 
 
 def operator(call: Any) -> Operator | None:
@@ -161,6 +163,11 @@ def _movement(name: str, fold: Fold | None = None, operands: int = 1) -> Operato
     return replace(row, exact_on_integers=operands == 1 and fold is not None)
 
 
+def _by_tvm(name: str, operands: int = 1) -> Operator:
+    """An operator that no pass knows: its row says that its time was measured."""
+    return Operator(f"relax.{name}", Kind.other, None, operands)
+
+
 _ROWS = (
     # element-wise, of one operand
     _elementwise("abs", np.abs),
@@ -251,6 +258,30 @@ _ROWS = (
     Operator("relax.mean", Kind.reduction, None, passes=("select_kernels",), kernels=("stencil",)),
     Operator("relax.nn.adaptive_avg_pool2d", Kind.reduction, None, passes=("select_kernels",),
              kernels=("stencil",)),
+    # as TVM defines them
+    _by_tvm("argmax"),
+    _by_tvm("argmin"),
+    _by_tvm("flip"),
+    _by_tvm("max"),
+    _by_tvm("min"),
+    _by_tvm("nn.avg_pool1d"),
+    _by_tvm("nn.conv1d", 2),
+    _by_tvm("nn.group_norm", 3),
+    _by_tvm("nn.instance_norm", 3),
+    _by_tvm("nn.layer_norm", 3),
+    _by_tvm("nn.log_softmax"),
+    _by_tvm("nn.max_pool1d"),
+    _by_tvm("nn.prelu", 2),
+    _by_tvm("nn.rms_norm", 2),
+    _by_tvm("nn.softmax"),
+    _by_tvm("prod"),
+    _by_tvm("repeat"),
+    _by_tvm("stack", 0),
+    _by_tvm("std"),
+    _by_tvm("sum"),
+    _by_tvm("tril"),
+    _by_tvm("triu"),
+    _by_tvm("variance"),
     # what is gone before any kernel is chosen
     Operator("relax.call_tir", Kind.other, None, 0, passes=("simplify",)),
     Operator("relax.nn.batch_norm", Kind.other, None, 5, passes=("simplify",)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from tzml.bundle import (
     Argument,
@@ -29,7 +30,7 @@ def join(parts: Sequence[tuple[Bundle, Worlds]], outputs: Sequence[str]) -> Bund
     Programs of one world share its memory. Each keeps its own kernel library, for its worlds only. The first part
     gives identity and version. There is no metadata.
 
-    Notes tell only of what the normal world may run.
+    Notes tell only of what the normal world may run, and whose time tells of their numbers.
     """
     memories: dict[Worlds, Memory] = {}
     tensors: list[Tensor] = []
@@ -67,9 +68,11 @@ def join(parts: Sequence[tuple[Bundle, Worlds]], outputs: Sequence[str]) -> Bund
 
 
 def _notes(parts: Sequence[tuple[Bundle, Worlds]]) -> bytes:
-    """By program, what its part says of it; nothing of one that only the secure world runs."""
-    open_ = [(number, part) for number, (part, worlds) in enumerate(parts) if worlds & Worlds.ree]
-    about = {f"part{number}": next(iter(json.loads(part.notes).values())) for number, part in open_}
+    """By program, what its part says of it; of one that only the secure world runs, what its time tells."""
+    about: dict[str, Any] = {}
+    for number, (part, worlds) in enumerate(parts):
+        said = next(iter(json.loads(part.notes).values()))
+        about[f"part{number}"] = said if worlds & Worlds.ree else {"timing": said["timing"]}
     return json.dumps(about).encode()
 
 

@@ -5,13 +5,22 @@
  *
  * Each computes in double, where a plain series is far more exact than the
  * float that is returned: the error is below one unit in the last place of
- * it (tests/test_support.py compares with the host's libm).
+ * it (tests/compiler/test_functions.py compares with the host's libm).
+ *
+ * Every number takes the same instructions, so that how long a kernel takes
+ * tells nothing of what it computes with (tests/compiler/test_timing.py): there
+ * is no branch on a number. What does not fit one is computed as well, of a
+ * number that does no harm, and not chosen.
  */
 #include <stdint.h>
 
 #define LN2	0.693147180559945309417
 #define LOG2E	1.44269504088896340736
 #define HALF_PI 1.57079632679489661923
+
+#define INFINITE  __builtin_inf()
+#define NO_NUMBER __builtin_nan("")
+#define LARGEST	  3.5e38 /* of what is above, a float is infinite */
 
 static uint64_t bits_of(double value)
 {
@@ -40,34 +49,61 @@ static int is_nan(double x)
 
 static double magnitude(double x)
 {
-	return x < 0 ? -x : x;
+	return from_bits(bits_of(x) & ~(1ULL << 63));
+}
+
+/*
+ * All ones if the condition is 1, and 0 if it is 0. The compiler is not to know
+ * which values it may have, or it may branch on it after all.
+ */
+static uint64_t mask_of(int condition)
+{
+	uint64_t mask = -(uint64_t)condition;
+
+	__asm__("" : "+r"(mask));
+	return mask;
+}
+
+static double choose(int condition, double yes, double no)
+{
+	uint64_t mask = mask_of(condition);
+
+	return from_bits((bits_of(yes) & mask) | (bits_of(no) & ~mask));
+}
+
+/* With the sign changed if the condition is 1. */
+static double negated(int condition, double x)
+{
+	return from_bits(bits_of(x) ^ (mask_of(condition) & 1ULL << 63));
 }
 
 /* e to the x, for x that does not leave double's normal range by far. */
 static double exponential(double x)
 {
+	double given = x;
 	double term = 1;
 	double sum = 1;
 	double rest = 0;
 	int64_t n = 0;
 
-	if (is_nan(x))
-		return x;
+	x = choose(is_nan(x), 0, x);
 	/* past these a float is infinite or zero, and so is powf's result */
-	if (x > 600)
-		x = 600;
-	if (x < -600)
-		x = -600;
-	n = (int64_t)(x * LOG2E + (x < 0 ? -0.5 : 0.5));
+	x = choose(x > 600, 600, x);
+	x = choose(x < -600, -600, x);
+	n = (int64_t)(x * LOG2E + choose(x < 0, -0.5, 0.5));
 	rest = x - (double)n * LN2;
 	for (int i = 1; i < 13; i++) {
 		term *= rest / i;
 		sum += term;
 	}
-	return sum * from_bits((uint64_t)(n + 1023) << 52);
+	return choose(is_nan(given), given,
+		      sum * from_bits((uint64_t)(n + 1023) << 52));
 }
 
-/* The natural logarithm of a finite x above zero, not subnormal. */
+/*
+ * The natural logarithm of a finite x above zero, not subnormal. Of others, it
+ * is some number.
+ */
 static double logarithm(double x)
 {
 	uint64_t bits = bits_of(x);
@@ -76,11 +112,10 @@ static double logarithm(double x)
 	double power = 0;
 	double ratio = 0;
 	double sum = 0;
+	int large = mantissa > 1.41421356237309504880;
 
-	if (mantissa > 1.41421356237309504880) {
-		mantissa /= 2;
-		exponent++;
-	}
+	mantissa = choose(large, mantissa / 2, mantissa);
+	exponent += large;
 	ratio = (mantissa - 1) / (mantissa + 1);
 	power = ratio;
 	for (int i = 1; i < 24; i += 2) {
@@ -112,68 +147,56 @@ float expf(float x)
 
 float logf(float x)
 {
-	if (is_nan(x) || x > 3.5e38)
-		return x;
-	if (x < 0)
-		return __builtin_nanf("");
-	if (x == 0)
-		return -__builtin_inff();
-	return (float)logarithm(x);
-}
+	double result = logarithm(x);
 
-static float power_of_zero(float x, float y, int odd)
-{
-	float sign = odd ? __builtin_copysignf(1, x) : 1;
-
-	return y > 0 ? sign * 0.0f : sign * __builtin_inff();
+	result = choose(x == 0, -INFINITE, result);
+	result = choose(x < 0, NO_NUMBER, result);
+	return (float)choose(is_nan(x) | (x > LARGEST), x, result);
 }
 
 float powf(float x, float y)
 {
-	int integral = magnitude(y) >= 16777216 || y == (float)(int32_t)y;
-	int odd = integral && magnitude(y) < 16777216 && (int32_t)y & 1;
-	double result = 0;
+	double size = magnitude(x);
+	double exponent = magnitude(y);
+	int even = exponent >= 16777216; /* there are no others */
+	int32_t whole = (int32_t)choose(even | is_nan(y), 0, y);
+	int integral = even | (y == (float)whole);
+	int odd = integral & whole & 1;
+	int infinite = size > LARGEST;
+	/* the powers of zero, and of infinity the other way round */
+	int vanishes = ((x == 0) & (y > 0)) | (infinite & (y < 0));
+	double extreme = choose(vanishes, 0, INFINITE);
+	double limit = choose((size > 1) == (y > 0), INFINITE, 0);
+	int negative = bits_of(x) >> 63;
+	double result = exponential(y * logarithm(size));
 
-	if (y == 0 || x == 1)
-		return 1;
-	if (is_nan(x) || is_nan(y))
-		return x + y;
-	if (magnitude(y) > 3.5e38) {
-		if (magnitude(x) == 1)
-			return 1;
-		return (magnitude(x) > 1) == (y > 0) ? __builtin_inff() : 0;
-	}
-	if (x == 0)
-		return power_of_zero(x, y, odd);
-	if (magnitude(x) > 3.5e38)
-		return power_of_zero(1 / x, -y, odd);
-	if (x < 0 && !integral)
-		return __builtin_nanf("");
-	result = exponential(y * logarithm(magnitude(x)));
-	return (float)(x < 0 && odd ? -result : result);
+	result = negated((x < 0) & odd, result);
+	result = choose((x < 0) & !integral, NO_NUMBER, result);
+	result = choose((x == 0) | infinite, negated(negative & odd, extreme),
+			result);
+	result =
+		choose(exponent > LARGEST, choose(size == 1, 1, limit), result);
+	result = choose(is_nan(x) | is_nan(y), (double)x + y, result);
+	return (float)choose((y == 0) | (x == 1), 1, result);
 }
 
 float tanhf(float x)
 {
-	double squared = 0;
+	double size = magnitude(x);
+	double squared = exponential(2 * (double)x);
+	double result = (squared - 1) / (squared + 1);
 
-	if (magnitude(x) < 1e-3)
-		return (float)(x - (double)x * x * x / 3);
-	if (magnitude(x) > 20)
-		return x > 0 ? 1 : -1;
-	squared = exponential(2 * (double)x);
-	return (float)((squared - 1) / (squared + 1));
+	result = choose(size > 20, negated(x < 0, 1), result);
+	return (float)choose(size < 1e-3, x - (double)x * x * x / 3, result);
 }
 
 float sinhf(float x)
 {
-	double power = 0;
+	double power = exponential(x);
 
 	/* up to here, the next term of the series is below half a unit */
-	if (magnitude(x) < 1e-2)
-		return (float)(x + (double)x * x * x / 6);
-	power = exponential(x);
-	return (float)((power - 1 / power) / 2);
+	return (float)choose(magnitude(x) < 1e-2, x + (double)x * x * x / 6,
+			     (power - 1 / power) / 2);
 }
 
 float coshf(float x)
@@ -183,20 +206,25 @@ float coshf(float x)
 	return (float)((power + 1 / power) / 2);
 }
 
+#define ERF_TERMS 54
+
 /* Abramowitz and Stegun 7.1.6: all terms positive, so nothing cancels. */
 float erff(float x)
 {
-	double square = (double)x * x;
-	double term = x;
-	double sum = x;
+	int one = magnitude(x) > 4;
+	double number = choose(one, 0, x);
+	double square = number * number;
+	double term = number;
+	double sum = number;
 
-	if (magnitude(x) > 4)
-		return x > 0 ? 1 : -1;
-	for (int i = 1; magnitude(term) > 1e-12 * magnitude(sum); i++) {
+	/* of 4, the next term is less than 1e-12 of the sum */
+	for (int i = 1; i < ERF_TERMS; i++) {
 		term *= 2 * square / (2 * i + 1);
 		sum += term;
 	}
-	return (float)(1.12837916709551257390 * exponential(-square) * sum);
+	return (float)choose(one, negated(x < 0, 1),
+			     1.12837916709551257390 * exponential(-square) *
+				     sum);
 }
 
 /* The bits of 2/pi, so many that those of the largest float's turn are there. */
@@ -231,18 +259,29 @@ static uint32_t large_turns(double x, double *rest)
 	return quarters;
 }
 
-/* x, which is not negative, as quarter turns and a rest of at most half of one. */
-static uint32_t quarter_turns(double x, double *rest)
+/* The same of x below 2^28, and not negative. */
+static uint32_t small_turns(double x, double *rest)
 {
-	double turns = 0;
+	double turns = (double)(int64_t)(x / HALF_PI + 0.5);
 
-	if (x >= 0x1p28)
-		return large_turns(x, rest);
-	turns = (double)(int64_t)(x / HALF_PI + 0.5);
 	/* pi/2 in 25 bits, whose multiples are exact, and what is left of it */
 	*rest = x - turns * 1.57079631090164184570 -
 		turns * 1.58932547735281966916e-8;
 	return (uint32_t)(int64_t)turns;
+}
+
+/* x, a finite float that is not negative, as quarter turns and a rest. */
+static uint32_t quarter_turns(double x, double *rest)
+{
+	int large = x >= 0x1p28;
+	double rest_of_small = 0;
+	double rest_of_large = 0;
+	uint32_t small = small_turns(choose(large, 0, x), &rest_of_small);
+	uint32_t much = large_turns(choose(large, x, 0x1p28), &rest_of_large);
+	uint32_t mask = (uint32_t)mask_of(large);
+
+	*rest = choose(large, rest_of_large, rest_of_small);
+	return (much & mask) | (small & ~mask);
 }
 
 static double sine(double x)
@@ -274,101 +313,95 @@ static double cosine(double x)
 /* The sine of x and so many quarter turns more. */
 static double turned(double x, uint32_t more)
 {
+	int turns = magnitude(x) <= LARGEST; /* infinity and NaN do not */
 	double rest = 0;
-	uint32_t quarters = 0;
+	uint32_t quarters =
+		quarter_turns(choose(turns, magnitude(x), 0), &rest);
+	uint32_t negative = (uint32_t)mask_of(x < 0);
 	double result = 0;
 
-	if (magnitude(x) > 3.5e38)
-		return __builtin_nan("");
-	quarters = quarter_turns(magnitude(x), &rest);
-	if (x < 0) {
-		quarters = -quarters;
-		rest = -rest;
-	}
-	quarters += more;
-	result = quarters & 1 ? cosine(rest) : sine(rest);
-	return quarters & 2 ? -result : result;
+	quarters = ((quarters ^ negative) - negative) + more;
+	rest = negated(x < 0, rest);
+	result = choose(quarters & 1, cosine(rest), sine(rest));
+	result = negated(quarters >> 1 & 1, result);
+	return choose(turns, result, NO_NUMBER);
 }
 
 float sinf(float x)
 {
 	/* zero keeps its sign, and NaN is one */
-	return x == 0 || is_nan(x) ? x : (float)turned(x, 0);
+	return (float)choose((x == 0) | is_nan(x), x, turned(x, 0));
 }
 
 float cosf(float x)
 {
-	return is_nan(x) ? x : (float)turned(x, 1);
+	return (float)choose(is_nan(x), x, turned(x, 1));
 }
 
 /* By halving the angle twice, and a series. */
 static double arctangent(double x)
 {
+	double size = magnitude(x);
+	int steep = size > 1;
 	double square = 0;
 	double power = 0;
 	double sum = 0;
 
-	if (x < 0)
-		return -arctangent(-x);
-	if (x > 1)
-		return HALF_PI - arctangent(1 / x);
+	size = choose(steep, 1 / size, size);
 	for (int i = 0; i < 2; i++)
-		x /= 1 + __builtin_sqrt(1 + x * x);
-	square = x * x;
-	power = x;
+		size /= 1 + __builtin_sqrt(1 + size * size);
+	square = size * size;
+	power = size;
 	for (int i = 1; i < 27; i += 2) {
 		sum += power / i;
 		power *= -square;
 	}
-	return 4 * sum;
+	sum = choose(steep, HALF_PI - 4 * sum, 4 * sum);
+	return negated(x < 0, sum);
 }
 
 float atanf(float x)
 {
-	return x == 0 || is_nan(x) ? x : (float)arctangent(x);
+	return (float)choose((x == 0) | is_nan(x), x, arctangent(x));
 }
 
 static double arcsine(double x)
 {
 	double other = (1 - x) * (1 + x);
+	double result =
+		arctangent(x / __builtin_sqrt(choose(other > 0, other, 1)));
 
-	if (other < 0)
-		return __builtin_nan("");
-	if (other == 0)
-		return x > 0 ? HALF_PI : -HALF_PI;
-	return arctangent(x / __builtin_sqrt(other));
+	result = choose(other == 0, negated(x < 0, HALF_PI), result);
+	return choose(other < 0, NO_NUMBER, result);
 }
 
 float asinf(float x)
 {
-	return x == 0 || is_nan(x) ? x : (float)arcsine(x);
+	return (float)choose((x == 0) | is_nan(x), x, arcsine(x));
 }
 
 float acosf(float x)
 {
-	return is_nan(x) ? x : (float)(HALF_PI - arcsine(x));
+	return (float)choose(is_nan(x), x, HALF_PI - arcsine(x));
 }
 
 float asinhf(float x)
 {
 	double size = magnitude(x);
-	double result = 0;
+	double result = logarithm(size + __builtin_sqrt(size * size + 1));
 
-	if (is_nan(x) || size > 3.5e38)
-		return x;
+	result = negated(x < 0, result);
 	/* up to here, the next term of the series is below half a unit */
-	if (size < 1e-3)
-		return (float)(x - (double)x * x * x / 6);
-	result = logarithm(size + __builtin_sqrt(size * size + 1));
-	return (float)(x < 0 ? -result : result);
+	result = choose(size < 1e-3, x - (double)x * x * x / 6, result);
+	return (float)choose(is_nan(x) | (size > LARGEST), x, result);
 }
 
 float acoshf(float x)
 {
-	if (x < 1)
-		return __builtin_nanf("");
-	if (is_nan(x) || x > 3.5e38)
-		return x;
-	return (float)logarithm(
-		x + __builtin_sqrt(((double)x - 1) * ((double)x + 1)));
+	double square = ((double)x - 1) * ((double)x + 1);
+	double result =
+		logarithm(x + __builtin_sqrt(choose(square > 0, square, 0)));
+
+	result = choose(x < 1, NO_NUMBER, result);
+	return (float)choose(is_nan(x) | (x > LARGEST), x, result);
 }
