@@ -274,6 +274,8 @@ int main(int argc, char **argv)
 	int code = parse_options(argc, argv, &options);
 	const char *output = NULL;
 
+	/* whole lines, which those of other processes do not interrupt */
+	setvbuf(stderr, NULL, _IOLBF, BUFSIZ);
 	if (code)
 		return fflush(stdout) ? 1 : code - 1; /* of --help */
 	if (options.list || options.remove) {

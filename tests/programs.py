@@ -69,3 +69,11 @@ def _child(command: Sequence[str], folder: str, environment: Mapping[str, str], 
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(int(str(code or 0)))
+
+
+def first_write_to_stderr(command: Sequence[str | Path], env: Mapping[str, str]) -> bytes:
+    """What a program that ends with an error gives to its first write(2) to standard error."""
+    reader, writer = os.pipe2(os.O_DIRECT)  # each read takes the packet of one write
+    with os.fdopen(reader, "rb", buffering=0) as shown, os.fdopen(writer, "wb", buffering=0) as stderr:
+        assert subprocess.run(command, env=env, stderr=stderr, check=False).returncode
+        return shown.read(4096)

@@ -92,8 +92,11 @@ int main(int argc, char **argv)
 {
 	static struct options options;
 	static struct server server;
-	int code = options_read(&options, argc, argv);
+	int code = 0;
 
+	/* whole lines, which those of other processes do not interrupt */
+	setvbuf(stderr, NULL, _IOLBF, BUFSIZ);
+	code = options_read(&options, argc, argv);
 	if (code >= 0)
 		return code;
 	server.options = &options;

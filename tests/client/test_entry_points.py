@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from bundle_examples import ANSWER, BUNDLE, HEADER, patch
 from conftest import BUILD
+from programs import first_write_to_stderr
 
 from tzml.bundle import Bundle, Library, Role, Target, Worlds
 from tzml.client import Model, RunError, World, open_model
@@ -255,3 +256,9 @@ def test_the_c_command_runs_the_entry_point_that_it_is_given(library: Library, t
     shown = run("--help")
     assert (shown.returncode, shown.stderr) == (0, "")
     assert shown.stdout.startswith("usage: tzml-run")
+
+
+def test_an_error_of_the_c_command_is_one_write(libtzml: Path) -> None:
+    """So that lines of several clients stay whole on a console."""
+    command = [str(BUILD / "host/tzml-run"), "none.tzm", "none.bin", "none.out"]
+    assert first_write_to_stderr(command, {"LD_LIBRARY_PATH": str(BUILD / "host")}).endswith(b"\n")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from conftest import tzml
+from programs import first_write_to_stderr
 
 from .server import program
 
@@ -25,3 +26,9 @@ def test_a_program_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, t
     done = tzml("serve", "x.tzm")
     assert done.returncode == 2
     assert f"there is no program {tmp_path}/gone; install the package tzml-serve" in done.stderr
+
+
+def test_an_error_is_one_write() -> None:
+    """So that lines of several programs stay whole in a log."""
+    for arguments in (["none.tzm"], ["--queue", "0", "none.tzm"]):
+        assert first_write_to_stderr([program(), *arguments], {}).endswith(b"\n")
