@@ -9,7 +9,7 @@
 #   make lock       resolve requirements*.in into the lock files; UPGRADE=--upgrade takes the newest versions
 #   make test-buildroot  build an image with the checkout of Buildroot that BUILDROOT= names, and test it on QEMU
 #   make test-boards     test the boards' images, and the lab's drivers with stand-in boards (forty minutes)
-#   make test-frontends  run the tests that need PyTorch and TensorFlow, in an environment of their own (4 GB)
+#   make test-frontends  run the tests that need PyTorch, TensorFlow and MXNet, in environments of their own (5 GB)
 #   make test-full  run make test with all of OP-TEE's regression suite and more networks, make test-boards, make
 #                   mutants and, if BUILDROOT= is given, make test-buildroot (an hour more)
 #   make mutants    change each check of the runtime in turn and see that a test fails (ten minutes)
@@ -104,7 +104,7 @@ mutants: setup
 
 test-frontends: setup
 	@mkdir -p $(LOGS)
-	@echo "== tests with PyTorch and TensorFlow (log: $(LOGS)/frontends.log)"
+	@echo "== tests with PyTorch, TensorFlow and MXNet (log: $(LOGS)/frontends.log)"
 	@tools/test-frontends 2>&1 | tee $(LOGS)/frontends.log
 
 lint: setup

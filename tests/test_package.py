@@ -26,6 +26,7 @@ from results.conftest import run_maker
 
 from tzml.cli import COMMANDS
 from tzml.cli import tzml as tzml_command
+from tzml.environments import ENVIRONMENTS
 from tzml.errors import TzmlError
 from tzml_zoo.digits import ONNX
 
@@ -275,6 +276,7 @@ AREAS = {
     "tzml_zoo": "zoo",
     "tzml": "",
 }
+IN_ENVIRONMENTS = {"tzml/compiler/frontends/mxnet/worker.py": "mxnet"}
 NOT_HERE = {"ai_edge_litert": "ai-edge-litert", "litert_torch": "litert-torch", "tensorflow": "tensorflow-cpu"}
 
 
@@ -300,6 +302,9 @@ def test_each_package_that_is_imported_is_asked_for(wheel: Path, installed: Inst
                 continue
             [extras, *_] = (extras for area, extras in AREAS.items() if name.startswith(area))
             allowed = {canonicalize_name(r.name) for r in asked_for(installed.metadata, set(extras.split(",")))}
+            if name in IN_ENVIRONMENTS:
+                lock = ENVIRONMENTS[IN_ENVIRONMENTS[name]].lock.decode()
+                allowed = {canonicalize_name(found) for found in re.findall(r"^([\w-]+)==", lock, re.MULTILINE)}
             for package in set(imports(archive.read(name))) - own - sys.stdlib_module_names:
                 provided = {
                     canonicalize_name(p) for p in providers().get(package, [NOT_HERE.get(package, package)])

@@ -41,8 +41,12 @@ FROZEN = b"\x0a\x10\x0a\x01x\x12\x0bPlaceholder\x22\x02\x08\x01"
         ((DATA / "fixed.pt2").read_bytes(), Format.pytorch),
         (archive("config.json", "metadata.json", "model.weights.h5"), Format.keras),
         (FROZEN, Format.frozen_graph),
+        (
+            b'{\n  "nodes": [\n    {\n      "op": "null",\n      "name": "data",\n      "inputs": []}]}',
+            Format.mxnet,
+        ),
     ],
-    ids=["onnx", "tflite", "pt2", "keras", "frozen"],
+    ids=["onnx", "tflite", "pt2", "keras", "frozen", "mxnet"],
 )
 def test_the_content_tells_the_format_whatever_the_name(tmp_path: Path, data: bytes, kind: Format) -> None:
     path = tmp_path / "model.jpg"
@@ -61,7 +65,7 @@ def test_a_saved_model_is_a_folder(tmp_path: Path) -> None:
     ("data", "message"),
     [
         (b"", "is empty"),
-        (b"hello, world", "is no model file that tzml knows; it reads Keras, ONNX, PyTorch"),
+        (b"hello, world", "is no model file that tzml knows; it reads Keras, MXNet, ONNX, PyTorch"),
         (b"\x89TZM\r\n\x1a\n", "is a bundle: it is compiled already"),
         (b"\x89HDF\r\n\x1a\n", r"Keras wrote until version 2; save it again: model.save\('model.keras'\)"),
         (b"\x80\x04\x95", "is a Python pickle, which can run any code when it is read"),
@@ -72,6 +76,7 @@ def test_a_saved_model_is_a_folder(tmp_path: Path) -> None:
         (archive("a.txt")[:20], "is a damaged zip archive"),
         (npy(), "is a NumPy array"),
         (b"GGUF\3\0\0\0", "is a GGUF file"),
+        (b"\x12\1" + bytes(22), "is a file of MXNet parameters; give the -symbol.json file beside it"),
     ],
     ids=[
         "empty",
@@ -86,6 +91,7 @@ def test_a_saved_model_is_a_folder(tmp_path: Path) -> None:
         "damaged",
         "npy",
         "gguf",
+        "params",
     ],
 )
 def test_what_is_no_model_is_named(tmp_path: Path, data: bytes, message: str) -> None:

@@ -27,6 +27,7 @@ COMMANDS = {
     "device": ("Give this device an identity, and check a device's evidence.", "seal"),
     "demo": ("Build the image, boot it, test it, and show the results.", "lab"),
     "encrypt": ("Encrypt a trained model for whoever compiles it.", "compile"),
+    "environment": ("Make a Python environment that a model format needs.", ""),
     "evaluate": ("Count how often a model is right, and compare a protected with an unprotected one.", ""),
     "fleet": ("Serve models from several devices.", ""),
     "grant": ("Let devices open a sealed bundle.", "seal"),

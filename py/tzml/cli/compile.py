@@ -142,9 +142,9 @@ def command(
 ) -> None:
     """Compile the trained network MODEL into a bundle (.tzm).
 
-    MODEL is a PyTorch (.pt2), ONNX, TFLite, Keras (.keras) or TensorFlow (frozen .pb) file, or the folder of a
-    TensorFlow SavedModel, or one of these that `tzml encrypt` encrypted (.tze). The format is recognised by its
-    content.
+    MODEL is a PyTorch (.pt2), ONNX, TFLite, Keras (.keras), TensorFlow (frozen .pb) or MXNet (-symbol.json) file,
+    the folder of a TensorFlow SavedModel, or one of these that `tzml encrypt` encrypted (.tze). The format is
+    recognised by its content.
     """
     if sum((sign_key is not None, kernels is not None, graph_only)) > 1:
         raise click.UsageError("--sign-key, --kernels and --graph-only exclude each other")

@@ -16,6 +16,7 @@ __all__ = ["Format", "InputSpec", "Inputs", "import_file", "recognise"]
 
 # format: module and function. Each is imported only when it is used: PyTorch alone takes seconds.
 _FRONTENDS = {
+    Format.mxnet: ("mxnet.importer", "import_mxnet"),
     Format.onnx: ("onnx.importer", "import_onnx"),
     Format.pytorch: ("pytorch.importer", "import_pytorch"),
     Format.tflite: ("tflite.importer", "import_tflite"),

@@ -11,8 +11,8 @@ from tzml.files import files_below
 def model_files(path: Path) -> tuple[str, dict[str, Path]]:
     """The name of a model and its files by their names, of which the model's is the first part of one.
 
-    A folder has the files in it, an ONNX file those that have its weights. Raises CompileError for what is no
-    model, and for weights outside its folder.
+    A folder has the files in it, an ONNX file those that have its weights, an MXNet symbol its parameters. Raises
+    CompileError for what is no model, and for weights outside its folder.
     """
     kind = recognise(path)
     name = path.resolve().name
@@ -24,4 +24,8 @@ def model_files(path: Path) -> tuple[str, dict[str, Path]]:
 
         folder = path.resolve().parent
         files |= {file.relative_to(folder).as_posix(): file for file in external_files(path)}
+    elif kind is Format.mxnet:
+        from tzml.compiler.frontends.mxnet.importer import params_of
+
+        files[params_of(path).name] = params_of(path)
     return name, files

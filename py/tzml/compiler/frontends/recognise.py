@@ -16,6 +16,7 @@ class Format(enum.Enum):
     """The model formats that tzml reads; the values are their names for people."""
 
     keras = "Keras"
+    mxnet = "MXNet"
     onnx = "ONNX"
     pytorch = "PyTorch (torch.export)"
     saved_model = "TensorFlow SavedModel"
@@ -37,6 +38,7 @@ OTHERS = (
     (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", "a PyTorch checkpoint: weights without a network", EXPORT),
     (b"\x80", "a Python pickle, which can run any code when it is read", EXPORT),
     (b"\x93NUMPY", "a NumPy array", "give the file of a model"),
+    (b"\x12\x01" + bytes(14), "a file of MXNet parameters", "give the -symbol.json file beside it"),
     (b"GGUF", "a GGUF file of weights", "export the network to ONNX"),
 )
 
@@ -65,6 +67,8 @@ def recognise(path: Path) -> Format:
     for magic, what, remedy in OTHERS:
         if head.startswith(magic):
             raise CompileError(f"{path} is {what}", remedy)
+    if head.lstrip().startswith(b"{") and all(f'"{key}"'.encode() in head for key in ("nodes", "op", "inputs")):
+        return Format.mxnet
     return _recognise_protobuf(path, head)
 
 

@@ -1,0 +1,1 @@
+"""MXNet: a `-symbol.json` and its `.params`, by way of ONNX."""
