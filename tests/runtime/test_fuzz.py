@@ -20,8 +20,8 @@ from tzml.owner.grant import UNLIMITED, Terms, make_grant
 from tzml.owner.keys import coordinates
 from tzml.owner.seal import ContentKey
 
-RUNS = int(os.environ.get("TZML_FUZZ_RUNS", "200000"))
-SOME_RUNS = RUNS // 5  # of which all seeds are a tenth
+RUNS = int(os.environ.get("TZML_FUZZ_RUNS", "10000000"))  # a quarter of an hour of one core
+SOME_RUNS = 40_000  # of which all seeds are a tenth
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,11 @@ from tzml.cli.options import OutputFile, passphrase_option
 from tzml.cli.owner import devices_option, key_argument, opened_owner, owner_option
 from tzml.device import read_device
 from tzml.files import check_output, write_file
-from tzml.owner.grant import NO_RIGHTS, UNLIMITED, Rights, Terms, make_grant, new_serial
+from tzml.owner.grant import UNLIMITED, Terms, make_grant, new_serial, programs_of
 from tzml.owner.known import doubts
 from tzml.owner.register import Register
 from tzml.owner.seal import ContentKey
+from tzml.printable import printable
 
 
 def parse_policy(_: click.Context, __: click.Parameter, value: str) -> tuple[OutputPolicy, int]:
@@ -50,7 +51,19 @@ def parse_policy(_: click.Context, __: click.Parameter, value: str) -> tuple[Out
     metavar="RUNS",
     help="How many runs each device may make. 0 revokes earlier grants. Default: any number.",
 )
-@click.option("--train", is_flag=True, help="Let the devices train the model, which changes it in their sessions.")
+@click.option(
+    "--program",
+    "programs",
+    multiple=True,
+    metavar="NAME",
+    help="A program that the devices may run, as `tzml inspect` lists it; one that trains also gets the right to. "
+    "May be given several times. Default: those that infer.",
+)
+@click.option(
+    "--train",
+    is_flag=True,
+    help="Let the devices run all programs, and so train the model, which changes it in their sessions.",
+)
 @click.option("--lowest-ta-version", type=click.IntRange(0), default=0, help="Refuse older TAs.")
 @click.option(
     "--serial",
@@ -70,6 +83,7 @@ def command(
     output: Path | None,
     policy: tuple[OutputPolicy, int],
     budget: int | None,
+    programs: tuple[str, ...],
     train: bool,
     lowest_ta_version: int,
     serial: int | None,
@@ -83,14 +97,18 @@ def command(
     """
     path = output or key.with_suffix(".tzg")
     check_output(path, [key, *devices])
+    if programs and train:
+        raise click.UsageError("--train allows all programs: give either --program or --train")
+    content_key = ContentKey.read(key)
+    allowed, rights = programs_of(content_key, programs, train=train)
     terms = Terms(
         policy=policy[0],
         argument=policy[1],
         budget=UNLIMITED if budget is None else budget,
         lowest_ta_version=lowest_ta_version,
         serial=new_serial() if serial is None else serial,
-        programs=0xFFFF,
-        rights=Rights.train if train else NO_RIGHTS,
+        programs=allowed,
+        rights=rights,
     )
     records = [read_device(device) for device in devices]
     with opened_owner(owner, passphrase_file) as signer:
@@ -100,10 +118,11 @@ def command(
             warning = doubts(record, Register(register) if register else None)
             if warning:
                 click.echo(f"tzml: warning: {device}: {warning}", err=True)
-        data = make_grant(ContentKey.read(key), signer, [record.public_key for record in records], terms)
+        data = make_grant(content_key, signer, [record.public_key for record in records], terms)
     write_file(path, data)
     runs = "any number of runs" if budget is None else f"{budget:,} runs"
+    names = [program.name for number, program in enumerate(content_key.programs) if allowed >> number & 1]
     click.echo(
-        f"{path}: for {len(records)} device(s); {policy[0].name.replace('_', '-')} outputs, {runs}; "
-        f"serial {terms.serial}"
+        f"{path}: for {len(records)} device(s); {policy[0].name.replace('_', '-')} outputs, {runs} of "
+        f"{printable(', '.join(names)) if names else 'all programs'}; serial {terms.serial}"
     )

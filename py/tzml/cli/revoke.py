@@ -10,7 +10,7 @@ from tzml.cli.options import OutputFile, passphrase_option
 from tzml.cli.owner import devices_option, key_argument, opened_owner, owner_option
 from tzml.device import read_device
 from tzml.files import check_output, write_file
-from tzml.owner.grant import Terms, make_grant, new_serial
+from tzml.owner.grant import ALL_PROGRAMS, Terms, make_grant, new_serial
 from tzml.owner.seal import ContentKey
 
 
@@ -31,7 +31,7 @@ def command(
     path = output or key.with_suffix(".revoked.tzg")
     check_output(path, [key, *devices])
     recipients = [read_device(device).public_key for device in devices]
-    terms = Terms(budget=0, serial=new_serial(), programs=0xFFFF)
+    terms = Terms(budget=0, serial=new_serial(), programs=ALL_PROGRAMS)
     with opened_owner(owner, passphrase_file) as signer:
         data = make_grant(ContentKey.read(key), signer, recipients, terms)
     write_file(path, data)

@@ -9,11 +9,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tzml.bundle import BundleError, OutputPolicy
+from tzml.bundle import BundleError, OutputPolicy, Role
 from tzml.bundle.container import GRANT_MAGIC
 from tzml.bundle.format import FORMAT_VERSION, KEY_SIZE
 from tzml.bundle.protection import verify_owner
-from tzml.errors import TzmlError
+from tzml.errors import TzmlError, known_names
 from tzml.owner.keys import Signer
 from tzml.owner.seal import ContentKey
 from tzml.owner.wrapping import ROW, wrap
@@ -34,6 +34,8 @@ class Rights(enum.IntFlag):
 
 
 NO_RIGHTS = Rights(0)
+ALL_PROGRAMS = 0xFFFF
+TRAINING = (Role.accumulate, Role.update)
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,40 @@ class Terms:
 def new_serial() -> int:
     """A serial above those of earlier grants: milliseconds since 1970, so that the owner keeps no count."""
     return time.time_ns() // 1_000_000
+
+
+def programs_of(key: ContentKey, names: Sequence[str] = (), *, train: bool = False) -> tuple[int, Rights]:
+    """The bits of the programs that a grant allows, and the right that these need.
+
+    Args:
+        key: of the sealed bundle
+        names: of programs; what follows them or comes before them in the same entry point is allowed with them.
+            Without any, those that infer, or with `train` all
+        train: without names, let the devices train the model
+
+    Raises TzmlError for a name that the bundle has not, or if the key does not know the bundle's programs.
+
+    """
+    if not key.programs:  # a key of an earlier version
+        if names:
+            raise TzmlError("the content key does not name the bundle's programs", "seal the model again")
+        return ALL_PROGRAMS, Rights.train if train else NO_RIGHTS
+    entries = {program.name: program.entry for program in key.programs}
+    for name in names:
+        if name not in entries:
+            raise TzmlError(f"the model has no program {name!r}", known_names(name, list(entries)))
+    named = {entries[name] for name in names}
+    allowed = [
+        number
+        for number, program in enumerate(key.programs)
+        if (program.entry in named if names else train or program.role is Role.infer)
+    ]
+    if not allowed:
+        raise TzmlError(
+            "the model has no program that infers", "name those to be run with --program, or give --train"
+        )
+    trains = any(key.programs[number].role in TRAINING for number in allowed)
+    return sum(1 << number for number in allowed), Rights.train if trains else NO_RIGHTS
 
 
 def make_grant(key: ContentKey, owner: Signer, devices: Sequence[bytes], terms: Terms) -> bytes:

@@ -14,6 +14,7 @@ from tzml.bundle import (
     Library,
     Memory,
     Program,
+    Role,
     SectionType,
     Worlds,
     container,
@@ -32,12 +33,25 @@ PUBLIC_METADATA = ("images", "quantization")
 
 
 @dataclass(frozen=True)
+class SealedProgram:
+    """A program of a sealed bundle, as grants name it; the role is Role's, the entry point a number."""
+
+    name: str
+    role: Role
+    entry: int
+
+
+@dataclass(frozen=True)
 class ContentKey:
-    """The key of one sealed bundle, which grants carry to devices. Whoever has it reads the model."""
+    """The key of one sealed bundle, which grants carry to devices. Whoever has it reads the model.
+
+    `programs` are the bundle's, by number; none if the key is from before they were written down.
+    """
 
     bundle_digest: bytes
     model_id: bytes
     secret: bytes
+    programs: tuple[SealedProgram, ...] = ()
 
     def write(self, path: Path) -> None:
         """Write a new file that only its owner may read. Raises TzmlError."""
@@ -46,6 +60,7 @@ class ContentKey:
             "bundle_digest": self.bundle_digest.hex(),
             "model_id": self.model_id.hex(),
             "secret": self.secret.hex(),
+            "programs": [{"name": p.name, "role": p.role.name, "entry": p.entry} for p in self.programs],
         }
         write_secret(path, json.dumps(about, indent=1).encode() + b"\n")
 
@@ -58,13 +73,16 @@ class ContentKey:
             if about["format"] != _FORMAT:
                 raise ValueError(about["format"])
             fields = [bytes.fromhex(about[name]) for name in ("bundle_digest", "model_id", "secret")]
+            programs = tuple(
+                SealedProgram(str(p["name"]), Role[p["role"]], int(p["entry"])) for p in about.get("programs", ())
+            )
         except OSError as error:
             raise TzmlError(f"cannot read the content key {path}: {error.strerror}", remedy) from error
         except (ValueError, KeyError, TypeError) as error:
             raise TzmlError(f"{path} is not a content key", remedy) from error
         if list(map(len, fields)) != [32, 16, 32]:
             raise TzmlError(f"{path} is not a content key: a field has the wrong size", remedy)
-        return ContentKey(*fields)
+        return ContentKey(fields[0], fields[1], fields[2], programs)
 
 
 def seal(bundle: Bundle, owner: Signer, path: Path, public_labels: bool = False) -> ContentKey:
@@ -92,7 +110,8 @@ def seal_into(file: BinaryIO, bundle: Bundle, owner: Signer, public_labels: bool
     ]
     header = replace(bundle.header(), owner=owner.public)
     digest = container.write(file, header, sections, owner.sign)
-    return ContentKey(digest, bundle.model_id.bytes, secret)
+    programs = tuple(SealedProgram(p.name, p.role, p.entry) for p in bundle.programs)
+    return ContentKey(digest, bundle.model_id.bytes, secret, programs)
 
 
 def timing_of(bundle: Bundle) -> list[str] | None:
