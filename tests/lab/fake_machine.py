@@ -38,7 +38,7 @@ class Machine:
             port = socket.socket(socket.AF_UNIX)
             port.connect(path)
             self.ports.append(port)
-        disk = re.search(r"-drive \S*file=(\S+)", text)
+        disk = re.search(r"-drive (?!if=pflash)\S*file=(\S+)", text)  # flash has the firmware and a key
         self.slow = " slow " in text
         self.disk = Path(disk[1]) if disk else None
 
