@@ -46,7 +46,7 @@ def run_kernels(model: onnx.ModelProto, x: Array, target: str = "host") -> tuple
         folder = Path(name)
         onnx.save(model, folder / "model.onnx")
         bundle = compile_model(folder / "model.onnx", CompileOptions(target))
-        kernels = Kernels(bundle, TARGETS[target].cc, folder, x)
+        kernels = Kernels(bundle, TARGETS[target].cc, folder, [x])
         kernels.measure(1)
         return bundle, kernels.result()
 

@@ -260,6 +260,7 @@ AREAS = {
     "tzml/compiler": "compile",
     "tzml/demo": "lab",
     "tzml/image.py": "lab",
+    "tzml/partitioning": "partition",
     "tzml/report": "report",
     "tzml/results": "report",
     "tzml/signing.py": "compile",

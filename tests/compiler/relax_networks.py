@@ -63,7 +63,7 @@ def by_tzml(module: Any, x: Array, target: str = "host") -> Array:
     ):
         path = Path(name) / "model"
         path.write_bytes(b"")
-        kernels = Kernels(compile_model(path, CompileOptions(target)), TARGETS[target].cc, Path(name), x)
+        kernels = Kernels(compile_model(path, CompileOptions(target)), TARGETS[target].cc, Path(name), [x])
         kernels.measure(1)
         return kernels.result()
 

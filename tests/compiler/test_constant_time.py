@@ -50,7 +50,7 @@ def instructions(bundle: Bundle, folder: Path, count: int) -> list[int]:
     """The instructions of an inference on each of `count` inputs."""
     (port,) = bundle.inputs()
     data = list(inputs(port.shape, np.dtype(port.dtype.name), count))
-    Kernels(bundle, TARGETS["qemu"].cc, folder, data[0])
+    Kernels(bundle, TARGETS["qemu"].cc, folder, [data[0]])
     np.stack(data).tofile(folder / "all.bin")
     output = start(emulated(["./run_plan", str(count), "all.bin"], CROSS_LIBC), folder)
     return [int(number) for number in re.findall(r"^instructions (\d+)$", output, re.MULTILINE)]

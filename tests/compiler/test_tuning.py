@@ -49,7 +49,7 @@ def instructions(model: Path, tuning: Tuning | None, folder: Path) -> float:
     folder.mkdir()
     bundle = compile_model(model, CompileOptions("rpi3", tuning=tuning))
     data = floats(1, 100)
-    kernels = Kernels(bundle, CC, folder, data)
+    kernels = Kernels(bundle, CC, folder, [data])
     cost = kernels.measure(1).value
     [expected] = onnxruntime.InferenceSession(model).run(None, {"x": data})
     np.testing.assert_allclose(kernels.result(), expected, rtol=1e-5, atol=1e-6)

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from tzml_lab.target import Commands, commands_of, files_of
 from tzml_lab.time_limits import scaled
 
-# Outputs come back as a file: as JSON they would take half a minute on a serial line.
-_WITHOUT_OUTPUTS = "{name: told[name] for name in told if name != 'outputs'}"
+WITHOUT_OUTPUTS = "{name: told[name] for name in told if name != 'outputs'}"
+"""Of a report: outputs come back as a file, since as JSON they would take half a minute on a serial line."""
 _MEMORY_ONLY = "{name: told[name] for name in told if name.endswith('_memory')}"
 
 
@@ -57,7 +57,7 @@ def ask(
     command, files = commands_of(target), files_of(target)
     output = Path(inputs).parent / f"outputs-{world}.npy"
     run = f"tzml run {bundle} --input {inputs} --world {world} --output {output} {' '.join(options)}"
-    report = _told(command, run, _WITHOUT_OUTPUTS, timeout)
+    report = report_of(command, run, WITHOUT_OUTPUTS, timeout)
     files.get(str(output), str(folder))
     return TargetRun(report, np.load(folder / output.name))
 
@@ -95,10 +95,10 @@ def ask_in_c(
 
 def promised(command: Commands, bundle: str) -> dict[str, int]:
     """The memory that a bundle on the target promises: secure_memory, mapped_memory, code_memory, in bytes."""
-    return _told(command, f"tzml inspect {bundle}", _MEMORY_ONLY, 60)
+    return report_of(command, f"tzml inspect {bundle}", _MEMORY_ONLY, 60)
 
 
-def _told(command: Commands, run: str, wanted: str, timeout: float) -> dict[str, Any]:
+def report_of(command: Commands, run: str, wanted: str, timeout: float) -> dict[str, Any]:
     """The JSON that a command prints, cut down on the target by `wanted`, a Python expression of `told`."""
     program = f"import json, sys; told = json.load(sys.stdin); print(json.dumps({wanted}))"
     lines = command.run_check(f'{run} --json | python3 -c "{program}"', timeout=scaled(timeout))

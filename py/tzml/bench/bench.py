@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tzml.bench import runtimes
-from tzml.bench.kernels import Kernels
+from tzml.bench.kernels import Kernels, random_inputs
 from tzml.bench.programs import Cost
 from tzml.bundle import Target
 from tzml.compiler import TARGETS, CompileOptions, compile_model
@@ -74,12 +74,11 @@ def measure(
     compile_seconds = time.process_time() - begin
     if len(bundle.inputs()) != 1:
         raise TzmlError(f"{model} has {len(bundle.inputs())} inputs", "only models with one can be measured")
-    port = bundle.inputs()[0]
-    data = _input(port.shape, np.dtype(port.dtype.name))
+    (data,) = random_inputs(bundle.inputs())
     tflite = model.resolve() if model.suffix == ".tflite" else tflite
     with tempfile.TemporaryDirectory() as name_of_folder:
         folder = Path(name_of_folder)
-        kernels = Kernels(bundle, TARGETS[target].cc, folder, data)
+        kernels = Kernels(bundle, TARGETS[target].cc, folder, [data])
         emulated = bundle.target == Target.aarch64
         costs: dict[str, list[Cost | None]] = {"ours": [], "onnxruntime": [], "pytorch": [], "litert": []}
         np.save(folder / "input.npy", data)
@@ -117,11 +116,3 @@ def _difference(ours: NDArray[Any], theirs: Path) -> float | None:
     if not theirs.exists():
         return None
     return float(np.abs(ours.astype(np.float64).ravel() - np.load(theirs).ravel()).max())
-
-
-def _input(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    random = np.random.default_rng(0)
-    if dtype.kind in "iu" and dtype.itemsize == 1:
-        about = np.iinfo(dtype)
-        return random.integers(about.min, about.max, shape, dtype, endpoint=True)
-    return random.standard_normal(shape).astype(dtype)

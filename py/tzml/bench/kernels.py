@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import tempfile
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +12,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tzml.bench.programs import CROSS_LIBC, Cost, compile_c, run, run_emulated, source
-from tzml.bundle import Bundle, Region, Target
+from tzml.bundle import Bundle, Region, Target, Tensor
 from tzml.bundle.format import align
 
 _LIBRARY = "tzml-kernels"  # its soname
 
 
 class Kernels:
-    """A bundle with one input, unpacked to `folder` and ready to run."""
+    """A bundle with one program, unpacked to `folder` and ready to run on `data`, an array for each input."""
 
-    def __init__(self, bundle: Bundle, cc: str, folder: Path, data: NDArray[Any]) -> None:
+    def __init__(self, bundle: Bundle, cc: str, folder: Path, data: Sequence[NDArray[Any]]) -> None:
         self.bundle, self.folder = bundle, folder
         program = bundle.program
         (folder / _LIBRARY).write_bytes(bundle.libraries[0].ree)
-        place = program.inputs[0].offset
         arena = bytearray(bundle.memory.arena_size)
-        arena[place : place + data.nbytes] = data.tobytes()
+        places = []
+        for port, array in zip(program.inputs, data, strict=True):
+            arena[port.offset : port.offset + array.nbytes] = array.tobytes()
+            places.append([port.offset, array.nbytes])
         (folder / "arena.bin").write_bytes(arena)
-        np.array([place, data.nbytes], np.uint64).tofile(folder / "inputs.bin")
+        np.array(places, np.uint64).tofile(folder / "inputs.bin")
         starts = self._write_weights()
         words = [len(program.calls)]
         for call in program.calls:
@@ -64,6 +67,19 @@ class Kernels:
         kind = np.dtype(output.dtype.name)
         size = int(np.prod(output.shape)) * kind.itemsize
         return arena[offset : offset + size].view(kind).reshape(output.shape)
+
+
+def random_inputs(tensors: Iterable[Tensor]) -> list[NDArray[Any]]:
+    """An array for each tensor, the same each time: normal numbers, or all that 8 bits can be."""
+    random, found = np.random.default_rng(0), []
+    for tensor in tensors:
+        dtype = np.dtype(tensor.dtype.name)
+        if dtype.kind in "iu" and dtype.itemsize == 1:
+            about = np.iinfo(dtype)
+            found.append(random.integers(about.min, about.max, tensor.shape, dtype, endpoint=True))
+        else:
+            found.append(random.standard_normal(tensor.shape).astype(dtype))
+    return found
 
 
 @functools.cache

@@ -4,7 +4,8 @@
  * their CPU time, or under QEMU's user emulation for their instructions.
  *
  * usage: run_plan REPEAT [INPUTS], in a folder with the files that kernels.py
- * writes. INPUTS has as many inputs as there are runs; without, all are alike.
+ * writes. INPUTS has all inputs of each run, run by run; without, all runs are
+ * alike.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -22,6 +23,12 @@
 struct argument {
 	uint64_t offset;
 	uint64_t in_weights;
+};
+
+/* Where an input lies in the arena. */
+struct place {
+	uint64_t offset;
+	uint64_t size;
 };
 
 int32_t tzml_kernel_call(uint32_t kernel, void *const *arguments);
@@ -63,6 +70,20 @@ static void run(const uint64_t *plan, char *arena, char *weights)
 	}
 }
 
+/* Put the inputs in place; returns what follows them in `inputs`. */
+static char *give(char *arena, const struct place *places, size_t count,
+		  char *inputs, const char *given)
+{
+	for (size_t i = 0; i < count; i++) {
+		const char *from = inputs ? inputs : given + places[i].offset;
+
+		memcpy(arena + places[i].offset, from, places[i].size);
+		if (inputs)
+			inputs += places[i].size;
+	}
+	return inputs;
+}
+
 static void save(const char *name, const void *data, size_t size)
 {
 	FILE *file = fopen(name, "wb");
@@ -77,7 +98,8 @@ int main(int argc, char **argv)
 	char *given = load("arena.bin", &arena_size);
 	char *arena = load("arena.bin", &arena_size);
 	char *weights = load("weights.bin", &size);
-	uint64_t *input = load("inputs.bin", &size);
+	struct place *places = load("inputs.bin", &size);
+	size_t count = size / sizeof(*places);
 	uint64_t *plan = load("plan.bin", &size);
 	char *inputs = argc > 2 ? load(argv[2], &size) : NULL;
 	double best = 1e30;
@@ -89,11 +111,8 @@ int main(int argc, char **argv)
 		double begin = 0;
 		double took = 0;
 
-		/* the last run may have overwritten its input */
-		memcpy(arena + input[0], inputs ? inputs : given + input[0],
-		       input[1]);
-		if (inputs)
-			inputs += input[1];
+		/* the last run may have overwritten its inputs */
+		inputs = give(arena, places, count, inputs, given);
 		begin = cpu_seconds();
 		prctl(MEASURE_BEGIN);
 		run(plan, arena, weights);

@@ -24,7 +24,8 @@ from tzml.errors import TzmlError
 from tzml.files import check_output, is_stdout
 
 
-def _environments() -> Iterable[str]:
+def environments() -> Iterable[str]:
+    """The labgrid environments that `--lg-env` completes."""
     try:
         from tzml_lab.environment import names
     except ModuleNotFoundError:  # the lab is an extra
@@ -40,7 +41,7 @@ def _environments() -> Iterable[str]:
 @click.option(
     "--trials", default=32, show_default=True, type=click.IntRange(1), help="Schedules to try for each kernel."
 )
-@click.option("--lg-env", "environment", metavar="NAME", shell_complete=completed(_environments, file=True),
+@click.option("--lg-env", "environment", metavar="NAME", shell_complete=completed(environments, file=True),
               help="The labgrid environment of a board: measure its time instead of instructions.")  # fmt: skip
 @click.option("--input", "inputs", metavar="NAME=SHAPE[:DTYPE]", multiple=True, callback=parse_inputs,
               help="As for `tzml compile`.")  # fmt: skip

@@ -87,12 +87,12 @@ def compile_model(
     Raises CompileError if the model cannot be imported or compiled, or does not fit into `options.secure_memory`
     bytes; TzmlError if preprocessing or labels do not fit it, or `options.kernels` are another model's.
     """
-    imported, names = _prepared(path, options, progress, warn)
+    imported, names = prepared_model(path, options, progress, warn)
 
     def compile_part(part: Imported, budget: int | None) -> Bundle:
         if budget is None:
-            return _compile(path, part, options, NO_LIMITS, progress)[1]
-        return fit(lambda limits: _compile(path, part, options, limits, progress), budget)
+            return compile_within(path, part, options, NO_LIMITS, progress)[1]
+        return fit(lambda limits: compile_within(path, part, options, limits, progress), budget)
 
     if options.train is not None:
         if options.tee is not None or options.kernels is not None:
@@ -121,7 +121,7 @@ def model_structure(
     path: Path, options: CompileOptions, progress: Progress = no_progress, warn: Tell = lambda _: None
 ) -> Structure:
     """What the signer of the kernels of the model in `path` must know. Raises CompileError."""
-    imported, _ = _prepared(path, options, progress, warn)
+    imported, _ = prepared_model(path, options, progress, warn)
     return Structure(options.target, options.secure_memory, imported)
 
 
@@ -141,13 +141,14 @@ def compile_structure(
         tuning=tuning(structure.target) if tuning else None,
     )  # fmt: skip
     imported = structure.imported
-    bundle = fit(lambda limits: _compile(path, imported, options, limits, progress), options.secure_memory)
+    bundle = fit(lambda limits: compile_within(path, imported, options, limits, progress), options.secure_memory)
     return bundle.libraries[0].tee
 
 
-def _prepared(
+def prepared_model(
     path: Path, options: CompileOptions, progress: Progress, warn: Tell
 ) -> tuple[Imported, dict[str, str]]:
+    """The simplified model of a file, and for each renamed tensor its name there. Raises CompileError."""
     progress("importing")
     imported, names = _renamed(import_file(path, options.inputs, warn), options.rename, warn)
     with explained(f"{path.name} cannot be compiled"):
@@ -214,7 +215,7 @@ def _renamed(imported: Imported, rename: Mapping[str, str], warn: Tell) -> tuple
     ), names
 
 
-def _compile(
+def compile_within(
     path: Path,
     imported: Imported,
     options: CompileOptions,

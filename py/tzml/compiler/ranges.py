@@ -1,0 +1,125 @@
+"""A model that is imported once, and of which many ranges of layers are compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tvm import relax
+
+from tzml.bundle import Bundle, Worlds
+from tzml.compiler.compile import CompileOptions, Tell, compile_within, prepared_model
+from tzml.compiler.fit import fit
+from tzml.compiler.ir.imported import Imported
+from tzml.compiler.ir.limits import NO_LIMITS
+from tzml.compiler.ir.progress import Progress, no_progress
+from tzml.compiler.ir.shapes import element_bytes, static_shape
+from tzml.compiler.partition import compile_parts, partition
+from tzml.compiler.passes.cut import cut
+from tzml.compiler.passes.layer_range import parse_range
+from tzml.compiler.passes.layers import find_layers
+
+INPUT = -1
+"""The source of a value that the caller gives."""
+
+
+@dataclass(frozen=True)
+class PassedValue:
+    """A tensor of `size` bytes that layers hand on: the indices, from 0, of who computes it and of who takes it.
+
+    `source` is INPUT for an input of the model. `is_output` says whether the caller gets it.
+    """
+
+    size: int
+    source: int
+    users: tuple[int, ...]
+    is_output: bool
+
+
+@dataclass(frozen=True)
+class RangeParts:
+    """The bundle of a model with a range of layers in the TEE, and each part of it as a bundle of its own."""
+
+    bundle: Bundle
+    parts: tuple[tuple[Bundle, Worlds], ...]
+
+
+class LayeredModel:
+    """The layers of a model, in order, any range of which can be compiled. Raises CompileError."""
+
+    def __init__(
+        self,
+        path: Path,
+        options: CompileOptions,
+        progress: Progress = no_progress,
+        warn: Tell = lambda _: None,
+    ) -> None:
+        self.path, self.options, self.progress = path, options, progress
+        self.imported, _ = prepared_model(path, options, progress, warn)
+        self.layers = tuple(find_layers(self.imported))
+
+    def range_of(self, text: str) -> range:
+        """The indices of the layers that `--tee` would mean by `text`. Raises CompileError."""
+        return parse_range(text, self.layers)
+
+    def values(self) -> list[PassedValue]:
+        """What passes between the layers, and what the caller gives and gets."""
+        parts = cut(self.imported, self.layers, [range(i, i + 1) for i in range(len(self.layers))])
+        sizes: dict[str, int] = {}
+        sources: dict[str, int] = {}
+        users: dict[str, list[int]] = {}
+        for index, part in enumerate(parts):
+            sizes |= _sizes(part.input_names, [parameter.ty for parameter in part.module["main"].params])
+            sizes |= _sizes(part.output_names, _output_types(part))
+            sources |= dict.fromkeys(part.output_names, index)
+            for name in part.input_names:
+                users.setdefault(name, []).append(index)
+        outputs = set(self.imported.output_names)
+        return [
+            PassedValue(size, sources.get(name, INPUT), tuple(users.get(name, ())), name in outputs)
+            for name, size in sizes.items()
+        ]
+
+    def whole(self, secure_memory: int | None = None) -> Bundle:
+        """All layers as one program, in that many bytes of secure memory (None: any number)."""
+        return self._part(self.imported, secure_memory)
+
+    def halves(self, at: int, secure_memory: int | None = None) -> tuple[Bundle, Bundle]:
+        """The layers before the layer of that index, and the others, likewise."""
+        spans = [range(at), range(at, len(self.layers))]
+        first, second = cut(self.imported, self.layers, spans)
+        return self._part(first, secure_memory), self._part(second, secure_memory)
+
+    def partition(self, inside: range, secure_memory: int) -> RangeParts:
+        """The model with the layers of `inside` in the TEE, as `tzml compile --tee` makes it."""
+        cut_model = partition(self.imported, tee_option(inside))
+        made: dict[int, Bundle] = {}
+
+        def compile_part(part: Imported, budget: int | None) -> Bundle:
+            number = next(i for i, (other, _) in enumerate(cut_model.parts) if other is part)
+            made[number] = self._part(part, budget)
+            return made[number]
+
+        bundle = compile_parts(cut_model, compile_part, secure_memory)
+        return RangeParts(bundle, tuple((made[i], worlds) for i, (_, worlds) in enumerate(cut_model.parts)))
+
+    def _part(self, part: Imported, budget: int | None) -> Bundle:
+        if budget is None:
+            return compile_within(self.path, part, self.options, NO_LIMITS, self.progress)[1]
+        return fit(lambda limits: compile_within(self.path, part, self.options, limits, self.progress), budget)
+
+
+def tee_option(inside: range) -> str:
+    """The range as `--tee` takes it."""
+    return f"{inside.start + 1}:{inside.stop}"
+
+
+def _sizes(names: Sequence[str], types: Sequence[Any]) -> dict[str, int]:
+    return {n: element_bytes(static_shape(kind), kind.dtype) for n, kind in zip(names, types, strict=True)}
+
+
+def _output_types(part: Imported) -> list[Any]:
+    kind = part.module["main"].body.ty
+    return list(kind.fields) if isinstance(kind, relax.TupleType) else [kind]
