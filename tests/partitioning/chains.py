@@ -21,8 +21,8 @@ def chain(
 ) -> Profile:
     """Layers that cost so much in the normal world, and half as much again in the TEE.
 
-    `conversions[c]` is what the cut before layer c adds on each of its sides, `sizes[c]` the bytes that cross there,
-    and the last of `sizes` those of the output. Each of `skips` is a value of 100 bytes from one layer to another.
+    `conversions[c]` is what the cut before layer c adds on each side, `sizes[c]` the bytes that cross there, and
+    the last of `sizes` those of the output. Each of `skips` is a value of 100 bytes from one layer to another.
     """
     n = len(costs)
 

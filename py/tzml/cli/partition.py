@@ -76,7 +76,7 @@ class _Answer:
               help="Also choose a range whose result crosses to the normal world in the clear, where anybody can "
               "solve it with queries (docs/partition.md).")  # fmt: skip
 @click.option("--tees", default=1, show_default=True, type=click.IntRange(1, 64), metavar="N",
-              help="Put all layers into so many TEEs at most, one after another, of --secure-memory each.")  # fmt: skip
+              help="Put all layers into at most N TEEs, one after another, of --secure-memory each.")  # fmt: skip
 @click.option("--measure", "count", default=8, show_default=True, type=click.IntRange(0, 100), metavar="N",
               help="Compile and measure so many ranges of the front; 0: only predict.")  # fmt: skip
 @click.option("--plot", "plot", type=OutputFile(), help="Draw the ranges into this .svg or .png file.")
@@ -265,7 +265,7 @@ def _as_json(
 def _draw(
     path: Path, name: str, profile: Profile, question: _Question, answer: _Answer, measured: Sequence[MeasuredRange]
 ) -> None:
-    fronts = [("front", answer.front), ("front of ranges that give only outputs", answer.tight_front)]
+    fronts = [("front of ranges that give only outputs", answer.tight_front), ("front of all", answer.front)]
     draw_ranges(
         path, f"{name} on {profile.target}, {question.secure_memory / 2**20:g} MiB", answer.every, fronts, measured,
         answer.chosen, normal_world=profile.whole.ree, cost=question.cost, exposed=exposed_weights,

@@ -57,7 +57,8 @@ def command(
     """Measure what the layers of MODEL cost in each world, for `tzml partition`.
 
     The layers before each cut and those behind it are compiled and measured as parts: by their instructions under
-    QEMU, by CPU time if the target is this host, or by their time in both worlds of a board (--lg-env). Inputs are random numbers, and no world learns more than it does of any bundle.
+    QEMU, by CPU time if the target is this host, or by their time in both worlds of a board (--lg-env). The TA has
+    no clock for that: it runs parts as any other bundle, and the normal world takes the time.
     """
     if machine != (model is None):
         raise click.UsageError("give either MODEL or --machine")

@@ -2,8 +2,8 @@
 
 Costs of layers do not add up: kernels of neighbours are fused, and a cut adds conversions of layout on both sides.
 But the heads and tails of a profile have each cut in them. If what a cut adds depends on the cut alone, the layers
-from i to j cost what the head up to j and the tail from i cost together, less the whole: both contain the range, and
-between them they contain all layers and the two cuts.
+from i to j cost what the head up to j and the tail from i cost together, less the whole: both have the range in
+them, and between them they have all layers and the two cuts.
 """
 
 from __future__ import annotations

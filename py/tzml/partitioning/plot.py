@@ -19,7 +19,7 @@ from tzml.report.plots import BLUE, FAILED, STYLE
 
 _FORMATS = (".svg", ".png")
 _SCALES = {"instructions": (1e6, "million instructions"), "seconds": (1e-3, "ms")}
-_ORANGE = "#d98b28"
+_LINES = (("#d98b28", "-"), (BLUE, "--"))
 
 
 def check_format(path: Path) -> None:
@@ -58,15 +58,16 @@ def draw_ranges(
     def x(found: RangeCost) -> float:
         return cost(found) / scale
 
+    def points(found: Sequence[RangeCost]) -> tuple[list[float], list[float]]:
+        return [x(c) for c in found], [exposed(c) for c in found]
+
     with rc_context(STYLE):
         figure = Figure(figsize=(8, 5), layout="constrained")
         axes = figure.subplots()
-        axes.plot(
-            [x(c) for c in every], [exposed(c) for c in every], ".", color="#bbbbbb", label="every range that fits"
-        )
-        for (label, front), colour in zip(fronts, (BLUE, _ORANGE), strict=False):
-            axes.step([x(c) for c in front], [exposed(c) for c in front], where="post", color=colour, label=label)
-            axes.plot([x(c) for c in front], [exposed(c) for c in front], "o", color=colour, markersize=3)
+        axes.plot(*points(every), ".", color="#bbbbbb", label="every range that fits")
+        for (label, front), (colour, line) in zip(fronts, _LINES, strict=True):
+            axes.step(*points(front), line, where="post", color=colour, label=label)
+            axes.plot(*points(front), "o", color=colour, markersize=3)
         if measured:
             latency = cost(measured[0].predicted) == measured[0].predicted.latency
             found = [(m.latency if latency else m.bottleneck) / scale for m in measured]

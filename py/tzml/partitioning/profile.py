@@ -66,7 +66,7 @@ class LayerRow(_Strict):
 
 
 class ValueRow(_Strict):
-    """A tensor of `size` bytes, the index (from 0) of the layer that computes it (-1: the caller), and of its users."""
+    """A tensor of `size` bytes, the index (from 0) of the layer that makes it (-1: the caller), and its users."""
 
     size: NonNegativeInt
     source: int

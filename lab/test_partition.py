@@ -1,0 +1,102 @@
+"""What `tzml profile` and `tzml partition` predict is what a partitioned network takes on the machine.
+
+The machine counts instructions as time (lab/env/qemu-counted.yaml), so that the load of the host does not matter.
+The layers are profiled on the host, by instructions; what going into the TEE takes is measured on the machine, with
+networks of its own. The partitioned networks are then run as any other bundle. No range was profiled as such: only
+heads and tails.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+from labgrid import Target
+
+from tzml.compiler import CompileOptions
+from tzml.compiler.ranges import LayeredModel
+from tzml.partitioning.costs import RangeCost, RangeCosts
+from tzml.partitioning.measure import meter_here, profile_model
+from tzml.partitioning.profile import MachineCosts, Profile
+from tzml_lab.faults import RecordProperty
+from tzml_lab.inference.world_costs import CostsOnTarget, costs_on
+from tzml_lab.results.timings import Timings
+from tzml_lab.target import Commands
+from tzml_zoo import models
+
+pytestmark = pytest.mark.lg_feature(["counted", "network", "python"])
+
+SECURE_MEMORY = 8 << 20
+TOLERANCE = 0.15
+PART = ("digits",)
+FULL = (*PART, "squeezenet", "mobilenet_v2", "resnet18")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "profiled" in metafunc.fixturenames:
+        names = FULL if metafunc.config.option.networks == "full" else PART
+        metafunc.parametrize("profiled", names, scope="module", indirect=True)
+
+
+@dataclass(frozen=True)
+class Profiled:
+    """A network with its profile, and what the profile predicts."""
+
+    model: LayeredModel
+    profile: Profile
+    costs: RangeCosts
+
+    def predict(self, inside: range) -> RangeCost:
+        found = self.costs.cost(inside)
+        assert found is not None
+        return found
+
+
+@pytest.fixture(scope="module")
+def place(target: Target, command: Commands) -> CostsOnTarget:
+    return costs_on(target, "qemu-counted")
+
+
+@pytest.fixture(scope="module")
+def machine(place: CostsOnTarget) -> MachineCosts:
+    return place.probe()
+
+
+@pytest.fixture(scope="module")
+def profiled(request: pytest.FixtureRequest, place: CostsOnTarget, machine: MachineCosts) -> Profiled:
+    model = LayeredModel(models()[request.param].onnx(), CompileOptions(place.machine, place.key))
+    meter = meter_here(place.machine, 1, machine.tee_ratio)
+    profile = profile_model(model, meter, "instructions", machine)
+    return Profiled(model, profile, RangeCosts(profile, SECURE_MEMORY))
+
+
+def test_going_into_the_tee_takes_instructions_that_are_the_same_each_time(
+    place: CostsOnTarget, machine: MachineCosts, timings: Timings, record_property: RecordProperty
+) -> None:
+    for what in ("switch", "transfer", "load", "tee_ratio"):
+        record_property(what, getattr(machine, what))
+    assert place.unit == "instructions"
+    assert 1e3 < machine.switch < 1e6
+    assert 0 < machine.transfer < 20
+    assert 0.5 < machine.load < 100
+    assert 0.95 < machine.tee_ratio < 1.1
+
+
+@pytest.mark.parametrize("third", ["middle", "first half", "last half"])
+def test_a_partitioned_network_costs_what_was_predicted(
+    profiled: Profiled, place: CostsOnTarget, third: str, timings: Timings, record_property: RecordProperty
+) -> None:
+    n = len(profiled.model.layers)
+    inside = {"middle": range(n // 3, n - n // 3), "first half": range(1, n // 2), "last half": range(n // 2, n)}[
+        third
+    ]
+    predicted = profiled.predict(inside)
+    made = profiled.model.partition(inside, SECURE_MEMORY)
+    measured, report = place.run(made.bundle, "tee")
+    record_property("predicted", predicted.latency)
+    record_property("measured", measured)
+    record_property("streamed", [predicted.streamed, report["streaming"]["bytes"]])
+    name = f"{profiled.profile.model.removesuffix('.onnx')}/partition/{third}"
+    timings.add(f"{name}/predicted", [predicted.latency / measured], "ratio")
+    assert predicted.latency == pytest.approx(measured, rel=TOLERANCE)
+    assert report["memory"]["secure_peak"] <= made.bundle.secure_memory
