@@ -13,15 +13,15 @@ import pytest
 from partitioning.chains import MACHINE, chain, random_chain
 from tzml.errors import TzmlError
 from tzml.partitioning.choose import choose, cost_of, pareto_front, thinned
-from tzml.partitioning.costs import RangeCosts
+from tzml.partitioning.costs import RangeCost, RangeCosts
 from tzml.partitioning.profile import Profile, read_machine_costs, read_profile
 from tzml.partitioning.stages import best_stages
 
 MANY = 64 << 20
 
 
-def exposed(found: object) -> float:
-    return 1 - found.weights_inside  # type: ignore[attr-defined]
+def exposed(found: RangeCost) -> float:
+    return 1 - found.weights_inside
 
 
 def test_heads_and_tails_give_the_cost_of_what_is_between_two_cuts() -> None:
@@ -66,7 +66,7 @@ def test_weights_that_do_not_fit_are_streamed_and_activations_that_do_not_fit_ar
 def test_the_front_is_what_no_other_range_beats(seed: int) -> None:
     every = RangeCosts(random_chain(seed), MANY).all_ranges()
     for objective in ("latency", "throughput"):
-        cost = cost_of(objective)  # type: ignore[arg-type]
+        cost = cost_of(objective)
         front = pareto_front(every, cost, exposed)
         beaten = [
             a
@@ -77,7 +77,7 @@ def test_the_front_is_what_no_other_range_beats(seed: int) -> None:
             )
         ]
         assert {c.inside for c in front} == {c.inside for c in every} - {c.inside for c in beaten}
-        chosen = choose(front, objective, exposed, at_most=0.5, limit=math.inf)  # type: ignore[arg-type]
+        chosen = choose(front, objective, exposed, at_most=0.5, limit=math.inf)
         assert cost(chosen) == min(cost(c) for c in every if exposed(c) <= 0.5)
     limit = sorted(c.latency for c in every)[len(every) // 2]
     tight = choose(pareto_front(every, cost_of("privacy"), exposed), "privacy", exposed, at_most=0, limit=limit)
