@@ -62,7 +62,7 @@ def compiled(folder: Path, *parts: Part) -> Bundle:
 def taken(bundle: Bundle, folder: Path, count: int = 24) -> set[int]:
     """The numbers of instructions of inferences on inputs of every kind."""
     data = list(inputs(IMAGE, np.dtype(np.float32), count))
-    Kernels(bundle, TARGET.cc, folder, data[0])
+    Kernels(bundle, TARGET.cc, folder, [data[0]])
     np.stack(data).tofile(folder / "all.bin")
     found = counts(start(emulated(["./run_plan", str(count), "all.bin"], CROSS_LIBC), folder))
     assert len(found) == count
