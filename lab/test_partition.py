@@ -14,8 +14,8 @@ import pytest
 from labgrid import Target
 
 from tzml.compiler import CompileOptions
-from tzml.compiler.ranges import LayeredModel
 from tzml.partitioning.costs import RangeCost, RangeCosts
+from tzml.partitioning.layered import LayeredModel
 from tzml.partitioning.measure import meter_here, profile_model
 from tzml.partitioning.profile import MachineCosts, Profile
 from tzml_lab.faults import RecordProperty

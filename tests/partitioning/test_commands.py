@@ -16,9 +16,9 @@ from tzml.bundle import Worlds
 from tzml.cli.partition import command as partition
 from tzml.cli.profile import command as profile_command
 from tzml.compiler import CompileOptions, compile_model
-from tzml.compiler.ranges import LayeredModel
 from tzml.errors import TzmlError
 from tzml.partitioning.costs import RangeCosts
+from tzml.partitioning.layered import LayeredModel
 from tzml.partitioning.measure import measure_range, meter_here, profile_model
 from tzml.partitioning.probes import ProbeTimes, machine_costs, probe_networks
 from tzml.partitioning.profile import Profile, read_profile

@@ -20,11 +20,11 @@ from tzml.cli.profile import amount
 from tzml.cli.progress import progress_bar, told
 from tzml.compiler import TARGETS, CompileOptions, InputSpec
 from tzml.compiler.metadata import source_digest
-from tzml.compiler.ranges import LayeredModel, tee_option
 from tzml.errors import TzmlError
 from tzml.files import check_output
 from tzml.partitioning.choose import Measure, Objective, choose, cost_of, pareto_front, thinned
 from tzml.partitioning.costs import RangeCost, RangeCosts
+from tzml.partitioning.layered import LayeredModel, tee_option
 from tzml.partitioning.measure import MeasuredRange, measure_range, meter_here, unit_of
 from tzml.partitioning.plot import check_format, draw_ranges
 from tzml.partitioning.profile import Profile, read_profile

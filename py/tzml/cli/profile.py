@@ -15,9 +15,9 @@ from tzml.cli.options import OutputFile, completed, parse_size
 from tzml.cli.progress import progress_bar, told
 from tzml.cli.tune import environments
 from tzml.compiler import TARGETS, CompileOptions, InputSpec
-from tzml.compiler.ranges import LayeredModel
 from tzml.errors import TzmlError
 from tzml.files import check_output
+from tzml.partitioning.layered import LayeredModel
 from tzml.partitioning.measure import Meter, meter_here, profile_model, unit_of
 from tzml.partitioning.profile import MachineCosts, Profile, Unit, read_machine_costs
 from tzml.signing import SigningKey

@@ -12,8 +12,8 @@ from tzml.bundle import Bundle, Target, Worlds
 from tzml.bundle.streaming import bytes_loaded
 from tzml.compiler import TARGETS
 from tzml.compiler.metadata import source_digest
-from tzml.compiler.ranges import LayeredModel
 from tzml.partitioning.costs import RangeCost
+from tzml.partitioning.layered import LayeredModel
 from tzml.partitioning.profile import LayerRow, MachineCosts, PartCost, Profile, Unit, ValueRow
 
 _ROUNDS = 3

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from tvm import relax
 
 from tzml.bundle import Bundle, Worlds
 from tzml.compiler.compile import CompileOptions, Tell, compile_within, prepared_model
@@ -15,27 +11,11 @@ from tzml.compiler.fit import fit
 from tzml.compiler.ir.imported import Imported
 from tzml.compiler.ir.limits import NO_LIMITS
 from tzml.compiler.ir.progress import Progress, no_progress
-from tzml.compiler.ir.shapes import element_bytes, static_shape
 from tzml.compiler.partition import compile_parts, partition
 from tzml.compiler.passes.cut import cut
 from tzml.compiler.passes.layer_range import parse_range
 from tzml.compiler.passes.layers import find_layers
-
-INPUT = -1
-"""The source of a value that the caller gives."""
-
-
-@dataclass(frozen=True)
-class PassedValue:
-    """A tensor of `size` bytes that layers hand on: the indices, from 0, of who computes it and of who takes it.
-
-    `source` is INPUT for an input of the model. `is_output` says whether the caller gets it.
-    """
-
-    size: int
-    source: int
-    users: tuple[int, ...]
-    is_output: bool
+from tzml.compiler.passes.passed_values import PassedValue, passed_values
 
 
 @dataclass(frozen=True)
@@ -66,21 +46,7 @@ class LayeredModel:
 
     def values(self) -> list[PassedValue]:
         """What passes between the layers, and what the caller gives and gets."""
-        parts = cut(self.imported, self.layers, [range(i, i + 1) for i in range(len(self.layers))])
-        sizes: dict[str, int] = {}
-        sources: dict[str, int] = {}
-        users: dict[str, list[int]] = {}
-        for index, part in enumerate(parts):
-            sizes |= _sizes(part.input_names, [parameter.ty for parameter in part.module["main"].params])
-            sizes |= _sizes(part.output_names, _output_types(part))
-            sources |= dict.fromkeys(part.output_names, index)
-            for name in part.input_names:
-                users.setdefault(name, []).append(index)
-        outputs = set(self.imported.output_names)
-        return [
-            PassedValue(size, sources.get(name, INPUT), tuple(users.get(name, ())), name in outputs)
-            for name, size in sizes.items()
-        ]
+        return passed_values(self.imported, self.layers)
 
     def whole(self, secure_memory: int | None = None) -> Bundle:
         """All layers as one program, in that many bytes of secure memory (None: any number)."""
@@ -114,12 +80,3 @@ class LayeredModel:
 def tee_option(inside: range) -> str:
     """The range as `--tee` takes it."""
     return f"{inside.start + 1}:{inside.stop}"
-
-
-def _sizes(names: Sequence[str], types: Sequence[Any]) -> dict[str, int]:
-    return {n: element_bytes(static_shape(kind), kind.dtype) for n, kind in zip(names, types, strict=True)}
-
-
-def _output_types(part: Imported) -> list[Any]:
-    kind = part.module["main"].body.ty
-    return list(kind.fields) if isinstance(kind, relax.TupleType) else [kind]
