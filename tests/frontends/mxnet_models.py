@@ -22,7 +22,7 @@ def module(folder: Path) -> None:
     """As programs of before Gluon have it: a loss at the end, and attributes that are not written down."""
     found = mx.sym.Convolution(mx.sym.Variable("data"), kernel=(3, 3), num_filter=8, name="conv")
     found = mx.sym.Activation(mx.sym.BatchNorm(found, name="norm"), act_type="relu")
-    found = mx.sym.Pooling(found, kernel=(3, 3), stride=(2, 2), pool_type="avg", pooling_convention="full")
+    found = mx.sym.Pooling(found, kernel=(3, 3), stride=(2, 2), pool_type="max", pooling_convention="full")
     found = mx.sym.SoftmaxOutput(mx.sym.FullyConnected(found, num_hidden=10, name="dense"), name="softmax")
     made = mx.mod.Module(found, label_names=["softmax_label"])
     made.bind([("data", (1, 3, 30, 30))], [("softmax_label", (1,))], for_training=False)
