@@ -10,8 +10,9 @@
 #   make test-buildroot  build an image with the checkout of Buildroot that BUILDROOT= names, and test it on QEMU
 #   make test-boards     test the boards' images, and the lab's drivers with stand-in boards (forty minutes)
 #   make test-frontends  run the tests that need PyTorch, TensorFlow and MXNet, in environments of their own (5 GB)
+#   make test-leakage    run the attacks of an adversary's toolbox on partitioned models, in an environment of their own
 #   make test-full  run make test with all of OP-TEE's regression suite and more networks, make test-boards, make
-#                   mutants and, if BUILDROOT= is given, make test-buildroot (an hour more)
+#                   mutants, make test-leakage and, if BUILDROOT= is given, make test-buildroot (an hour more)
 #   make mutants    change each check of the runtime in turn and see that a test fails (ten minutes)
 #   make lock-feed  lock which files of Debian's archive images are made of, in feed.lock.json; MACHINES="qemu rpi3",
 #                   UPGRADE=--upgrade takes the newest versions
@@ -82,7 +83,7 @@ test-boards: image image-rpi3 image-hikey
 
 test-full: LAB_OPTIONS = --xtest full --networks full
 test-full: PI_TESTS = lab
-test-full: test test-boards mutants $(if $(BUILDROOT),test-buildroot)
+test-full: test test-boards mutants test-leakage $(if $(BUILDROOT),test-buildroot)
 	@$(if $(BUILDROOT),:,echo "== not run: tests of an image made by Buildroot, because BUILDROOT= names no checkout")
 	@echo "== what layers cost in each world, in instructions on QEMU (log: $(LOGS)/partition.log)"
 	@$(PYTEST) lab/test_partition.py --lg-env qemu-counted.yaml --networks full 2>&1 | tee $(LOGS)/partition.log
@@ -109,6 +110,11 @@ test-frontends: setup
 	@echo "== tests with PyTorch, TensorFlow and MXNet (log: $(LOGS)/frontends.log)"
 	@tools/test-frontends 2>&1 | tee $(LOGS)/frontends.log
 
+test-leakage: setup
+	@mkdir -p $(LOGS)
+	@echo "== attacks on partitioned models (log: $(LOGS)/leakage.log)"
+	@tools/test-leakage 2>&1 | tee $(LOGS)/leakage.log
+
 lint: setup
 	@PRE_COMMIT_HOME=build/pre-commit $(VENV)/pre-commit run --all-files
 
@@ -132,4 +138,4 @@ distclean:
 	@tools/distclean $(if $(YES),yes)
 	@$(MAKE) --silent -f $(firstword $(MAKEFILE_LIST)) clean
 
-.PHONY: boot check clean demo distclean format help image lint lock lock-feed menu mutants setup test test-boards test-buildroot test-frontends test-full
+.PHONY: boot check clean demo distclean format help image lint lock lock-feed menu mutants setup test test-boards test-buildroot test-frontends test-leakage test-full

@@ -73,13 +73,26 @@ def profiled(request: pytest.FixtureRequest, place: CostsOnTarget, machine: Mach
 def test_going_into_the_tee_takes_instructions_that_are_the_same_each_time(
     place: CostsOnTarget, machine: MachineCosts, timings: Timings, record_property: RecordProperty
 ) -> None:
-    for what in ("switch", "transfer", "load", "tee_ratio"):
+    for what in ("run", "switch", "transfer", "load", "tee_ratio"):
         record_property(what, getattr(machine, what))
     assert place.unit == "instructions"
-    assert 1e3 < machine.switch < 1e6
+    assert 100 < machine.run < machine.switch < 1e6
     assert 0 < machine.transfer < 20
     assert 0.5 < machine.load < 100
     assert 0.95 < machine.tee_ratio < 1.1
+
+
+def test_a_part_takes_in_both_worlds_what_the_host_counts(
+    place: CostsOnTarget, machine: MachineCosts, record_property: RecordProperty
+) -> None:
+    """What `tzml profile --lg-env` measures of a part, and what it measures without a machine."""
+    model = LayeredModel(models()["squeezenet"].onnx(), CompileOptions(place.machine, place.key))
+    part, _ = model.halves(4)
+    here, _ = meter_here(place.machine, 1)(part)
+    ree, tee = place.meter(machine)(part)
+    record_property("here_ree_tee", [here, ree, tee])
+    assert ree == pytest.approx(here, rel=0.05)
+    assert tee == pytest.approx(here, rel=0.05)
 
 
 @pytest.mark.parametrize("third", ["middle", "first half", "last half"])

@@ -260,6 +260,8 @@ AREAS = {
     "tzml/compiler": "compile",
     "tzml/demo": "lab",
     "tzml/image.py": "lab",
+    "tzml/leakage/report.py": "partition",
+    "tzml/leakage": "leakage",
     "tzml/partitioning": "partition",
     "tzml/report": "report",
     "tzml/results": "report",
@@ -278,7 +280,10 @@ AREAS = {
     "tzml": "",
 }
 IN_ENVIRONMENTS = {"tzml/compiler/frontends/mxnet/worker.py": "mxnet"}
-NOT_HERE = {"ai_edge_litert": "ai-edge-litert", "litert_torch": "litert-torch", "tensorflow": "tensorflow-cpu"}
+NOT_HERE = {
+    "ai_edge_litert": "ai-edge-litert", "art": "adversarial-robustness-toolbox", "litert_torch": "litert-torch",
+    "tensorflow": "tensorflow-cpu",
+}  # fmt: skip
 
 
 def imports(source: bytes) -> Iterator[str]:

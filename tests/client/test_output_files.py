@@ -292,7 +292,7 @@ def test_each_option_that_names_a_file_to_write_is_checked_first() -> None:
         "report",
         "results",
     }
-    writers |= {"partition", "profile", "revoke", "run", "seal", "sign-kernels", "tune", "zoo"}
+    writers |= {"leakage", "partition", "profile", "revoke", "run", "seal", "sign-kernels", "tune", "zoo"}
     assert {name.split()[0] for name, _ in found} == writers
     assert {key for key, kind in found.items() if not isinstance(kind, OutputFile)} == set()
 

@@ -7,7 +7,7 @@ from itertools import accumulate
 
 from tzml.partitioning.profile import LayerRow, MachineCosts, PartCost, Profile, ValueRow
 
-MACHINE = MachineCosts(name="test", unit="instructions", switch=1000, transfer=2, load=3, tee_ratio=1.5)
+MACHINE = MachineCosts(name="test", unit="instructions", run=500, switch=1000, transfer=2, load=3, tee_ratio=1.5)
 
 
 def chain(

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import onnx
 import pytest
+from click.testing import CliRunner
 from conftest import tzml
 
 from partitioning.chains import MACHINE
@@ -102,6 +103,34 @@ def test_the_chosen_range_is_told_and_drawn(profile_file: Path, tmp_path: Path) 
     assert stages["cost"] < stages["sum"]
 
 
+def test_of_the_ranges_that_were_attacked_the_one_with_the_worst_copy_is_chosen(
+    profile_file: Path, profile: Profile, tmp_path: Path
+) -> None:
+    def row(layers: str, fidelity: float) -> dict[str, object]:
+        stolen = [{"queries": 50, "accuracy": [0.5], "fidelity": [fidelity]}]
+        return {"layers": layers, "weights_inside": 0, "gives_output": layers != "nothing", "stolen": stolen}
+
+    about = {"model": "digits.onnx", "sha256": profile.sha256, "pool": 60, "test": 40}
+    found = [row("nothing", 1), row("8:8", 0.9), row("5:8", 0.4), row("3:8", 0.6), row("all", 0.5)]
+    report = tmp_path / "l.json"
+    report.write_text(json.dumps({**about, "rows": found}))
+    common = ["--profile", str(profile_file), "--objective", "privacy", "--leakage", str(report), "--measure", "0"]
+    costs, whole = RangeCosts(profile, MEMORY), RangeCosts(profile, MEMORY).normal_world
+    last, more = (costs.cost(range(i, 8)).latency / whole for i in (7, 4))  # type: ignore[union-attr]
+    between = str((last + more) / 2)
+    chosen = {}
+    for slowdown in (between, "3"):
+        done = CliRunner().invoke(partition, [str(ONNX), *common, "--json", "--slowdown", slowdown])
+        told = json.loads(done.stdout)
+        assert told["ranges"] == 4
+        chosen[slowdown] = told["chosen"]["tee"]
+    assert chosen == {between: "8:8", "3": "5:8"}
+    assert "0.400" in CliRunner().invoke(partition, [str(ONNX), *common, "--slowdown", "3"]).stdout
+    report.write_text(json.dumps({**about, "sha256": "0", "rows": found}))
+    with pytest.raises(TzmlError, match="about another file than"):
+        partition.main([str(ONNX), *common], standalone_mode=False)
+
+
 def test_mistakes_are_one_line(profile_file: Path, profile: Profile, tmp_path: Path) -> None:
     other = tmp_path / "other.onnx"
     other.write_bytes(b"x")
@@ -129,15 +158,15 @@ def test_mistakes_are_one_line(profile_file: Path, profile: Profile, tmp_path: P
 def test_the_costs_of_a_machine_follow_from_what_networks_take() -> None:
     times = {
         "switch": ProbeTimes(100, 1100),
-        "wide": ProbeTimes(500, 500 + 1000 + 3 * 2 * 4 * (1 << 16)),
+        "wide": ProbeTimes(500, 400 + 1100 + 3 * 2 * 4 * (1 << 16)),
         "load": ProbeTimes(0, 0, 5000, 1000),
-        "compute": ProbeTimes(1e7, 1.2e7 + 1000 + 3 * 2 * 4 * 64 * 28 * 28),
+        "compute": ProbeTimes(1e7 + 100, 1.2e7 + 1100 + 3 * 2 * 4 * 64 * 28 * 28),
     }
     found = machine_costs("m", "seconds", times)
-    assert (found.switch, found.transfer, found.load) == (1000, 3, 5)
+    assert (found.run, found.switch, found.transfer, found.load) == (100, 1100, 3, 5)
     assert found.tee_ratio == pytest.approx(1.2)
-    noisy = machine_costs("m", "seconds", {**times, "switch": ProbeTimes(100, 90), "wide": ProbeTimes(9, 5)})
-    assert (noisy.switch, noisy.transfer) == (0, 0)
+    noisy = machine_costs("m", "seconds", {**times, "wide": ProbeTimes(900, 500)})
+    assert noisy.transfer == 0
 
 
 def test_the_networks_that_show_a_machines_costs_can_be_compiled_and_one_is_streamed(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def test_heads_and_tails_give_the_cost_of_what_is_between_two_cuts() -> None:
     profile = chain([10e6, 20e6, 30e6, 40e6], [0, 100.0, 200.0, 300.0], [4, 8, 16, 32], [5, 6, 7, 8, 9], [50] * 4)
     found = RangeCosts(profile, MANY).cost(range(1, 3))
     assert found is not None
-    assert (found.before, found.behind) == (10e6 + 100, 40e6 + 300)
+    assert (found.before, found.behind) == (10e6 + 100 + MACHINE.run, 40e6 + 300 + MACHINE.run)
     assert found.tee == pytest.approx(1.5 * (50e6 + 100 + 300) + MACHINE.switch + MACHINE.transfer * (6 + 8))
     assert found.latency == found.before + found.tee + found.behind
     assert found.bottleneck == max(found.tee, found.before + found.behind)

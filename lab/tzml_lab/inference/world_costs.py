@@ -96,7 +96,7 @@ class CostsOnTarget:
             ports = (*bundle.program.inputs, *bundle.program.outputs)
             passed = sum(bundle.tensors[port.tensor].size for port in ports)
             loading = report["streaming"]["seconds"] * self._per_second
-            return ree, max(0.0, tee - loading - machine.entering(passed, 0))
+            return max(0.0, ree - machine.run), max(0.0, tee - loading - machine.entering(passed, 0))
 
         return measure
 

@@ -34,6 +34,7 @@ COMMANDS = {
     "inspect": ("Show the contents of a bundle.", ""),
     "keygen": ("Make an owner's key.", "seal"),
     "lab": ("Check whether this host is ready for the lab.", "lab"),
+    "leakage": ("Measure what a model with layers outside of the TEE tells an attacker.", "leakage"),
     "libraries": ("List and remove the kernel libraries on this device.", ""),
     "partition": ("Choose which layers of a model run in the TEE.", "partition"),
     "postprocess": ("Name what a model's outputs say.", ""),

@@ -22,6 +22,7 @@ from tzml.compiler import TARGETS, CompileOptions, InputSpec
 from tzml.compiler.metadata import source_digest
 from tzml.errors import TzmlError
 from tzml.files import check_output
+from tzml.leakage.report import ALL, NOTHING, LeakageReport, read_leakage
 from tzml.partitioning.choose import Measure, Objective, choose, cost_of, pareto_front, thinned
 from tzml.partitioning.costs import RangeCost, RangeCosts
 from tzml.partitioning.layered import LayeredModel, tee_option
@@ -42,6 +43,28 @@ class _Question:
     weights_inside: float
     slowdown: float
     oracles: bool
+    leakage: LeakageReport | None = None
+
+    def candidates(self, costs: RangeCosts) -> list[RangeCost]:
+        """The ranges to choose from: all that fit, or those of them that were attacked."""
+        attacked = self._exposures(costs.count)
+        every = costs.all_ranges()
+        return every if attacked is None else [c for c in every if c.inside in attacked]
+
+    def exposed(self, count: int) -> Measure:
+        """What a range of so many layers leaves outside: the share of weights, or what attacks got out of it."""
+        attacked = self._exposures(count)
+        return exposed_weights if attacked is None else lambda c: attacked[c.inside]
+
+    def _exposures(self, count: int) -> dict[range, float] | None:
+        if self.leakage is None:
+            return None
+        found = {}
+        for row in self.leakage.rows:
+            if row.layers != NOTHING:
+                first, last = (1, count) if row.layers == ALL else map(int, row.layers.split(":"))
+                found[range(first - 1, last)] = row.exposure
+        return found
 
     @property
     def cost(self) -> Measure:
@@ -56,6 +79,7 @@ class _Answer:
     front: list[RangeCost]
     tight_front: list[RangeCost]
     chosen: RangeCost
+    normal_world: float
 
 
 @click.command("partition")
@@ -72,6 +96,9 @@ class _Answer:
               help="For latency and throughput: the share of the weights that has to be inside.")  # fmt: skip
 @click.option("--slowdown", default=1.5, show_default=True, type=click.FloatRange(1),
               help="For privacy: latency at most, as a multiple of that in the normal world alone.")  # fmt: skip
+@click.option("--leakage", "leakage_file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="For privacy: a file that `tzml leakage` wrote. Then, what attacks got out of the ranges in it "
+              "counts, and not the share of the weights.")  # fmt: skip
 @click.option("--allow-oracle", is_flag=True,
               help="Also choose a range whose result crosses to the normal world in the clear, where anybody can "
               "solve it with queries (docs/partition.md).")  # fmt: skip
@@ -90,6 +117,7 @@ def command(
     secure_memory: int,
     weights_inside: float,
     slowdown: float,
+    leakage_file: Path | None,
     allow_oracle: bool,
     tees: int,
     count: int,
@@ -115,7 +143,8 @@ def command(
     if tees > 1:
         _print_stages(profile, *_stages(costs, tees, slowest=objective == "throughput"), as_json=as_json)
         return
-    question = _Question(cast(Objective, objective), secure_memory, weights_inside, slowdown, allow_oracle)
+    leakage = _leakage(leakage_file, model, objective)
+    question = _Question(cast(Objective, objective), secure_memory, weights_inside, slowdown, allow_oracle, leakage)
     answer = _answer(costs, question)
     measured: list[MeasuredRange] = []
     if count and profile.unit == unit_of(profile.target):
@@ -130,6 +159,18 @@ def command(
         _print(profile, question, answer, measured)
 
 
+def _leakage(path: Path | None, model: Path, objective: str) -> LeakageReport | None:
+    """The report on leakage, if one is given. Raises TzmlError for another model's, or another objective."""
+    if path is None:
+        return None
+    if objective != "privacy":
+        raise click.UsageError("--leakage is for --objective privacy")
+    report = read_leakage(path)
+    if report.sha256 != source_digest(model):
+        raise TzmlError(f"{path} is about another file than {model}", "make it with tzml leakage")
+    return report
+
+
 def exposed_weights(found: RangeCost) -> float:
     """The share of the weights that stays outside."""
     return 1 - found.weights_inside
@@ -137,14 +178,14 @@ def exposed_weights(found: RangeCost) -> float:
 
 def _answer(costs: RangeCosts, question: _Question) -> _Answer:
     """Raises TzmlError if no range is good enough."""
-    every = costs.all_ranges()
-    front = pareto_front(every, question.cost, exposed_weights)
-    tight = pareto_front((c for c in every if c.gives_output), question.cost, exposed_weights)
+    every, exposed = question.candidates(costs), question.exposed(costs.count)
+    front = pareto_front(every, question.cost, exposed)
+    tight = pareto_front((c for c in every if c.gives_output), question.cost, exposed)
     chosen = choose(
-        front if question.oracles else tight, question.objective, exposed_weights,
-        at_most=1 - question.weights_inside, limit=question.slowdown * costs.profile.whole.ree,
+        front if question.oracles else tight, question.objective, exposed,
+        at_most=1 - question.weights_inside, limit=question.slowdown * costs.normal_world,
     )  # fmt: skip
-    return _Answer(every, front, tight, chosen)
+    return _Answer(every, front, tight, chosen, costs.normal_world)
 
 
 def _measure(
@@ -205,7 +246,9 @@ def _cost(profile: Profile, cost: float) -> str:
 def _print(profile: Profile, question: _Question, answer: _Answer, measured: Sequence[MeasuredRange]) -> None:
     label, unit = _COST_LABELS[question.objective], _unit(profile)[1]
     table = Table(box=None)
-    headings = ["layers", "weights inside", "crosses", "streamed", "secure memory", f"{label}, {unit}"]
+    exposed = question.exposed(len(profile.layers))
+    attacked = ["fidelity"] if question.leakage else []
+    headings = ["layers", "weights inside", *attacked, "crosses", "streamed", "secure memory", f"{label}, {unit}"]
     for heading in [*headings, "measured", "difference", "result"]:
         table.add_column(heading, justify="right")
     by_range = {m.predicted.inside: m for m in measured}
@@ -217,15 +260,18 @@ def _print(profile: Profile, question: _Question, answer: _Answer, measured: Seq
         found = (m.bottleneck if question.objective == "throughput" else m.latency) if m else None
         table.add_row(
             tee_option(c.inside) + (" *" if c == answer.chosen else "  "),
-            f"{c.weights_inside:.1%}", f"{c.passed:,}",
+            f"{c.weights_inside:.1%}",
+            *([f"{exposed(c):.3f}"] if question.leakage else []), f"{c.passed:,}",
             f"{m.streamed if m else c.streamed:,}", f"{m.secure_memory if m else c.memory:,}",
             _cost(profile, question.cost(c)), _cost(profile, found) if found is not None else "-",
             f"{question.cost(c) / found - 1:+.1%}" if found else "-",
             "inside" if c.gives_output else "in the clear",
         )  # fmt: skip
     Console(width=140).print(table)
-    whole = profile.whole.ree
-    click.echo(f"{len(answer.every)} ranges fit; all layers in the normal world cost {amount(whole, profile.unit)}")
+    alone = amount(answer.normal_world, profile.unit)
+    click.echo(f"{len(answer.every)} ranges fit; all layers in the normal world cost {alone}")
+    if not measured and profile.unit != unit_of(profile.target):
+        click.echo(f"nothing was measured: this host cannot measure {profile.unit} of {profile.target}", err=True)
     if not answer.chosen.gives_output:
         click.echo(
             "warning: its result crosses in the clear, where anybody can solve it with queries "
@@ -257,7 +303,7 @@ def _as_json(
 
     return {
         "model": profile.model, "target": profile.target, "unit": profile.unit, "objective": question.objective,
-        "ranges": len(answer.every), "normal_world": profile.whole.ree, "chosen": row(answer.chosen),
+        "ranges": len(answer.every), "normal_world": answer.normal_world, "chosen": row(answer.chosen),
         "front": [row(c) for c in answer.front], "front_without_oracles": [row(c) for c in answer.tight_front],
     }  # fmt: skip
 
@@ -268,7 +314,8 @@ def _draw(
     fronts = [("front of ranges that give only outputs", answer.tight_front), ("front of all", answer.front)]
     draw_ranges(
         path, f"{name} on {profile.target}, {question.secure_memory / 2**20:g} MiB", answer.every, fronts, measured,
-        answer.chosen, normal_world=profile.whole.ree, cost=question.cost, exposed=exposed_weights,
+        answer.chosen, normal_world=answer.normal_world, cost=question.cost,
+        exposed=question.exposed(len(profile.layers)),
         unit=profile.unit, cost_label=_COST_LABELS[question.objective],
-        exposed_label="share of the weights outside the TEE",
+        exposed_label="fidelity of a thief's best copy" if question.leakage else "share of the weights outside",
     )  # fmt: skip

@@ -96,9 +96,9 @@ def _machine(environment: str | None, output: Path | None) -> None:
         found = place.probe()
     found.write(path)
     click.echo(
-        f"{path}: a switch costs {amount(found.switch, found.unit)}, a byte that crosses "
-        f"{amount(found.transfer, found.unit)}, a byte that is loaded {amount(found.load, found.unit)}; computing "
-        f"costs {found.tee_ratio:.3f} of what it costs in the normal world"
+        f"{path}: a run costs {amount(found.run, found.unit)}, and in the TEE {amount(found.switch, found.unit)}; "
+        f"a byte that crosses costs {amount(found.transfer, found.unit)}, one that is loaded "
+        f"{amount(found.load, found.unit)}; computing costs {found.tee_ratio:.3f} of what it does outside"
     )
 
 

@@ -99,7 +99,7 @@ def compile_model(
             raise CompileError(
                 "a model that is trained cannot be partitioned yet, nor its kernels be signed elsewhere"
             )
-        bundle = _compile_training(path, imported, options, options.train, progress)
+        bundle = compile_training(path, imported, options, options.train, progress)
     elif options.tee is None:
         bundle = compile_part(imported, options.secure_memory)
     else:
@@ -232,7 +232,7 @@ def compile_within(
     return program, _bundle([program], options, progress)
 
 
-def _compile_training(
+def compile_training(
     path: Path, imported: Imported, options: CompileOptions, train: TrainOptions, progress: Progress
 ) -> Bundle:
     """The bundle of a model that can be trained. Raises CompileError where it does not fit into secure memory."""

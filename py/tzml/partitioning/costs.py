@@ -88,15 +88,20 @@ class RangeCosts:
         total = int(self.weights[-1])
         return RangeCost(
             inside,
-            before=self.head(i).ree if i else 0.0,
+            before=self.head(i).ree + machine.run if i else 0.0,
             tee=self.computing(i, j, "tee") + machine.entering(passed, streamed),
-            behind=self.tail(j).ree if j < self.count else 0.0,
+            behind=self.tail(j).ree + machine.run if j < self.count else 0.0,
             passed=passed,
             streamed=streamed,
             memory=self.profile.code_memory + _TABLES + arena + min(weights, room),
             weights_inside=float(self.weights[j] - self.weights[i]) / total if total else 1.0,
             gives_output=not bool(self.goes_on[i, j]),
         )
+
+    @property
+    def normal_world(self) -> float:
+        """Of all layers in the normal world."""
+        return self.profile.whole.ree + self.machine.run
 
     def all_ranges(self) -> list[RangeCost]:
         """The costs of all ranges that fit."""

@@ -11,7 +11,7 @@ from tzml.compiler.fit import fit
 from tzml.compiler.ir.imported import Imported
 from tzml.compiler.ir.limits import NO_LIMITS
 from tzml.compiler.ir.progress import Progress, no_progress
-from tzml.compiler.partition import compile_parts, partition
+from tzml.compiler.partition import CutModel, compile_parts, partition
 from tzml.compiler.passes.cut import cut
 from tzml.compiler.passes.layer_range import parse_range
 from tzml.compiler.passes.layers import find_layers
@@ -58,9 +58,13 @@ class LayeredModel:
         first, second = cut(self.imported, self.layers, spans)
         return self._part(first, secure_memory), self._part(second, secure_memory)
 
+    def cut(self, inside: range) -> CutModel:
+        """The model cut before and behind the layers of `inside`."""
+        return partition(self.imported, tee_option(inside))
+
     def partition(self, inside: range, secure_memory: int) -> RangeParts:
         """The model with the layers of `inside` in the TEE, as `tzml compile --tee` makes it."""
-        cut_model = partition(self.imported, tee_option(inside))
+        cut_model = self.cut(inside)
         made: dict[int, Bundle] = {}
 
         def compile_part(part: Imported, budget: int | None) -> Bundle:

@@ -127,9 +127,9 @@ def measure_range(
     streamed = bytes_loaded(secure.program, secure.memory)
     return MeasuredRange(
         predicted,
-        before=sum(ree for ree, _ in costs[:place]),
+        before=sum(ree + machine.run for ree, _ in costs[:place]),
         tee=costs[place][1] + machine.entering(predicted.passed, streamed),
-        behind=sum(ree for ree, _ in costs[place + 1 :]),
+        behind=sum(ree + machine.run for ree, _ in costs[place + 1 :]),
         streamed=streamed,
         secure_memory=made.bundle.secure_memory,
     )

@@ -18,7 +18,7 @@ from tzml.partitioning.profile import Unit
 from tzml.report.plots import BLUE, FAILED, STYLE
 
 _FORMATS = (".svg", ".png")
-_SCALES = {"instructions": (1e6, "million instructions"), "seconds": (1e-3, "ms")}
+SCALES = {"instructions": (1e6, "million instructions"), "seconds": (1e-3, "ms")}
 _LINES = (("#d98b28", "-"), (BLUE, "--"))
 
 
@@ -53,7 +53,7 @@ def draw_ranges(
     exposed_label: str,
 ) -> None:
     """Draw all ranges by cost and exposure, the fronts, and what was measured of them. Raises TzmlError."""
-    scale, unit_name = _SCALES[unit]
+    scale, unit_name = SCALES[unit]
 
     def x(found: RangeCost) -> float:
         return cost(found) / scale

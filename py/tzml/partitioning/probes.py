@@ -42,15 +42,15 @@ def probe_networks(folder: Path) -> dict[str, Path]:
 
 def machine_costs(name: str, unit: Unit, times: Mapping[str, ProbeTimes]) -> MachineCosts:
     """The costs of a machine from those of the networks; differences that noise makes negative count as zero."""
-    switch = max(0.0, times["switch"].tee - times["switch"].ree)
-    crossing = times["wide"].tee - times["wide"].ree - switch
+    run, switch = times["switch"].ree, times["switch"].tee
+    crossing = times["wide"].tee - switch - (times["wide"].ree - run)
     transfer = max(0.0, crossing / (2 * 4 * WIDE))
     passed = 2 * 4 * _CHANNELS * _PIXELS**2
-    ratio = (times["compute"].tee - switch - transfer * passed) / times["compute"].ree
-    load = times["load"].loading / times["load"].loaded
+    ratio = (times["compute"].tee - switch - transfer * passed) / (times["compute"].ree - run)
     return MachineCosts(
-        name=name, unit=unit, switch=switch, transfer=transfer, load=load, tee_ratio=max(0.0, ratio)
-    )
+        name=name, unit=unit, run=run, switch=switch, transfer=transfer,
+        load=times["load"].loading / times["load"].loaded, tee_ratio=max(0.0, ratio),
+    )  # fmt: skip
 
 
 def _relu(count: int) -> onnx.ModelProto:

@@ -32,7 +32,8 @@ class MachineCosts(_Strict):
     Attributes:
         name: the environment or board that was measured
         unit: of the costs
-        switch: of a program in the TEE that takes and gives next to nothing, beyond the same in the normal world
+        run: of a program in the normal world that takes, computes and gives next to nothing
+        switch: of the same in the TEE
         transfer: of a byte that goes into the TEE or comes out of it
         load: of a byte of weights that the TEE loads during an inference
         tee_ratio: what computing costs in the TEE, of what it costs in the normal world
@@ -42,6 +43,7 @@ class MachineCosts(_Strict):
     machine_costs: Literal[1] = 1
     name: str
     unit: Unit
+    run: NonNegativeFloat
     switch: NonNegativeFloat
     transfer: NonNegativeFloat
     load: NonNegativeFloat

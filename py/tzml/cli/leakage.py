@@ -1,0 +1,246 @@
+"""`tzml leakage`."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from tzml.cli.arrays import load_arrays
+from tzml.cli.child import Tell, in_child
+from tzml.cli.compile import parse_inputs
+from tzml.cli.options import OutputFile, parse_size
+from tzml.cli.progress import progress_bar, told
+from tzml.compiler import InputSpec
+from tzml.compiler.metadata import source_digest
+from tzml.errors import TzmlError
+from tzml.files import check_output
+from tzml.leakage.membership import infer_membership
+from tzml.leakage.question import question
+from tzml.leakage.report import ALL, NOTHING, LeakageReport, LeakageRow, OracleRow, StolenRow, draw_leakage
+from tzml.leakage.stealing import steal
+from tzml.leakage.victim import Samples, Victim
+from tzml.partitioning.costs import RangeCosts
+from tzml.partitioning.layered import tee_option
+from tzml.partitioning.plot import check_format
+from tzml.partitioning.profile import read_profile
+
+_TEST_SHARE = 0.4  # of the samples
+_ORACLE_TEST = 200  # samples on which copies of layers are judged, one by one through all parts
+
+
+def parse_queries(_: click.Context, __: click.Parameter, value: str) -> tuple[int, ...]:
+    try:
+        found = tuple(int(text) for text in value.split(","))
+    except ValueError:
+        found = ()
+    if not found or min(found) < 1:
+        raise click.BadParameter(f"{value!r} is not a list of numbers, as in 50,500")
+    return found
+
+
+@click.command("leakage")
+@click.argument("model", type=click.Path(exists=True, path_type=Path))
+@click.option("--data", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="A .npz file with `labels` and samples that the model was not trained on: a thief asks about "
+              "some of them, and copies are judged on the others.")  # fmt: skip
+@click.option("--members", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="The same with samples that it was trained on, for membership inference.")  # fmt: skip
+@click.option("--tee", "ranges", metavar="LAYERS", multiple=True,
+              help="A range as for `tzml compile`; several are allowed. Default: first, middle, last.")  # fmt: skip
+@click.option("--queries", default="50,500", show_default=True, callback=parse_queries, metavar="N,...",
+              help="How many labels a thief gets.")  # fmt: skip
+@click.option("--seeds", default=3, show_default=True, type=click.IntRange(1), help="Thieves for each figure.")
+@click.option("--profile", "profile_file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="What layers cost, from `tzml profile`: latencies beside leakage.")  # fmt: skip
+@click.option("--secure-memory", default="8M", show_default=True, callback=parse_size, metavar="SIZE",
+              help="For the latencies.")  # fmt: skip
+@click.option("-o", "--output", type=OutputFile(), help="Default: MODEL.leakage.json, beside MODEL.")
+@click.option("--plot", type=OutputFile(), help="Draw leakage over latency into this .svg or .png file.")
+@click.option("--input", "inputs", metavar="NAME=SHAPE[:DTYPE]", multiple=True, callback=parse_inputs,
+              help="As for `tzml compile`.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print what is written to the file.")
+def command(
+    model: Path,
+    data: Path,
+    members: Path | None,
+    ranges: tuple[str, ...],
+    queries: tuple[int, ...],
+    seeds: int,
+    profile_file: Path | None,
+    secure_memory: int,
+    output: Path | None,
+    plot: Path | None,
+    inputs: dict[str, InputSpec],
+    as_json: bool,
+) -> None:
+    """Measure what MODEL tells an attacker who has the layers outside of the TEE.
+
+    Attacked are the ranges of --tee and two baselines: nothing in the TEE, and everything. A thief trains a copy
+    with labels of a few queries; layers whose result crosses in the clear are solved, or learned, from what they
+    answer; and members of the training data are told from others. All of it runs on this host.
+    """
+    if find_spec("art") is None:
+        raise TzmlError(
+            "the Adversarial Robustness Toolbox is not installed",
+            "pip install 'tzml[leakage]', or tools/test-leakage",
+        )
+    given = [file for file in (model, data, members, profile_file) if file]
+    path = output or model.with_suffix(".leakage.json")
+    for file in (path, plot):
+        if file:
+            check_output(file, given, "give another file")
+    if plot:
+        check_format(plot)
+        if not profile_file:
+            raise click.UsageError("--plot needs --profile: what it draws leakage over is latency")
+    costs = _costs(model, profile_file, secure_memory)
+    samples = read_samples(data)
+    own = read_samples(members) if members else None
+
+    def work(tell: Tell) -> LeakageReport:
+        with progress_bar(model.name) as show:
+            progress = told(tell, show)
+            victim = Victim(model, inputs, progress)
+            texts = ranges or ("first", "middle", "last")
+            spans = {tee_option(found): found for found in map(victim.layered.range_of, texts)}
+            test, pool = _split(samples, max(queries))
+            victim.check(samples, str(data))
+            if own:
+                victim.check(own, str(members))
+            report = Attacks(victim, pool, test, own, queries, range(seeds), costs)
+            rows = []
+            for number, (name, inside) in enumerate(_with_baselines(spans, len(victim.layered.layers)).items()):
+                progress(f"attacking {name}", number, len(spans) + 2)
+                rows.append(report.row(name, inside))
+            return LeakageReport(
+                model=model.name, sha256=source_digest(model), pool=len(pool), test=len(test),
+                unit=costs.profile.unit if costs else None, rows=rows,
+            )  # fmt: skip
+
+    report = in_child(work, str(model))
+    report.write(path)
+    if plot:
+        draw_leakage(plot, report)
+    if as_json:
+        click.echo(report.model_dump_json(indent=1))
+    else:
+        _print(report)
+        click.echo(f"{path}: give it to tzml partition --objective privacy --leakage")
+
+
+class Attacks:
+    """All attacks on partitions of a victim, with the same samples."""
+
+    def __init__(
+        self, victim: Victim, pool: Samples, test: Samples, members: Samples | None,
+        queries: tuple[int, ...], seeds: range, costs: RangeCosts | None,
+    ) -> None:  # fmt: skip
+        self.victim, self.pool, self.test, self.queries, self.seeds = victim, pool, test, queries, seeds
+        self.costs = costs
+        self.membership = infer_membership(victim, members, test) if members else None
+        self.weights = [layer.weights for layer in victim.layered.layers]
+
+    def row(self, name: str, inside: range) -> LeakageRow:
+        """The figures of a partition. Raises CompileError."""
+        cut_model = self.victim.layered.cut(inside) if inside else None
+        gives_output = cut_model is not None and not cut_model.is_oracle
+        stolen = [steal(self.victim, inside, self.pool, self.test, count, self.seeds) for count in self.queries]
+        oracle = None
+        if inside and not gives_output:
+            few = self.test.part(slice(0, _ORACLE_TEST))
+            oracle = question(self.victim, inside, self.pool, few, max(self.queries))
+        membership = None
+        if self.membership:
+            membership = self.membership.labels if gives_output else self.membership.scores
+        return LeakageRow(
+            layers=name,
+            weights_inside=sum(self.weights[i] for i in inside) / max(1, sum(self.weights)),
+            gives_output=gives_output,
+            stolen=[
+                StolenRow(queries=s.queries, accuracy=list(s.accuracy), fidelity=list(s.fidelity)) for s in stolen
+            ],
+            oracle=OracleRow(solved=oracle.solved, queries=oracle.queries, fidelity=oracle.fidelity)
+            if oracle
+            else None,
+            membership=membership,
+            latency=self._latency(inside),
+        )
+
+    def _latency(self, inside: range) -> float | None:
+        if self.costs is None:
+            return None
+        if not inside:
+            return self.costs.normal_world
+        found = self.costs.cost(inside)
+        return found.latency if found else None
+
+
+def read_samples(path: Path) -> Samples:
+    """Samples and their labels, from a .npz file with two arrays. Raises TzmlError."""
+    arrays = load_arrays(path)
+    if not isinstance(arrays, dict) or len(arrays) != 2 or "labels" not in arrays:
+        raise TzmlError(f"{path} does not have two arrays, one of them `labels`", "give a .npz file with both")
+    labels = arrays.pop("labels")
+    ((name, found),) = arrays.items()
+    if len(found) != len(labels):
+        raise TzmlError(f"{path} has {len(found)} samples in {name}, but {len(labels)} labels", "give one each")
+    return Samples(found, labels)
+
+
+def _split(samples: Samples, queries: int) -> tuple[Samples, Samples]:
+    """Samples to judge copies on, and those to ask about; the same each time. Raises TzmlError for too few."""
+    order = np.random.default_rng(0).permutation(len(samples))
+    at = round(len(samples) * _TEST_SHARE)
+    test, pool = samples.part(order[:at]), samples.part(order[at:])
+    if len(pool) < queries or not len(test):
+        raise TzmlError(
+            f"there are {len(samples)} samples, of which a thief may ask about {len(pool)}: fewer than {queries}",
+            "give more samples, or less to --queries",
+        )
+    return test, pool
+
+
+def _with_baselines(spans: dict[str, range], count: int) -> dict[str, range]:
+    others = {name: inside for name, inside in spans.items() if inside != range(count)}
+    return {NOTHING: range(0), **others, ALL: range(count)}
+
+
+def _costs(model: Path, profile_file: Path | None, secure_memory: int) -> RangeCosts | None:
+    if profile_file is None:
+        return None
+    profile = read_profile(profile_file)
+    if profile.sha256 != source_digest(model):
+        raise TzmlError(f"{profile_file} is the profile of another file than {model}", "make it with tzml profile")
+    return RangeCosts(profile, secure_memory)
+
+
+def _print(report: LeakageReport) -> None:
+    table = Table(box=None)
+    queries = [row.queries for row in report.rows[0].stolen]
+    headings = ["layers", "weights inside", "result"]
+    headings += [f"{what}, {count}" for count in queries for what in ("accuracy", "fidelity")]
+    for heading in [*headings, "oracle: fidelity", "queries", "membership", "latency"]:
+        table.add_column(heading, justify="right")
+    for row in report.rows:
+        cells = [row.layers, f"{row.weights_inside:.1%}", "inside" if row.gives_output else "in the clear"]
+        for stolen in row.stolen:
+            cells += [_spread(stolen.accuracy), _spread(stolen.fidelity)]
+        oracle = row.oracle
+        cells += (
+            [f"{oracle.fidelity:.3f}{' (solved)' if oracle.solved else ''}", f"{oracle.queries:,}"]
+            if oracle
+            else ["-", "-"]
+        )
+        cells.append("-" if row.membership is None else f"{row.membership:.3f}")
+        cells.append("-" if row.latency is None else f"{row.latency:,.4g}")
+        table.add_row(*cells)
+    Console(width=160).print(table)
+
+
+def _spread(values: list[float]) -> str:
+    return f"{np.mean(values):.3f} ± {np.std(values):.3f}"
