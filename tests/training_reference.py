@@ -187,6 +187,49 @@ class GroupedConv(Conv):
         return operator, attributes | {"group": self.groups}
 
 
+class BatchNorm(Layer):
+    """Each channel by mean and variance of the examples, which the running ones follow; else by those."""
+
+    def __init__(self, channels: int, seed: int, momentum: float = 0.1, epsilon: float = 1e-5) -> None:
+        rng = np.random.default_rng(seed)
+        super().__init__([rng.uniform(0.5, 1.5, channels), rng.standard_normal(channels) / 4])
+        self.mean, self.variance = rng.standard_normal(channels) / 4, rng.uniform(0.5, 1.5, channels)
+        self.momentum, self.epsilon, self.trains = momentum, epsilon, True
+
+    def forward(self, x: Floats) -> Floats:
+        self.axes = tuple(i for i in range(x.ndim) if i != 1)
+        self.count = x.size / x.shape[1]
+        mean, variance = self.mean, self.variance
+        if self.trains:
+            mean, variance = x.mean(self.axes), x.var(self.axes)
+            self.mean = self.mean + self.momentum * (mean - self.mean)
+            unbiased = variance * self.count / (self.count - 1)
+            self.variance = self.variance + self.momentum * (unbiased - self.variance)
+        self.scale = 1 / np.sqrt(variance + self.epsilon)
+        self.centred = (x - self._along(mean, x)) * self._along(self.scale, x)
+        result: Floats = self.centred * self._along(self.parameters[0], x) + self._along(self.parameters[1], x)
+        return result
+
+    def backward(self, g: Floats) -> Floats:
+        gamma = self._along(self.parameters[0] * self.scale, g)
+        self.gradients = [(g * self.centred).sum(self.axes), g.sum(self.axes)]
+        product, total = (self._along(numbers / self.count, g) for numbers in self.gradients)
+        result: Floats = gamma * (g - total - self.centred * product)
+        return result
+
+    @staticmethod
+    def _along(numbers: Floats, like: Floats) -> Floats:
+        return numbers.reshape([1, -1] + [1] * (like.ndim - 2))
+
+    def nodes(self, inputs: list[str], output: str, name: str) -> list[NodeProto]:
+        running = {f"{name}_mean": self.mean, f"{name}_variance": self.variance}
+        constants = [
+            helper.make_node("Constant", [], [key], value=numpy_helper.from_array(array.astype(np.float32), key))
+            for key, array in running.items()
+        ]
+        return [*constants, helper.make_node("BatchNormalization", [*inputs, *running], [output], name)]
+
+
 class Nodes(Layer):
     """ONNX nodes that do what `function` does, of a row of numbers for each example; by central differences."""
 

@@ -79,6 +79,27 @@ def test_a_loss_that_is_no_number_stops_the_training_and_keeps_the_last_good_ste
         assert trainer.steps == 2
 
 
+def test_a_label_that_is_no_class_gives_no_number_and_the_device_forgets_the_batch(folder: Path) -> None:
+    """Also if nobody looks at the loss: a policy may hide it."""
+    images, labels = (np.load(folder / name)[:10] for name in ("x.npy", "y.npy"))
+    wrong = labels.astype(np.int32)
+    wrong[3] = 10
+    with open_model(folder / "lenet.tzm", World.ree) as model:
+        trainer = Trainer(model)
+        before = trainer.evaluate(images, labels)
+        for batch, rate in ((wrong, 0.1), (labels.astype(np.int32), np.nan), (labels.astype(np.int32), np.inf)):
+            inputs = {"examples": images, "labels": batch, "count": np.array(10, np.int32)}
+            loss = model.run(inputs, "accumulate").outputs["loss_sum"]
+            assert np.isfinite(loss) == (batch is not wrong)
+            step = model.run(
+                {"rate": np.array(rate, np.float32), "batch_size": np.array(10, np.int32)}, "update"
+            ).outputs["step"]
+            assert step == 0
+            assert trainer.evaluate(images, labels) == before
+        trainer.step(images, labels, 0.1)
+        assert trainer.evaluate(images, labels) != before
+
+
 Arrays = tuple[NDArray[np.float32], NDArray[np.int64]]
 
 

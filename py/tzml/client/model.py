@@ -188,7 +188,7 @@ class Model:
 
     def _pack(self, info: TensorInfo, inputs: Mapping[str, Array]) -> bytes:
         given = inputs[info.name]
-        array = given if isinstance(given, np.ndarray) else np.from_dlpack(given)
+        array = np.asarray(given) if isinstance(given, np.ndarray | np.generic) else np.from_dlpack(given)
         if array.dtype != info.dtype:
             raise RunError(
                 "INPUT_TYPE",

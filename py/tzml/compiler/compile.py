@@ -18,7 +18,7 @@ from tzml.compiler.codegen.tuning_records import Tuning
 from tzml.compiler.fit import fit, stream
 from tzml.compiler.frontends import Inputs, InputSpec, import_file
 from tzml.compiler.ir.errors import CompileError, explained
-from tzml.compiler.ir.graph import GraphProgram, kernels_of
+from tzml.compiler.ir.graph import GraphProgram, StateBuffer, kernels_of
 from tzml.compiler.ir.imported import Imported
 from tzml.compiler.ir.limits import NO_LIMITS, Limits
 from tzml.compiler.ir.progress import Progress, no_progress
@@ -32,6 +32,7 @@ from tzml.compiler.planning.code_memory import code_memory
 from tzml.compiler.planning.memory import Layout
 from tzml.compiler.planning.names import bundle_names
 from tzml.compiler.planning.program import plan_programs
+from tzml.compiler.planning.state import State
 from tzml.compiler.structure import Structure
 from tzml.metadata import Metadata
 from tzml.signing import SignedLibrary, SigningKey, sign_library
@@ -153,7 +154,7 @@ def prepared_model(
     imported, names = _renamed(import_file(path, options.inputs, warn), options.rename, warn)
     with explained(f"{path.name} cannot be compiled"):
         progress("simplifying")
-        return prepare(imported, TARGETS[options.target].tvm), names
+        return prepare(imported, TARGETS[options.target].tvm, train=options.train is not None), names
 
 
 def layers_of(path: Path, inputs: Inputs = MappingProxyType({}), warn: Tell = lambda _: None) -> list[SourceLayer]:
@@ -277,7 +278,10 @@ def _bundle(programs: Sequence[GraphProgram], options: CompileOptions, progress:
         libraries=(Library(kernels_tee, libraries.ree),),
         chunks=planned.chunks,
         pieces=planned.pieces,
-        notes=_json({name: {"kernels": kernels, **about} for name, about in notes.items()}),
+        notes=_json(
+            {"programs": {name: {"kernels": kernels, **about} for name, about in notes.items()}}
+            | _state_notes(planned.layouts[0].state)
+        ),
         code_memory=code_memory(libraries.tee) if target.has_tee else 0,
     )
 
@@ -302,7 +306,7 @@ def _described(
     notes: dict[str, Any] = {
         "source": {"file": path.name, "sha256": source_digest(path)},
         "compiler": {package: version(package) for package in ("tzml", "apache-tvm")},
-        "programs": json.loads(bundle.notes),
+        **json.loads(bundle.notes),
     }
     return replace(
         bundle,
@@ -320,6 +324,13 @@ def _program_notes(program: GraphProgram, layout: Layout) -> dict[str, Any]:
         "timing": list(program.graph.timing),
         "arena": [[b.lifetime.first, b.lifetime.last, b.start, b.size] for b in layout.blocks],
     }
+
+
+def _state_notes(state: State) -> dict[str, Any]:
+    """What the notes say of the state, for those who read it."""
+    places = {buffer: place for buffer, place in state.places.items() if isinstance(buffer, StateBuffer)}
+    found = [[b.name, place.offset, list(b.shape)] for b, place in places.items() if b.name]
+    return {"state": found} if found else {}
 
 
 def _json(about: dict[str, Any]) -> bytes:

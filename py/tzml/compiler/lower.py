@@ -29,13 +29,13 @@ OPAQUE = 8
 """TVM's OpPatternKind of what nothing is fused with."""
 
 
-def prepare(imported: Imported, target: dict[str, str]) -> Imported:
+def prepare(imported: Imported, target: dict[str, str], *, train: bool = False) -> Imported:
     """The same computation with fewer operators; constants are folded. `target` is TVM's, as a dictionary.
 
-    Raises whatever TVM raises.
+    With `train`, batch normalisations stay, for passes/training. Raises whatever TVM raises.
     """
     with tvm.target.Target(target):
-        return replace(imported, module=_simplify_passes()(simplify(imported.module)))
+        return replace(imported, module=_simplify_passes(train)(simplify(imported.module, train=train)))
 
 
 def lower(
@@ -73,15 +73,11 @@ def to_tensor_functions(module: Any, isa: Isa, limits: Limits = NO_LIMITS) -> An
     return _graph_passes()(choose_kernels(module, isa.lanes, limits.weights))
 
 
-def _simplify_passes() -> Any:
+def _simplify_passes(train: bool) -> Any:
     """Fewer Relax operators that compute the same."""
     t = relax.transform
-    return tvm.transform.Sequential(
-        [
-            t.DecomposeOpsForInference(),
-            t.CanonicalizeBindings(),
-        ]
-    )
+    decompose = [] if train else [t.DecomposeOpsForInference()]  # also batch normalisations
+    return tvm.transform.Sequential([*decompose, t.CanonicalizeBindings()])
 
 
 def _graph_passes() -> Any:

@@ -16,7 +16,7 @@ from tzml.compiler.ir.imported import Imported
 from tzml.compiler.ir.progress import Progress, no_progress
 from tzml.compiler.passes.layers import find_layers
 from tzml.compiler.passes.training import TrainOptions
-from tzml.compiler.passes.training.parameters import find_parameters
+from tzml.compiler.passes.training.parameters import find_parameters, trained_layers
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def compile_trainable(
     layers = find_layers(imported)
     layer_of = {binding.var: index for index, layer in enumerate(layers) for binding in layer.bindings}
     places, offset = [], 0  # planning/state.py has the parameters first, one after another
-    for parameter in find_parameters(imported, train.freeze):
+    for parameter in find_parameters(trained_layers(imported, train.freeze)):
         places.append(ParameterPlace(parameter.name, layer_of[parameter.uses[0][0]], parameter.value.shape, offset))
         offset += align(parameter.value.nbytes)
     return TrainableModel(compile_training(path, imported, options, train, progress), tuple(places))

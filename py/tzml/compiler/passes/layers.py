@@ -102,7 +102,7 @@ def shared_values(function: Any) -> set[Any]:
 def _follows(call: Any) -> bool:
     """Whether an operator goes number by number on what the layer before it computed, or only moves that."""
     row = operator(call)
-    return row is not None and row.kind in _FOLLOWING
+    return row is not None and (row.kind in _FOLLOWING or row.name == "relax.nn.batch_norm")
 
 
 def _layer(

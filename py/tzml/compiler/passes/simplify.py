@@ -21,17 +21,19 @@ from tzml.compiler.passes.fold_constants import fold
 _SQUARE = 2  # an exponent
 
 
-def simplify(module: Any) -> Any:
+def simplify(module: Any, *, train: bool = False) -> Any:
     """The module with the new `main`, which computes the same; what is not understood stays as it is.
 
-    Results differ by rounding where a batch normalisation goes into a convolution's weights.
+    Results differ by rounding where a batch normalisation goes into a convolution's weights. With `train`, it stays
+    an operator of its own.
     """
-    return relax.transform.DeadCodeElimination(["main"])(_Simplify(module).run())
+    return relax.transform.DeadCodeElimination(["main"])(_Simplify(module, train).run())
 
 
 class _Simplify(Rewriter):
-    def __init__(self, module: Any) -> None:
+    def __init__(self, module: Any, train: bool) -> None:
         super().__init__(module)
+        self.handlers = {name: h for name, h in HANDLERS.items() if not train or h is not _batch_norm}
         self.calls: dict[Any, Any] = {}  # new variable to the call it is bound to
         self.used_once: set[Any] = set()  # new variables whose only use is the one at hand
 
@@ -52,7 +54,7 @@ class _Simplify(Rewriter):
         folded = fold(call, arguments)
         if folded is not None and folded.dtype == np.dtype(dtype_of(call)):
             return self.derived(*_origin(call, arguments), lambda: folded)
-        handler = HANDLERS.get(op_name(call))
+        handler = self.handlers.get(op_name(call))
         result = handler(self, call, arguments) if handler else None
         if result is None:
             result = relax.Call(call.op, arguments, call.attrs, call.ty_args)

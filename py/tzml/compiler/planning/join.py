@@ -71,9 +71,9 @@ def _notes(parts: Sequence[tuple[Bundle, Worlds]]) -> bytes:
     """By program, what its part says of it; of one that only the secure world runs, what its time tells."""
     about: dict[str, Any] = {}
     for number, (part, worlds) in enumerate(parts):
-        said = next(iter(json.loads(part.notes).values()))
+        said = next(iter(json.loads(part.notes)["programs"].values()))
         about[f"part{number}"] = said if worlds & Worlds.ree else {"timing": said["timing"]}
-    return json.dumps(about).encode()
+    return json.dumps({"programs": about}).encode()
 
 
 def _ports(tensors: list[Tensor], part: Bundle, ports: Sequence[Port]) -> tuple[Port, ...]:

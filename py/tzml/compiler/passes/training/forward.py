@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tvm import relax
@@ -11,6 +11,7 @@ from tzml.compiler.ir.errors import CompileError
 from tzml.compiler.ir.imported import Imported
 from tzml.compiler.ir.operators import Kind, operator
 from tzml.compiler.ir.rewrite import Expr, bindings_of, constant, ints, is_tensor, op_name, rebuilt, shape_of
+from tzml.compiler.passes.training.normalization import NAME, Statistics, normalized, statistics
 
 _ALONG_AN_AXIS = ("relax.nn.softmax", "relax.nn.log_softmax", "relax.concat")
 _OVER_AXES = ("relax.mean", "relax.sum")
@@ -20,15 +21,27 @@ _IMAGES = (Kind.window, Kind.product, Kind.elementwise)
 class Forward:
     """Emits the operators of `imported.main`, a simplified model with one input and one output.
 
-    `arguments` stand for the constants at positions of calls: by variable and position. `values` has afterwards
-    what stands for each variable.
+    `arguments` stand for the constants at positions of calls: by variable and position. `running` are mean and
+    variance of the batch normalisations that are trained; with `count`, those go by the first `count` examples
+    instead, whose statistics are in `statistics` afterwards. `values` has what stands for each variable.
     """
 
-    def __init__(self, imported: Imported, arguments: Mapping[tuple[Any, int], Any]) -> None:
+    def __init__(
+        self,
+        imported: Imported,
+        arguments: Mapping[tuple[Any, int], Any],
+        running: Mapping[Any, tuple[Expr, Expr]],
+        count: Expr | None = None,
+    ) -> None:
         main = imported.module["main"]
         self.imported = imported
         self.arguments = arguments
+        self.running, self.count = running, count
+        self.statistics: dict[Any, Statistics] = {}
         self.bindings = bindings_of(main)
+        self.normalizations = {
+            b.var for b in self.bindings if isinstance(b.value, relax.Call) and op_name(b.value) == NAME
+        }
         self.result = main.body.body
         (self.parameter,) = main.params
         self.old = shape_of(self.parameter)[0]
@@ -40,12 +53,30 @@ class Forward:
         self.values[self.parameter] = examples
         for binding in self.bindings:
             value = binding.value
+            if isinstance(value, relax.Call) and op_name(value) == NAME:
+                self.values[binding.var] = self.normalized(builder.emit, binding.var, value)
+                continue
+            if isinstance(value, relax.TupleGetItem) and value.tuple_value in self.normalizations:
+                self.values[binding.var] = self.values[value.tuple_value]  # nobody takes the statistics
+                continue
             value = self.call(binding.var, value) if isinstance(value, relax.Call) else self.translate(value)
             self.values[binding.var] = (
                 value if isinstance(value, relax.Var) else builder.emit(value, binding.var.name)
             )
             self._check(binding.var)
         return self.translate(self.result)
+
+    def normalized(self, emit: Callable[[Expr], Expr], variable: Any, call: Any) -> Expr:
+        """The result of a batch normalisation."""
+        data, gamma, beta, *fixed = (
+            self.arguments.get((variable, position), self.translate(argument))
+            for position, argument in enumerate(call.args)
+        )
+        mean, variance = self.running.get(variable, fixed)
+        if variable in self.running and self.count is not None:
+            found = self.statistics[variable] = statistics(emit, call, data, self.count)
+            mean, variance = found.mean, found.variance
+        return normalized(emit, call, data, gamma, beta, mean, variance)
 
     def call(self, variable: Any, call: Any) -> Expr:
         arguments = [

@@ -49,9 +49,10 @@ def _labels(shape: tuple[int, ...]) -> Any:
 
 
 def _cross_entropy(emit: Emit, logits: Expr, labels: Expr) -> Expr:
-    """-log softmax(logits)[label]; 0 for a label that is no class."""
-    logs = emit(op.nn.log_softmax(logits, 1))
-    return emit(op.negative(emit(op.sum(emit(op.multiply(logs, _one_hot(emit, logits, labels))), axis=1))))
+    """-log softmax(logits)[label]; NaN for a label that is no class."""
+    logs, chosen = emit(op.nn.log_softmax(logits, 1)), _one_hot(emit, logits, labels)
+    right = emit(op.sum(emit(op.multiply(logs, chosen)), axis=1))
+    return emit(op.negative(emit(op.divide(right, emit(op.sum(chosen, axis=1))))))
 
 
 def _one_hot(emit: Emit, logits: Expr, labels: Expr) -> Expr:

@@ -1,4 +1,4 @@
-"""The numbers of a model that are trained: weights of convolutions and products, and their biases."""
+"""The numbers of a model that are trained: of convolutions, products and batch normalisations."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ from tzml.compiler.ir.rewrite import constant, dtype_of, op_name, shape_of
 from tzml.compiler.ir.tvm_internals import identity
 from tzml.compiler.passes.layer_range import parse_range
 from tzml.compiler.passes.layers import SourceLayer, find_layers
+from tzml.compiler.passes.training.normalization import NAME, Normalization
 
 _UNSUPPORTED = {
     "dropout": "its mask would have to be drawn anew in each step",
-    "batchnorm": "its statistics would have to follow the batches",
-    "batch_norm": "its statistics would have to follow the batches",
 }
 """Operators of model files that mean something else in training, by what their names have in lower case."""
 
@@ -31,7 +30,7 @@ _UNSUPPORTED = {
 class Parameter:
     """A constant that is trained. `uses` are the variables and positions of the calls that take it.
 
-    `name` is "LAYER.weight" or "LAYER.bias".
+    `name` is "LAYER.weight", "LAYER.bias", or of batch normalisation "LAYER.scale" or "LAYER.shift".
     """
 
     name: str
@@ -40,17 +39,32 @@ class Parameter:
     buffer: StateBuffer
 
 
-def find_parameters(imported: Imported, freeze: Sequence[str]) -> tuple[Parameter, ...]:
-    """The parameters of a model that `lower.prepare` has simplified, but for those of the layers in `freeze`.
+def trained_layers(imported: Imported, freeze: Sequence[str]) -> list[SourceLayer]:
+    """The layers of a model that `lower.prepare` has simplified, but for those in `freeze`.
 
-    Raises CompileError for a range of layers that does not exist, for a model without parameters, and for trained
-    layers with dropout or batch normalisation, whose meaning in training a model file does not tell.
+    Raises CompileError for a range of layers that does not exist, and for trained layers with dropout, whose
+    meaning in training a model file does not tell.
     """
     layers = find_layers(imported)
     frozen = {index for text in freeze for index in parse_range(text, layers)}
     trained = [layer for index, layer in enumerate(layers) if index not in frozen]
     if trained:
         _refuse_unsupported(imported, trained[0])
+    return trained
+
+
+def find_normalizations(trained: Sequence[SourceLayer]) -> tuple[Normalization, ...]:
+    """The batch normalisations of layers that are trained."""
+    return tuple(
+        Normalization.of(binding.var, binding.value, layer.name)
+        for layer in trained
+        for binding in layer.bindings
+        if op_name(binding.value) == NAME
+    )
+
+
+def find_parameters(trained: Sequence[SourceLayer]) -> tuple[Parameter, ...]:
+    """The parameters of layers. Raises CompileError if there are none."""
     found: dict[int, tuple[str, Any, list[tuple[Any, int]]]] = {}
     for layer in trained:
         for kind, variable, position, expression in _constants(layer):
@@ -65,13 +79,14 @@ def find_parameters(imported: Imported, freeze: Sequence[str]) -> tuple[Paramete
     for name, expression, uses in found.values():
         value = constant(expression)
         assert value is not None
-        buffer = StateBuffer(value.nbytes, initial=value.tobytes())
+        shape = (value.size,) if name.endswith(".bias") else value.shape
+        buffer = StateBuffer(value.nbytes, initial=value.tobytes(), name=name, shape=shape)
         parameters.append(Parameter(name, value, tuple(uses), buffer))
     return tuple(parameters)
 
 
 def _refuse_unsupported(imported: Imported, first: SourceLayer) -> None:
-    """Dropout is no operation, and batch normalisation a scale and a shift, in a model that was exported to run.
+    """Dropout is no operation in a model that was exported to run.
 
     What comes before the first layer that is trained is right as it is.
     """
@@ -91,7 +106,11 @@ def _constants(layer: SourceLayer) -> Iterator[tuple[str, Any, int, Any]]:
     values: Mapping[Any, Any] = {binding.var: binding.value for binding in layer.bindings}
     for variable, call in values.items():
         row = operator(call)
-        if row is not None and row.weights is not None:
+        if op_name(call) == NAME:
+            for kind, position, there in (("scale", 1, call.attrs.scale), ("shift", 2, call.attrs.center)):
+                if there and _is_trainable(call.args[position]):
+                    yield kind, variable, position, call.args[position]
+        elif row is not None and row.weights is not None:
             if _is_trainable(call.args[row.weights]):
                 yield "weight", variable, row.weights, call.args[row.weights]
                 products[variable] = 1 if row.kind is Kind.window else -1

@@ -10,22 +10,29 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import tvm
-from tvm import relax
+from tvm import relax, tirx
 
 from tzml.bundle import Role
 from tzml.compiler.ir.errors import CompileError, explained
 from tzml.compiler.ir.graph import StateBuffer
 from tzml.compiler.ir.imported import Imported
 from tzml.compiler.ir.layer_names import number_of
-from tzml.compiler.ir.rewrite import Expr, bindings_of, free_variables, op_name, rebuilt, shape_of
+from tzml.compiler.ir.rewrite import Expr, bindings_of, const, free_variables, op_name, rebuilt, shape_of
 from tzml.compiler.passes.training.forward import Forward
 from tzml.compiler.passes.training.gradients import register_gradients, why_not
 from tzml.compiler.passes.training.in_place import assign
 from tzml.compiler.passes.training.losses import LOSSES, Loss, of_count
+from tzml.compiler.passes.training.normalization import MOMENTUM, Normalization
 from tzml.compiler.passes.training.optimizers import Optimizer, StepNumbers, optimizer, unless_forgotten
 from tzml.compiler.passes.training.options import TrainOptions
-from tzml.compiler.passes.training.parameters import Parameter, find_parameters
+from tzml.compiler.passes.training.parameters import (
+    Parameter,
+    find_normalizations,
+    find_parameters,
+    trained_layers,
+)
 
 EXAMPLES, COUNT, RATE, BATCH_SIZE, LOSS, STEP = "examples", "count", "rate", "batch_size", "loss_sum", "step"
 """Names of tensors: docs/training.md."""
@@ -63,20 +70,25 @@ class _Programs:
             )
         self.imported, self.options = imported, options
         self.loss: Loss = LOSSES[options.loss]
-        self.parameters: tuple[Parameter, ...] = find_parameters(imported, options.freeze)
+        trained = trained_layers(imported, options.freeze)
+        self.parameters: tuple[Parameter, ...] = find_parameters(trained)
+        self.normalizations: tuple[Normalization, ...] = find_normalizations(trained)
+        self.statistics = tuple(b for n in self.normalizations for b in (n.mean, n.variance))
         self.optimizer: Optimizer = optimizer(options)
         shape = shape_of(main.params[0])
         if not shape:
             raise CompileError("the model's input is a single number, and no batch of examples")
         self.examples = relax.TensorType((options.micro_batch, *shape[1:]), str(main.params[0].ty.dtype))
-        sizes = [parameter.value.nbytes for parameter in self.parameters]
-        self.sums = tuple(map(StateBuffer, sizes))
-        self.moments = tuple(tuple(StateBuffer(n) for _ in range(self.optimizer.moments)) for n in sizes)
-        self.scalars = tuple(StateBuffer(4) for _ in range(self.optimizer.scalars))
-        self.step = StateBuffer(4)
+        self.sums = tuple(_beside(parameter, "gradient") for parameter in self.parameters)
+        self.moments = tuple(
+            tuple(_beside(parameter, f"moment{i}") for i in range(self.optimizer.moments))
+            for parameter in self.parameters
+        )
+        self.scalars = tuple(StateBuffer(4, name=f"scalar{i}") for i in range(self.optimizer.scalars))
+        self.step = StateBuffer(4, name="step")
         self.state = (
             *(p.buffer for p in self.parameters), *self.sums, *(m for own in self.moments for m in own),
-            *self.scalars, self.step,
+            *self.scalars, self.step, *self.statistics,
         )  # fmt: skip
 
     def all(self) -> tuple[TrainingProgram, ...]:
@@ -92,14 +104,23 @@ class _Programs:
     def infer(self) -> Imported:
         model = self.imported.module["main"].params[0]
 
-        def body(builder: Any, examples: Any, *weights: Any) -> Expr:
-            return self.forward(weights).emit(builder, examples)
+        def body(builder: Any, examples: Any, *state: Any) -> Expr:
+            return self.forward(state).emit(builder, examples)
 
-        return self.made(self.imported.input_names, (model.ty,), self.imported.output_names, body, shaped=True)
+        return self.made(
+            self.imported.input_names, (model.ty,), self.imported.output_names, body, self.statistics, shaped=True
+        )
 
-    def forward(self, weights: Sequence[Any]) -> Forward:
+    def forward(self, state: Sequence[Any], count: Any = None) -> Forward:
+        """The model with its parameters and running statistics, or with those of the first `count` examples."""
+        weights, running = state[: len(self.parameters)], iter(state[len(self.parameters) :])
         pairs = zip(self.parameters, weights, strict=True)
-        return Forward(self.imported, {use: weight for p, weight in pairs for use in p.uses})
+        return Forward(
+            self.imported,
+            {use: weight for p, weight in pairs for use in p.uses},
+            {n.variable: (next(running), next(running)) for n in self.normalizations},
+            count,
+        )
 
     # the loss of a micro-batch
 
@@ -107,9 +128,14 @@ class _Programs:
     def loss_names(self) -> tuple[str, ...]:
         return (LOSS, self.loss.output) if self.loss.output else (LOSS,)
 
-    def with_loss(self, builder: Any, examples: Any, target: Any, count: Any, *weights: Any) -> Expr:
-        """The sum of the losses of the first `count` examples, and how many of their answers are right."""
-        network = self.forward(weights)
+    def with_loss(
+        self, builder: Any, examples: Any, target: Any, count: Any, *state: Any, train: bool = False
+    ) -> Expr:
+        """The sum of the losses of the first `count` examples, and how many of their answers are right.
+
+        With `train`, batch normalisations go by these examples; their means and variances follow.
+        """
+        network = self.forward(state, count if train else None)
         result = network.emit(builder, examples)
         if self.loss.takes_logits:
             result = _logits(builder, result)
@@ -117,7 +143,10 @@ class _Programs:
         losses = [of_count(emit, self.loss.each(emit, result, target), count)]
         if self.loss.right:
             losses.append(of_count(emit, self.loss.right(emit, result, target), count))
-        return relax.Tuple([emit(op.sum(one)) for one in losses])
+        found = [network.statistics[n.variable] for n in self.normalizations] if train else []
+        return relax.Tuple(
+            [*(emit(op.sum(one)) for one in losses), *(s for f in found for s in (f.mean, f.unbiased))]
+        )
 
     @property
     def batch_types(self) -> tuple[Any, ...]:
@@ -127,7 +156,7 @@ class _Programs:
 
     def evaluate(self) -> Imported:
         inputs = (EXAMPLES, self.loss.target, COUNT)
-        return self.made(inputs, self.batch_types, self.loss_names, self.with_loss, shaped=True)
+        return self.made(inputs, self.batch_types, self.loss_names, self.with_loss, self.statistics, shaped=True)
 
     # its gradient
 
@@ -136,7 +165,8 @@ class _Programs:
         gradients = len(self.parameters)
 
         def body(builder: Any, *arguments: Any) -> Expr:
-            inputs, weights, sums = arguments[:3], arguments[3 : 3 + gradients], arguments[3 + gradients :]
+            inputs, weights, rows = arguments[:3], arguments[3 : 3 + gradients], arguments[3 + gradients :]
+            sums, running = rows[:gradients], rows[gradients:]
             added: dict[int, Expr] = {}
 
             def add(number: int, gradient: Expr) -> None:
@@ -144,20 +174,29 @@ class _Programs:
                 row = builder.emit(op.reshape(gradient, shape_of(sums[number])))
                 added[number] = assign(builder, "add_gradient", sums[number], lambda s, g: s + g, row)
 
-            losses = _inlined(builder, function, (*inputs, *weights), add)
-            return relax.Tuple([*losses, *(added[number] for number in range(gradients))])
+            results = _inlined(builder, function, (*inputs, *weights), add)
+            losses, found = results[: len(self.loss_names)], results[len(self.loss_names) :]
+            numbers = relax.const(MOMENTUM, "float32"), relax.const(0, "float32")
+            followed = [
+                assign(builder, "follow", old, _followed, new, *numbers)
+                for old, new in zip(running, found, strict=True)
+            ]
+            return relax.Tuple([*losses, *(added[number] for number in range(gradients)), *followed])
 
         inputs = (EXAMPLES, self.loss.target, COUNT)
-        return self.made(inputs, self.batch_types, self.loss_names, body, self.sums, shaped=True)
+        state = (*self.sums, *self.statistics)
+        return self.made(inputs, self.batch_types, self.loss_names, body, state, shaped=True)
 
     def gradient(self) -> Any:
-        """A Relax function from a micro-batch and the parameters to ((loss_sum, …), (gradients…))."""
+        """A Relax function from a micro-batch and the parameters to ((loss_sum, …, statistics…), (gradients…))."""
         weights = [self.parameter(p, shaped=True) for p in self.parameters]
         inputs = [relax.Var(f"input{i}", kind) for i, kind in enumerate(self.batch_types)]
         builder = relax.BlockBuilder()
         with builder.function("loss", [*inputs, *weights]):
             with builder.dataflow():
-                losses = [builder.emit_output(v) for v in self.with_loss(builder, *inputs, *weights).fields]
+                running = [const(np.zeros(b.shape, np.float32)) for b in self.statistics]  # which nobody looks at
+                found = self.with_loss(builder, *inputs, *weights, *running, train=True)
+                losses = [builder.emit_output(v) for v in found.fields]
             builder.emit_func_output(relax.Tuple(losses) if len(losses) > 1 else losses[0])
         module = builder.get()
         self._check_differentiable(module["loss"])
@@ -196,6 +235,8 @@ class _Programs:
             zero, one = relax.const(0, "float32"), relax.const(1, "float32")
             examples = emit(op.maximum(emit(op.astype(batch_size, "float32")), zero))
             share = emit(op.divide(emit(op.minimum(examples, one)), emit(op.maximum(examples, one))))
+            for numbers in (rate, *sums):
+                share = emit(op.add(share, _nothing(emit, numbers)))
             scalars = self.optimizer.begin(builder, counted, share)
             changed = [assign(builder, "count", step, _one_more, share, one), *scalars]
             for i, (weight, total) in enumerate(zip(weights, sums, strict=True)):
@@ -240,6 +281,22 @@ class _Programs:
             output_names=outputs,
             state=(*(p.buffer for p in self.parameters), *state),
         )
+
+
+def _beside(parameter: Parameter, what: str) -> StateBuffer:
+    """Room for something of a parameter's size, that begins as zeros."""
+    return StateBuffer(parameter.value.nbytes, name=f"{parameter.name}.{what}", shape=parameter.buffer.shape)
+
+
+def _followed(running: Expr, found: Expr, share: Expr, zero: Expr) -> Expr:
+    """What becomes of a running statistic; what is not finite does not count."""
+    return tirx.if_then_else(found * zero == zero, running + share * (found - running), running)
+
+
+def _nothing(emit: Callable[[Expr], Expr], numbers: Expr) -> Expr:
+    """0, and NaN if one of the numbers is not finite. A share of NaN is not above 0, so the batch is forgotten."""
+    zeros = emit(op.multiply(numbers, relax.const(0, "float32")))  # x - x would be taken for 0, whatever x is
+    return emit(op.sum(zeros)) if shape_of(numbers) else zeros
 
 
 def _one_more(steps: Expr, share: Expr, one: Expr) -> Expr:
