@@ -22,6 +22,7 @@ from tzml.errors import TzmlError
 COMMANDS = {
     "bench": ("Compare networks with ONNX Runtime, PyTorch and LiteRT.", "zoo"),
     "boot": ("Boot an image with its console on this terminal.", "lab"),
+    "check": ("Say what would become of a model, without compiling it.", "compile"),
     "compile": ("Compile a trained model into a bundle.", "compile"),
     "cp": ("Copy files to and from the machine that `tzml boot` started.", "lab"),
     "device": ("Give this device an identity, and check a device's evidence.", "seal"),

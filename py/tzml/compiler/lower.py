@@ -11,6 +11,7 @@ from tvm import relax, topi
 
 from tzml.compiler.codegen.build_graph import JOIN, Walk
 from tzml.compiler.codegen.build_kernel import KernelBuilder
+from tzml.compiler.codegen.kernel_cache import CompiledKernel
 from tzml.compiler.codegen.kernels import Isa, isa_of
 from tzml.compiler.codegen.tuning_records import Tuning
 from tzml.compiler.ir.graph import Graph
@@ -44,8 +45,12 @@ def lower(
     limits: Limits = NO_LIMITS,
     tuning: Tuning | None = None,
     progress: Progress = no_progress,
+    planned: dict[str, CompiledKernel] | None = None,
 ) -> Graph:
     """Compile every kernel of a module that `prepare` has made for `target`, and list the calls.
+
+    With `planned`, what is known of kernels by their names in the cache, they are not compiled: it is only found
+    out what memory they take.
 
     Layers are split and tiled where they are above the limits and can be. `tuning` has schedules for some kernels.
     Raises CompileError where an operator has no implementation, or a kernel would leave its buffers; and whatever
@@ -54,7 +59,7 @@ def lower(
     tvm_target, isa = tvm.target.Target(target), isa_of(target)
     with tvm_target:
         module = to_tensor_functions(imported.module, isa, limits)
-        kernels = KernelBuilder(module, tvm_target, isa, tuning, progress)
+        kernels = KernelBuilder(module, tvm_target, isa, tuning, progress, planned)
         walk = Walk(module, kernels.compile)
         inputs, outputs = walk.run(imported.input_names, imported.output_names, imported.state)
     timing = layers_that_tell(imported)
@@ -66,11 +71,16 @@ def to_tensor_functions(module: Any, isa: Isa, limits: Limits = NO_LIMITS) -> An
 
     To be called with a TVM target as the current one.
     """
+    return _graph_passes()(choose_kernels(within_limits(module, limits), isa.lanes, limits.weights))
+
+
+def within_limits(module: Any, limits: Limits) -> Any:
+    """A simplified module with its layers tiled and split where they are above the limits and can be."""
     if limits.activations is not None:
         module = tile_layers(module, limits.activations)
     if limits.weights is not None:
         module = split_layers(module, limits.weights)
-    return _graph_passes()(choose_kernels(module, isa.lanes, limits.weights))
+    return module
 
 
 def _simplify_passes(train: bool) -> Any:

@@ -31,10 +31,20 @@ _NO_LOOPS_IN_VECTORS = ["-vectorize-loops:bool=0"]
 class KernelBuilder:
     """Compiles the tensor functions of a module, each once, or finds them compiled.
 
-    `objects` has the object file of each kernel, by its symbol.
+    `objects` has the object file of each kernel, by its symbol. With `planned`, kernels that are not found compiled
+    are only looked at for the memory that they take, and kept there; their object files are empty.
     """
 
-    def __init__(self, module: Any, target: Any, isa: Isa, tuning: Tuning | None, progress: Progress) -> None:
+    def __init__(
+        self,
+        module: Any,
+        target: Any,
+        isa: Isa,
+        tuning: Tuning | None,
+        progress: Progress,
+        planned: dict[str, CompiledKernel] | None = None,
+    ) -> None:
+        self.planned = planned
         self.module = module
         self.tuning = tuning
         self.target, self.isa = target, isa
@@ -58,12 +68,16 @@ class KernelBuilder:
         symbol, key = name_kernel(function, readable(name), self.target)
         if self.tuning:
             self.tuning.used[symbol] = original
-        kernel = self.cache.get(key)
+        kernel = self.cache.get(key) or (self.planned or {}).get(key)
         if kernel is None:
             with explained(f"{readable(name)} cannot be compiled for this processor"):
                 built = schedule(unnamed(function), self.isa)
-                kernel = build_kernel(built.emit(), symbol, built.target(self.target))
-            self.cache.put(key, kernel)
+                build = build_kernel if self.planned is None else plan_kernel
+                kernel = build(built.emit(), symbol, built.target(self.target))
+            if self.planned is None:
+                self.cache.put(key, kernel)
+            else:
+                self.planned[key] = kernel
         self.objects[symbol] = kernel.object_file
         return LoweredKernel(symbol, kernel.scratch, scheduled.packers)
 
@@ -74,15 +88,25 @@ def build_kernel(function: Any, symbol: str, target: Any) -> CompiledKernel:
     A pointer is a buffer of the function, in their order; behind them are those of scratch memory. Raises
     CompileError for a function that indexes by its data without a limit, and whatever TVM raises.
     """
-    module = tirx.transform.BindTarget(target)(tvm.IRModule({symbol: function}))
-    module = tvm.transform.Sequential(_kernel_passes())(module)
-    check_indices(f"the kernel {called(symbol)}", module[symbol])
-    unpacked, scratch = _unpack(module[symbol], symbol, target)
+    unpacked, scratch = _lower_kernel(function, symbol, target)
     module = tvm.IRModule({symbol: unpacked})
     module = tvm.transform.Sequential([tirx.transform.LowerTVMBuiltin(), tirx.transform.LowerIntrin()])(module)
     lowered = keep_nan(module[symbol], target)
     module = tvm.IRModule({symbol: lowered})
     return CompiledKernel(object_file(module, _for_llvm(lowered, target)), tuple(scratch))
+
+
+def plan_kernel(function: Any, symbol: str, target: Any) -> CompiledKernel:
+    """The same without its machine code, which takes most of the time: the object file is empty."""
+    return CompiledKernel(b"", tuple(_lower_kernel(function, symbol, target)[1]))
+
+
+def _lower_kernel(function: Any, symbol: str, target: Any) -> tuple[Any, list[int]]:
+    """The function over pointers, and the bytes of each scratch buffer among them."""
+    module = tirx.transform.BindTarget(target)(tvm.IRModule({symbol: function}))
+    module = tvm.transform.Sequential(_kernel_passes())(module)
+    check_indices(f"the kernel {called(symbol)}", module[symbol])
+    return _unpack(module[symbol], symbol, target)
 
 
 def _for_llvm(function: Any, target: Any) -> Any:

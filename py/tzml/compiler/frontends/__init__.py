@@ -9,10 +9,11 @@ from tzml.compiler.frontends.checks import Warn
 from tzml.compiler.frontends.errors import release, silence
 from tzml.compiler.frontends.inputs import Inputs, InputSpec
 from tzml.compiler.frontends.recognise import Format, recognise
-from tzml.compiler.ir.errors import explained
+from tzml.compiler.frontends.refusal import RefusedLayer, refusals
+from tzml.compiler.ir.errors import CompileError, UnsupportedError, explained
 from tzml.compiler.ir.imported import Imported
 
-__all__ = ["Format", "InputSpec", "Inputs", "import_file", "recognise"]
+__all__ = ["Format", "InputSpec", "Inputs", "RefusedLayer", "import_file", "recognise", "survey_file"]
 
 # format: module and function. Each is imported only when it is used: PyTorch alone takes seconds.
 _FRONTENDS = {
@@ -33,6 +34,32 @@ def import_file(path: Path, inputs: Inputs, warn: Warn) -> Imported:
     a model that can be compiled all the same. Raises CompileError for a path that cannot be read, a file that is no
     model or a damaged one, open dimensions, an operator that there is no kernel for, and a missing package.
     """
+    try:
+        return _import(path, inputs, warn)
+    except UnsupportedError as error:
+        error.graph = None  # which may be large
+        raise
+
+
+def survey_file(path: Path, inputs: Inputs, warn: Warn) -> tuple[Imported | None, list[RefusedLayer]]:
+    """The model as `import_file` gives it, or None and why it would be refused.
+
+    Of a model that goes by way of ONNX, all layers are looked at; of others, those that a format's converter does
+    not know, or else the first one that it refuses.
+    """
+    try:
+        return _import(path, inputs, warn), []
+    except CompileError as error:
+        found, graph = refusals(error), getattr(error, "graph", None)
+    if graph is None:
+        return None, found
+    from tzml.compiler.frontends.onnx.survey import survey_model
+
+    with explained(f"{path.name} cannot be imported"), silence():
+        return None, list(survey_model(graph, path, inputs))
+
+
+def _import(path: Path, inputs: Inputs, warn: Warn) -> Imported:
     module, function = _FRONTENDS[recognise(path)]
     frontend = getattr(importlib.import_module(f"tzml.compiler.frontends.{module}"), function)
     warnings: list[str] = []

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tzml.compiler.ir.errors import CompileError, reason
+from tzml.compiler.ir.errors import CompileError, UnsupportedError, reason
 
 # operators that people meet, and what to do about each
 WAYS_AROUND = {
@@ -29,16 +29,15 @@ WAYS_AROUND = {
 }
 
 
-def unsupported(file: str, layers: Sequence[tuple[str, str]], remedy: str = "") -> CompileError:
+def unsupported(file: str, layers: Sequence[tuple[str, str]], remedy: str = "") -> UnsupportedError:
     """The refusal of a model for its operators, each given as (operator, name of the layer it is in)."""
     shown = [f"{operator} (layer {layer})" if layer else operator for operator, layer in layers]
     more = f" and {len(shown) - 4} more" if len(shown) > 4 else ""
     plural = "s" if len(shown) > 1 else ""
     known = next((WAYS_AROUND[operator] for operator, _ in layers if operator in WAYS_AROUND), "")
     what = f"{file}: no support for the operator{plural} {', '.join(shown[:4])}{more}"
-    return CompileError(
-        what, remedy or known or "replace it with other operators, or leave that part of the model out"
-    )
+    remedy = remedy or known or "replace it with other operators, or leave that part of the model out"
+    return UnsupportedError(what, remedy, layers)
 
 
 def unfit(file: str, operator: str, layer: str, error: BaseException) -> CompileError:

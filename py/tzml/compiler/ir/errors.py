@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from tzml.errors import TzmlError
 
@@ -13,6 +14,18 @@ _log = logging.getLogger(__name__)
 
 class CompileError(TzmlError):
     """A model that cannot be compiled as it is."""
+
+
+class UnsupportedError(CompileError):
+    """A model with layers that there is no kernel for; `layers` has the operator and the name of each.
+
+    `graph` is the ONNX model that they are in, if the model is one or became one.
+    """
+
+    def __init__(self, what: str, remedy: str = "", layers: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__(what, remedy)
+        self.layers = tuple(layers)
+        self.graph: Any = None
 
 
 def reason(error: BaseException) -> str:

@@ -69,7 +69,7 @@ class _TileRows(Rewriter):
             value = self.emit(relax.op.strided_slice(data, [axis], [needs[0].first], [needs[0].end]))
             for stage, need in zip(stages, needs, strict=True):
                 for layer in stage.layers:
-                    value = self.emit(layer.on(value, need, self.translate))
+                    value = self.emit(layer.on(value, need, self.translate), layer.variable)
             strips.append(value)
         return self.concat(strips, axis)
 

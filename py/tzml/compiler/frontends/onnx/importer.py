@@ -29,7 +29,7 @@ from tzml.compiler.frontends.onnx.operators import OPERATORS
 from tzml.compiler.frontends.onnx.quantized import QUANTIZED
 from tzml.compiler.frontends.onnx.tensors import check_tensors, load_external_data, load_without_weights
 from tzml.compiler.frontends.onnx.values import DEFAULT_DOMAINS, Values
-from tzml.compiler.ir.errors import CompileError, reason
+from tzml.compiler.ir.errors import CompileError, UnsupportedError, reason
 from tzml.compiler.ir.imported import Imported
 from tzml.compiler.ir.layer_names import SourceNames
 from tzml.compiler.ir.rewrite import bound, naming
@@ -51,7 +51,18 @@ def import_onnx(path: Path, inputs: Inputs, warn: Warn) -> Imported:
 
 
 def import_model(model: onnx.ModelProto, path: Path, inputs: Inputs, warn: Warn) -> Imported:
-    """Import a model that is in memory; `path` is the file that messages name. Raises CompileError."""
+    """Import a model that is in memory; `path` is the file that messages name.
+
+    Raises CompileError; an UnsupportedError has the model.
+    """
+    try:
+        return _import_model(model, path, inputs, warn)
+    except UnsupportedError as error:
+        error.graph = model
+        raise
+
+
+def _import_model(model: onnx.ModelProto, path: Path, inputs: Inputs, warn: Warn) -> Imported:
     if not model.graph.node:
         raise CompileError(f"{path}: the graph is empty", "give the file of a trained model")
     check_tensors(model, path)
