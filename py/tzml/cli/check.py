@@ -13,7 +13,7 @@ from tzml.bundle import Tensor
 from tzml.cli.child import Tell, in_child
 from tzml.cli.compile import parse_inputs
 from tzml.cli.encrypted import ModelKey, key_options, opened_model
-from tzml.cli.options import parse_size
+from tzml.cli.options import parse_size, weights_option
 from tzml.cli.progress import progress_bar, told
 from tzml.compiler import TARGETS, InputSpec
 from tzml.compiler.compile.check import ModelCheck, check_model
@@ -29,10 +29,17 @@ _REFUSED = 1
               help="Secure memory that the model may take, in bytes or with K or M.")  # fmt: skip
 @click.option("--input", "inputs", metavar="NAME=SHAPE[:DTYPE]", multiple=True, callback=parse_inputs,
               help="Shape of an input, if the model leaves it open, as in image=1x3x224x224.")  # fmt: skip
+@weights_option
 @key_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
-    model: Path, target: str, secure_memory: int, inputs: dict[str, InputSpec], key: ModelKey, as_json: bool
+    model: Path,
+    target: str,
+    secure_memory: int,
+    inputs: dict[str, InputSpec],
+    weights: str,
+    key: ModelKey,
+    as_json: bool,
 ) -> None:
     """Say what would become of MODEL, without compiling it.
 
@@ -49,7 +56,7 @@ def command(
     def work(tell: Tell) -> tuple[dict[str, Any], str]:
         path = opened(warn) if opened else model
         with progress_bar(model.name) as show:
-            found = check_model(path, target, secure_memory, inputs, told(tell, show), warn)
+            found = check_model(path, target, secure_memory, inputs, told(tell, show), warn, weights)
         about = {
             "model": str(model),
             "target": target,

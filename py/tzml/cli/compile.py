@@ -13,12 +13,14 @@ import click
 from tzml.cli.child import in_child
 from tzml.cli.compiled import Order, beside, structure, write_bundle
 from tzml.cli.encrypted import ModelKey, key_options, opened_model
-from tzml.cli.options import OutputFile, parse_size
+from tzml.cli.options import OutputFile, parse_size, weights_option
 from tzml.cli.owner import OwnerSource, new_secret
 from tzml.compiler import TARGETS, CompileOptions, InputSpec
 from tzml.compiler.codegen.tuning_records import Tuning
 from tzml.compiler.metadata import read_labels_file, read_preprocess_file
 from tzml.compiler.passes.training.options import LOSSES, OPTIMIZERS, TrainOptions
+from tzml.darknet.cfg import image_preprocessing, is_cfg, read_cfg
+from tzml.darknet.data import read_data
 from tzml.errors import TzmlError
 from tzml.files import check_output, is_stdout, write_file, written
 from tzml.owner.keys import load_public
@@ -74,6 +76,9 @@ def parse_names(_: click.Context, __: click.Parameter, values: tuple[str, ...]) 
               help="Shape of an input, if the model leaves it open, as in image=1x3x224x224.")  # fmt: skip
 @click.option("--preprocess", type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help="YAML or JSON file that says how an image becomes the input (docs/models.md).")  # fmt: skip
+@weights_option
+@click.option("--data", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              help="Data set of Darknet (.data, .dataset), whose names become the labels.")  # fmt: skip
 @click.option("--labels", type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help="Text file with a name for each value of the output, one per line.")  # fmt: skip
 @click.option("--secure-memory", default="8M", show_default=True, callback=parse_size, metavar="SIZE",
@@ -120,6 +125,8 @@ def command(
     rename: dict[str, str],
     inputs: dict[str, InputSpec],
     preprocess: Path | None,
+    weights: str,
+    data: Path | None,
     labels: Path | None,
     secure_memory: int,
     tee: str | None,
@@ -160,7 +167,9 @@ def command(
         raise click.UsageError("--seal and --clear exclude each other")
     suffix = ".graph.json" if graph_only else ".sealed.tzm" if sealer else ".tzm"
     path = output or beside(model).with_suffix(suffix)
-    given = (model, sign_key, kernels, preprocess, labels, tuning, owner, *key.files)
+    if data and labels:
+        raise click.UsageError("--data and --labels exclude each other")
+    given = (model, sign_key, kernels, preprocess, data, labels, tuning, owner, *key.files)
     check_output(path, [file for file in given if file], "give another file to --output")
     if as_json and is_stdout(path):
         raise TzmlError("standard output cannot take both the JSON and the bundle", "give a file to --output")
@@ -171,8 +180,9 @@ def command(
         kernels=SignedLibrary.read(kernels) if kernels else None,
         rename=rename,
         inputs=inputs,
-        preprocess=read_preprocess_file(preprocess) if preprocess else {},
-        labels=read_labels_file(labels) if labels else (),
+        preprocess=_preprocessing(model, preprocess),
+        labels=read_labels_file(labels) if labels else read_data(data).names() if data else (),
+        weights=weights,
         secure_memory=secure_memory,
         tee=tee,
         name=name,
@@ -203,6 +213,15 @@ def command(
         content_key.write(secret)
         said = said if as_json else f"{said}; {secret}: content key, to be kept secret"
     click.echo(said, err=is_stdout(path))
+
+
+def _preprocessing(model: Path, file: Path | None) -> dict[str, Any]:
+    """What the file says; without one, what Darknet does with images, if the model is one of its networks."""
+    if file:
+        return read_preprocess_file(file)
+    if model.is_file() and is_cfg(model.open("rb").read(4096)):
+        return image_preprocessing(read_cfg(model))
+    return {}
 
 
 def _training(optimizer: str | None, given: dict[str, Any], freeze: tuple[str, ...]) -> TrainOptions | None:

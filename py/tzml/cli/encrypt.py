@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from tzml.cli.compiled import beside
-from tzml.cli.options import OutputFile
+from tzml.cli.options import OutputFile, weights_option
 from tzml.compiler.frontends.files import model_files
 from tzml.files import check_output
 from tzml.owner.encrypted_model import encrypt_model
@@ -25,8 +25,9 @@ from tzml.owner.keys import load_public
     metavar="PUBLIC_KEY",
     help="P-256 public key (PEM) of who compiles the model: the .pub.pem file of `tzml keygen`. Repeatable.",
 )
+@weights_option
 @click.option("-o", "--output", type=OutputFile(), help="Default: MODEL.tze, beside MODEL.")
-def command(model: Path, recipients: tuple[Path, ...], output: Path | None) -> None:
+def command(model: Path, recipients: tuple[Path, ...], weights: str, output: Path | None) -> None:
     """Encrypt the trained network MODEL for whoever compiles it.
 
     MODEL is what `tzml compile` reads: a file, with the files of its weights if it has some, or the folder of a
@@ -34,7 +35,7 @@ def command(model: Path, recipients: tuple[Path, ...], output: Path | None) -> N
     Nobody signs it: whoever has the public key can make one.
     """
     path = output or beside(model).with_suffix(".tze")
-    name, files = model_files(model)
+    name, files = model_files(model, weights)
     check_output(path, [*files.values(), *recipients], "give another file to --output")
     encrypt_model(name, files, [load_public(recipient) for recipient in recipients], path)
     of = "1 file" if len(files) == 1 else f"{len(files)} files"

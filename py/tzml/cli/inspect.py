@@ -12,7 +12,7 @@ import click
 
 from tzml.bundle import NO_IDENTITY, Bundle, Memory, Public, Region, Tensor, Worlds, read, read_public
 from tzml.bundle.streaming import bytes_loaded
-from tzml.cli.options import OutputFile
+from tzml.cli.options import OutputFile, weights_option
 from tzml.errors import TzmlError
 from tzml.files import check_output, write_file
 from tzml.memory_map import memory_map, picture
@@ -166,6 +166,7 @@ def _show_sealed(bundle: Path, about: dict[str, Any]) -> None:
 @click.option("--layers", is_flag=True, help="List the layers of a model file, before it is compiled.")
 @click.option("--input", "inputs", metavar="NAME=SHAPE[:DTYPE]", multiple=True,
               help="With --layers: shape of an input, if the model leaves it open.")  # fmt: skip
+@weights_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 @click.option("--svg", type=OutputFile(), help="Draw the memory map to this SVG file.")
 @click.option("--html", type=OutputFile(), help="Draw the memory map to this HTML page.")
@@ -178,6 +179,7 @@ def command(
     bundle: Path,
     layers: bool,
     inputs: tuple[str, ...],
+    weights: str,
     as_json: bool,
     svg: Path | None,
     html: Path | None,
@@ -190,10 +192,10 @@ def command(
     if layers:
         if svg or html or key:
             raise TzmlError("--layers takes none of --svg, --html and --key", "they are for bundles")
-        click.echo(_layers(bundle, inputs, as_json=as_json))
+        click.echo(_layers(bundle, inputs, weights, as_json=as_json))
         return
-    if inputs:
-        raise TzmlError("--input is for --layers", "a bundle has its shapes")
+    if inputs or weights:
+        raise TzmlError("--input and --weights are for --layers", "a bundle has its shapes and weights")
     if bundle.is_dir():
         raise TzmlError(f"{bundle} is a folder, not a bundle", "give --layers to list the layers of a SavedModel")
     if svg and html and svg.resolve() == html.resolve():
@@ -244,7 +246,7 @@ def command(
         _echo(f"  {f'section {kind}':<34} {sum(found):>13,} bytes{several}")
 
 
-def _layers(model: Path, inputs: tuple[str, ...], *, as_json: bool) -> str:
+def _layers(model: Path, inputs: tuple[str, ...], weights: str, *, as_json: bool) -> str:
     """The layers of a model file as a table, or as JSON. Raises TzmlError."""
     from tzml.cli.child import in_child  # with the compiler, which a device does not have
     from tzml.cli.compile import parse_inputs
@@ -257,7 +259,7 @@ def _layers(model: Path, inputs: tuple[str, ...], *, as_json: bool) -> str:
 
     def tell_layers(tell: Callable[[str], None]) -> str:
         tell("importing")
-        found = layers_of(model, shapes, warn)
+        found = layers_of(model, shapes, warn, weights)
         fields = ("number", "name", "operator", "shape", "weights", "names")
         if as_json:
             return json.dumps({"layers": [{field: getattr(x, field) for field in fields} for x in found]}, indent=1)

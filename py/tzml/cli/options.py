@@ -56,6 +56,13 @@ passphrase_option = click.option(
 )
 
 
+weights_option = click.option(
+    "--weights", default="", metavar="FILE|random",
+    help="The weights of a network of Darknet (.cfg). Default: the .weights file beside it. random is for a "
+    "network that is to be trained.",
+)  # fmt: skip
+
+
 def parse_size(_: click.Context, __: click.Parameter, value: str) -> int:
     """Parse a number of bytes, optionally with the suffix K, KiB, M or MiB. Raises BadParameter."""
     match = re.fullmatch(r"([1-9]\d*)(?:([KM])(?:iB)?)?", value)

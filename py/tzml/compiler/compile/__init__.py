@@ -46,6 +46,8 @@ _PROGRAM = "main"  # the name of a model's only program
 class CompileOptions:
     """How to compile. `target` is a name in TARGETS; `inputs` fix inputs that the file leaves open.
 
+    `weights` is the file of a network of Darknet, or "random" for one that is to be trained.
+
     `secure_memory` is how many bytes of it the model may take, the TA's own included; weights that do
     not fit are loaded anew in each inference. The TEE loads only libraries that are signed with the key its
     image was built with: by `signing_key`, or by whoever made `kernels` of the model's structure. Without both, a
@@ -62,6 +64,7 @@ class CompileOptions:
     signing_key: SigningKey | None = None
     kernels: SignedLibrary | None = None
     inputs: Mapping[str, InputSpec] = field(default_factory=dict)
+    weights: str = ""
     preprocess: Mapping[str, Any] = field(default_factory=dict)
     labels: Sequence[str] = ()
     secure_memory: int = DEFAULT_SECURE_MEMORY
@@ -151,18 +154,20 @@ def prepared_model(
 ) -> tuple[Imported, dict[str, str]]:
     """The simplified model of a file, and for each renamed tensor its name there. Raises CompileError."""
     progress("importing")
-    imported, names = _renamed(import_file(path, options.inputs, warn), options.rename, warn)
+    imported, names = _renamed(import_file(path, options.inputs, warn, options.weights), options.rename, warn)
     with explained(f"{path.name} cannot be compiled"):
         progress("simplifying")
         return prepare(imported, TARGETS[options.target].tvm, train=options.train is not None), names
 
 
-def layers_of(path: Path, inputs: Inputs = MappingProxyType({}), warn: Tell = lambda _: None) -> list[SourceLayer]:
-    """The layers of a model file, as `CompileOptions.tee` takes them; `inputs` are as in CompileOptions.
+def layers_of(
+    path: Path, inputs: Inputs = MappingProxyType({}), warn: Tell = lambda _: None, weights: str = ""
+) -> list[SourceLayer]:
+    """The layers of a model file, as `CompileOptions.tee` takes them; what else is given is as there.
 
     Raises CompileError.
     """
-    imported = import_file(path, inputs, warn)
+    imported = import_file(path, inputs, warn, weights)
     with explained(f"{path.name} cannot be compiled"):
         return find_layers(prepare(imported, TARGETS["host"].tvm))
 

@@ -76,6 +76,7 @@ def check_model(
     inputs: Inputs,
     progress: Progress = no_progress,
     warn: Warn = lambda _: None,
+    weights: str = "",
 ) -> ModelCheck:
     """Look at the model in `path`, of any format that tzml.compiler.frontends knows, for a target in TARGETS.
 
@@ -83,7 +84,7 @@ def check_model(
     """
     kind = recognise(path).value
     progress("importing")
-    imported, refusals = survey_file(path, inputs, warn)
+    imported, refusals = survey_file(path, inputs, warn, weights)
     if imported is None:
         return ModelCheck(kind, refusals)
     layers: list[SourceLayer] = []

@@ -17,6 +17,7 @@ __all__ = ["Format", "InputSpec", "Inputs", "RefusedLayer", "import_file", "reco
 
 # format: module and function. Each is imported only when it is used: PyTorch alone takes seconds.
 _FRONTENDS = {
+    Format.darknet: ("darknet.importer", "import_darknet"),
     Format.mxnet: ("mxnet.importer", "import_mxnet"),
     Format.onnx: ("onnx.importer", "import_onnx"),
     Format.pytorch: ("pytorch.importer", "import_pytorch"),
@@ -27,28 +28,31 @@ _FRONTENDS = {
 }
 
 
-def import_file(path: Path, inputs: Inputs, warn: Warn) -> Imported:
+def import_file(path: Path, inputs: Inputs, warn: Warn, weights: str = "") -> Imported:
     """Import the model at `path`, a file or a SavedModel's folder, of any format that `recognise` knows.
 
     `inputs` fixes the inputs whose dimensions the file leaves open; `warn` is told what may be wrong with
-    a model that can be compiled all the same. Raises CompileError for a path that cannot be read, a file that is no
+    a model that can be compiled all the same. `weights` is the file of a network whose file has none.
+    Raises CompileError for a path that cannot be read, a file that is no
     model or a damaged one, open dimensions, an operator that there is no kernel for, and a missing package.
     """
     try:
-        return _import(path, inputs, warn)
+        return _import(path, inputs, warn, weights)
     except UnsupportedError as error:
         error.graph = None  # which may be large
         raise
 
 
-def survey_file(path: Path, inputs: Inputs, warn: Warn) -> tuple[Imported | None, list[RefusedLayer]]:
+def survey_file(
+    path: Path, inputs: Inputs, warn: Warn, weights: str = ""
+) -> tuple[Imported | None, list[RefusedLayer]]:
     """The model as `import_file` gives it, or None and why it would be refused.
 
     Of a model that goes by way of ONNX, all layers are looked at; of others, those that a format's converter does
     not know, or else the first one that it refuses.
     """
     try:
-        return _import(path, inputs, warn), []
+        return _import(path, inputs, warn, weights), []
     except CompileError as error:
         found, graph = refusals(error), getattr(error, "graph", None)
     if graph is None:
@@ -59,13 +63,16 @@ def survey_file(path: Path, inputs: Inputs, warn: Warn) -> tuple[Imported | None
         return None, list(survey_model(graph, path, inputs))
 
 
-def _import(path: Path, inputs: Inputs, warn: Warn) -> Imported:
-    module, function = _FRONTENDS[recognise(path)]
+def _import(path: Path, inputs: Inputs, warn: Warn, weights: str) -> Imported:
+    kind = recognise(path)
+    if weights and kind is not Format.darknet:
+        raise CompileError(f"{path} has its weights in it or beside it", "leave out --weights")
+    module, function = _FRONTENDS[kind]
     frontend = getattr(importlib.import_module(f"tzml.compiler.frontends.{module}"), function)
     warnings: list[str] = []
     with explained(f"{path.name} cannot be imported"), silence():
         try:
-            imported: Imported = frontend(path, inputs, warnings.append)
+            imported: Imported = frontend(path, inputs, warnings.append, *([weights] if weights else []))
         except Exception as error:
             release(error)
             raise

@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 from tzml.compiler.ir.errors import CompileError
+from tzml.darknet.cfg import is_cfg
 
 # How much of a file is looked at. An ONNX file may begin with a long description.
 HEAD = 1 << 16
@@ -15,6 +16,7 @@ HEAD = 1 << 16
 class Format(enum.Enum):
     """The model formats that tzml reads; the values are their names for people."""
 
+    darknet = "Darknet"
     keras = "Keras"
     mxnet = "MXNet"
     onnx = "ONNX"
@@ -64,6 +66,8 @@ def recognise(path: Path) -> Format:
         return Format.tflite
     if head.startswith(b"PK\x03\x04"):
         return _recognise_archive(path)
+    if is_cfg(head):
+        return Format.darknet
     for magic, what, remedy in OTHERS:
         if head.startswith(magic):
             raise CompileError(f"{path} is {what}", remedy)
