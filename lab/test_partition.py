@@ -3,11 +3,12 @@
 The machine counts instructions as time (lab/env/qemu-counted.yaml), so that the load of the host does not matter.
 The layers are profiled on the host, by instructions; what going into the TEE takes is measured on the machine, with
 networks of its own. The partitioned networks are then run as any other bundle. No range was profiled as such: only
-heads and tails.
+heads and tails at their cuts.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
@@ -62,11 +63,20 @@ def machine(place: CostsOnTarget) -> MachineCosts:
     return place.probe()
 
 
+RANGES: dict[str, Callable[[int], range]] = {
+    "middle": lambda n: range(n // 3, n - n // 3),
+    "first half": lambda n: range(1, n // 2),
+    "last half": lambda n: range(n // 2, n),
+}
+
+
 @pytest.fixture(scope="module")
 def profiled(request: pytest.FixtureRequest, place: CostsOnTarget, machine: MachineCosts) -> Profiled:
     model = LayeredModel(models()[request.param].onnx(), CompileOptions(place.machine, place.key))
     meter = meter_here(place.machine, 1, machine.tee_ratio)
-    profile = profile_model(model, meter, "instructions", machine)
+    n = len(model.layers)
+    cuts = {end for choose in RANGES.values() for end in (choose(n).start, choose(n).stop)} - {0, n}
+    profile = profile_model(model, meter, "instructions", machine, cuts=cuts)
     return Profiled(model, profile, RangeCosts(profile, SECURE_MEMORY))
 
 
@@ -95,14 +105,11 @@ def test_a_part_takes_in_both_worlds_what_the_host_counts(
     assert tee == pytest.approx(here, rel=0.05)
 
 
-@pytest.mark.parametrize("third", ["middle", "first half", "last half"])
+@pytest.mark.parametrize("third", RANGES)
 def test_a_partitioned_network_costs_what_was_predicted(
     profiled: Profiled, place: CostsOnTarget, third: str, timings: Timings, record_property: RecordProperty
 ) -> None:
-    n = len(profiled.model.layers)
-    inside = {"middle": range(n // 3, n - n // 3), "first half": range(1, n // 2), "last half": range(n // 2, n)}[
-        third
-    ]
+    inside = RANGES[third](len(profiled.model.layers))
     predicted = profiled.predict(inside)
     made = profiled.model.partition(inside, SECURE_MEMORY)
     measured, report = place.run(made.bundle, "tee")

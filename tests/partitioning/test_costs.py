@@ -14,6 +14,7 @@ from partitioning.chains import MACHINE, chain, random_chain
 from tzml.errors import TzmlError
 from tzml.partitioning.choose import choose, cost_of, pareto_front, thinned
 from tzml.partitioning.costs import RangeCost, RangeCosts
+from tzml.partitioning.measure import even_cuts
 from tzml.partitioning.profile import Profile, read_machine_costs, read_profile
 from tzml.partitioning.stages import best_stages
 
@@ -46,6 +47,20 @@ def test_what_skips_the_range_does_not_enter_it_and_what_leaves_it_is_an_oracle(
     assert passed == {(1, 3): 6 + 100 + 8 + 100, (0, 1): 5 + 6 + 200, (1, 2): 6 + 7 + 100, (2, 4): 7 + 300 + 9}
     given = {(i, j): costs.cost(range(i, j)).gives_output for i, j in itertools.combinations(range(5), 2)}  # type: ignore[union-attr]
     assert [ends for ends, output in given.items() if output] == [(0, 4), (1, 4), (2, 4), (3, 4)]
+
+
+def test_of_a_profile_with_some_cuts_only_the_ranges_between_them_are_weighed() -> None:
+    whole = random_chain(1)
+    some = [3, 5]
+    parts = {
+        side: [part if i in some else None for i, part in enumerate(getattr(whole, side), 1)]
+        for side in ("heads", "tails")
+    }
+    costs = RangeCosts(whole.model_copy(update=parts), MANY)
+    found = {(c.inside.start, c.inside.stop): c for c in costs.all_ranges()}
+    assert set(found) == set(itertools.combinations([0, *some, 7], 2))
+    assert list(found.values()) == [RangeCosts(whole, MANY).cost(c.inside) for c in found.values()]
+    assert [even_cuts(8, 3), even_cuts(4, 9)] == [[2, 4, 6], [1, 2, 3]]
 
 
 def test_weights_that_do_not_fit_are_streamed_and_activations_that_do_not_fit_are_refused() -> None:

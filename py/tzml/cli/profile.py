@@ -18,7 +18,7 @@ from tzml.compiler import TARGETS, CompileOptions, InputSpec
 from tzml.errors import TzmlError
 from tzml.files import check_output
 from tzml.partitioning.layered import LayeredModel
-from tzml.partitioning.measure import Meter, meter_here, profile_model, unit_of
+from tzml.partitioning.measure import Meter, even_cuts, meter_here, profile_model, unit_of
 from tzml.partitioning.profile import MachineCosts, Profile, Unit, read_machine_costs
 from tzml.signing import SigningKey
 
@@ -39,6 +39,8 @@ if TYPE_CHECKING:  # the lab is an extra
               help="Boot the machine of this labgrid environment, and measure in both worlds.")  # fmt: skip
 @click.option("--repeat", default=10, show_default=True, type=click.IntRange(1),
               help="Runs in each round, where this host's CPU time is measured.")  # fmt: skip
+@click.option("--cuts", type=click.IntRange(1), metavar="N",
+              help="Measure at most N cuts, evenly. Default: all, which takes long for large models.")  # fmt: skip
 @click.option("--secure-memory", default="8M", show_default=True, callback=parse_size, metavar="SIZE",
               help="With --lg-env: what parts may take of it.")  # fmt: skip
 @click.option("--input", "inputs", metavar="NAME=SHAPE[:DTYPE]", multiple=True, callback=parse_inputs,
@@ -51,6 +53,7 @@ def command(
     machine: bool,
     environment: str | None,
     repeat: int,
+    cuts: int | None,
     secure_memory: int,
     inputs: dict[str, InputSpec],
 ) -> None:
@@ -77,7 +80,9 @@ def command(
             _measuring(target, environment, known, repeat) as (meter, unit, of_machine, key),
         ):
             layered = LayeredModel(model, CompileOptions(target, key, inputs=inputs), told(tell, show))
-            return profile_model(layered, meter, unit, of_machine, secure_memory if environment else None)
+            chosen = even_cuts(len(layered.layers), cuts) if cuts else None
+            room = secure_memory if environment else None
+            return profile_model(layered, meter, unit, of_machine, room, chosen)
 
     profile = in_child(work, str(model))
     profile.write(path)

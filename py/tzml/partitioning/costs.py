@@ -76,9 +76,11 @@ class RangeCosts:
         self.weights = np.concatenate([[0], np.cumsum([layer.weights for layer in profile.layers])])
 
     def cost(self, inside: range) -> RangeCost | None:
-        """Of a range; None if its activations do not fit into the secure memory."""
+        """Of a range; None if its activations do not fit into the memory, or a cut of it was not measured."""
         i, j = inside.start, inside.stop
         machine = self.machine
+        if not {i, j} <= self.cuts:
+            return None
         arena, weights = self.arena(i, j), self.packed_weights(i, j)
         room = self.secure_memory - self.profile.code_memory - _TABLES - arena
         if room < 0:
@@ -104,17 +106,26 @@ class RangeCosts:
         return self.profile.whole.ree + self.machine.run
 
     def all_ranges(self) -> list[RangeCost]:
-        """The costs of all ranges that fit."""
+        """The costs of all ranges that fit and have measured cuts."""
         ranges = (range(i, j) for i in range(self.count) for j in range(i + 1, self.count + 1))
         return [cost for cost in map(self.cost, ranges) if cost is not None]
 
+    @cached_property
+    def cuts(self) -> set[int]:
+        """The indices of the layers before which a cut was measured, and both ends."""
+        return {0, self.count, *(i for i, head in enumerate(self.profile.heads, 1) if head is not None)}
+
     def head(self, end: int) -> PartCost:
-        """The layers before the one with that index."""
-        return self.profile.heads[end - 1] if end < self.count else self.profile.whole
+        """The layers before the one with that index, which is one of `cuts`."""
+        found = self.profile.heads[end - 1] if end < self.count else self.profile.whole
+        assert found is not None
+        return found
 
     def tail(self, start: int) -> PartCost:
         """The layers from that index on."""
-        return self.profile.tails[start - 1] if start else self.profile.whole
+        found = self.profile.tails[start - 1] if start else self.profile.whole
+        assert found is not None
+        return found
 
     def computing(self, i: int, j: int, world: Literal["ree", "tee"]) -> float:
         """The kernels of layers i to j - 1, with the conversions of layout at both cuts."""

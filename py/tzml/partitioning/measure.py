@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,12 +46,17 @@ def meter_here(target: str, repeat: int, tee_ratio: float = 1.0) -> Meter:
 
 
 def profile_model(
-    model: LayeredModel, meter: Meter, unit: Unit, machine: MachineCosts | None, secure_memory: int | None = None
+    model: LayeredModel,
+    meter: Meter,
+    unit: Unit,
+    machine: MachineCosts | None,
+    secure_memory: int | None = None,
+    cuts: Collection[int] | None = None,
 ) -> Profile:
     """The profile of a model: what each head and tail costs, as it is compiled, and what passes between layers.
 
-    With `secure_memory`, parts are compiled to fit, for a meter that runs them in the TEE. Raises CompileError,
-    TzmlError.
+    With `secure_memory`, parts are compiled to fit, for a meter that runs them in the TEE. `cuts` are the indices
+    of the layers before which cuts are measured (None: all). Raises CompileError, TzmlError.
     """
     code_memory = 0
 
@@ -62,14 +67,14 @@ def profile_model(
         return PartCost(ree=ree, tee=tee, arena=bundle.memory.arena_size, weights=sum(map(len, bundle.chunks)))
 
     count = len(model.layers)
-    model.progress("measuring", 0, 2 * count - 1)
     whole = cost(model.whole(secure_memory))
-    heads, tails = [], []
-    for at in range(1, count):
+    heads: list[PartCost | None] = [None] * (count - 1)
+    tails = heads.copy()
+    wanted = range(1, count) if cuts is None else sorted(cuts)
+    for done, at in enumerate(wanted):
+        model.progress("measuring", done, len(wanted))
         head, tail = model.halves(at, secure_memory)
-        heads.append(cost(head))
-        tails.append(cost(tail))
-        model.progress("measuring", 2 * at + 1, 2 * count - 1)
+        heads[at - 1], tails[at - 1] = cost(head), cost(tail)
     return Profile(
         model=model.path.name,
         sha256=source_digest(model.path),
@@ -89,6 +94,13 @@ def profile_model(
         code_memory=code_memory,
         machine=machine,
     )
+
+
+def even_cuts(count: int, most: int) -> list[int]:
+    """At most so many of the cuts between `count` layers, evenly."""
+    if most >= count - 1:
+        return list(range(1, count))
+    return sorted({round((i + 1) * count / (most + 1)) for i in range(most)})
 
 
 @dataclass(frozen=True)

@@ -97,8 +97,8 @@ class Profile(_Strict):
         target: what it was compiled for
         unit: of all costs
         whole: all layers as one part
-        heads: `heads[i]` has the layers before layer i + 1, so heads[0] is the first layer alone
-        tails: `tails[i]` has the layers behind heads[i]
+        heads: `heads[i]` has the layers before the cut i + 1, so heads[0] is the first layer; None: not measured
+        tails: `tails[i]` has the layers behind heads[i]; None where heads[i] is
         code_memory: bytes of secure memory for the TA and the kernels, at most
         machine: what going into the TEE takes; None: not measured
 
@@ -112,8 +112,8 @@ class Profile(_Strict):
     layers: list[LayerRow] = Field(min_length=1)
     values: list[ValueRow]
     whole: PartCost
-    heads: list[PartCost]
-    tails: list[PartCost]
+    heads: list[PartCost | None]
+    tails: list[PartCost | None]
     code_memory: NonNegativeInt
     machine: MachineCosts | None = None
 
@@ -124,6 +124,8 @@ class Profile(_Strict):
             raise ValueError(
                 f"{n} layers have {n - 1} heads and tails, not {len(self.heads)} and {len(self.tails)}"
             )
+        if [head is None for head in self.heads] != [tail is None for tail in self.tails]:
+            raise ValueError("a head was measured without its tail, or a tail without its head")
         known = range(-1, n)
         if any(v.source not in known or any(u not in known[1:] for u in v.users) for v in self.values):
             raise ValueError(f"a value is of a layer that does not exist: there are {n}")
