@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -89,6 +90,7 @@ def command(
             "the Adversarial Robustness Toolbox is not installed",
             "pip install 'tzml[leakage]', or tools/test-leakage",
         )
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"art\.")  # that it finds no PyTorch
     given = [file for file in (model, data, members, profile_file) if file]
     path = output or model.with_suffix(".leakage.json")
     for file in (path, plot):
