@@ -273,6 +273,7 @@ static enum tzml_status check_protocol(struct connection *connection)
 {
 	uint32_t protocol = connection->answer.ta.protocol;
 
+	connection->features = connection->answer.ta.features;
 	if (connection->result == (uint32_t)TZML_ERROR_REQUEST)
 		protocol = 1; /* which had no such command */
 	else if (connection->result)
@@ -358,6 +359,7 @@ static void dispose(void *context)
 		release(&connection->piece);
 		release(&connection->inputs);
 		release(&connection->outputs);
+		release(&connection->segment);
 		TEEC_FinalizeContext(&connection->context);
 	}
 	guard_destroy(&connection->guard);

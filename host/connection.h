@@ -61,8 +61,10 @@ struct connection {
 	TEEC_SharedMemory piece; /* of the bundle */
 	TEEC_SharedMemory inputs;
 	TEEC_SharedMemory outputs;
-	struct pool heap; /* before this session */
+	TEEC_SharedMemory segment; /* of a checkpoint; shared when needed */
+	struct pool heap;	   /* before this session */
 	struct pool tas;
+	uint64_t features;	/* TZML_TA_FEATURE_* */
 	const char *about;	/* the bundle's name, for messages */
 	uint64_t secure_memory; /* that it takes at most, with the TA */
 
@@ -114,6 +116,15 @@ enum tzml_status connection_share(struct connection *connection,
 enum tzml_status connection_read_pool(struct connection *connection,
 				      enum pool_kind kind, bool reset_peak,
 				      struct pool *pool);
+
+/* transfer.c: struct world's, for the model of the connection */
+
+enum tzml_status connection_save(struct connection *connection, uint32_t flags,
+				 const uint8_t note[TZML_NOTE_SIZE],
+				 uint8_t *checkpoint, size_t size);
+enum tzml_status connection_confirm(struct connection *connection);
+enum tzml_status connection_restore(struct connection *connection,
+				    const uint8_t *checkpoint, size_t size);
 
 /* supplicant.c */
 

@@ -262,6 +262,55 @@ static enum tzml_status ree_reset(void *opaque)
 	return status ? fail(status, "%s", state->bundle->name) : load(state);
 }
 
+static enum tzml_status ree_save(void *opaque, uint32_t flags,
+				 const uint8_t note[TZML_NOTE_SIZE],
+				 uint8_t *checkpoint, size_t size)
+{
+	struct ree_state *state = opaque;
+	struct tzml_model *model = &state->model;
+	const uint8_t *end = checkpoint + size;
+	enum tzml_status status =
+		tzml_model_save(model, flags, note, checkpoint);
+	uint8_t *at = checkpoint + sizeof(struct tzml_checkpoint);
+	size_t segment = 0;
+
+	while (!status && (segment = tzml_model_segment(model))) {
+		if (segment > (size_t)(end - at))
+			return fail(TZML_ERROR_OUTPUT_SIZE, NULL);
+		status = tzml_model_save_segment(model, at, segment);
+		at += segment;
+	}
+	return status ? fail(status, "%s", state->bundle->name) : status;
+}
+
+static enum tzml_status ree_confirm(void *opaque)
+{
+	struct ree_state *state = opaque;
+	enum tzml_status status = tzml_model_confirm(&state->model);
+
+	return status ? fail(status, "%s", state->bundle->name) : status;
+}
+
+static enum tzml_status ree_restore(void *opaque, const uint8_t *checkpoint,
+				    size_t size)
+{
+	struct ree_state *state = opaque;
+	struct tzml_model *model = &state->model;
+	const uint8_t *end = checkpoint + size;
+	const uint8_t *at = checkpoint + sizeof(struct tzml_checkpoint);
+	enum tzml_status status = tzml_model_restore(
+		model, checkpoint, sizeof(struct tzml_checkpoint));
+	size_t segment = 0;
+
+	while (!status && (segment = tzml_model_segment(model))) {
+		if (segment > (size_t)(end - at))
+			return fail(TZML_ERROR_CHECKPOINT_MALFORMED, NULL);
+		status = tzml_model_restore_segment(model, at, segment);
+		at += segment;
+	}
+	return status ? fail(status, "%s", state->bundle->name) : status;
+}
+
 static enum tzml_status ree_memory(void *opaque, struct tzml_memory *memory)
 {
 	const struct ree_state *state = opaque;
@@ -281,6 +330,9 @@ const struct world ree_world = {
 	.reserve = ree_reserve,
 	.run = ree_run,
 	.reset = ree_reset,
+	.save = ree_save,
+	.confirm = ree_confirm,
+	.restore = ree_restore,
 	.memory = ree_memory,
 	.close = ree_close,
 };

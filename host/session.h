@@ -54,6 +54,16 @@ struct world {
 				const void *inputs, size_t inputs_size,
 				void *outputs, size_t outputs_size);
 	enum tzml_status (*reset)(void *state);
+	/*
+	 * Write a whole checkpoint, or read one; and say that the last that was
+	 * written is kept. Sizes are right as far as the normal world can tell.
+	 */
+	enum tzml_status (*save)(void *state, uint32_t flags,
+				 const uint8_t note[TZML_NOTE_SIZE],
+				 uint8_t *checkpoint, size_t size);
+	enum tzml_status (*confirm)(void *state);
+	enum tzml_status (*restore)(void *state, const uint8_t *checkpoint,
+				    size_t size);
 	enum tzml_status (*memory)(void *state, struct tzml_memory *memory);
 	/* The grant that it was opened with, or none. */
 	struct grant (*grant)(void *state);

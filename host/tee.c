@@ -253,6 +253,31 @@ static enum tzml_status tee_reset(void *opaque)
 	return status ? status : load(state);
 }
 
+static enum tzml_status tee_save(void *opaque, uint32_t flags,
+				 const uint8_t note[TZML_NOTE_SIZE],
+				 uint8_t *checkpoint, size_t size)
+{
+	struct tee_state *state = opaque;
+
+	return connection_save(state->connection, flags, note, checkpoint,
+			       size);
+}
+
+static enum tzml_status tee_confirm(void *opaque)
+{
+	struct tee_state *state = opaque;
+
+	return connection_confirm(state->connection);
+}
+
+static enum tzml_status tee_restore(void *opaque, const uint8_t *checkpoint,
+				    size_t size)
+{
+	struct tee_state *state = opaque;
+
+	return connection_restore(state->connection, checkpoint, size);
+}
+
 static enum tzml_status tee_memory(void *opaque, struct tzml_memory *memory)
 {
 	struct tzml_ta_memory own = { 0 };
@@ -312,6 +337,9 @@ const struct world tee_world = {
 	.reserve = tee_reserve,
 	.run = tee_run,
 	.reset = tee_reset,
+	.save = tee_save,
+	.confirm = tee_confirm,
+	.restore = tee_restore,
 	.memory = tee_memory,
 	.grant = tee_grant,
 	.close = tee_close,

@@ -102,6 +102,8 @@ static enum tzml_status check_fields(const struct tzml_grant *grant)
 	     grant->policy_argument > MOST_ROUNDED) ||
 	    !grant->programs || grant->programs >> TZML_MAX_PROGRAMS ||
 	    grant->rights > TZML_RIGHTS ||
+	    (grant->rights & TZML_RIGHT_EXPORT_STATE &&
+	     all_zero(grant->export_key, sizeof(grant->export_key))) ||
 	    !all_zero(grant->reserved, sizeof(grant->reserved)))
 		return TZML_ERROR_GRANT_MALFORMED;
 	return TZML_SUCCESS;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The receiver of RFC 9180, from the platform's HMAC, ECDH and AES-GCM. HKDF
+ * RFC 9180: the receiver in base mode, and the sender in mode_auth, from the platform's HMAC, ECDH and AES-GCM. HKDF
  * (RFC 5869) is HMAC alone here: nothing that is derived is longer than one
  * block of SHA-256.
  */
@@ -84,18 +84,34 @@ static enum tzml_status expand(const struct deriver *deriver,
 	return status;
 }
 
-/* Decap (4.1): what sender and receiver share. */
+/* ExtractAndExpand (4.1): what sender and receiver share. */
+static enum tzml_status share(const struct tzml_crypto *crypto, void *context,
+			      const uint8_t *secret, size_t secret_size,
+			      const uint8_t *kem_context, size_t context_size,
+			      uint8_t shared[TZML_DIGEST_SIZE])
+{
+	const struct deriver kem = { crypto, context, kem_suite,
+				     sizeof(kem_suite) };
+	const uint8_t no_salt[TZML_DIGEST_SIZE] = { 0 };
+	uint8_t key[TZML_DIGEST_SIZE] = { 0 };
+	enum tzml_status status =
+		extract(&kem, no_salt, "eae_prk", secret, secret_size, key);
+
+	if (!status)
+		status = expand(&kem, key, "shared_secret", kem_context,
+				context_size, shared, TZML_DIGEST_SIZE);
+	wipe(key, sizeof(key));
+	return status;
+}
+
+/* Decap (4.1) */
 static enum tzml_status decapsulate(const struct tzml_crypto *crypto,
 				    void *context,
 				    const uint8_t enc[TZML_POINT_SIZE],
 				    uint8_t shared[TZML_DIGEST_SIZE])
 {
-	const struct deriver kem = { crypto, context, kem_suite,
-				     sizeof(kem_suite) };
-	const uint8_t no_salt[TZML_DIGEST_SIZE] = { 0 };
 	uint8_t kem_context[2 * TZML_POINT_SIZE] = { 0 };
 	uint8_t secret[TZML_SECRET_SIZE] = { 0 };
-	uint8_t key[TZML_DIGEST_SIZE] = { 0 };
 	enum tzml_status status = crypto->agree(context, enc, secret);
 
 	memcpy(kem_context, enc, TZML_POINT_SIZE);
@@ -103,19 +119,47 @@ static enum tzml_status decapsulate(const struct tzml_crypto *crypto,
 		status = crypto->device_key(context,
 					    kem_context + TZML_POINT_SIZE);
 	if (!status)
-		status = extract(&kem, no_salt, "eae_prk", secret,
-				 sizeof(secret), key);
-	if (!status)
-		status = expand(&kem, key, "shared_secret", kem_context,
-				sizeof(kem_context), shared, TZML_DIGEST_SIZE);
+		status = share(crypto, context, secret, sizeof(secret),
+			       kem_context, sizeof(kem_context), shared);
 	wipe(secret, sizeof(secret));
-	wipe(key, sizeof(key));
 	return status;
 }
 
-/* KeySchedule (5.1) in base mode: without a pre-shared key. */
+/* AuthEncap (4.1): with a key made for it, and with the device's. */
+static enum tzml_status encapsulate(const struct tzml_crypto *crypto,
+				    void *context,
+				    const uint8_t peer[TZML_POINT_SIZE],
+				    uint8_t enc[TZML_POINT_SIZE],
+				    uint8_t shared[TZML_DIGEST_SIZE])
+{
+	uint8_t kem_context[3 * TZML_POINT_SIZE] = { 0 };
+	uint8_t secrets[2 * TZML_SECRET_SIZE] = { 0 };
+	enum tzml_status status =
+		crypto->agree_once(context, peer, enc, secrets);
+
+	if (!status)
+		status = crypto->agree(context, peer,
+				       secrets + TZML_SECRET_SIZE);
+	memcpy(kem_context, enc, TZML_POINT_SIZE);
+	memcpy(kem_context + TZML_POINT_SIZE, peer, TZML_POINT_SIZE);
+	if (!status)
+		status = crypto->device_key(context,
+					    kem_context + 2 * TZML_POINT_SIZE);
+	if (!status)
+		status = share(crypto, context, secrets, sizeof(secrets),
+			       kem_context, sizeof(kem_context), shared);
+	wipe(secrets, sizeof(secrets));
+	return status;
+}
+
+enum mode {
+	MODE_BASE = 0,
+	MODE_AUTH = 2,
+};
+
+/* KeySchedule (5.1) without a pre-shared key. */
 static enum tzml_status schedule(const struct tzml_crypto *crypto,
-				 void *context,
+				 void *context, enum mode mode,
 				 const uint8_t shared[TZML_DIGEST_SIZE],
 				 const void *info, size_t info_size,
 				 uint8_t key[TZML_SECRET_SIZE],
@@ -126,10 +170,10 @@ static enum tzml_status schedule(const struct tzml_crypto *crypto,
 	const uint8_t no_salt[TZML_DIGEST_SIZE] = { 0 };
 	uint8_t secret[TZML_DIGEST_SIZE] = { 0 };
 	struct {
-		uint8_t mode; /* 0: base */
+		uint8_t mode;
 		uint8_t psk_id_hash[TZML_DIGEST_SIZE];
 		uint8_t info_hash[TZML_DIGEST_SIZE];
-	} bound = { 0 };
+	} bound = { .mode = mode };
 	enum tzml_status status = extract(&hpke, no_salt, "psk_id_hash", "", 0,
 					  bound.psk_id_hash);
 
@@ -163,8 +207,8 @@ enum tzml_status tzml_hpke_open(const struct tzml_crypto *crypto, void *context,
 		return TZML_ERROR_SECTION_DIGEST;
 	status = decapsulate(crypto, context, enc, shared);
 	if (!status)
-		status = schedule(crypto, context, shared, info, info_size, key,
-				  nonce);
+		status = schedule(crypto, context, MODE_BASE, shared, info,
+				  info_size, key, nonce);
 	memcpy(secret, wrapped, TZML_SECRET_SIZE);
 	if (!status)
 		status = crypto->unseal(context, key, nonce, NULL, 0, secret,
@@ -172,6 +216,35 @@ enum tzml_status tzml_hpke_open(const struct tzml_crypto *crypto, void *context,
 					wrapped + TZML_SECRET_SIZE);
 	if (status)
 		wipe(secret, TZML_SECRET_SIZE);
+	wipe(shared, sizeof(shared));
+	wipe(nonce, sizeof(nonce));
+	wipe(key, sizeof(key));
+	return status;
+}
+
+enum tzml_status tzml_hpke_seal(const struct tzml_crypto *crypto, void *context,
+				const uint8_t peer[TZML_POINT_SIZE],
+				const void *info, size_t info_size,
+				const uint8_t secret[TZML_SECRET_SIZE],
+				uint8_t enc[TZML_POINT_SIZE],
+				uint8_t wrapped[TZML_WRAPPED_SIZE])
+{
+	uint8_t shared[TZML_DIGEST_SIZE] = { 0 };
+	uint8_t nonce[TZML_NONCE_SIZE] = { 0 };
+	uint8_t key[TZML_SECRET_SIZE] = { 0 };
+	enum tzml_status status =
+		encapsulate(crypto, context, peer, enc, shared);
+
+	if (!status)
+		status = schedule(crypto, context, MODE_AUTH, shared, info,
+				  info_size, key, nonce);
+	memcpy(wrapped, secret, TZML_SECRET_SIZE);
+	if (!status)
+		status = crypto->seal(context, key, nonce, NULL, 0, wrapped,
+				      TZML_SECRET_SIZE,
+				      wrapped + TZML_SECRET_SIZE);
+	if (status)
+		wipe(wrapped, TZML_WRAPPED_SIZE);
 	wipe(shared, sizeof(shared));
 	wipe(nonce, sizeof(nonce));
 	wipe(key, sizeof(key));

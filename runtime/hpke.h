@@ -18,4 +18,15 @@ enum tzml_status tzml_hpke_open(const struct tzml_crypto *crypto, void *context,
 				const void *info, size_t info_size,
 				uint8_t secret[TZML_SECRET_SIZE]);
 
+/*
+ * Seal a key to somebody's public key, as one message that only the device can
+ * have made: HPKE's mode_auth, with the device's own key for the sender's.
+ */
+enum tzml_status tzml_hpke_seal(const struct tzml_crypto *crypto, void *context,
+				const uint8_t peer[TZML_POINT_SIZE],
+				const void *info, size_t info_size,
+				const uint8_t secret[TZML_SECRET_SIZE],
+				uint8_t enc[TZML_POINT_SIZE],
+				uint8_t wrapped[TZML_WRAPPED_SIZE]);
+
 #endif /* HPKE_H */

@@ -4,6 +4,7 @@
 #include <tzml/model.h>
 #include <tzml/policy.h>
 
+#include "checkpoint.h"
 #include "grant.h"
 #include "load.h"
 
@@ -37,6 +38,7 @@ enum tzml_status tzml_model_start(struct tzml_model *model, uint32_t program,
 	if (!can_start(model))
 		return TZML_ERROR_STATE;
 	give_up(model);
+	tzml_end_transfer(model);
 	plan = tzml_model_plan(model, program);
 	if (!plan)
 		return TZML_ERROR_PROGRAM;
@@ -128,6 +130,8 @@ enum tzml_status tzml_model_continue(struct tzml_model *model, void *outputs,
 			return status;
 	}
 	give_outputs(model, plan, outputs);
+	if (plan->program->role == TZML_ROLE_UPDATE)
+		model->updates++;
 	model->state = TZML_MODEL_READY;
 	return TZML_SUCCESS;
 }
@@ -139,6 +143,9 @@ enum tzml_status tzml_model_reset(struct tzml_model *model)
 	if (!can_start(model))
 		return TZML_ERROR_STATE;
 	give_up(model);
+	tzml_end_transfer(model);
+	model->updates = 0;
+	model->checkpoint = 0;
 	if (model->state_memory.data)
 		memset(model->state_memory.data, 0, model->state_memory.size);
 	model->state_lost = false;

@@ -7,7 +7,8 @@
 #include "device.h"
 #include "platform.h"
 
-#define P256_SIZE 32 /* of a coordinate */
+#define P256_SIZE	 32 /* of a coordinate */
+#define CHECKPOINT_LABEL "tzml checkpoint 1"
 
 /* A transient object of one secret attribute. */
 static TEE_Result secret_object(uint32_t type, const uint8_t *secret,
@@ -161,6 +162,26 @@ static enum tzml_status agree(void *context __unused,
 	return status;
 }
 
+/* AES-256-GCM, with its associated data taken. */
+static TEE_Result gcm(uint32_t mode, const uint8_t key[TZML_SECRET_SIZE],
+		      const uint8_t nonce[TZML_NONCE_SIZE], const void *aad,
+		      size_t aad_size, size_t size, TEE_ObjectHandle *object,
+		      TEE_OperationHandle *operation)
+{
+	TEE_Result result =
+		secret_object(TEE_TYPE_AES, key, TZML_SECRET_SIZE, object);
+
+	if (!result)
+		result = operation_of(TEE_ALG_AES_GCM, mode, 256, *object,
+				      operation);
+	if (!result)
+		result = TEE_AEInit(*operation, nonce, TZML_NONCE_SIZE,
+				    TZML_TAG_SIZE * 8, aad_size, size);
+	if (!result && aad_size)
+		TEE_AEUpdateAAD(*operation, aad, aad_size);
+	return result;
+}
+
 static enum tzml_status unseal(void *context __unused,
 			       const uint8_t key[TZML_SECRET_SIZE],
 			       const uint8_t nonce[TZML_NONCE_SIZE],
@@ -171,18 +192,10 @@ static enum tzml_status unseal(void *context __unused,
 	TEE_ObjectHandle object = TEE_HANDLE_NULL;
 	uint8_t expected[TZML_TAG_SIZE] = { 0 };
 	size_t opened = size;
-	TEE_Result result =
-		secret_object(TEE_TYPE_AES, key, TZML_SECRET_SIZE, &object);
+	TEE_Result result = gcm(TEE_MODE_DECRYPT, key, nonce, aad, aad_size,
+				size, &object, &operation);
 
 	memcpy(expected, tag, sizeof(expected)); /* its type is not const */
-	if (!result)
-		result = operation_of(TEE_ALG_AES_GCM, TEE_MODE_DECRYPT, 256,
-				      object, &operation);
-	if (!result)
-		result = TEE_AEInit(operation, nonce, TZML_NONCE_SIZE,
-				    TZML_TAG_SIZE * 8, aad_size, size);
-	if (!result && aad_size)
-		TEE_AEUpdateAAD(operation, aad, aad_size);
 	/* writes what it opens before it compares the tag */
 	if (!result)
 		result =
@@ -195,6 +208,83 @@ static enum tzml_status unseal(void *context __unused,
 	return result || opened != size ? TZML_ERROR_PLATFORM : TZML_SUCCESS;
 }
 
+static enum tzml_status seal(void *context __unused,
+			     const uint8_t key[TZML_SECRET_SIZE],
+			     const uint8_t nonce[TZML_NONCE_SIZE],
+			     const void *aad, size_t aad_size, void *data,
+			     size_t size, uint8_t tag[TZML_TAG_SIZE])
+{
+	TEE_OperationHandle operation = TEE_HANDLE_NULL;
+	TEE_ObjectHandle object = TEE_HANDLE_NULL;
+	size_t tag_size = TZML_TAG_SIZE;
+	size_t sealed = size;
+	TEE_Result result = gcm(TEE_MODE_ENCRYPT, key, nonce, aad, aad_size,
+				size, &object, &operation);
+
+	if (!result)
+		result = TEE_AEEncryptFinal(operation, data, size, data,
+					    &sealed, tag, &tag_size);
+	TEE_FreeOperation(operation);
+	TEE_FreeTransientObject(object);
+	return result || sealed != size || tag_size != TZML_TAG_SIZE
+		       ? TZML_ERROR_PLATFORM
+		       : TZML_SUCCESS;
+}
+
+static enum tzml_status random_bytes(void *context __unused, void *data,
+				     size_t size)
+{
+	TEE_GenerateRandom(data, size);
+	return TZML_SUCCESS;
+}
+
+/*
+ * The key is made as the device's own is: where OP-TEE's generator can be
+ * guessed, the device's secret cannot.
+ */
+static enum tzml_status agree_once(void *opaque,
+				   const uint8_t point[TZML_POINT_SIZE],
+				   uint8_t own[TZML_POINT_SIZE],
+				   uint8_t secret[TZML_SECRET_SIZE])
+{
+	struct platform_context *context = opaque;
+	uint8_t seed[TZML_DIGEST_SIZE] = { 0 };
+	struct device_key device = { 0 };
+	struct device_key once = { 0 };
+	enum tzml_status status = device_read_key(&device);
+
+	TEE_GenerateRandom(seed, sizeof(seed));
+	if (!status)
+		status = hmac(NULL, device.secret, sizeof(device.secret), seed,
+			      sizeof(seed), seed);
+	if (!status)
+		status = device_make_key(context->system, seed, &once);
+	if (!status)
+		status = derive_common(once.secret, once.point, point, secret);
+	memcpy(own, once.point, TZML_POINT_SIZE);
+	memzero_explicit(&device, sizeof(device));
+	memzero_explicit(&once, sizeof(once));
+	memzero_explicit(seed, sizeof(seed));
+	return status;
+}
+
+static enum tzml_status checkpoint_key(void *context __unused,
+				       const uint8_t digest[TZML_DIGEST_SIZE],
+				       uint8_t key[TZML_SECRET_SIZE])
+{
+	uint8_t text[sizeof(CHECKPOINT_LABEL) - 1 + TZML_DIGEST_SIZE] = { 0 };
+	struct device_key device = { 0 };
+	enum tzml_status status = device_read_key(&device);
+
+	memcpy(text, CHECKPOINT_LABEL, sizeof(CHECKPOINT_LABEL) - 1);
+	memcpy(text + sizeof(CHECKPOINT_LABEL) - 1, digest, TZML_DIGEST_SIZE);
+	if (!status)
+		status = hmac(NULL, device.secret, sizeof(device.secret), text,
+			      sizeof(text), key);
+	memzero_explicit(&device, sizeof(device));
+	return status;
+}
+
 const struct tzml_crypto tee_crypto = {
 	.ta_version = TZML_TA_VERSION,
 	.verify = verify,
@@ -202,6 +292,12 @@ const struct tzml_crypto tee_crypto = {
 	.device_key = device_key,
 	.agree = agree,
 	.unseal = unseal,
+	.seal = seal,
+	.agree_once = agree_once,
+	.random = random_bytes,
+	.checkpoint_key = checkpoint_key,
+	.number_checkpoint = device_number_checkpoint,
+	.admit_checkpoint = device_admit_checkpoint,
 	.admit = device_admit,
 	.spend = device_spend,
 	.admit_clear = device_admit_clear,

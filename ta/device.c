@@ -2,6 +2,7 @@
 #include <string.h>
 #include <string_ext.h>
 #include <tee_internal_api.h>
+#include <util.h>
 
 #include "device.h"
 #include "storage.h"
@@ -9,7 +10,7 @@
 #define MAX_MODELS     64
 #define WAIT_MS	       20
 #define MAX_WAITS      500 /* 10 seconds: others hold the record for less */
-#define RECORD_VERSION 1
+#define RECORD_VERSION 2
 
 /* What is remembered of a model: nothing of it ever goes back. */
 struct seen {
@@ -21,6 +22,12 @@ struct seen {
 	uint64_t spent;	  /* runs of that grant's budget */
 };
 
+/* Numbers of a model's checkpoints. */
+struct checkpoints {
+	uint64_t numbered;  /* the last that was given */
+	uint64_t confirmed; /* the last that was confirmed, 0: none */
+};
+
 struct record {
 	uint32_t version;
 	uint32_t owner_count;
@@ -28,7 +35,11 @@ struct record {
 	struct device_key key;
 	uint8_t owners[TZML_TA_MAX_OWNERS][TZML_KEY_SIZE];
 	struct seen models[MAX_MODELS];
+	/* version 1 ended here */
+	struct checkpoints checkpoints[MAX_MODELS]; /* of each of `models` */
 };
+
+#define SIZE_1 offsetof(struct record, checkpoints)
 
 static const uint8_t name[STORAGE_NAME_SIZE] = "device";
 
@@ -52,6 +63,21 @@ static void give_back(struct record *record)
 	TEE_Free(record);
 }
 
+/*
+ * Whether so many bytes are a record. One of an earlier TA is one that has no
+ * checkpoints: the identity stays when the TA is updated.
+ */
+static bool is_sound(struct record *record, size_t size)
+{
+	if (size == SIZE_1 && record->version == 1) {
+		record->version = RECORD_VERSION;
+		size = sizeof(*record);
+	}
+	return size == sizeof(*record) && record->version == RECORD_VERSION &&
+	       record->owner_count <= TZML_TA_MAX_OWNERS &&
+	       record->model_count <= MAX_MODELS;
+}
+
 /* Open the record for this session alone, and wait while others have it. */
 static enum tzml_status open_record(TEE_ObjectHandle *object,
 				    struct record **record)
@@ -72,10 +98,7 @@ static enum tzml_status open_record(TEE_ObjectHandle *object,
 	result = *record ? TEE_ReadObjectData(*object, *record,
 					      sizeof(**record), &size)
 			 : TEE_ERROR_OUT_OF_MEMORY;
-	if (!result &&
-	    (size != sizeof(**record) || (*record)->version != RECORD_VERSION ||
-	     (*record)->owner_count > TZML_TA_MAX_OWNERS ||
-	     (*record)->model_count > MAX_MODELS))
+	if (!result && !is_sound(*record, size))
 		result = TEE_ERROR_CORRUPT_OBJECT;
 	if (!result)
 		return TZML_SUCCESS;
@@ -207,6 +230,9 @@ static enum tzml_status admit(struct record *record,
 		   grant->serial > seen->serial;
 	if (grant->serial > seen->serial)
 		seen->spent = 0;
+	/* none of an earlier version fits: there is none to be continued */
+	if (header->model_version > seen->version)
+		record->checkpoints[seen - record->models].confirmed = 0;
 	seen->version = header->model_version;
 	seen->serial = grant->serial;
 	return TZML_SUCCESS;
@@ -251,6 +277,70 @@ enum tzml_status device_spend(void *context __unused,
 		seen->spent += *runs;
 	}
 	closed = close_record(object, record, !status);
+	return status ? status : closed;
+}
+
+/* What is remembered of the checkpoints of a grant's model. */
+static struct checkpoints *checkpoints_of(struct record *record,
+					  const struct tzml_grant *grant)
+{
+	struct seen *seen =
+		find(record, owner_of(record, grant->owner), grant->model_id);
+
+	if (!seen || seen->serial != grant->serial)
+		return NULL; /* a later one came meanwhile */
+	return record->checkpoints + (seen - record->models);
+}
+
+enum tzml_status device_number_checkpoint(void *context __unused,
+					  const struct tzml_grant *grant,
+					  uint64_t base, bool give_up,
+					  uint64_t *number)
+{
+	TEE_ObjectHandle object = TEE_HANDLE_NULL;
+	struct record *record = NULL;
+	struct checkpoints *own = NULL;
+	enum tzml_status status = open_record(&object, &record);
+	enum tzml_status closed = TZML_SUCCESS;
+
+	if (status)
+		return status;
+	own = checkpoints_of(record, grant);
+	if (!own)
+		status = TZML_ERROR_GRANT_OLD;
+	else if (own->confirmed != base && !give_up)
+		status = TZML_ERROR_CHECKPOINT_FORKED;
+	else
+		*number = ++own->numbered;
+	closed = close_record(object, record, !status);
+	return status ? status : closed;
+}
+
+enum tzml_status device_admit_checkpoint(void *context __unused,
+					 const struct tzml_grant *grant,
+					 uint64_t number, bool confirm)
+{
+	TEE_ObjectHandle object = TEE_HANDLE_NULL;
+	struct record *record = NULL;
+	struct checkpoints *own = NULL;
+	enum tzml_status status = open_record(&object, &record);
+	enum tzml_status closed = TZML_SUCCESS;
+	bool changes = false;
+
+	if (status)
+		return status;
+	own = checkpoints_of(record, grant);
+	if (!own)
+		status = TZML_ERROR_GRANT_OLD;
+	else if (number < own->numbered && number != own->confirmed)
+		status = TZML_ERROR_CHECKPOINT_OLD;
+	changes = !status && confirm && number != own->confirmed;
+	if (changes) {
+		own->confirmed = number;
+		/* above: the storage was put back, and this is newer */
+		own->numbered = MAX(own->numbered, number);
+	}
+	closed = close_record(object, record, changes);
 	return status ? status : closed;
 }
 

@@ -40,6 +40,13 @@ enum tzml_status device_spend(void *context, const struct tzml_grant *grant,
 			      uint64_t *runs);
 enum tzml_status device_admit_clear(void *context,
 				    const struct tzml_header *header);
+enum tzml_status device_number_checkpoint(void *context,
+					  const struct tzml_grant *grant,
+					  uint64_t base, bool give_up,
+					  uint64_t *number);
+enum tzml_status device_admit_checkpoint(void *context,
+					 const struct tzml_grant *grant,
+					 uint64_t number, bool confirm);
 
 /* device_key.c */
 

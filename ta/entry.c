@@ -13,12 +13,9 @@
 #include "attest.h"
 #include "device.h"
 #include "platform.h"
+#include "session.h"
+#include "state.h"
 #include "user_ta_header_defines.h"
-
-struct session {
-	struct platform_context platform;
-	struct tzml_model model;
-};
 
 static TEE_Result ping(struct session *session __unused, uint32_t types,
 		       TEE_Param params[TEE_NUM_PARAMS])
@@ -31,7 +28,8 @@ static TEE_Result ping(struct session *session __unused, uint32_t types,
 		.ta_version = TZML_TA_VERSION,
 		.format_version = TZML_FORMAT_VERSION,
 		.kernel_abi = TZML_KERNEL_ABI,
-		.features = TZML_TA_FEATURE_LIBRARIES,
+		.features =
+			TZML_TA_FEATURE_LIBRARIES | TZML_TA_FEATURE_CHECKPOINTS,
 		.max_sections = TZML_MAX_SECTIONS,
 		.max_programs = TZML_MAX_PROGRAMS,
 		.max_libraries = TZML_MAX_LIBRARIES,
@@ -444,6 +442,16 @@ TEE_Result TA_InvokeCommandEntryPoint(void *context, uint32_t command,
 		return attest(context, types, params);
 	case TZML_CMD_DEVICE:
 		return describe_device(context, types, params);
+	case TZML_CMD_SAVE:
+		return save(context, types, params);
+	case TZML_CMD_SAVE_SEGMENT:
+		return save_segment(context, types, params);
+	case TZML_CMD_CONFIRM:
+		return confirm(context, types, params);
+	case TZML_CMD_RESTORE:
+		return restore(context, types, params);
+	case TZML_CMD_RESTORE_SEGMENT:
+		return restore_segment(context, types, params);
 	default:
 		return TZML_ERROR_REQUEST;
 	}

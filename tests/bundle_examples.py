@@ -272,6 +272,9 @@ class Examples(ExampleList):
         self.add("signature-of-another", "SIGNATURE", "signed with a key that is not the owner's", stolen)
         sealed = (FOLDER / "sealed.tzm").read_bytes()
         self.add("sealed", "GRANT_ABSENT", "a sealed bundle, without a grant (tests/sealed_example.py)", sealed)
+        trained = (FOLDER / "checkpoint.tzm").read_bytes()
+        about = "a sealed bundle whose state is saved, without a grant (tests/checkpoint_example.py)"
+        self.add("checkpoint", "GRANT_ABSENT", about, trained)
         for name, row, code, status, about in (
             ("sealed-interface", at.interface, 1, "SECTION_TABLE", "the interface is sealed"),
             ("unknown-protection", at.plan, 2, "PROTECTION", "a plan that is protected in a way nobody knows"),

@@ -209,6 +209,35 @@ uint32_t tzml_run(struct tzml_session *session, const void *inputs,
  */
 uint32_t tzml_reset(struct tzml_session *session);
 
+/*
+ * Checkpoints: the state of a model that is trained, as a file of docs/bundle.md.
+ * What the TA saves is encrypted, for this device or, with TZML_SAVE_EXPORT, for
+ * the export key of the grant. The device counts what it has saved of a sealed
+ * model, and refuses older ones. So save, write it where a power cut does not
+ * take it away, and then confirm.
+ */
+#define TZML_SAVE_EXPORT  1
+#define TZML_SAVE_GIVE_UP 2 /* a checkpoint of the device, not continued here */
+#define TZML_NOTE_SIZE	  64 /* bytes of the caller, which are no secret */
+
+/* Bytes of a checkpoint of this model; 0: it has no state. */
+uint64_t tzml_checkpoint_size(struct tzml_session *session);
+
+/* Write a checkpoint to `checkpoint`, exactly that many bytes. */
+uint32_t tzml_save(struct tzml_session *session, uint32_t flags,
+		   const uint8_t *note, uint8_t *checkpoint, size_t size);
+
+/* The checkpoint that was saved last is kept: older ones may be refused now. */
+uint32_t tzml_confirm(struct tzml_session *session);
+
+/*
+ * Give the state the content of a checkpoint. One that is refused changes
+ * nothing, unless it is damaged behind its beginning: the state is lost then,
+ * until it is reset or restored.
+ */
+uint32_t tzml_restore(struct tzml_session *session, const uint8_t *checkpoint,
+		      size_t size);
+
 uint32_t tzml_memory(struct tzml_session *session, struct tzml_memory *memory);
 
 /* The chunks of weights, in the bundle's order. */

@@ -72,6 +72,29 @@ def write_file(path: Path, content: bytes | str, *, durable: bool = True) -> Non
         file.write(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
 
 
+def write_kept(path: Path, content: bytes) -> None:
+    """Write a regular file that will be there after a power cut, with its name. Raises TzmlError."""
+    if path.exists() and not path.is_file():
+        raise TzmlError(f"cannot write {path}: it is no regular file, and would not be kept", "give another file")
+    write_file(path, content)
+    try:
+        folder = os.open(Path(os.path.realpath(path)).parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+
+
+def read_file(path: Path) -> bytes:
+    """The content of a file. Raises TzmlError."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise TzmlError(f"cannot read {path}: {error.strerror or error}", "check the path") from error
+
+
 def write_secret(path: Path, data: bytes) -> None:
     """Write a new file that only its owner may read. Raises TzmlError if there is one, or it cannot be written."""
     try:

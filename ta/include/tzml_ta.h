@@ -63,6 +63,8 @@ struct tzml_ta_info {
 
 /* LIBRARIES and REMOVE_LIBRARY */
 #define TZML_TA_FEATURE_LIBRARIES 1
+/* SAVE, CONFIRM, RESTORE and their segments */
+#define TZML_TA_FEATURE_CHECKPOINTS 2
 
 /*
  * Take a bundle's header and section table. Closes the session's earlier
@@ -310,5 +312,75 @@ struct tzml_ta_evidence {
 	struct tzml_ta_report ta;	    /* label "tzml device 1" */
 	struct tzml_ta_report core;	    /* label "tzml core 1" */
 };
+
+/*
+ * Begin to save the model's state; take all segments afterwards, in order. Any
+ * command that runs or changes the model gives it up.
+ *
+ * [in]  memref[0]   the caller's note, TZML_NOTE_SIZE bytes
+ * [out] memref[1]   struct tzml_checkpoint
+ * [in]  value[2].a  TZML_SAVE_* flags (tzml/model.h)
+ * [out] value[3].a  bytes of the first segment with its tag
+ *
+ * TZML_ERROR_STATE		the model is not loaded, or a run is under way
+ * TZML_ERROR_STATELESS		it has no state
+ * TZML_ERROR_STATE_LOST	the state is half changed
+ * TZML_ERROR_GRANT_STATE	the grant does not allow it
+ * TZML_ERROR_NOT_ENROLLED	the device has no identity
+ * TZML_ERROR_CHECKPOINT_FORKED	the session does not continue the newest
+ *				checkpoint, and does not give it up
+ * TZML_ERROR_GRANT_OLD		a later grant came meanwhile
+ * TZML_ERROR_STORAGE_FULL	OP-TEE cannot write down its number
+ */
+#define TZML_CMD_SAVE 17
+
+/*
+ * The next segment.
+ *
+ * [out] memref[0]   room for exactly the segment and its tag
+ * [out] value[1].a  bytes of the next one, 0: this was the last
+ *
+ * TZML_ERROR_STATE		nothing is being saved
+ * TZML_ERROR_OUTPUT_SIZE
+ */
+#define TZML_CMD_SAVE_SEGMENT 18
+
+/*
+ * The checkpoint that this session saved last is kept: those before it are
+ * refused from now on.
+ *
+ * TZML_ERROR_STATE		none was saved since the last CONFIRM
+ * TZML_ERROR_CHECKPOINT_OLD	another session saved one meanwhile
+ * TZML_ERROR_GRANT_OLD, _STORAGE_FULL
+ */
+#define TZML_CMD_CONFIRM 19
+
+/*
+ * Begin to restore the state; give all segments afterwards, in order.
+ *
+ * [in]  memref[0]   struct tzml_checkpoint
+ * [out] value[1].a  bytes of the first segment with its tag
+ *
+ * TZML_ERROR_STATE, _STATELESS, _GRANT_STATE, _NOT_ENROLLED	as SAVE
+ * TZML_ERROR_CHECKPOINT_MALFORMED, _CHECKPOINT_KIND, _CHECKPOINT_MODEL,
+ * _CHECKPOINT_VERSION, _CHECKPOINT_DEVICE, _CHECKPOINT_OLD
+ *				as docs/bundle.md, "Checkpoint", has them
+ * TZML_ERROR_GRANT_OLD		a later grant came meanwhile
+ */
+#define TZML_CMD_RESTORE 20
+
+/*
+ * Any error but STATE gives the restoring up; after a segment that was right,
+ * the state is lost then.
+ *
+ * [in]  memref[0]   the segment and its tag
+ * [out] value[1].a  bytes of the next one, 0: this was the last
+ *
+ * TZML_ERROR_STATE		nothing is being restored
+ * TZML_ERROR_CHECKPOINT_MALFORMED	it has the wrong size
+ * TZML_ERROR_CHECKPOINT_DAMAGED
+ * TZML_ERROR_CHECKPOINT_OLD, _GRANT_OLD, _STORAGE_FULL	at the last segment
+ */
+#define TZML_CMD_RESTORE_SEGMENT 21
 
 #endif /* TZML_TA_H */

@@ -241,7 +241,9 @@ def test_a_budget_is_reserved_ahead_and_never_exceeded(device: Device, sealed: S
 @pytest.mark.parametrize(
     ("terms", "status"),
     [
-        ({"rights": 15}, "SUCCESS"),
+        ({"rights": 13}, "SUCCESS"),
+        ({"rights": 15, "export_key": OTHER.public}, "SUCCESS"),
+        ({"rights": 2}, "GRANT_MALFORMED"),
         ({"lowest_ta_version": 3}, "SUCCESS"),
         ({"programs": 2}, "GRANT_PROGRAM"),
         ({"programs": 1 << 15}, "GRANT_PROGRAM"),

@@ -6,6 +6,7 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <openssl/param_build.h>
+#include <openssl/rand.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -201,6 +202,119 @@ static enum tzml_status unseal(void *opaque,
 	return right ? TZML_SUCCESS : TZML_ERROR_SECTION_DIGEST;
 }
 
+static enum tzml_status seal(void *opaque, const uint8_t key[TZML_SECRET_SIZE],
+			     const uint8_t nonce[TZML_NONCE_SIZE],
+			     const void *aad, size_t aad_size, void *data,
+			     size_t size, uint8_t tag[TZML_TAG_SIZE])
+{
+	EVP_CIPHER_CTX *cipher = NULL;
+	int written = 0;
+
+	if (fails(opaque))
+		return TZML_ERROR_PLATFORM;
+	cipher = EVP_CIPHER_CTX_new();
+	if (EVP_EncryptInit_ex(cipher, EVP_aes_256_gcm(), NULL, key, nonce) !=
+		    1 ||
+	    (aad_size && EVP_EncryptUpdate(cipher, NULL, &written, aad,
+					   (int)aad_size) != 1) ||
+	    EVP_EncryptUpdate(cipher, data, &written, data, (int)size) != 1 ||
+	    EVP_EncryptFinal_ex(cipher, (uint8_t *)data + size, &written) !=
+		    1 ||
+	    EVP_CIPHER_CTX_ctrl(cipher, EVP_CTRL_AEAD_GET_TAG, TZML_TAG_SIZE,
+				tag) != 1)
+		abort();
+	EVP_CIPHER_CTX_free(cipher);
+	return TZML_SUCCESS;
+}
+
+static enum tzml_status agree_once(void *opaque,
+				   const uint8_t point[TZML_POINT_SIZE],
+				   uint8_t own[TZML_POINT_SIZE],
+				   uint8_t secret[TZML_SECRET_SIZE])
+{
+	struct test_context *context = opaque;
+	struct test_context other = { .seals_left = NEVER };
+	enum tzml_status status = TZML_SUCCESS;
+	uint8_t key[TZML_SECRET_SIZE] = { 0 };
+
+	if (fails(context))
+		return TZML_ERROR_PLATFORM;
+	/* less than the order, which begins with ones */
+	if (RAND_bytes(key + 1, sizeof(key) - 1) != 1)
+		abort();
+	test_context_enroll(&other, key);
+	status = device_key(&other, own);
+	if (!status)
+		status = agree(&other, point, secret);
+	EVP_PKEY_free(other.device);
+	return status;
+}
+
+static enum tzml_status make_random(void *opaque, void *data, size_t size)
+{
+	if (fails(opaque))
+		return TZML_ERROR_PLATFORM;
+	return RAND_bytes(data, (int)size) == 1 ? TZML_SUCCESS
+						: TZML_ERROR_PLATFORM;
+}
+
+static enum tzml_status checkpoint_key(void *opaque,
+				       const uint8_t digest[TZML_DIGEST_SIZE],
+				       uint8_t key[TZML_SECRET_SIZE])
+{
+	static const char label[] = "tzml checkpoint 1";
+	const struct test_context *context = opaque;
+	uint8_t text[sizeof(label) - 1 + TZML_DIGEST_SIZE] = { 0 };
+	uint8_t secret[TZML_SECRET_SIZE] = { 0 };
+	BIGNUM *number = NULL;
+
+	if (!context->device)
+		return TZML_ERROR_NOT_ENROLLED;
+	if (EVP_PKEY_get_bn_param(context->device, OSSL_PKEY_PARAM_PRIV_KEY,
+				  &number) != 1)
+		abort();
+	BN_bn2binpad(number, secret, sizeof(secret));
+	BN_clear_free(number);
+	memcpy(text, label, sizeof(label) - 1);
+	memcpy(text + sizeof(label) - 1, digest, TZML_DIGEST_SIZE);
+	return hmac(opaque, secret, sizeof(secret), text, sizeof(text), key);
+}
+
+static enum tzml_status number_checkpoint(void *opaque,
+					  const struct tzml_grant *grant,
+					  uint64_t base, bool give_up,
+					  uint64_t *number)
+{
+	struct test_context *context = opaque;
+
+	(void)grant;
+	if (fails(context))
+		return TZML_ERROR_PLATFORM;
+	if (base != context->confirmed && !give_up)
+		return TZML_ERROR_CHECKPOINT_FORKED;
+	*number = ++context->numbered;
+	return TZML_SUCCESS;
+}
+
+static enum tzml_status admit_checkpoint(void *opaque,
+					 const struct tzml_grant *grant,
+					 uint64_t number, bool confirm)
+{
+	struct test_context *context = opaque;
+
+	(void)grant;
+	if (fails(context))
+		return TZML_ERROR_PLATFORM;
+	if (number < context->numbered && number != context->confirmed)
+		return TZML_ERROR_CHECKPOINT_OLD;
+	if (!confirm)
+		return TZML_SUCCESS;
+	context->confirmed = number;
+	if (context->numbered < number)
+		context->numbered = number;
+	return TZML_SUCCESS;
+}
+
 static enum tzml_status admit(void *opaque, const struct tzml_header *header,
 			      const struct tzml_grant *grant)
 {
@@ -248,6 +362,12 @@ const struct tzml_crypto test_crypto = {
 	.device_key = device_key,
 	.agree = agree,
 	.unseal = unseal,
+	.seal = seal,
+	.agree_once = agree_once,
+	.random = make_random,
+	.checkpoint_key = checkpoint_key,
+	.number_checkpoint = number_checkpoint,
+	.admit_checkpoint = admit_checkpoint,
 	.admit = admit,
 	.spend = spend,
 	.admit_clear = admit_clear,

@@ -24,6 +24,8 @@ struct test_context {
 	uint64_t highest_version;
 	uint64_t highest_serial;
 	uint64_t runs_spent;
+	uint64_t numbered;  /* the last checkpoint's number */
+	uint64_t confirmed; /* that of the last that was confirmed */
 	bool knows_no_owner;
 	bool saw_it_sealed;
 	bool trusting; /* signatures and tags are right, points on the curve */

@@ -148,6 +148,35 @@ static enum tzml_status load(struct tzml_model *model)
 	return status;
 }
 
+/* Save the state, and restore what was saved. */
+static enum tzml_status save_and_restore(struct tzml_model *model)
+{
+	static uint8_t checkpoint[1 << 12];
+	const uint8_t note[TZML_NOTE_SIZE] = { 0 };
+	size_t done = sizeof(struct tzml_checkpoint);
+	enum tzml_status status = tzml_model_save(model, 0, note, checkpoint);
+	size_t size = 0;
+
+	while (!status && (size = tzml_model_segment(model))) {
+		status =
+			tzml_model_save_segment(model, checkpoint + done, size);
+		done += size;
+	}
+	if (!status)
+		status = tzml_model_confirm(model);
+	done = sizeof(struct tzml_checkpoint);
+	if (!status)
+		status = tzml_model_restore(model, checkpoint, done);
+	while (!status && (size = tzml_model_segment(model))) {
+		status = tzml_model_restore_segment(model, checkpoint + done,
+						    size);
+		done += size;
+	}
+	if (status) /* which does not close it */
+		tzml_model_close(model);
+	return status;
+}
+
 static enum tzml_status open_and_run(struct tzml_model *model)
 {
 	const struct tzml_header *header = (const void *)bundle.data;
@@ -167,7 +196,8 @@ static enum tzml_status open_and_run(struct tzml_model *model)
 	if (!status)
 		status =
 			tzml_model_continue(model, numbers, plan->outputs_size);
-	return status;
+	return status || !model->state_memory.size ? status
+						   : save_and_restore(model);
 }
 
 static bool is_wiped(const struct tzml_model *model)

@@ -7,16 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from bundle_examples import BUNDLE, content
+import pytest
+from bundle_examples import BUNDLE, content, stateful
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from tzml.bundle import SectionType, Worlds
-from tzml.owner.grant import Terms, make_grant
+from tzml.bundle import Bundle, SectionType, Worlds
+from tzml.owner.grant import Rights, Terms, make_grant
 from tzml.owner.keys import OwnerKey, coordinates
 from tzml.owner.seal import seal
 
 SIZE = 32  # bytes of each secret that are searched for
-SECRET = {SectionType.plan, SectionType.weights}
+SECRET = {SectionType.plan, SectionType.state, SectionType.weights}
 
 
 def marked(data: bytes, digest: bytes) -> str:
@@ -26,18 +27,20 @@ def marked(data: bytes, digest: bytes) -> str:
     return max(own, key=lambda part: len(set(part))).hex()
 
 
-def test_memory_is_wiped_at_close_and_at_every_error(c_tests: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("model", [BUNDLE, stateful()], ids=["weights", "weights and state, saved and restored"])
+def test_memory_is_wiped_at_close_and_at_every_error(c_tests: Path, tmp_path: Path, model: Bundle) -> None:
     numbers = np.random.default_rng(0)
-    chunks = content(numbers.standard_normal(16, np.float32).tobytes())
+    chunks, pieces = (content(numbers.standard_normal(16, np.float32).tobytes()) for _ in range(2))
     library = replace(BUNDLE.libraries[0], tee=numbers.bytes(100))
-    bundle = replace(BUNDLE, chunks=chunks, libraries=(library,))
+    bundle = replace(model, chunks=chunks, pieces=pieces[: len(model.pieces)], libraries=(library,))
     owner, device = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     key = seal(bundle, OwnerKey(owner), tmp_path / "sealed.tzm")
-    grant = make_grant(key, OwnerKey(owner), [coordinates(device.public_key())], Terms(serial=1))
+    terms = Terms(serial=1, rights=Rights.save_state)
+    grant = make_grant(key, OwnerKey(owner), [coordinates(device.public_key())], terms)
     (tmp_path / "sealed.tzg").write_bytes(grant)
     digest = bundle.program.kernels_digest
     sections = [s for s in bundle.sections() if s.type in SECRET and s.worlds & Worlds.tee]
-    assert len(sections) == len(SECRET)
+    assert len(sections) == 2 + len(model.pieces)
     secrets = [key.secret.hex(), *(marked(section.content.tobytes(), digest) for section in sections)]
     private = f"{device.private_numbers().private_value:064x}"
     command: list[str | Path] = [c_tests / "test_wiping", "sealed.tzm", "sealed.tzg", private, *secrets]

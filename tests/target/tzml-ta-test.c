@@ -282,6 +282,22 @@ static void test_parameter_types(TEEC_Session *session)
 		  TEEC_PARAM_TYPES(TEEC_MEMREF_TEMP_INPUT,
 				   TEEC_MEMREF_TEMP_OUTPUT, TEEC_NONE,
 				   TEEC_NONE) },
+		{ TZML_CMD_SAVE, "SAVE",
+		  TEEC_PARAM_TYPES(TEEC_MEMREF_TEMP_INPUT,
+				   TEEC_MEMREF_TEMP_OUTPUT, TEEC_VALUE_INPUT,
+				   TEEC_VALUE_OUTPUT) },
+		{ TZML_CMD_SAVE_SEGMENT, "SAVE_SEGMENT",
+		  TEEC_PARAM_TYPES(TEEC_MEMREF_TEMP_OUTPUT, TEEC_VALUE_OUTPUT,
+				   TEEC_NONE, TEEC_NONE) },
+		{ TZML_CMD_CONFIRM, "CONFIRM",
+		  TEEC_PARAM_TYPES(TEEC_NONE, TEEC_NONE, TEEC_NONE,
+				   TEEC_NONE) },
+		{ TZML_CMD_RESTORE, "RESTORE",
+		  TEEC_PARAM_TYPES(TEEC_MEMREF_TEMP_INPUT, TEEC_VALUE_OUTPUT,
+				   TEEC_NONE, TEEC_NONE) },
+		{ TZML_CMD_RESTORE_SEGMENT, "RESTORE_SEGMENT",
+		  TEEC_PARAM_TYPES(TEEC_MEMREF_TEMP_INPUT, TEEC_VALUE_OUTPUT,
+				   TEEC_NONE, TEEC_NONE) },
 	};
 	const size_t kinds = sizeof(types) / sizeof(types[0]);
 	uint8_t buffer[64] = { 0 };
@@ -328,7 +344,8 @@ static void test_unknown_commands(TEEC_Session *session)
 {
 	static const uint32_t commands[] = { TZML_CMD_ATTEST + 1,
 					     TZML_CMD_PING - 1,
-					     TZML_CMD_PING + 1, UINT32_MAX };
+					     TZML_CMD_RESTORE_SEGMENT + 1,
+					     UINT32_MAX };
 	TEEC_Operation operation = { 0 };
 
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
@@ -424,6 +441,49 @@ static void test_sizes(TEEC_Session *session)
 	free(outputs);
 }
 
+/* SAVE with a note of so many bytes, and room for a header of so many. */
+static TEEC_Result save(TEEC_Session *session, size_t note_size,
+			size_t header_size, uint32_t flags)
+{
+	uint8_t note[TZML_NOTE_SIZE + 1] = { 0 };
+	uint8_t header[sizeof(struct tzml_checkpoint) + 1] = { 0 };
+	TEEC_Operation operation = { 0 };
+
+	operation.paramTypes = TEEC_PARAM_TYPES(
+		TEEC_MEMREF_TEMP_INPUT, TEEC_MEMREF_TEMP_OUTPUT,
+		TEEC_VALUE_INPUT, TEEC_VALUE_OUTPUT);
+	operation.params[0].tmpref.buffer = note;
+	operation.params[0].tmpref.size = note_size;
+	operation.params[1].tmpref.buffer = header;
+	operation.params[1].tmpref.size = header_size;
+	operation.params[2].value.a = flags;
+	return TEEC_InvokeCommand(session, TZML_CMD_SAVE, &operation, NULL);
+}
+
+/* lab/test_checkpoints.py has those of models that have state. */
+static void test_checkpoints(TEEC_Session *session)
+{
+	const size_t size = sizeof(struct tzml_checkpoint);
+	TEEC_Operation operation = { 0 };
+
+	check(save(session, TZML_NOTE_SIZE, size, 0) ==
+		      (TEEC_Result)TZML_ERROR_STATELESS,
+	      "a model without state is not saved");
+	check(save(session, TZML_NOTE_SIZE - 1, size, 0) ==
+			      (TEEC_Result)TZML_ERROR_REQUEST &&
+		      save(session, TZML_NOTE_SIZE, size - 1, 0) ==
+			      (TEEC_Result)TZML_ERROR_REQUEST &&
+		      save(session, TZML_NOTE_SIZE, size + 1, 0) ==
+			      (TEEC_Result)TZML_ERROR_REQUEST &&
+		      save(session, TZML_NOTE_SIZE, size, 4) ==
+			      (TEEC_Result)TZML_ERROR_REQUEST,
+	      "SAVE with other sizes or flags is refused");
+	check(TEEC_InvokeCommand(session, TZML_CMD_CONFIRM, &operation, NULL) ==
+		      TEEC_SUCCESS,
+	      "nothing is counted of a clear model, and nothing confirmed");
+	check(still_works(session), "and the session still works");
+}
+
 /* What the TA says of itself, in `room` bytes. */
 static TEEC_Result ping(TEEC_Session *session, void *info, size_t *room)
 {
@@ -448,7 +508,8 @@ static void test_ping(TEEC_Session *session)
 		      info->protocol == TZML_TA_PROTOCOL &&
 		      info->format_version == TZML_FORMAT_VERSION &&
 		      info->kernel_abi == TZML_KERNEL_ABI &&
-		      info->features == TZML_TA_FEATURE_LIBRARIES &&
+		      info->features == (TZML_TA_FEATURE_LIBRARIES |
+					 TZML_TA_FEATURE_CHECKPOINTS) &&
 		      info->max_programs == TZML_MAX_PROGRAMS,
 	      "PING says what the TA is");
 	memset(info, 0, sizeof(info));
@@ -839,6 +900,7 @@ int main(int argc, char **argv)
 	test_sizes(&session);
 	test_programs(&session);
 	test_reset(&session);
+	test_checkpoints(&session);
 	test_headers(&session);
 	test_libraries(&session);
 	test_rewritten_memory(&session);

@@ -23,6 +23,7 @@ COMMANDS = {
     "bench": ("Compare networks with ONNX Runtime, PyTorch and LiteRT.", "zoo"),
     "boot": ("Boot an image with its console on this terminal.", "lab"),
     "check": ("Say what would become of a model, without compiling it.", "compile"),
+    "checkpoint": ("Show a checkpoint, or open one that a device exported.", "seal"),
     "compile": ("Compile a trained model into a bundle.", "compile"),
     "cp": ("Copy files to and from the machine that `tzml boot` started.", "lab"),
     "device": ("Give this device an identity, and check a device's evidence.", "seal"),
@@ -49,7 +50,7 @@ COMMANDS = {
     "ssh": ("Log in to the machine that `tzml boot` started.", "lab"),
     "seal": ("Encrypt and sign a bundle.", "seal"),
     "sign-kernels": ("Compile a model's structure, and sign its kernels.", "compile"),
-    "train": ("Train a model in a session on this device.", ""),
+    "train": ("Train a model on this device.", ""),
     "tune": ("Search for faster schedules of a model's kernels.", "compile"),
     "zoo": ("List, export and check the networks that tzml is tested with.", "zoo"),
 }

@@ -8,11 +8,13 @@ from pathlib import Path
 import click
 
 from tzml.bundle import OutputPolicy
+from tzml.bundle.format import KEY_SIZE
 from tzml.cli.options import OutputFile, passphrase_option
 from tzml.cli.owner import devices_option, key_argument, opened_owner, owner_option
 from tzml.device import read_device
 from tzml.files import check_output, write_file
-from tzml.owner.grant import UNLIMITED, Terms, make_grant, new_serial, programs_of
+from tzml.owner.grant import NO_RIGHTS, UNLIMITED, Rights, Terms, make_grant, new_serial, programs_of
+from tzml.owner.keys import load_public
 from tzml.owner.known import doubts
 from tzml.owner.register import Register
 from tzml.owner.seal import ContentKey
@@ -64,6 +66,17 @@ def parse_policy(_: click.Context, __: click.Parameter, value: str) -> tuple[Out
     is_flag=True,
     help="Let the devices run all programs, and so train the model, which changes it in their sessions.",
 )
+@click.option(
+    "--save-state",
+    is_flag=True,
+    help="Let each device keep what it has trained in checkpoints that it alone opens, and go on from them.",
+)
+@click.option(
+    "--export-state",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="KEY",
+    help="Let the devices export what they have trained, encrypted for this P-256 public key (PEM).",
+)
 @click.option("--lowest-ta-version", type=click.IntRange(0), default=0, help="Refuse older TAs.")
 @click.option(
     "--serial",
@@ -85,6 +98,8 @@ def command(
     budget: int | None,
     programs: tuple[str, ...],
     train: bool,
+    save_state: bool,
+    export_state: Path | None,
     lowest_ta_version: int,
     serial: int | None,
     register: Path | None,
@@ -101,6 +116,8 @@ def command(
         raise click.UsageError("--train allows all programs: give either --program or --train")
     content_key = ContentKey.read(key)
     allowed, rights = programs_of(content_key, programs, train=train)
+    if (save_state or export_state) and not rights & Rights.train:
+        raise click.UsageError("--save-state and --export-state are for what is trained: give --train too")
     terms = Terms(
         policy=policy[0],
         argument=policy[1],
@@ -108,7 +125,12 @@ def command(
         lowest_ta_version=lowest_ta_version,
         serial=new_serial() if serial is None else serial,
         programs=allowed,
-        rights=rights,
+        rights=(
+            rights
+            | (Rights.save_state if save_state else NO_RIGHTS)
+            | (Rights.export_state if export_state else NO_RIGHTS)
+        ),
+        export_key=load_public(export_state) if export_state else bytes(KEY_SIZE),
     )
     records = [read_device(device) for device in devices]
     with opened_owner(owner, passphrase_file) as signer:

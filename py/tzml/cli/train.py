@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 from numpy.typing import NDArray
 
 from tzml.cli.arrays import load_arrays
-from tzml.client import Trainer, TrainingScore, World, open_model
+from tzml.client import Checkpoints, Plan, Trainer, Training, TrainingScore, World, open_model
 from tzml.errors import TzmlError
+from tzml.files import check_output
 
 Array = NDArray[Any]
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -55,6 +55,28 @@ class Epoch:
               help="Examples of a step.")  # fmt: skip
 @click.option("--rate", required=True, type=click.FloatRange(0, min_open=True), help="The learning rate.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the order of the examples.")
+@click.option(
+    "--checkpoint",
+    type=_FILE,
+    help="Save the state there (.tzs) at the beginning and after each epoch, for this device alone.",
+)
+@click.option(
+    "--checkpoint-steps",
+    default=0,
+    type=click.IntRange(0),
+    help="Save it also each time that so many steps are made.",
+)
+@click.option(
+    "--resume", is_flag=True, help="Go on from the checkpoint, with the same examples, --batch and --seed."
+)
+@click.option(
+    "--restart",
+    is_flag=True,
+    help="Train from the beginning, and give up the checkpoint that is there, or that the device has.",
+)
+@click.option(
+    "--export", type=_FILE, help="Write the state at the end to a file (.tzs) for the grant's export key."
+)
 @click.option("--grant", type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help="The grant (.tzg) for a sealed bundle. Default: one that is appended to it.")  # fmt: skip
 @click.option("--world", type=click.Choice([w.name for w in World]), default="tee", show_default=True,
@@ -70,33 +92,50 @@ def command(
     batch: int,
     rate: float,
     seed: int,
+    checkpoint: Path | None,
+    checkpoint_steps: int,
+    resume: bool,
+    restart: bool,
+    export: Path | None,
     grant: Path | None,
     world: str,
     as_json: bool,
 ) -> None:
     """Train BUNDLE, and tell loss and accuracy of each epoch.
 
-    There are no checkpoints yet: what was learned is gone when the command ends. In Python, tzml.client.Trainer
-    keeps the session.
+    What was learned stays in the checkpoint, which only the device that wrote it opens, and in the export. Without
+    either, it is gone when the command ends.
     """
     if (test_images is None) != (test_labels is None):
         raise click.UsageError("--test-images and --test-labels go together")
+    if checkpoint is None and (resume or restart or checkpoint_steps):
+        raise click.UsageError("--resume, --restart and --checkpoint-steps need --checkpoint")
+    if resume and restart:
+        raise click.UsageError("--resume and --restart are opposites")
+    inputs = [path for path in (bundle, images, labels, test_images, test_labels, grant) if path]
+    for output in filter(None, (checkpoint, export)):
+        check_output(output, inputs)
+    kept = checkpoint and Checkpoints(checkpoint, checkpoint_steps, resume, restart)
     examples = _array(images), _array(labels)
     held_out = (_array(test_images), _array(test_labels)) if test_images and test_labels else None
     found: list[Epoch] = []
     with open_model(bundle, World[world], grant.read_bytes() if grant else None) as model:
-        trainer, generator = Trainer(model), np.random.default_rng(seed)
-        examples = trainer.check(*examples)
+        trainer = Trainer(model)
         held_out = held_out and trainer.check(*held_out)
-        for number in range(1, epochs + 1):
-            begin = time.monotonic()
-            score = trainer.epoch(*examples, batch, rate, generator, _Progress(number, epochs))
+        training = Training(trainer, examples, Plan(epochs, batch, rate, seed), kept)
+        if training.position.epoch > epochs:
+            click.echo(f"tzml: {checkpoint} has all of {epochs} epochs; give more with --epochs", err=True)
+        begin = time.monotonic()
+        for number, score in training.epochs(_Progress(epochs)):
             test = trainer.evaluate(*held_out) if held_out else TrainingScore(None, None, 1)
             seconds = time.monotonic() - begin
             epoch = Epoch(number, score.loss, score.accuracy, test.loss, test.accuracy, seconds)
             found.append(epoch)
             if not as_json:
                 click.echo(str(epoch))
+            begin = time.monotonic()
+        if export:
+            model.save(export, note=training.note(), export=True)
     if as_json:
         click.echo(json.dumps({"world": world, "steps": trainer.steps, "epochs": list(map(asdict, found))}))
 
@@ -104,13 +143,13 @@ def command(
 class _Progress:
     """One line on standard error that is written over, if that is a terminal."""
 
-    def __init__(self, epoch: int, epochs: int) -> None:
-        self.name = f"epoch {epoch} of {epochs}"
+    def __init__(self, epochs: int) -> None:
+        self.epochs = epochs
 
-    def __call__(self, done: int, batches: int, loss: float | None) -> None:
+    def __call__(self, epoch: int, done: int, batches: int, loss: float | None) -> None:
         if sys.stderr.isatty():
             told = "" if loss is None else f", loss {loss:.4f}"
-            line = f"{self.name}: step {done} of {batches}{told}"
+            line = f"epoch {epoch} of {self.epochs}: step {done} of {batches}{told}"
             click.echo("\r" + (line.ljust(72) if done < batches else " " * 72 + "\r"), err=True, nl=False)
 
 

@@ -15,20 +15,25 @@ from tzml.client.model import (
     open_model,
 )
 from tzml.client.trainer import LossError, Trainer, TrainingScore
+from tzml.client.training import Checkpoints, Plan, Position, Training
 
 __all__ = [
     "Answer",
+    "Checkpoints",
     "ChunkLoads",
     "InstalledLibrary",
     "LossError",
     "MemoryUse",
     "Model",
     "ModelDescription",
+    "Plan",
+    "Position",
     "ProgramInfo",
     "ProgramUse",
     "RunError",
     "TensorInfo",
     "Trainer",
+    "Training",
     "TrainingScore",
     "World",
     "attest_device",

@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tzml.bundle.checkpoint import NOTE_SIZE, Checkpoint, read_checkpoint
 from tzml.bundle.content import DType, OutputPolicy, Role
 from tzml.client.description import TensorInfo
 from tzml.client.library import ffi, library, text
 from tzml.errors import TzmlError, known_names
+from tzml.files import read_file, write_kept
 
 Array = NDArray[Any]
 
@@ -153,6 +155,43 @@ class Model:
     def reset(self) -> None:
         """Give the model's state its initial content again. Raises RunError."""
         check(library().tzml_reset(self._open_session()))
+
+    def save(self, path: Path, *, note: bytes = b"", export: bool = False, give_up: bool = False) -> None:
+        """Write a checkpoint of the state: docs/training.md, "Checkpoints".
+
+        The file is there whole, and stays there after a power cut, before the device refuses older ones.
+
+        Args:
+            path: the file, which is replaced
+            note: at most 64 bytes that come back with it, and that anybody can read
+            export: for the export key of the grant, instead of for this device
+            give_up: a checkpoint of this device that the session does not continue
+
+        Raises RunError, and TzmlError if the file cannot be written.
+
+        """
+        size = library().tzml_checkpoint_size(self._open_session())
+        data = np.empty(size, np.uint8)
+        flags = (library().TZML_SAVE_EXPORT if export else 0) | (library().TZML_SAVE_GIVE_UP if give_up else 0)
+        padded = note.ljust(NOTE_SIZE, b"\0")
+        if len(padded) != NOTE_SIZE:
+            raise ValueError(f"a note has at most {NOTE_SIZE} bytes, not {len(note)}")
+        check(library().tzml_save(self._session, flags, padded, ffi.from_buffer(data.data), size))
+        write_kept(path, data.tobytes())
+        if not export:
+            check(library().tzml_confirm(self._session))
+
+    def restore(self, path: Path) -> Checkpoint:
+        """Give the state the content of a checkpoint, and say what can be read of that.
+
+        One that is refused changes nothing, unless it is damaged behind its beginning: `reset` or another `restore`
+        are needed then. Raises RunError, BundleError for a file that is no checkpoint, and TzmlError if the file
+        cannot be read.
+        """
+        data = read_file(path)
+        found = read_checkpoint(data)
+        check(library().tzml_restore(self._open_session(), data, len(data)))
+        return found
 
     def run(self, inputs: Array | Mapping[str, Array], program: str = "") -> Answer:
         """One run of the entry point that is selected, or of that with `program`, which is selected then.

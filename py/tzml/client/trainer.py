@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,14 +134,20 @@ class Trainer:
         `progress` is told the batches that are done, their number, and the loss of the last.
         """
         examples, targets = self.check(examples, targets)
-        order = generator.permutation(len(examples))
         scores: list[TrainingScore] = []
         batches = math.ceil(len(examples) / batch)
-        for number in range(batches):
-            chosen = order[number * batch : (number + 1) * batch]
-            scores.append(self._step(examples[chosen], targets[chosen], rate))
-            progress(number + 1, batches, scores[-1].loss)
-        return _together(scores)
+        for score in self.steps_of(examples, targets, batch, rate, generator.permutation(len(examples))):
+            scores.append(score)
+            progress(len(scores), batches, score.loss)
+        return together(scores)
+
+    def steps_of(
+        self, examples: Array, targets: Array, batch: int, rate: float, order: Array, done: int = 0
+    ) -> Iterator[TrainingScore]:
+        """Make the steps of a pass over examples that `check` gave, in that order, but for the first `done`."""
+        for start in range(done * batch, len(examples), batch):
+            chosen = order[start : start + batch]
+            yield self._step(examples[chosen], targets[chosen], rate)
 
     def evaluate(self, examples: Array, targets: Array) -> TrainingScore:
         """The mean loss of examples, and the right answers among them. It changes nothing."""
@@ -159,7 +165,7 @@ class Trainer:
             loss = None if self.hidden else float(outputs["loss_sum"]) / count
             correct = None if self.hidden or "correct" not in outputs else int(outputs["correct"])
             scores.append(TrainingScore(loss, correct, count))
-        return _together(scores)
+        return together(scores)
 
     def _micro_batches(self, examples: Array, targets: Array) -> Iterator[tuple[Array, Array, int]]:
         """As many as it takes; the last is filled up with zeros."""
@@ -172,7 +178,8 @@ class Trainer:
         return np.concatenate([part, np.zeros((missing, *part.shape[1:]), part.dtype)]) if missing else part
 
 
-def _together(scores: list[TrainingScore]) -> TrainingScore:
+def together(scores: Sequence[TrainingScore]) -> TrainingScore:
+    """The score of the examples of all of them."""
     examples = sum(score.examples for score in scores)
     losses = [score.loss * score.examples for score in scores if score.loss is not None]
     correct = [score.correct for score in scores if score.correct is not None]

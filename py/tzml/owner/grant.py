@@ -157,6 +157,7 @@ def read_grant(data: bytes) -> Grant:
     low, high = limits.get(OutputPolicy(policy), (0, 0))
     check(low <= argument <= high, f"{argument} for the output policy {OutputPolicy(policy).name}")
     check(0 < programs < 1 << 16 and rights <= sum(Rights), f"programs {programs:#x}, rights {rights:#x}")
+    check(not rights & Rights.export_state or any(export_key), "state may be exported, and there is no key for it")
     rows = [ROW.unpack_from(data, _HEADER.size + i * ROW.size) for i in range(count)]
     ids = [row[0] for row in rows]
     check(ids == sorted(set(ids)) and not any(any(row[3]) for row in rows), "the recipients are out of order")

@@ -38,6 +38,11 @@ class OwnerKey:
         """The public key, X and Y, 64 bytes."""
         return coordinates(self._key.public_key())
 
+    @property
+    def private(self) -> ec.EllipticCurvePrivateKey:
+        """The key itself, for what is sealed to it."""
+        return self._key
+
     def sign(self, digest: bytes) -> bytes:
         """ECDSA over a SHA-256 digest: r and s, 64 bytes. Deterministic (RFC 6979): nothing random to get wrong."""
         der = self._key.sign(digest, ec.ECDSA(Prehashed(hashes.SHA256()), deterministic_signing=True))

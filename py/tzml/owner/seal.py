@@ -150,6 +150,17 @@ def check_timing(bundle: Bundle) -> None:
         )
 
 
+def unsealed(bundle: Bundle) -> Bundle:
+    """A sealed bundle that was read with its content key, as a clear one, which can be sealed again."""
+    notes = json.loads(bundle.notes or b"{}")
+    metadata = notes.pop("metadata", {})
+    return replace(
+        bundle,
+        metadata=json.dumps(metadata, sort_keys=True).encode() if metadata else b"",
+        notes=json.dumps(notes, sort_keys=True).encode() if notes else b"",
+    )
+
+
 def for_tee(bundle: Bundle) -> Bundle:
     """The bundle with every program that may run in the TEE running only there. Raises BundleError."""
     if not any(library.tee for library in bundle.libraries):

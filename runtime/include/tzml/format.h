@@ -23,11 +23,12 @@
 #define TZML_WRAPPED_SIZE (TZML_SECRET_SIZE + TZML_TAG_SIZE)
 #define TZML_PAGE_SIZE	  4096 /* of secure memory */
 
-#define TZML_MAGIC	     "\x89TZM\r\n\x1a\n"
-#define TZML_GRANT_MAGIC     "\x89TZG\r\n\x1a\n"
-#define TZML_INTERFACE_MAGIC "INTF"
-#define TZML_MEMORY_MAGIC    "MEMO"
-#define TZML_PLAN_MAGIC	     "PLAN"
+#define TZML_MAGIC	      "\x89TZM\r\n\x1a\n"
+#define TZML_GRANT_MAGIC      "\x89TZG\r\n\x1a\n"
+#define TZML_CHECKPOINT_MAGIC "\x89TZS\r\n\x1a\n"
+#define TZML_INTERFACE_MAGIC  "INTF"
+#define TZML_MEMORY_MAGIC     "MEMO"
+#define TZML_PLAN_MAGIC	      "PLAN"
 
 #define TZML_FORMAT_VERSION 2
 
@@ -54,6 +55,7 @@
 #define TZML_MAX_MEMORY		(UINT64_C(1) << 32)
 #define TZML_MAX_SEALED_SIZE	(UINT64_C(1) << 29) /* less than that */
 #define TZML_MAX_RECIPIENTS	1024
+#define TZML_MAX_SEGMENT_SIZE	(64 * 1024) /* of a checkpoint */
 
 enum tzml_protection {
 	TZML_PROTECTION_CLEAR = 0,   /* the tag is a SHA-256 digest */
@@ -268,6 +270,38 @@ struct tzml_recipient {
 	uint8_t reserved[15];
 };
 
+/* A checkpoint: header, then the state in segments, a tag behind each. */
+
+enum tzml_checkpoint_kind {
+	TZML_CHECKPOINT_CLEAR = 1,    /* of a session in the normal world */
+	TZML_CHECKPOINT_SAVED = 2,    /* for the device that made it */
+	TZML_CHECKPOINT_EXPORTED = 3, /* for the grant's export key */
+};
+
+#define TZML_NOTE_SIZE 64
+
+struct tzml_checkpoint {
+	uint8_t magic[8];
+	uint32_t format_version;
+	uint32_t header_size;
+	uint32_t kind;	       /* enum tzml_checkpoint_kind */
+	uint32_t segment_size; /* of all segments but the last */
+	uint64_t state_size;
+	uint64_t number;  /* goes up with each; 0 of a clear model */
+	uint64_t updates; /* runs of programs of that role so far */
+	uint64_t model_version;
+	uint8_t model_id[16];
+	uint8_t owner[TZML_KEY_SIZE];
+	uint8_t bundle_digest[TZML_DIGEST_SIZE];
+	uint8_t device[TZML_DIGEST_SIZE]; /* SHA-256 of its point */
+	uint8_t salt[TZML_DIGEST_SIZE];	  /* random: no two have one key */
+	uint8_t note[TZML_NOTE_SIZE];	  /* the caller's, as it is */
+	/* what comes before is bound to the key; of exported ones, the key: */
+	uint8_t enc[TZML_POINT_SIZE];
+	uint8_t wrapped[TZML_WRAPPED_SIZE];
+	uint8_t reserved[7];
+};
+
 _Static_assert(sizeof(struct tzml_header) == 320, "docs/bundle.md");
 _Static_assert(sizeof(struct tzml_section) == 64, "docs/bundle.md");
 _Static_assert(sizeof(struct tzml_interface_header) == 32, "docs/bundle.md");
@@ -281,5 +315,6 @@ _Static_assert(sizeof(struct tzml_call) == 8, "docs/bundle.md");
 _Static_assert(sizeof(struct tzml_argument) == 24, "docs/bundle.md");
 _Static_assert(sizeof(struct tzml_grant) == 320, "docs/bundle.md");
 _Static_assert(sizeof(struct tzml_recipient) == 160, "docs/bundle.md");
+_Static_assert(sizeof(struct tzml_checkpoint) == 416, "docs/bundle.md");
 
 #endif /* TZML_FORMAT_H */

@@ -47,6 +47,17 @@ enum tzml_model_state {
 	TZML_MODEL_RUNNING,
 };
 
+/* A checkpoint that is being saved or restored, segment by segment. */
+struct tzml_transfer {
+	enum { TZML_NO_TRANSFER = 0, TZML_SAVING, TZML_RESTORING } direction;
+	bool counts; /* it is saved for this device, with a number */
+	uint64_t number;
+	uint64_t updates;
+	uint64_t done;			  /* bytes of the state */
+	uint8_t digest[TZML_DIGEST_SIZE]; /* of the header */
+	uint8_t key[TZML_SECRET_SIZE];
+};
+
 struct tzml_model {
 	enum tzml_model_state state;
 	const struct tzml_platform *platform;
@@ -70,7 +81,11 @@ struct tzml_model {
 	uint64_t loaded;  /* bytes of it that came */
 	uint32_t program; /* of the run that is under way */
 	struct tzml_position position;
-	bool state_lost; /* half changed by a run that did not end */
+	bool state_lost;      /* half changed by what did not end */
+	uint64_t updates;     /* runs of that role that made the state */
+	uint64_t checkpoint;  /* the one it comes from; 0: the bundle */
+	uint64_t unconfirmed; /* number of one that was saved, or 0 */
+	struct tzml_transfer transfer;
 
 	bool granted; /* what follows is there */
 	struct tzml_grant grant;
@@ -141,6 +156,43 @@ static inline bool tzml_model_running(const struct tzml_model *model)
  * then. A run that was under way is given up.
  */
 enum tzml_status tzml_model_reset(struct tzml_model *model);
+
+/* Flags of tzml_model_save. */
+#define TZML_SAVE_EXPORT  1 /* to the grant's export key */
+#define TZML_SAVE_GIVE_UP 2 /* the checkpoint that is not continued, if any */
+#define TZML_SAVE_FLAGS	  3
+
+/*
+ * Begin to save the state: its header is written to `checkpoint`. The caller's
+ * note goes along, which is authenticated and no secret. Then all segments are
+ * taken, in order; a run, or what else begins, gives it up.
+ */
+enum tzml_status tzml_model_save(struct tzml_model *model, uint32_t flags,
+				 const uint8_t note[TZML_NOTE_SIZE],
+				 void *checkpoint);
+
+/* Bytes of the next segment with its tag; 0: there is none. */
+size_t tzml_model_segment(const struct tzml_model *model);
+
+/* Write the next segment with its tag, `size` bytes. */
+enum tzml_status tzml_model_save_segment(struct tzml_model *model, void *data,
+					 size_t size);
+
+/*
+ * The checkpoint that was saved last will be there after a power cut: those
+ * before it are refused from now on.
+ */
+enum tzml_status tzml_model_confirm(struct tzml_model *model);
+
+/*
+ * Begin to restore the state from a checkpoint with that header, `size` bytes.
+ * Segments follow in order. The state is lost from the first that is right to
+ * the last: what is wrong with the header or the first segment changes nothing.
+ */
+enum tzml_status tzml_model_restore(struct tzml_model *model,
+				    const void *checkpoint, size_t size);
+enum tzml_status tzml_model_restore_segment(struct tzml_model *model,
+					    const void *data, size_t size);
 
 /* Give back and wipe everything; a closed model may be closed again. */
 void tzml_model_close(struct tzml_model *model);

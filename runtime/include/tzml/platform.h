@@ -3,6 +3,7 @@
 #ifndef TZML_PLATFORM_H
 #define TZML_PLATFORM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <tzml/format.h>
 #include <tzml/kernels.h>
@@ -41,6 +42,40 @@ struct tzml_crypto {
 				   const void *aad, size_t aad_size, void *data,
 				   size_t size,
 				   const uint8_t tag[TZML_TAG_SIZE]);
+	/* Seal with AES-256-GCM in place. */
+	enum tzml_status (*seal)(void *context,
+				 const uint8_t key[TZML_SECRET_SIZE],
+				 const uint8_t nonce[TZML_NONCE_SIZE],
+				 const void *aad, size_t aad_size, void *data,
+				 size_t size, uint8_t tag[TZML_TAG_SIZE]);
+	/* ECDH with a new key, whose public half is `own`. */
+	enum tzml_status (*agree_once)(void *context,
+				       const uint8_t point[TZML_POINT_SIZE],
+				       uint8_t own[TZML_POINT_SIZE],
+				       uint8_t secret[TZML_SECRET_SIZE]);
+	enum tzml_status (*random)(void *context, void *data, size_t size);
+	/* HMAC under the device's private key of a label and the digest. */
+	enum tzml_status (*checkpoint_key)(
+		void *context, const uint8_t digest[TZML_DIGEST_SIZE],
+		uint8_t key[TZML_SECRET_SIZE]);
+	/*
+	 * A number for the next checkpoint of the grant's model, above all
+	 * before. TZML_ERROR_CHECKPOINT_FORKED unless `base`, from which the
+	 * state comes (0: the bundle), is the newest that was confirmed, or it
+	 * is to be given up.
+	 */
+	enum tzml_status (*number_checkpoint)(void *context,
+					      const struct tzml_grant *grant,
+					      uint64_t base, bool give_up,
+					      uint64_t *number);
+	/*
+	 * TZML_ERROR_CHECKPOINT_OLD unless the number is the last that was
+	 * confirmed, the last that was given, or above. With `confirm`, those
+	 * before it are refused from now on.
+	 */
+	enum tzml_status (*admit_checkpoint)(void *context,
+					     const struct tzml_grant *grant,
+					     uint64_t number, bool confirm);
 	/*
 	 * Whether the device takes this grant: it knows the owner, and has
 	 * seen neither a newer version of the model nor a later grant.

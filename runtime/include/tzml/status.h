@@ -151,6 +151,37 @@
 	X(IDENTITY_FULL, 0x545a4d4f,                                           \
 	  "this device remembers as many models as it can",                    \
 	  "enroll it again: its grants end with its old identity")             \
+	X(STATELESS, 0x545a4d50, "the model has no state to save or restore",  \
+	  "compile it with `tzml compile --train`")                            \
+	X(GRANT_STATE, 0x545a4d51,                                             \
+	  "no grant allows the model's state to be saved, or exported",        \
+	  "ask the owner for a grant that does (--save-state, "                \
+	  "--export-state)")                                                   \
+	X(CHECKPOINT_MALFORMED, 0x545a4d52,                                    \
+	  "the file is no checkpoint, or not a whole one",                     \
+	  "give the file that `tzml train --checkpoint` wrote")                \
+	X(CHECKPOINT_KIND, 0x545a4d53,                                         \
+	  "the checkpoint was exported, or comes from the other world",        \
+	  "resume from one that was saved in this world")                      \
+	X(CHECKPOINT_MODEL, 0x545a4d54, "the checkpoint is of another model",  \
+	  "give the one of this model")                                        \
+	X(CHECKPOINT_VERSION, 0x545a4d55,                                      \
+	  "the checkpoint is of another version of the model",                 \
+	  "use the bundle that it was saved with, or train anew")              \
+	X(CHECKPOINT_DEVICE, 0x545a4d56,                                       \
+	  "the checkpoint was saved by another device, or by this one under "  \
+	  "an earlier identity",                                               \
+	  "resume where it was saved, or train anew")                          \
+	X(CHECKPOINT_OLD, 0x545a4d57,                                          \
+	  "this device has saved a newer checkpoint of the model",             \
+	  "resume from the newest one, or train anew (--restart)")             \
+	X(CHECKPOINT_DAMAGED, 0x545a4d58,                                      \
+	  "the checkpoint was changed or damaged",                             \
+	  "put back the file as it was saved, or train anew (--restart)")      \
+	X(CHECKPOINT_FORKED, 0x545a4d59,                                       \
+	  "this device has a checkpoint of the model that this session does "  \
+	  "not continue",                                                      \
+	  "resume from it (--resume), or give it up (--restart)")              \
 	/* the client's own */                                                 \
 	X(FILE, 0x545a4d81, "the bundle cannot be read", "check the path")     \
 	X(NO_TEE, 0x545a4d82, "there is no TEE to talk to",                    \

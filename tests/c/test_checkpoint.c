@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * test_checkpoint FOLDER: in which order state is saved and restored, and what
+ * is left after a failure of the platform. FOLDER has the specification's
+ * examples. Prints one TAP line a check, and exits 0 if all passed.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <tzml/model.h>
+
+#include "check.h"
+#include "tap.h"
+#include "test_platform.h"
+
+#define INPUT_SIZE (16 * sizeof(float))
+#define MAX_SIZE   2048		      /* of a checkpoint of the example */
+#define SEGMENT (256 + TZML_TAG_SIZE) /* each of the example's but the last */
+
+static const char *folder;
+static struct {
+	uint8_t bundle[1 << 16];
+	uint8_t grant[1 << 12];
+	uint8_t about[1 << 16];
+	uint8_t checkpoint[MAX_SIZE];
+	size_t grant_size;
+	size_t checkpoint_size;
+} files;
+static const uint8_t note[TZML_NOTE_SIZE] = "note";
+
+struct fixture {
+	struct test_context context;
+	struct tzml_model model;
+	uint8_t saved[MAX_SIZE];
+	size_t size;
+};
+
+static size_t read_example(const char *ending, uint8_t *to, size_t room)
+{
+	char path[4096] = "";
+	FILE *file = NULL;
+	size_t size = 0;
+
+	snprintf(path, sizeof(path), "%s/checkpoint.%s", folder, ending);
+	file = fopen(path, "rb");
+	if (file)
+		size = fread(to, 1, room - 1, file);
+	if (!size) {
+		perror(path);
+		exit(2);
+	}
+	fclose(file);
+	return size;
+}
+
+static enum tzml_status load(struct fixture *f)
+{
+	enum tzml_status status = TZML_SUCCESS;
+	uint32_t wanted = TZML_NO_SECTION;
+
+	while (!status &&
+	       (wanted = tzml_model_wanted(&f->model)) != TZML_NO_SECTION) {
+		const struct tzml_section *section =
+			tzml_bundle_sections((const void *)files.bundle) +
+			wanted;
+
+		status = tzml_model_load(&f->model, wanted, 0,
+					 files.bundle + section->offset,
+					 section->size);
+	}
+	return status;
+}
+
+static void open_device(struct fixture *f)
+{
+	const struct tzml_header *header = (const void *)files.bundle;
+	const char *hexadecimal =
+		strstr((const char *)files.about, "\"device_private\": \"");
+	uint8_t key[TZML_SECRET_SIZE] = { 0 };
+
+	memset(f, 0, sizeof(*f));
+	test_context_open(&f->context);
+	hexadecimal += strlen("\"device_private\": \"");
+	for (size_t i = 0; i < sizeof(key); i++)
+		sscanf(hexadecimal + 2 * i, "%2hhx", key + i);
+	test_context_enroll(&f->context, key);
+	if (tzml_model_open(&f->model, &test_platform, &f->context, header,
+			    header->header_size) ||
+	    tzml_model_take_grant(&f->model, files.grant, files.grant_size) ||
+	    load(f))
+		abort();
+}
+
+static void close_device(struct fixture *f)
+{
+	tzml_model_close(&f->model);
+	test_context_close(&f->context); /* aborts for what is not wiped */
+}
+
+static enum tzml_status run(struct fixture *f, uint32_t program, float *answer)
+{
+	float input[16] = { 1, 2, 3, 4 };
+	enum tzml_status status =
+		tzml_model_start(&f->model, program, input, sizeof(input));
+
+	while (!status && tzml_model_running(&f->model)) {
+		status =
+			tzml_model_continue(&f->model, answer, sizeof(*answer));
+		if (!status)
+			status = load(f);
+	}
+	return status;
+}
+
+/* What the program that changes nothing says of the state. */
+static float look(struct fixture *f)
+{
+	float answer = -1;
+
+	return run(f, 1, &answer) ? -1 : answer;
+}
+
+static enum tzml_status save(struct fixture *f, uint32_t flags)
+{
+	enum tzml_status status =
+		tzml_model_save(&f->model, flags, note, f->saved);
+	size_t size = 0;
+
+	f->size = sizeof(struct tzml_checkpoint);
+	while (!status && (size = tzml_model_segment(&f->model))) {
+		status = tzml_model_save_segment(&f->model, f->saved + f->size,
+						 size);
+		f->size += size;
+	}
+	return status;
+}
+
+static enum tzml_status restore(struct fixture *f, const uint8_t *from)
+{
+	size_t done = sizeof(struct tzml_checkpoint);
+	enum tzml_status status = tzml_model_restore(&f->model, from, done);
+	size_t size = 0;
+
+	while (!status && (size = tzml_model_segment(&f->model))) {
+		status = tzml_model_restore_segment(&f->model, from + done,
+						    size);
+		done += size;
+	}
+	return status;
+}
+
+/* Whether nothing of the state or its key is left where they were moved. */
+static bool is_wiped(const struct fixture *f)
+{
+	static const struct tzml_transfer none;
+
+	return all_zero(f->model.arena.data, f->model.arena.size) &&
+	       !memcmp(&f->model.transfer, &none, sizeof(none));
+}
+
+static void test_round_trip(void)
+{
+	struct fixture f;
+	float trained = 0;
+	float first = 0;
+	float answer = 0;
+
+	open_device(&f);
+	first = look(&f);
+	check(!run(&f, 0, &answer) && look(&f) != first, "a step changes it");
+	trained = look(&f);
+	check(!save(&f, 0) && f.size == files.checkpoint_size &&
+		      !tzml_model_confirm(&f.model),
+	      "its state is saved in %zu bytes", files.checkpoint_size);
+	check(look(&f) == trained, "which changes nothing");
+	check(!tzml_model_reset(&f.model) && !load(&f) && look(&f) == first,
+	      "a reset brings the first state back");
+	check(!restore(&f, f.saved) && look(&f) == trained &&
+		      f.model.updates == 1,
+	      "and restoring the one that was saved");
+	close_device(&f);
+
+	open_device(&f);
+	check(!restore(&f, files.checkpoint) && look(&f) == trained,
+	      "another session restores the example's");
+	check(f.model.updates == 1 && f.context.confirmed == 1,
+	      "and goes on from its step and number");
+	close_device(&f);
+}
+
+static void test_order(void)
+{
+	float input[16] = { 0 };
+	float answer = 0;
+	struct fixture f;
+
+	open_device(&f);
+	check(tzml_model_save_segment(&f.model, f.saved, SEGMENT) ==
+			      TZML_ERROR_STATE &&
+		      tzml_model_restore_segment(&f.model, f.saved, SEGMENT) ==
+			      TZML_ERROR_STATE &&
+		      tzml_model_confirm(&f.model) == TZML_ERROR_STATE &&
+		      !tzml_model_segment(&f.model),
+	      "nothing is moved that was not begun");
+	check(!tzml_model_save(&f.model, 0, note, f.saved) &&
+		      tzml_model_save_segment(&f.model, f.saved, SEGMENT - 1) ==
+			      TZML_ERROR_OUTPUT_SIZE &&
+		      tzml_model_save_segment(&f.model, f.saved, SEGMENT + 1) ==
+			      TZML_ERROR_OUTPUT_SIZE &&
+		      tzml_model_confirm(&f.model) == TZML_ERROR_STATE,
+	      "a segment has its size, and half a checkpoint is none");
+	check(!run(&f, 0, &answer) &&
+		      tzml_model_save_segment(&f.model, f.saved, SEGMENT) ==
+			      TZML_ERROR_STATE,
+	      "a run gives up what was being saved");
+	check(!tzml_model_save(&f.model, 0, note, f.saved) &&
+		      !tzml_model_reset(&f.model) && !load(&f) &&
+		      tzml_model_save_segment(&f.model, f.saved, SEGMENT) ==
+			      TZML_ERROR_STATE,
+	      "so does a reset");
+	check(!tzml_model_start(&f.model, 0, input, sizeof(input)) &&
+		      tzml_model_save(&f.model, 0, note, f.saved) ==
+			      TZML_ERROR_STATE &&
+		      tzml_model_restore(&f.model, files.checkpoint,
+					 sizeof(struct tzml_checkpoint)) ==
+			      TZML_ERROR_STATE,
+	      "nothing is begun during a run");
+	/* one call is made, and the next wants another chunk */
+	check(!tzml_model_continue(&f.model, &answer, sizeof(answer)) &&
+		      !load(&f) &&
+		      !tzml_model_continue(&f.model, &answer, sizeof(answer)) &&
+		      tzml_model_running(&f.model) && !load(&f) &&
+		      run(&f, 1, &answer) == TZML_ERROR_STATE_LOST &&
+		      save(&f, 0) == TZML_ERROR_STATE_LOST,
+	      "a state that is half changed is not saved");
+	f.context.numbered = 0; /* those above were never finished */
+	check(!restore(&f, files.checkpoint) && look(&f) > 0,
+	      "restoring remedies that");
+	close_device(&f);
+}
+
+static void test_damage(void)
+{
+	uint8_t changed[MAX_SIZE];
+	struct fixture f;
+	float before = 0;
+	float answer = 0;
+
+	open_device(&f);
+	before = look(&f);
+	memcpy(changed, files.checkpoint, sizeof(changed));
+	changed[sizeof(struct tzml_checkpoint)] ^= 1;
+	check(restore(&f, changed) == TZML_ERROR_CHECKPOINT_DAMAGED &&
+		      look(&f) == before,
+	      "a damaged beginning changes nothing");
+	memcpy(changed, files.checkpoint, sizeof(changed));
+	changed[files.checkpoint_size - 1] ^= 1;
+	check(restore(&f, changed) == TZML_ERROR_CHECKPOINT_DAMAGED &&
+		      run(&f, 1, &answer) == TZML_ERROR_STATE_LOST &&
+		      save(&f, 0) == TZML_ERROR_STATE_LOST,
+	      "a damaged end leaves no state");
+	check(!tzml_model_reset(&f.model) && !load(&f) && look(&f) == before,
+	      "until it is reset");
+	check(!tzml_model_restore(&f.model, files.checkpoint,
+				  sizeof(struct tzml_checkpoint)) &&
+		      tzml_model_restore_segment(
+			      &f.model,
+			      files.checkpoint + sizeof(struct tzml_checkpoint),
+			      SEGMENT - 1) == TZML_ERROR_CHECKPOINT_MALFORMED &&
+		      !tzml_model_segment(&f.model) && look(&f) == before,
+	      "nor does a segment that is cut");
+	check(!run(&f, 0, &answer) && look(&f) != before,
+	      "and the session goes on");
+	close_device(&f);
+}
+
+/* Let everything of the platform fail once, at every call of it. */
+static void test_failures(const char *what, size_t offset, uint32_t least,
+			  enum tzml_status (*act)(struct fixture *f))
+{
+	enum tzml_status status = TZML_ERROR_PLATFORM;
+	uint32_t before = 0;
+
+	for (before = 0; status == TZML_ERROR_PLATFORM; before++) {
+		struct fixture f;
+
+		open_device(&f);
+		memcpy((uint8_t *)&f.context + offset, &before, sizeof(before));
+		status = act(&f);
+		if (!is_wiped(&f))
+			status = TZML_ERROR_STATE;
+		close_device(&f);
+	}
+	check(!status && before > least, "%s, at any of %u times", what,
+	      before);
+}
+
+static enum tzml_status save_all(struct fixture *f)
+{
+	enum tzml_status status = save(f, 0);
+
+	return status ? status : tzml_model_confirm(&f->model);
+}
+
+static enum tzml_status export_all(struct fixture *f)
+{
+	return save(f, TZML_SAVE_EXPORT);
+}
+
+static enum tzml_status restore_all(struct fixture *f)
+{
+	return restore(f, files.checkpoint);
+}
+
+int main(int argc, char **argv)
+{
+	const size_t digests = offsetof(struct test_context, digests_left);
+	const size_t seals = offsetof(struct test_context, seals_left);
+
+	if (argc != 2) {
+		fputs("usage: test_checkpoint FOLDER\n", stderr);
+		return 2;
+	}
+	folder = argv[1];
+	read_example("tzm", files.bundle, sizeof(files.bundle));
+	read_example("json", files.about, sizeof(files.about));
+	files.grant_size =
+		read_example("tzg", files.grant, sizeof(files.grant));
+	files.checkpoint_size =
+		read_example("tzs", files.checkpoint, sizeof(files.checkpoint));
+	test_round_trip();
+	test_order();
+	test_damage();
+	test_failures("a digest fails while it is saved", digests, 3, save_all);
+	test_failures("cryptography fails while it is saved", seals, 4,
+		      save_all);
+	test_failures("cryptography fails while it is exported", seals, 10,
+		      export_all);
+	test_failures("a digest fails while it is restored", digests, 3,
+		      restore_all);
+	test_failures("cryptography fails while it is restored", seals, 4,
+		      restore_all);
+	return tap_end();
+}
