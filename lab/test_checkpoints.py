@@ -1,4 +1,4 @@
-"""Checkpoints of a sealed model that is trained in the TA: nobody but this device goes on from them, and not backwards.
+"""Checkpoints of a sealed model that is trained in the TA: only this device goes on from them, and not backwards.
 
 tests/bundle/test_checkpoints.py has more of the attacks, for the same code on this host. Here OP-TEE's cryptography
 and storage take part.
@@ -199,9 +199,7 @@ def test_a_power_cut_loses_what_was_done_since_the_last_save_and_nothing_else(
         updates.append(read_checkpoint(lab.get("cut.tzs")).updates)
     assert updates[0] >= 4
     assert updates[1] >= updates[0] + 4
-    (line,) = command.run_check(
-        train("--resume", "--epochs 1000", "--json").replace("1000", "2"), timeout=scaled(600)
-    )
+    (line,) = command.run_check(train("--resume", "--epochs 2", "--json"), timeout=scaled(600))
     assert json.loads(line)["steps"] == max(2 * EXAMPLES // BATCH, updates[1])
     record_property("updates before the power cuts", updates)
 

@@ -10,6 +10,7 @@ TZML_MODULES = " \
     __main__.py \
     bundle/__init__.py \
     bundle/bundle.py \
+    bundle/checkpoint.py \
     bundle/container.py \
     bundle/content.py \
     bundle/format.py \
@@ -41,6 +42,7 @@ TZML_MODULES = " \
     client/library.py \
     client/model.py \
     client/trainer.py \
+    client/training.py \
     client/tvm_ffi.py \
     device.py \
     errors.py \
