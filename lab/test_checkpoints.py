@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from labgrid import Target
-from training_networks import lenet
+from training_networks import convolutions, lenet
 
 from tzml.bundle import Bundle, derive_model_id
 from tzml.bundle.checkpoint import read_checkpoint
@@ -45,10 +45,11 @@ TERMS = Terms(
     export_key=EXPORT.public,
 )
 EXAMPLES, BATCH = 400, 16
+STEPS = {"part": 200, "full": 10_000}
 
 
 @dataclass
-class Lab:
+class Learner:
     """A device that may train sealed models, whose clear bundle is here."""
 
     command: Commands
@@ -77,7 +78,7 @@ class Lab:
 
 
 @pytest.fixture(scope="module")
-def lab(command: Commands, target: Target, tmp_path_factory: pytest.TempPathFactory) -> Lab:
+def lab(command: Commands, target: Target, tmp_path_factory: pytest.TempPathFactory) -> Learner:
     image = image_of(target.env.config)
     signer = signing_key(image)
     if signer is None:
@@ -101,14 +102,14 @@ def lab(command: Commands, target: Target, tmp_path_factory: pytest.TempPathFact
     command.run_check(f"rm -rf {FOLDER}")
     files_of(target).put(str(folder), FOLDER)
     device = enroll(command, target, folder, FOLDER, [OWNER])
-    lab = Lab(command, target, folder, device, clear, keys)
+    lab = Learner(command, target, folder, device, clear, keys)
     for name, key in keys.items():
         lab.put(f"{name}.tzg", make_grant(key, OWNER, [device.public_key], TERMS))
     return lab
 
 
 def test_what_was_saved_goes_on_to_the_bit_and_older_ones_are_refused(
-    lab: Lab, record_property: RecordProperty
+    lab: Learner, record_property: RecordProperty
 ) -> None:
     whole, half, resumed, again, old, newest = lab.do(
         ("model", "train=6"),
@@ -125,7 +126,7 @@ def test_what_was_saved_goes_on_to_the_bit_and_older_ones_are_refused(
     record_property("checkpoint", f"{len(found.data):,} bytes for {found.state_size:,} of state")
 
 
-def test_a_session_that_does_not_continue_it_gives_it_up_or_saves_nothing(lab: Lab) -> None:
+def test_a_session_that_does_not_continue_it_gives_it_up_or_saves_nothing(lab: Learner) -> None:
     found = lab.do(
         ("model", "give-up=one.tzs", "train=1", "save=one.tzs"),
         ("model", "train=1", "save=two.tzs"),
@@ -134,7 +135,7 @@ def test_a_session_that_does_not_continue_it_gives_it_up_or_saves_nothing(lab: L
     assert found[1:] == ["CHECKPOINT_FORKED", ""]
 
 
-def test_no_other_checkpoint_is_taken(lab: Lab) -> None:
+def test_no_other_checkpoint_is_taken(lab: Learner) -> None:
     assert len(lab.do(("model", "give-up=saved.tzs", "train=1", "save=saved.tzs", "export=export.tzs"))[0]) == 16
     data = lab.get("saved.tzs")
 
@@ -160,7 +161,7 @@ def test_no_other_checkpoint_is_taken(lab: Lab) -> None:
     assert dict(zip(expected, lab.do(*expected), strict=True)) == expected
 
 
-def test_what_is_exported_opens_with_the_export_key_and_answers_as_in_the_ta(lab: Lab) -> None:
+def test_what_is_exported_opens_with_the_export_key_and_answers_as_in_the_ta(lab: Learner) -> None:
     trained, answer = lab.do(
         ("model", "train=4", "export=export.tzs"), ("model", "give-up=4.tzs", "train=4", "answer")
     )
@@ -184,10 +185,11 @@ def train(*more: str) -> str:
 
 
 def test_a_power_cut_loses_what_was_done_since_the_last_save_and_nothing_else(
-    lab: Lab, strategy: TrustZoneStrategy, record_property: RecordProperty
+    lab: Learner, strategy: TrustZoneStrategy, record_property: RecordProperty
 ) -> None:
     """The power goes while a checkpoint is saved for each step: whatever it cuts, the file is resumed from."""
-    command, updates = lab.command, []
+    command = lab.command
+    updates: list[int] = []
     for cut in range(2):
         how = "--resume" if cut else "--restart"
         command.run_check(f"rm -f {FOLDER}/log; nohup {train(how, '--epochs 1000')} > {FOLDER}/log 2>&1 &")
@@ -210,7 +212,33 @@ _UPDATES = (
 )
 
 
-def test_a_device_with_a_new_identity_takes_none_of_its_own(lab: Lab, target: Target) -> None:
+def test_many_steps_take_no_more_memory_than_a_few(
+    lab: Learner, pytestconfig: pytest.Config, record_property: RecordProperty
+) -> None:
+    """A leak of some bytes a step ends a training after thousands of them."""
+    steps = STEPS[pytestconfig.option.networks]
+    command = commands_of(lab.target)
+    network = convolutions()
+    (lab.folder / "small.onnx").write_bytes(network.onnx())
+    image = image_of(lab.target.env.config)
+    train = TrainOptions("sgd", micro_batch=4, momentum=0.9)
+    options = CompileOptions(image.description.machine, signing_key(image), owner=OWNER.public, train=train)
+    key = seal(compile_model(lab.folder / "small.onnx", options), OWNER, lab.folder / "small.tzm")
+    lab.put("small.tzm", (lab.folder / "small.tzm").read_bytes())
+    lab.put("small.tzg", make_grant(key, OWNER, [lab.device.public_key], TERMS))
+    program = Path(__file__).parent / "target" / "endure_training.py"
+    lab.put(program.name, program.read_bytes())
+    told = f"python3 {FOLDER}/{program.name} {FOLDER}/small.tzm {FOLDER}/small.tzg {steps}"
+    (line,) = command.run_check(told, timeout=scaled(120 + steps // 5))
+    found = json.loads(line)
+    early, late = found["memory"]
+    assert early == late
+    assert found["finite"]
+    assert found["steps"] == steps
+    record_property("steps in the tee", steps)
+
+
+def test_a_device_with_a_new_identity_takes_none_of_its_own(lab: Learner, target: Target) -> None:
     command = commands_of(target)
     now = replace(lab, command=command)
     assert now.do(("model", "give-up=mine.tzs"), ("model", "restore=mine.tzs")) == ["", ""]

@@ -23,7 +23,7 @@ FOLDER = Path(__file__).parent
 BATCH, RATE = 16, 0.05
 
 
-class Session:
+class Learning:
     """One opened model."""
 
     def __init__(self, model: Model) -> None:
@@ -55,7 +55,7 @@ def step(bundle: str, grant: str, *actions: str) -> str:
     answer, world = "", World.ree if "world=ree" in actions else World.tee
     try:
         with open_model(FOLDER / bundle, world, (FOLDER / grant).read_bytes() if grant else None) as model:
-            session = Session(model)
+            session = Learning(model)
             for action in actions:
                 what, _, argument = action.partition("=")
                 if what != "world":

@@ -364,7 +364,7 @@ struct tzml_ta_evidence {
  * TZML_ERROR_STATE, _STATELESS, _GRANT_STATE, _NOT_ENROLLED	as SAVE
  * TZML_ERROR_CHECKPOINT_MALFORMED, _CHECKPOINT_KIND, _CHECKPOINT_MODEL,
  * _CHECKPOINT_VERSION, _CHECKPOINT_DEVICE, _CHECKPOINT_OLD
- *				as docs/bundle.md, "Checkpoint", has them
+ *				as docs/bundle.md, "Checkpoint (.tzs)"
  * TZML_ERROR_GRANT_OLD		a later grant came meanwhile
  */
 #define TZML_CMD_RESTORE 20

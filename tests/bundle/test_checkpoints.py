@@ -227,7 +227,7 @@ def test_a_header_that_was_changed_changes_nothing(trained: Lab, field: str) -> 
     at, status = HEADER_FIELDS[field]
     data = bytearray(trained.read("one.tzs"))
     data[at] ^= 1
-    trained.write("changed.tzs", data)
+    trained.write("changed.tzs", bytes(data))
     assert trained.statuses(("model", "restore=changed.tzs")) == [status]
 
 
@@ -235,13 +235,13 @@ def test_a_number_that_is_put_into_a_header_does_not_make_an_old_one_new(trained
     trained.statuses(("model", *TRAINED, "save=1.tzs", "confirm", "save=2.tzs", "confirm"))
     data = bytearray(trained.read("1.tzs"))
     struct.pack_into("<Q", data, 32, 2)
-    trained.write("renumbered.tzs", data)
+    trained.write("renumbered.tzs", bytes(data))
     found = trained.statuses(
         ("model", "save=a.tzs", "confirm", "save=b.tzs", "confirm", "restore=renumbered.tzs"),
     )
     assert found == ["CHECKPOINT_DAMAGED"]
     struct.pack_into("<Q", data, 32, 0)
-    trained.write("renumbered.tzs", data)
+    trained.write("renumbered.tzs", bytes(data))
     assert trained.statuses(("model", "restore=renumbered.tzs")) == ["CHECKPOINT_MALFORMED"]
 
 

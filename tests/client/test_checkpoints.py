@@ -135,6 +135,18 @@ def test_a_loss_that_is_no_number_leaves_the_last_good_checkpoint(
             list(Training(Trainer(model), (spoiled, digits[1]), PLAN).epochs())
 
 
+def test_a_state_that_gives_no_numbers_is_not_saved(folder: Path, tmp_path: Path) -> None:
+    """A rate so high that a step whose loss was right leaves parameters that are good for nothing."""
+    path = tmp_path / "high.tzs"
+    command = train(folder, "--checkpoint", path, "--checkpoint-steps", "1")
+    command[command.index("--rate") + 1] = "1e30"
+    done = tzml(*command)
+    assert done.returncode == 2
+    assert "after step 1; " in done.stderr
+    assert f"{path} has the state after step 0" in done.stderr
+    assert read_checkpoint(path.read_bytes()).updates == 0
+
+
 def resume_with(option: str, value: str) -> Callable[[Path, Path], list[str]]:
     def command(folder: Path, path: Path) -> list[str]:
         found = train(folder, "--checkpoint", path, "--resume")
@@ -201,13 +213,13 @@ def test_a_checkpoint_that_was_changed_is_refused(folder: Path, checkpoint: Path
 
         assert status(flipped(136)) == "CHECKPOINT_MODEL"  # the bundle has no identity: it is its digest
         assert status(flipped(416)) == status(flipped(200)) == "CHECKPOINT_DAMAGED"
-        model.run({"rate": np.float32(0.1), "batch_size": np.int32(0)}, "update")
+        model.run({"rate": np.array(0.1, np.float32), "batch_size": np.array(0, np.int32)}, "update")
         assert status(flipped(len(data) - 1)) == "CHECKPOINT_DAMAGED"
         with pytest.raises(RunError) as lost:
-            model.run({"rate": np.float32(0.1), "batch_size": np.int32(0)}, "update")
+            model.run({"rate": np.array(0.1, np.float32), "batch_size": np.array(0, np.int32)}, "update")
         assert lost.value.status == "STATE_LOST"
         model.restore(checkpoint)
-        model.run({"rate": np.float32(0.1), "batch_size": np.int32(0)}, "update")
+        model.run({"rate": np.array(0.1, np.float32), "batch_size": np.array(0, np.int32)}, "update")
         assert status(data[:-1]) == status(data + b"\0") == status(b"") == "CHECKPOINT_MALFORMED"
         with pytest.raises(TzmlError, match=r"cannot read .*No such file"):
             model.restore(tmp_path / "missing.tzs")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -97,7 +98,7 @@ def open_(
         found, load_private(key, read_passphrase(passphrase_file)), read_device(device).public_key
     )
     if weights:
-        named = parameters(model, state)
+        named: dict[str, Any] = dict(parameters(model, state))
         if not named:
             raise TzmlError(f"the notes of {bundle} do not say where its parameters lie", "give --output instead")
         with written(weights) as file:

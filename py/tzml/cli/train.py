@@ -115,7 +115,7 @@ def command(
     inputs = [path for path in (bundle, images, labels, test_images, test_labels, grant) if path]
     for output in filter(None, (checkpoint, export)):
         check_output(output, inputs)
-    kept = checkpoint and Checkpoints(checkpoint, checkpoint_steps, resume, restart)
+    kept = Checkpoints(checkpoint, checkpoint_steps, resume, restart) if checkpoint else None
     examples = _array(images), _array(labels)
     held_out = (_array(test_images), _array(test_labels)) if test_images and test_labels else None
     found: list[Epoch] = []

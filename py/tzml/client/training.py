@@ -129,13 +129,21 @@ class Training:
         generator = np.random.default_rng(self.plan.seed)
         for epoch in range(1, self.plan.epochs + 1):
             order = generator.permutation(len(self.examples))
-            if epoch >= self.position.epoch:
+            if epoch < self.position.epoch:
+                continue
+            try:
                 self._epoch(epoch, order, progress)
                 score = self.position.score
                 self.position = Position(epoch + 1, 0, self.position.steps)
                 if self.checkpoints:
                     self._save()
-                yield epoch, score
+            except LossError as error:
+                if self.saved is None:
+                    raise
+                assert self.checkpoints
+                kept = f"{self.checkpoints.path} has the state after step {self.saved}"
+                raise LossError(f"{error.args[0]}; {kept}", error.remedy) from error
+            yield epoch, score
 
     def note(self) -> bytes:
         """What a checkpoint of the state as it is now carries along."""
@@ -144,23 +152,25 @@ class Training:
     def _epoch(self, epoch: int, order: Array, progress: Callable[[int, int, int, float | None], None]) -> None:
         done = self.position.done
         steps = self.trainer.steps_of(self.examples, self.targets, self.plan.batch, self.plan.rate, order, done)
-        try:
-            for score in steps:
-                done += 1
-                before = [self.position.score] if self.position.score.examples else []
-                self.position = Position(epoch, done, self.position.steps + 1, together([*before, score]))
-                progress(epoch, done, self.batches, score.loss)
-                every = self.checkpoints.every if self.checkpoints else 0
-                if every and self.position.steps % every == 0 and done < self.batches:
-                    self._save()
-        except LossError as error:
-            if self.checkpoints:
-                kept = f"{self.checkpoints.path} has the state after step {self.saved}"
-                raise LossError(f"{error.args[0]}; {kept}", error.remedy) from error
-            raise
+        for score in steps:
+            done += 1
+            before = [self.position.score] if self.position.score.examples else []
+            self.position = Position(epoch, done, self.position.steps + 1, together([*before, score]))
+            progress(epoch, done, self.batches, score.loss)
+            every = self.checkpoints.every if self.checkpoints else 0
+            if every and self.position.steps % every == 0 and done < self.batches:
+                self._save()
 
     def _save(self, give_up: bool = False) -> None:
+        """Raises LossError for a state whose loss is no number: what is there is worth more."""
         assert self.checkpoints
+        few = slice(self.trainer.micro_batch)
+        loss = self.trainer.evaluate(self.examples[few], self.targets[few]).loss
+        if loss is not None and not math.isfinite(loss):
+            raise LossError(
+                f"the loss is {loss} after step {self.position.steps}",
+                "train with a lower rate, or check the examples",
+            )
         self.trainer.model.save(self.checkpoints.path, note=self.note(), give_up=give_up)
         self.saved = self.position.steps
 

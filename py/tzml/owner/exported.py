@@ -74,7 +74,7 @@ def with_state(bundle: Bundle, state: bytes) -> Bundle:
 
 
 def parameters(bundle: Bundle, state: bytes) -> dict[str, Array]:
-    """What the notes of a bundle name in its state, as float32: parameters, and what the optimizer keeps of them."""
+    """What a bundle's notes name in its state, as float32: parameters, and what the optimizer keeps of them."""
     found = json.loads(bundle.notes or b"{}").get("state", [])
     return {
         name: np.frombuffer(state, np.float32, int(np.prod(shape)), offset).reshape(shape)
