@@ -10,7 +10,8 @@ from bundle_examples import FOLDER
 
 
 @pytest.mark.parametrize(
-    "program", ["test_calls", "test_checkpoint", "test_checks", "test_device", "test_model", "test_policy", "test_sealed"]
+    "program",
+    ["test_calls", "test_checkpoint", "test_checks", "test_device", "test_model", "test_policy", "test_sealed"],
 )
 def test_every_check_passes(c_tests: Path, program: str) -> None:
     arguments = [] if program in ("test_calls", "test_device", "test_policy") else [FOLDER]
