@@ -140,9 +140,13 @@ static enum tzml_status copy_ports(struct values *values, const uint32_t *ports,
 				   bool to_block)
 {
 	for (uint32_t i = 0; i < count; i++) {
-		size_t size = values->interface->tensors[ports[i]].size;
+		const struct tzml_tensor *tensor =
+			values->interface->tensors + ports[i];
+		size_t size = tensor->size;
 		uint8_t **value = values->data + ports[i];
 
+		if (tensor->flags == TZML_TENSOR_RANDOM)
+			continue; /* the world has its own */
 		if (!*value) {
 			*value = malloc(size);
 			values->owned[ports[i]] = *value;
@@ -200,6 +204,23 @@ static enum tzml_status run_program(struct tzml_session *session,
 	return status;
 }
 
+/* Whether the inputs of a program, but for random ones, are the caller's. */
+static bool takes_inputs(const struct tzml_session *session,
+			 const uint32_t *ports, uint32_t count)
+{
+	uint32_t found = 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		if (session->interface.tensors[ports[i]].flags ==
+		    TZML_TENSOR_RANDOM)
+			continue;
+		if (found == session->input_count ||
+		    ports[i] != session->inputs[found++])
+			return false;
+	}
+	return found == session->input_count;
+}
+
 /* Whether the caller's tensors are a program's ports, in the same order. */
 static bool is_direct(const struct tzml_session *session, uint32_t program)
 {
@@ -208,10 +229,8 @@ static bool is_direct(const struct tzml_session *session, uint32_t program)
 	const struct tzml_program *about =
 		session->interface.programs + program;
 
-	return about->input_count == session->input_count &&
+	return takes_inputs(session, ports, about->input_count) &&
 	       about->output_count == session->output_count &&
-	       !memcmp(ports, session->inputs,
-		       session->input_count * sizeof(*ports)) &&
 	       !memcmp(ports + session->input_count, session->outputs,
 		       session->output_count * sizeof(*ports));
 }

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <tzml/model.h>
 #include <unistd.h>
 
@@ -82,6 +83,24 @@ static enum tzml_status digest_finish(void *context,
 
 	return digest_end(state->digest, digest) ? TZML_SUCCESS
 						 : TZML_ERROR_PLATFORM;
+}
+
+static enum tzml_status random_bytes(void *context, void *data, size_t size)
+{
+	uint8_t *to = data;
+
+	(void)context;
+	while (size) {
+		ssize_t count = getrandom(to, size, 0);
+
+		if (count < 0 && errno == EINTR)
+			continue;
+		if (count <= 0)
+			return TZML_ERROR_PLATFORM;
+		to += count;
+		size -= (size_t)count;
+	}
+	return TZML_SUCCESS;
 }
 
 static void close_kernels(void *context)
@@ -168,6 +187,7 @@ static const struct tzml_platform ree_platform = {
 	.digest_start = digest_start,
 	.digest_update = digest_update,
 	.digest_finish = digest_finish,
+	.random = random_bytes,
 	.open_kernels = open_kernels,
 	.close_kernels = close_kernels,
 };

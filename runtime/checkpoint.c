@@ -129,8 +129,9 @@ static enum tzml_status begin_save(struct tzml_model *model, uint32_t flags,
 		checkpoint->kind = TZML_CHECKPOINT_EXPORTED;
 	checkpoint->updates = model->updates;
 	if (!status && crypto)
-		status = crypto->random(model->context, checkpoint->salt,
-					sizeof(checkpoint->salt));
+		status = model->platform->random(model->context,
+						 checkpoint->salt,
+						 sizeof(checkpoint->salt));
 	if (!status && model->granted && !exports)
 		status = crypto->number_checkpoint(
 			model->context, &model->grant, model->checkpoint,

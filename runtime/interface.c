@@ -65,7 +65,9 @@ static bool tensor_is_sound(const struct tzml_tensor *tensor)
 	       tensor_bytes(tensor) == tensor->size &&
 	       all_zero(tensor->dimensions + used,
 			sizeof(uint32_t) * (TZML_MAX_DIMENSIONS - used)) &&
-	       tensor->flags <= TZML_TENSOR_OUTPUT && !tensor->reserved;
+	       (tensor->flags <= TZML_TENSOR_OUTPUT ||
+		tensor->flags == TZML_TENSOR_RANDOM) &&
+	       !tensor->reserved;
 }
 
 /* Check a name, which begins where the one before it ends, and move `end`. */
@@ -169,6 +171,13 @@ static bool entry_follows(const struct tzml_program *program,
 	return program->entry == previous->entry + 1;
 }
 
+/* Whether a tensor comes from outside of all programs. */
+static bool is_given(const struct tzml_tensor *tensor)
+{
+	return tensor->flags == TZML_TENSOR_INPUT ||
+	       tensor->flags == TZML_TENSOR_RANDOM;
+}
+
 static bool is_between(const struct tzml_interface *interface, uint32_t tensor)
 {
 	return !interface->tensors[tensor].flags;
@@ -193,7 +202,7 @@ static bool program_fits(const struct tzml_interface *interface,
 	for (uint32_t i = 0; i < program->input_count; i++) {
 		if (has(&seen, ports[i]))
 			return false;
-		if (tensors[ports[i]].flags != TZML_TENSOR_INPUT &&
+		if (!is_given(tensors + ports[i]) &&
 		    !has(&flow->made, ports[i]))
 			return false;
 		add(&seen, ports[i]);
@@ -201,7 +210,7 @@ static bool program_fits(const struct tzml_interface *interface,
 		take_out(&flow->waiting, ports[i]);
 	}
 	for (uint32_t i = 0; i < program->output_count; i++) {
-		if (tensors[outputs[i]].flags == TZML_TENSOR_INPUT ||
+		if (is_given(tensors + outputs[i]) ||
 		    has(&flow->made, outputs[i]))
 			return false;
 		add(&flow->made, outputs[i]);
@@ -239,8 +248,7 @@ static bool programs_fit(const struct tzml_interface *interface)
 		previous = program;
 	}
 	for (uint32_t i = 0; i < header->tensor_count; i++) {
-		bool is_input =
-			interface->tensors[i].flags == TZML_TENSOR_INPUT;
+		bool is_input = is_given(interface->tensors + i);
 
 		if (!has(is_input ? &flow.taken : &flow.given, i))
 			return false;
@@ -316,6 +324,7 @@ uint64_t tzml_interface_bytes(const struct tzml_interface *interface,
 	uint64_t bytes = 0;
 
 	for (uint32_t i = 0; i < count; i++)
-		bytes += interface->tensors[ports[i]].size;
+		if (interface->tensors[ports[i]].flags != TZML_TENSOR_RANDOM)
+			bytes += interface->tensors[ports[i]].size;
 	return bytes;
 }

@@ -50,12 +50,21 @@ enum tzml_status tzml_model_start(struct tzml_model *model, uint32_t program,
 	if (status)
 		return status;
 
-	for (uint32_t i = 0; i < plan->program->input_count; i++) {
-		uint64_t size = model->interface.tensors[plan->ports[i]].size;
+	for (uint32_t i = 0; !status && i < plan->program->input_count; i++) {
+		const struct tzml_tensor *tensor =
+			model->interface.tensors + plan->ports[i];
+		uint8_t *to = arena + plan->places[i].offset;
 
-		memcpy(arena + plan->places[i].offset, from, size);
-		from += size;
+		if (tensor->flags == TZML_TENSOR_RANDOM) {
+			status = model->platform->random(model->context, to,
+							 tensor->size);
+			continue;
+		}
+		memcpy(to, from, tensor->size);
+		from += tensor->size;
 	}
+	if (status)
+		return status;
 	memset(&model->position, 0, sizeof(model->position));
 	model->program = program;
 	model->state = TZML_MODEL_RUNNING;

@@ -231,13 +231,6 @@ static enum tzml_status seal(void *context __unused,
 		       : TZML_SUCCESS;
 }
 
-static enum tzml_status random_bytes(void *context __unused, void *data,
-				     size_t size)
-{
-	TEE_GenerateRandom(data, size);
-	return TZML_SUCCESS;
-}
-
 /*
  * The key is made as the device's own is: where OP-TEE's generator can be
  * guessed, the device's secret cannot.
@@ -294,7 +287,6 @@ const struct tzml_crypto tee_crypto = {
 	.unseal = unseal,
 	.seal = seal,
 	.agree_once = agree_once,
-	.random = random_bytes,
 	.checkpoint_key = checkpoint_key,
 	.number_checkpoint = device_number_checkpoint,
 	.admit_checkpoint = device_admit_checkpoint,

@@ -140,7 +140,9 @@ static void describe_ports(const struct tzml_model *model,
 			.tensor = plan->ports[i],
 			.dtype = tensor->dtype,
 			.dimension_count = tensor->dimension_count,
-			.size = tensor->size,
+			.size = tensor->flags == TZML_TENSOR_RANDOM
+					? 0
+					: tensor->size,
 		};
 		memcpy(ports[i].dimensions, tensor->dimensions,
 		       sizeof(ports[i].dimensions));

@@ -85,6 +85,12 @@ static enum tzml_status digest_finish(void *opaque,
 	return TZML_SUCCESS;
 }
 
+static enum tzml_status random_bytes(void *context, void *data, size_t size)
+{
+	TEE_GenerateRandom(data, size);
+	return TZML_SUCCESS;
+}
+
 const struct tzml_platform tee_platform = {
 	.target = TZML_TARGET_AARCH64,
 	.world = TZML_IN_TEE,
@@ -93,6 +99,7 @@ const struct tzml_platform tee_platform = {
 	.digest_start = digest_start,
 	.digest_update = digest_update,
 	.digest_finish = digest_finish,
+	.random = random_bytes,
 	.open_kernels = open_kernels,
 	.close_kernels = close_kernels,
 	.crypto = &tee_crypto,

@@ -218,6 +218,7 @@ class Examples(ExampleList):
         self.works("partition", "two programs, joined by a tensor", partition())
         self.works("three-programs", "programs joined by two tensors", three_programs(), 3600.0)
         self.works("two-inputs", "a product of two inputs", product_of_inputs(), 1240.0)
+        self.works("random-input", "an input that the caller does not give", random_input())
         self.works("two-entries", "two entry points, of which the first is run", two_entries())
         worlds = partition(Worlds.ree, Worlds.tee)
         self.add("no-program-for-both", "SUCCESS", "a program for each world", worlds.encode(), True)
@@ -370,6 +371,9 @@ class Examples(ExampleList):
         large = patch(patch(good, start + tensor + 16, "3I", 1 << 30, 1, 2), start + tensor + 48, "Q", 8 << 30)
         self.add("tensor-8-gib", "INTERFACE_MALFORMED", "a tensor of more than 4 GiB", seal(large))
         add("tensor-flags", "input and output at once", tensor + 56, "I", 3)
+        add("tensor-flags-5", "given by the caller and by the world", tensor + 56, "I", 5)
+        add("tensor-flags-8", "flags that do not exist", tensor + 56, "I", 8)
+        add("random-output", "an output that the world gives", tensor + 64 + 56, "I", 4)
         add("tensor-reserved", "a reserved byte is set", tensor + 63, "B", 1)
         add("port-number", "a port of a tensor that does not exist", port, "I", 2)
         add("string-end", "a name without a zero byte at its end", strings + 4, "B", ord("x"))
@@ -736,6 +740,15 @@ def three_programs() -> Bundle:
         replace(PROGRAM, name="third", inputs=(Port(3, 64),), calls=PROGRAM.calls[1:]),
     )
     return replace(BUNDLE, tensors=(IMAGE, SCORE, product, twice), programs=programs)
+
+
+def random_input() -> Bundle:
+    """The model, with an input that the world fills: it is multiplied with the weights, and nobody sees the product."""
+    noise = replace(IMAGE, name="noise", direction=Direction.random)
+    calls = (Call(0, (weights(), arena(192), arena(256))), *PROGRAM.calls)
+    program = replace(PROGRAM, inputs=(Port(0, 0), Port(2, 192)), calls=calls)
+    memory = replace(MEMORY, arena_size=320)
+    return replace(BUNDLE, tensors=(IMAGE, SCORE, noise), programs=(program,), memories=(memory,))
 
 
 def product_of_inputs() -> Bundle:

@@ -160,7 +160,7 @@ struct tzml_ta_port {
 	uint32_t dimension_count;
 	uint32_t dimensions[TZML_MAX_DIMENSIONS];
 	uint32_t reserved;
-	uint64_t size; /* bytes in RUN's memory */
+	uint64_t size; /* bytes in RUN's memory; 0: the TA has its own */
 };
 
 /*

@@ -120,9 +120,12 @@ static void copy_ports(const struct tzml_model *model, struct values *values,
 		       bool to_block)
 {
 	for (uint32_t i = 0; i < count; i++) {
+		const struct tzml_tensor *tensor =
+			values->interface->tensors + ports[i];
 		size_t size =
-			to_block ? values->interface->tensors[ports[i]].size
-				 : given_size(model, ports[i]);
+			tensor->flags == TZML_TENSOR_RANDOM ? 0
+			: to_block ? values->interface->tensors[ports[i]].size
+				   : given_size(model, ports[i]);
 
 		if (to_block)
 			memcpy(block, values->data[ports[i]], size);

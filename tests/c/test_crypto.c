@@ -250,14 +250,6 @@ static enum tzml_status agree_once(void *opaque,
 	return status;
 }
 
-static enum tzml_status make_random(void *opaque, void *data, size_t size)
-{
-	if (fails(opaque))
-		return TZML_ERROR_PLATFORM;
-	return RAND_bytes(data, (int)size) == 1 ? TZML_SUCCESS
-						: TZML_ERROR_PLATFORM;
-}
-
 static enum tzml_status checkpoint_key(void *opaque,
 				       const uint8_t digest[TZML_DIGEST_SIZE],
 				       uint8_t key[TZML_SECRET_SIZE])
@@ -364,7 +356,6 @@ const struct tzml_crypto test_crypto = {
 	.unseal = unseal,
 	.seal = seal,
 	.agree_once = agree_once,
-	.random = make_random,
 	.checkpoint_key = checkpoint_key,
 	.number_checkpoint = number_checkpoint,
 	.admit_checkpoint = admit_checkpoint,

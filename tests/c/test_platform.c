@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <openssl/evp.h>
+#include <openssl/rand.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -79,6 +80,16 @@ static enum tzml_status digest_finish(void *opaque,
 	return TZML_SUCCESS;
 }
 
+static enum tzml_status random_bytes(void *opaque, void *data, size_t size)
+{
+	struct test_context *context = opaque;
+
+	if (fails(&context->digests_left))
+		return TZML_ERROR_PLATFORM;
+	return RAND_bytes(data, (int)size) == 1 ? TZML_SUCCESS
+						: TZML_ERROR_PLATFORM;
+}
+
 static enum tzml_status open_kernels(void *opaque,
 				     const uint8_t digest[TZML_DIGEST_SIZE],
 				     const void *image, size_t size,
@@ -109,6 +120,7 @@ static void close_kernels(void *opaque)
 	  .digest_start = digest_start,   \
 	  .digest_update = digest_update, \
 	  .digest_finish = digest_finish, \
+	  .random = random_bytes,         \
 	  .open_kernels = open_kernels,   \
 	  .close_kernels = close_kernels, \
 	  .crypto = (functions) }

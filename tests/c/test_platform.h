@@ -15,7 +15,7 @@ struct test_context {
 	size_t limit; /* bytes that may be allocated in all */
 	size_t allocated;
 	uint32_t allocations_left; /* or NEVER */
-	uint32_t digests_left;	   /* calls of any of the three; or NEVER */
+	uint32_t digests_left;	   /* of digests and random numbers; or NEVER */
 	/* what the normal world writes to while a digest is made, or NULL */
 	uint8_t *shared;
 	size_t shared_size;

@@ -92,7 +92,6 @@ def test_parameters_are_sealed_with_the_bundle(tmp_path: Path, key_file: Path) -
 @pytest.mark.parametrize(
     ("node", "expected"),
     [
-        (helper.make_node("Dropout", ["scores"], ["y"], "drop"), "the layer drop is Dropout"),
         (
             helper.make_node("Erf", ["scores"], ["y"], "curve"),
             "tzml has no gradient of the layer curve (Erf): there is none of erf, as TVM calls it",

@@ -104,11 +104,12 @@ class Access(enum.IntFlag):
 
 
 class Direction(enum.IntEnum):
-    """Who gives or takes a tensor: the caller, or another program."""
+    """Who gives or takes a tensor: the caller, another program, or the world that runs it, with random bytes."""
 
     between = 0
     input = 1
     output = 2
+    random = 4
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,9 @@ from tzml.bundle.format import (
 )
 
 _MAGIC = b"INTF"
+_GIVEN = (Direction.input, Direction.random)
+"""What comes from outside of all programs."""
+
 _HEADER = struct.Struct("<4s5I8s")
 _PROGRAM = struct.Struct("<8I")
 _TENSOR = struct.Struct(f"<4I{MAX_DIMENSIONS}IQII")
@@ -190,11 +193,11 @@ def _check_flow(interface: Interface) -> None:
         for ports in (program.inputs, program.outputs):
             _check(len(set(ports)) == len(ports), f"{program.name} has a port twice")
         for number in program.inputs:
-            _check(directions[number] == Direction.input or number in made, f"nothing gives input {number}")
+            _check(directions[number] in _GIVEN or number in made, f"nothing gives input {number}")
         waiting -= set(program.inputs)
         taken |= set(program.inputs)
         for number in program.outputs:
-            _check(directions[number] != Direction.input and number not in made, f"output {number} has two sources")
+            _check(directions[number] not in _GIVEN and number not in made, f"output {number} has two sources")
             if directions[number] == Direction.between:
                 waiting.add(number)
         made |= set(program.outputs)
@@ -202,7 +205,7 @@ def _check_flow(interface: Interface) -> None:
         previous = program
     _check(not waiting, "a tensor leaves a program, and no later one takes it")
     for number, direction in enumerate(directions):
-        used = taken if direction == Direction.input else given_by_program
+        used = taken if direction in _GIVEN else given_by_program
         _check(number in used, f"tensor {number} is no port of a program")
 
 

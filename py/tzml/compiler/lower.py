@@ -63,7 +63,8 @@ def lower(
         walk = Walk(module, kernels.compile)
         inputs, outputs = walk.run(imported.input_names, imported.output_names, imported.state)
     timing = layers_that_tell(imported)
-    return Graph(tuple(inputs), tuple(outputs), tuple(walk.calls), kernels.objects, imported.state, timing)
+    calls = tuple(walk.calls)
+    return Graph(tuple(inputs), tuple(outputs), calls, kernels.objects, imported.state, timing, imported.random)
 
 
 def to_tensor_functions(module: Any, isa: Isa, limits: Limits = NO_LIMITS) -> Any:

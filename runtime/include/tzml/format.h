@@ -152,6 +152,7 @@ struct tzml_program {
 
 #define TZML_TENSOR_INPUT  1 /* the caller gives it */
 #define TZML_TENSOR_OUTPUT 2 /* the caller gets it */
+#define TZML_TENSOR_RANDOM 4 /* random bytes of the world that runs it */
 
 struct tzml_tensor {
 	uint32_t name;

@@ -53,7 +53,6 @@ struct tzml_crypto {
 				       const uint8_t point[TZML_POINT_SIZE],
 				       uint8_t own[TZML_POINT_SIZE],
 				       uint8_t secret[TZML_SECRET_SIZE]);
-	enum tzml_status (*random)(void *context, void *data, size_t size);
 	/* HMAC under the device's private key of a label and the digest. */
 	enum tzml_status (*checkpoint_key)(
 		void *context, const uint8_t digest[TZML_DIGEST_SIZE],
@@ -110,6 +109,9 @@ struct tzml_platform {
 					  size_t size);
 	enum tzml_status (*digest_finish)(void *context,
 					  uint8_t digest[TZML_DIGEST_SIZE]);
+
+	/* Bytes that nobody can guess. */
+	enum tzml_status (*random)(void *context, void *data, size_t size);
 
 	/*
 	 * Make the kernel library of that digest callable, which is in the

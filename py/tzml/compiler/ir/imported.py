@@ -21,6 +21,7 @@ class Imported:
         quantization: What the integers of an input or output stand for, by its name; real ones have none.
         sources: The file's operators; the variables of `main` have their numbers (ir/layer_names.py).
         state: What the parameters of `main` behind the inputs stand for; no model file has any.
+        random: Names of inputs that the world fills with random bytes; no model file has any.
 
     """
 
@@ -30,3 +31,4 @@ class Imported:
     quantization: dict[str, Quantization] = field(default_factory=dict)
     sources: tuple[Source, ...] = ()
     state: tuple[StateBuffer, ...] = ()
+    random: tuple[str, ...] = ()

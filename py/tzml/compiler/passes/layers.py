@@ -18,10 +18,12 @@ from tvm import relax
 from tzml.compiler.ir.imported import Imported
 from tzml.compiler.ir.layer_names import numbers_of
 from tzml.compiler.ir.operators import Kind, operator
-from tzml.compiler.ir.rewrite import bindings_of, free_variables, is_tensor, shape_of
+from tzml.compiler.ir.rewrite import bindings_of, free_variables, is_tensor, op_name, shape_of
 from tzml.compiler.ir.shapes import element_bytes
 
 _FOLLOWING = (Kind.elementwise, Kind.data_movement)
+_TRAINED_OTHERWISE = ("relax.nn.batch_norm", "relax.nn.dropout")
+"""What `lower.prepare` leaves for training; otherwise it is number by number, or nothing."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def shared_values(function: Any) -> set[Any]:
 def _follows(call: Any) -> bool:
     """Whether an operator goes number by number on what the layer before it computed, or only moves that."""
     row = operator(call)
-    return row is not None and (row.kind in _FOLLOWING or row.name == "relax.nn.batch_norm")
+    return op_name(call) in _TRAINED_OTHERWISE or (row is not None and row.kind in _FOLLOWING)
 
 
 def _layer(

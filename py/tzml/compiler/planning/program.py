@@ -79,6 +79,8 @@ def _tensors(programs: Sequence[GraphProgram]) -> tuple[Tensor, ...]:
     for program in programs:
         sides = ((program.graph.inputs, Direction.input), (program.graph.outputs, Direction.output))
         for port, direction in ((port, direction) for ports, direction in sides for port in ports):
+            if port.name in program.graph.random:
+                direction = Direction.random
             tensor = Tensor(port.name, port.dtype, port.shape, direction)
             if found.setdefault(port.name, tensor) != tensor:
                 raise CompileError(

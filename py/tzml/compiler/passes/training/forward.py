@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from tvm import relax
@@ -11,6 +12,8 @@ from tzml.compiler.ir.errors import CompileError
 from tzml.compiler.ir.imported import Imported
 from tzml.compiler.ir.operators import Kind, operator
 from tzml.compiler.ir.rewrite import Expr, bindings_of, constant, ints, is_tensor, op_name, rebuilt, shape_of
+from tzml.compiler.passes.training.dropout import NAME as DROPOUT
+from tzml.compiler.passes.training.dropout import Dropout, dropped
 from tzml.compiler.passes.training.normalization import NAME, Statistics, normalized, statistics
 
 _ALONG_AN_AXIS = ("relax.nn.softmax", "relax.nn.log_softmax", "relax.concat")
@@ -23,7 +26,8 @@ class Forward:
 
     `arguments` stand for the constants at positions of calls: by variable and position. `running` are mean and
     variance of the batch normalisations that are trained; with `count`, those go by the first `count` examples
-    instead, whose statistics are in `statistics` afterwards. `values` has what stands for each variable.
+    instead, whose statistics are in `statistics` afterwards. `random` are dropouts with their random bytes; the
+    others do nothing. `values` has what stands for each variable.
     """
 
     def __init__(
@@ -32,15 +36,16 @@ class Forward:
         arguments: Mapping[tuple[Any, int], Any],
         running: Mapping[Any, tuple[Expr, Expr]],
         count: Expr | None = None,
+        random: Mapping[Any, tuple[Dropout, Expr]] = MappingProxyType({}),
     ) -> None:
         main = imported.module["main"]
         self.imported = imported
         self.arguments = arguments
-        self.running, self.count = running, count
+        self.running, self.count, self.random = running, count, random
         self.statistics: dict[Any, Statistics] = {}
         self.bindings = bindings_of(main)
-        self.normalizations = {
-            b.var for b in self.bindings if isinstance(b.value, relax.Call) and op_name(b.value) == NAME
+        self.special = {
+            b.var for b in self.bindings if isinstance(b.value, relax.Call) and op_name(b.value) in (NAME, DROPOUT)
         }
         self.result = main.body.body
         (self.parameter,) = main.params
@@ -56,8 +61,11 @@ class Forward:
             if isinstance(value, relax.Call) and op_name(value) == NAME:
                 self.values[binding.var] = self.normalized(builder.emit, binding.var, value)
                 continue
-            if isinstance(value, relax.TupleGetItem) and value.tuple_value in self.normalizations:
-                self.values[binding.var] = self.values[value.tuple_value]  # nobody takes the statistics
+            if isinstance(value, relax.Call) and op_name(value) == DROPOUT:
+                self.values[binding.var] = self.dropped(builder.emit, binding.var, value)
+                continue
+            if isinstance(value, relax.TupleGetItem) and value.tuple_value in self.special:
+                self.values[binding.var] = self.values[value.tuple_value]  # nobody takes statistics and masks
                 continue
             value = self.call(binding.var, value) if isinstance(value, relax.Call) else self.translate(value)
             self.values[binding.var] = (
@@ -77,6 +85,14 @@ class Forward:
             found = self.statistics[variable] = statistics(emit, call, data, self.count)
             mean, variance = found.mean, found.variance
         return normalized(emit, call, data, gamma, beta, mean, variance)
+
+    def dropped(self, emit: Callable[[Expr], Expr], variable: Any, call: Any) -> Expr:
+        """The result of a dropout."""
+        data = self.translate(call.args[0])
+        if variable not in self.random:
+            return data
+        dropout, random = self.random[variable]
+        return dropped(emit, dropout, data, random)
 
     def call(self, variable: Any, call: Any) -> Expr:
         arguments = [

@@ -13,17 +13,15 @@ from tvm import relax
 from tzml.compiler.ir.errors import CompileError
 from tzml.compiler.ir.graph import StateBuffer
 from tzml.compiler.ir.imported import Imported
+from tzml.compiler.ir.layer_names import number_of
 from tzml.compiler.ir.operators import Kind, operator
-from tzml.compiler.ir.rewrite import constant, dtype_of, op_name, shape_of
+from tzml.compiler.ir.rewrite import bindings_of, constant, dtype_of, op_name, shape_of
 from tzml.compiler.ir.tvm_internals import identity
 from tzml.compiler.passes.layer_range import parse_range
 from tzml.compiler.passes.layers import SourceLayer, find_layers
+from tzml.compiler.passes.training.dropout import NAME as DROPOUT
+from tzml.compiler.passes.training.dropout import Dropout
 from tzml.compiler.passes.training.normalization import NAME, Normalization
-
-_UNSUPPORTED = {
-    "dropout": "its mask would have to be drawn anew in each step",
-}
-"""Operators of model files that mean something else in training, by what their names have in lower case."""
 
 
 @dataclass(frozen=True)
@@ -42,14 +40,14 @@ class Parameter:
 def trained_layers(imported: Imported, freeze: Sequence[str]) -> list[SourceLayer]:
     """The layers of a model that `lower.prepare` has simplified, but for those in `freeze`.
 
-    Raises CompileError for a range of layers that does not exist, and for trained layers with dropout, whose
-    meaning in training a model file does not tell.
+    Raises CompileError for a range of layers that does not exist, and for a dropout in or behind the first of them
+    of which the frontend has left nothing.
     """
     layers = find_layers(imported)
     frozen = {index for text in freeze for index in parse_range(text, layers)}
     trained = [layer for index, layer in enumerate(layers) if index not in frozen]
     if trained:
-        _refuse_unsupported(imported, trained[0])
+        _refuse_lost_dropout(imported, trained[0])
     return trained
 
 
@@ -85,18 +83,31 @@ def find_parameters(trained: Sequence[SourceLayer]) -> tuple[Parameter, ...]:
     return tuple(parameters)
 
 
-def _refuse_unsupported(imported: Imported, first: SourceLayer) -> None:
-    """Dropout is no operation in a model that was exported to run.
+def find_dropouts(imported: Imported, trained: Sequence[SourceLayer]) -> tuple[Dropout, ...]:
+    """The dropouts of layers that are trained."""
+    found = [
+        (binding.var, binding.value)
+        for layer in trained
+        for binding in layer.bindings
+        if op_name(binding.value) == DROPOUT
+    ]
+    return tuple(
+        Dropout(variable, f"random{i}" if i else "random", float(call.attrs.rate))
+        for i, (variable, call) in enumerate(found)
+    )
 
-    What comes before the first layer that is trained is right as it is.
-    """
+
+def _refuse_lost_dropout(imported: Imported, first: SourceLayer) -> None:
+    """Some frontends make nothing of dropout, which does nothing in an inference."""
+    bindings = bindings_of(imported.module["main"])
+    kept = {number_of(b.var) for b in bindings if isinstance(b.value, relax.Call) and op_name(b.value) == DROPOUT}
     names = [source.name for source in imported.sources]
-    for source in imported.sources[names.index(first.name) if first.name in names else 0 :]:
-        why = next((why for name, why in _UNSUPPORTED.items() if name in source.operator.lower()), None)
-        if why:
+    begin = names.index(first.name) if first.name in names else 0
+    for number, source in enumerate(imported.sources[begin:], begin):
+        if "dropout" in source.operator.lower() and number not in kept:
             raise CompileError(
-                f"the layer {source.name} is {source.operator}, with which tzml cannot train yet: {why}",
-                "train a model without it, or freeze all layers up to it",
+                f"the layer {source.name} is {source.operator}, and nothing is left of it to train with",
+                "give the model as an ONNX file, train one without it, or freeze all layers up to it",
             )
 
 

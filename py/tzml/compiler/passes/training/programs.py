@@ -20,6 +20,7 @@ from tzml.compiler.ir.graph import StateBuffer
 from tzml.compiler.ir.imported import Imported
 from tzml.compiler.ir.layer_names import number_of
 from tzml.compiler.ir.rewrite import Expr, bindings_of, const, free_variables, op_name, rebuilt, shape_of
+from tzml.compiler.passes.training.dropout import Dropout
 from tzml.compiler.passes.training.forward import Forward
 from tzml.compiler.passes.training.gradients import register_gradients, why_not
 from tzml.compiler.passes.training.in_place import assign
@@ -29,6 +30,7 @@ from tzml.compiler.passes.training.optimizers import Optimizer, StepNumbers, opt
 from tzml.compiler.passes.training.options import TrainOptions
 from tzml.compiler.passes.training.parameters import (
     Parameter,
+    find_dropouts,
     find_normalizations,
     find_parameters,
     trained_layers,
@@ -73,6 +75,7 @@ class _Programs:
         trained = trained_layers(imported, options.freeze)
         self.parameters: tuple[Parameter, ...] = find_parameters(trained)
         self.normalizations: tuple[Normalization, ...] = find_normalizations(trained)
+        self.dropouts: tuple[Dropout, ...] = find_dropouts(imported, trained)
         self.statistics = tuple(b for n in self.normalizations for b in (n.mean, n.variance))
         self.optimizer: Optimizer = optimizer(options)
         shape = shape_of(main.params[0])
@@ -111,8 +114,11 @@ class _Programs:
             self.imported.input_names, (model.ty,), self.imported.output_names, body, self.statistics, shaped=True
         )
 
-    def forward(self, state: Sequence[Any], count: Any = None) -> Forward:
-        """The model with its parameters and running statistics, or with those of the first `count` examples."""
+    def forward(self, state: Sequence[Any], count: Any = None, random: Sequence[Any] = ()) -> Forward:
+        """The model with its parameters and running statistics.
+
+        In training with those of the first `count` examples, and with random bytes for each dropout.
+        """
         weights, running = state[: len(self.parameters)], iter(state[len(self.parameters) :])
         pairs = zip(self.parameters, weights, strict=True)
         return Forward(
@@ -120,6 +126,7 @@ class _Programs:
             {use: weight for p, weight in pairs for use in p.uses},
             {n.variable: (next(running), next(running)) for n in self.normalizations},
             count,
+            {d.variable: (d, data) for d, data in zip(self.dropouts, random, strict=bool(random))},
         )
 
     # the loss of a micro-batch
@@ -129,13 +136,15 @@ class _Programs:
         return (LOSS, self.loss.output) if self.loss.output else (LOSS,)
 
     def with_loss(
-        self, builder: Any, examples: Any, target: Any, count: Any, *state: Any, train: bool = False
-    ) -> Expr:
+        self, builder: Any, examples: Any, target: Any, count: Any, *state: Any,
+        train: bool = False, random: Sequence[Any] = (),
+    ) -> Expr:  # fmt: skip
         """The sum of the losses of the first `count` examples, and how many of their answers are right.
 
-        With `train`, batch normalisations go by these examples; their means and variances follow.
+        With `train`, batch normalisations go by these examples; their means and variances follow. `random` has the
+        bytes of the dropouts.
         """
-        network = self.forward(state, count if train else None)
+        network = self.forward(state, count if train else None, random)
         result = network.emit(builder, examples)
         if self.loss.takes_logits:
             result = _logits(builder, result)
@@ -162,10 +171,11 @@ class _Programs:
 
     def accumulate(self) -> Imported:
         function = self.gradient()
-        gradients = len(self.parameters)
+        gradients, given = len(self.parameters), len(self.batch_types) + len(self.dropouts)
 
         def body(builder: Any, *arguments: Any) -> Expr:
-            inputs, weights, rows = arguments[:3], arguments[3 : 3 + gradients], arguments[3 + gradients :]
+            inputs, weights = arguments[:given], arguments[given : given + gradients]
+            rows = arguments[given + gradients :]
             sums, running = rows[:gradients], rows[gradients:]
             added: dict[int, Expr] = {}
 
@@ -183,19 +193,34 @@ class _Programs:
             ]
             return relax.Tuple([*losses, *(added[number] for number in range(gradients)), *followed])
 
-        inputs = (EXAMPLES, self.loss.target, COUNT)
+        random = tuple(dropout.name for dropout in self.dropouts)
+        inputs = (EXAMPLES, self.loss.target, COUNT, *random)
         state = (*self.sums, *self.statistics)
-        return self.made(inputs, self.batch_types, self.loss_names, body, state, shaped=True)
+        types = (*self.batch_types, *self.random_types)
+        made = self.made(inputs, types, self.loss_names, body, state, shaped=True)
+        return replace(made, random=random)
+
+    @property
+    def random_types(self) -> tuple[Any, ...]:
+        """A byte for each number that a dropout may drop."""
+        shapes = [shape_of(self.data_of(dropout)) for dropout in self.dropouts]
+        return tuple(relax.TensorType((self.options.micro_batch, *shape[1:]), "uint8") for shape in shapes)
+
+    def data_of(self, dropout: Dropout) -> Any:
+        """What goes into a dropout."""
+        bindings = bindings_of(self.imported.module["main"])
+        return next(binding.value.args[0] for binding in bindings if binding.var == dropout.variable)
 
     def gradient(self) -> Any:
         """A Relax function from a micro-batch and the parameters to ((loss_sum, …, statistics…), (gradients…))."""
         weights = [self.parameter(p, shaped=True) for p in self.parameters]
-        inputs = [relax.Var(f"input{i}", kind) for i, kind in enumerate(self.batch_types)]
+        inputs = [relax.Var(f"input{i}", kind) for i, kind in enumerate((*self.batch_types, *self.random_types))]
+        batch, random = inputs[: len(self.batch_types)], inputs[len(self.batch_types) :]
         builder = relax.BlockBuilder()
         with builder.function("loss", [*inputs, *weights]):
             with builder.dataflow():
                 running = [const(np.zeros(b.shape, np.float32)) for b in self.statistics]  # which nobody looks at
-                found = self.with_loss(builder, *inputs, *weights, *running, train=True)
+                found = self.with_loss(builder, *batch, *weights, *running, train=True, random=random)
                 losses = [builder.emit_output(v) for v in found.fields]
             builder.emit_func_output(relax.Tuple(losses) if len(losses) > 1 else losses[0])
         module = builder.get()
@@ -207,7 +232,7 @@ class _Programs:
         return module["loss_adjoint"]
 
     def _check_differentiable(self, function: Any) -> None:
-        depend = set(list(function.params)[len(self.batch_types) :])
+        depend = set(list(function.params)[len(self.batch_types) + len(self.dropouts) :])
         for binding in bindings_of(function):
             if depend.isdisjoint(free_variables(binding.value)):
                 continue
