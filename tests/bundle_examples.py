@@ -743,7 +743,7 @@ def three_programs() -> Bundle:
 
 
 def random_input() -> Bundle:
-    """The model, with an input that the world fills: it is multiplied with the weights, and nobody sees the product."""
+    """The model, with an input that the world fills, and that is multiplied with the weights for nobody."""
     noise = replace(IMAGE, name="noise", direction=Direction.random)
     calls = (Call(0, (weights(), arena(192), arena(256))), *PROGRAM.calls)
     program = replace(PROGRAM, inputs=(Port(0, 0), Port(2, 192)), calls=calls)

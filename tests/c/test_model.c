@@ -598,6 +598,25 @@ static void test_failing_platform(const char *name)
 	close_example(&f);
 }
 
+/* The example has an input of 64 random bytes at 192. */
+static void test_random_inputs(void)
+{
+	uint8_t first[64] = { 0 };
+	struct fixture f;
+
+	open_example(&f, "random-input");
+	check(answers(&f, ANSWER), "nobody gives what is random");
+	memcpy(first, (uint8_t *)f.model.arena.data + 192, sizeof(first));
+	check(answers(&f, ANSWER) && memcmp((uint8_t *)f.model.arena.data + 192,
+					    first, sizeof(first)),
+	      "and it is another in each run");
+	f.context.digests_left = 0;
+	check(start(&f, 0) == TZML_ERROR_PLATFORM &&
+		      !tzml_model_running(&f.model) && answers(&f, ANSWER),
+	      "without random numbers nothing runs");
+	close_example(&f);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc != 2) {
@@ -617,6 +636,7 @@ int main(int argc, char **argv)
 	test_failing_kernels();
 	test_libraries();
 	test_worlds();
+	test_random_inputs();
 	test_failing_platform("minimal");
 	test_failing_platform("two-pieces");
 	return tap_end();
