@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from labgrid import Target
-from training_networks import lenet
+from onnx import helper
+from training_networks import dense, lenet
 
 from tzml.bundle import Bundle
 from tzml.compiler import CompileOptions, compile_model
@@ -66,3 +67,26 @@ def test_both_worlds_learn_the_same_bits_in_the_promised_memory(
     assert tee["secure_peak"] <= bundle.secure_memory <= 2 << 20
     record_property(f"seconds of a step of {BATCH} in the tee", tee["seconds"])
     record_property("by that in the ree", tee["seconds"] / ree["seconds"])
+
+
+def test_what_is_dropped_is_another_in_each_run(target: Target, command: Commands, tmp_path: Path) -> None:
+    """By random numbers of the world that runs it; an evaluation drops nothing."""
+    image = image_of(target.env.config)
+    key = signing_key(image)
+    if key is None:
+        pytest.skip("the key that the image was signed with is not here")
+    (tmp_path / "dropout.onnx").write_bytes(
+        dense().onnx(helper.make_node("Dropout", ["scores"], ["dropped"], "drop"), result="dropped")
+    )
+    train = TrainOptions("sgd", micro_batch=MICRO_BATCH)
+    folder = tmp_path / Path(FOLDER).name
+    folder.mkdir()
+    options = CompileOptions(image.description.machine, signing_key=key, train=train)
+    compile_model(tmp_path / "dropout.onnx", options).write(folder / "dropout.tzm")
+    (folder / "dropout.py").write_bytes((Path(__file__).parent / "target" / "dropout.py").read_bytes())
+    command.run_check(f"rm -rf {FOLDER}")
+    files_of(target).put(str(folder), FOLDER)
+    (line,) = command.run_check(f"python3 {FOLDER}/dropout.py {FOLDER}/dropout.tzm 20", timeout=scaled(120))
+    for losses in json.loads(line).values():
+        assert len(set(losses["evaluate"])) == 1
+        assert len(set(losses["accumulate"])) > 10

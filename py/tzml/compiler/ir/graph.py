@@ -91,7 +91,8 @@ class GraphPort:
 class Graph:
     """The calls of one run, in order, the object file of each kernel by its symbol, and the state that there is.
 
-    `timing` names the layers whose time tells of their numbers. `random` are the names of inputs that nobody gives: the world fills them with random bytes.
+    `timing` names the layers whose time tells of their numbers. `random` are the names of inputs that nobody gives:
+    the world fills them with random bytes.
     """
 
     inputs: tuple[GraphPort, ...]
