@@ -318,6 +318,10 @@ def test_a_clear_model_is_saved_for_the_device_and_not_counted(lab: Lab) -> None
     assert found == ["SUCCESS", "SUCCESS", "SUCCESS", "GRANT_STATE"]
     assert read_checkpoint(lab.read("1.tzs")).number == 0
     assert lab.statuses(("clear", "restore=1.tzs"), device=1) == ["CHECKPOINT_DEVICE"]
+    numbered = bytearray(lab.read("1.tzs"))
+    struct.pack_into("<Q", numbered, 32, 1)
+    lab.write("numbered.tzs", bytes(numbered))
+    assert lab.statuses(("clear", "restore=numbered.tzs")) == ["CHECKPOINT_MALFORMED"]
 
 
 def test_the_vectors_are_what_the_specification_says(tmp_path: Path) -> None:

@@ -256,6 +256,8 @@ static void test_damage(void)
 	memcpy(changed, files.checkpoint, sizeof(changed));
 	changed[files.checkpoint_size - 1] ^= 1;
 	check(restore(&f, changed) == TZML_ERROR_CHECKPOINT_DAMAGED &&
+		      all_zero(f.model.state_memory.data,
+			       f.model.state_memory.size) &&
 		      run(&f, 1, &answer) == TZML_ERROR_STATE_LOST &&
 		      save(&f, 0) == TZML_ERROR_STATE_LOST,
 	      "a damaged end leaves no state");

@@ -220,6 +220,9 @@ def test_a_checkpoint_that_was_changed_is_refused(folder: Path, checkpoint: Path
         assert lost.value.status == "STATE_LOST"
         model.restore(checkpoint)
         model.run({"rate": np.array(0.1, np.float32), "batch_size": np.array(0, np.int32)}, "update")
+        first, second = 416, 416 + 65536 + 16  # a segment has 65536 bytes and a tag
+        exchanged = data[second : 2 * second - first] + data[first:second]
+        assert status(data[:first] + exchanged + data[2 * second - first :]) == "CHECKPOINT_DAMAGED"
         assert status(data[:-1]) == status(data + b"\0") == status(b"") == "CHECKPOINT_MALFORMED"
         with pytest.raises(TzmlError, match=r"cannot read .*No such file"):
             model.restore(tmp_path / "missing.tzs")
