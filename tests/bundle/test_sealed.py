@@ -268,9 +268,9 @@ def test_what_a_grant_does_not_allow_is_refused(
 @pytest.mark.parametrize(
     ("role", "rights", "status"),
     [
-        (Role.accumulate, 7, "GRANT_PROGRAM"),
+        (Role.accumulate, 5, "GRANT_PROGRAM"),
         (Role.accumulate, 8, "SUCCESS"),
-        (Role.update, 7, "GRANT_PROGRAM"),
+        (Role.update, 5, "GRANT_PROGRAM"),
         (Role.update, 8, "SUCCESS"),
         (Role.evaluate, 0, "SUCCESS"),
     ],
