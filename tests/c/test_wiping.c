@@ -154,7 +154,9 @@ static enum tzml_status save_and_restore(struct tzml_model *model)
 	static uint8_t checkpoint[1 << 12];
 	const uint8_t note[TZML_NOTE_SIZE] = { 0 };
 	size_t done = sizeof(struct tzml_checkpoint);
-	enum tzml_status status = tzml_model_save(model, 0, note, checkpoint);
+	/* of those before, which another session may have saved */
+	enum tzml_status status =
+		tzml_model_save(model, TZML_SAVE_GIVE_UP, note, checkpoint);
 	size_t size = 0;
 
 	while (!status && (size = tzml_model_segment(model))) {

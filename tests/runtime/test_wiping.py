@@ -27,10 +27,13 @@ def marked(data: bytes, digest: bytes) -> str:
     return max(own, key=lambda part: len(set(part))).hex()
 
 
-@pytest.mark.parametrize("model", [BUNDLE, stateful()], ids=["weights", "weights and state, saved and restored"])
+@pytest.mark.parametrize(
+    "model", [BUNDLE, stateful((0, 64))], ids=["weights", "weights and state, saved and restored"]
+)
 def test_memory_is_wiped_at_close_and_at_every_error(c_tests: Path, tmp_path: Path, model: Bundle) -> None:
     numbers = np.random.default_rng(0)
-    chunks, pieces = (content(numbers.standard_normal(16, np.float32).tobytes()) for _ in range(2))
+    first, second, third = (numbers.standard_normal(16, np.float32).tobytes() for _ in range(3))
+    chunks, pieces = content(first), content(second, third)
     library = replace(BUNDLE.libraries[0], tee=numbers.bytes(100))
     bundle = replace(model, chunks=chunks, pieces=pieces[: len(model.pieces)], libraries=(library,))
     owner, device = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
@@ -39,8 +42,12 @@ def test_memory_is_wiped_at_close_and_at_every_error(c_tests: Path, tmp_path: Pa
     grant = make_grant(key, OwnerKey(owner), [coordinates(device.public_key())], terms)
     (tmp_path / "sealed.tzg").write_bytes(grant)
     digest = bundle.program.kernels_digest
-    sections = [s for s in bundle.sections() if s.type in SECRET and s.worlds & Worlds.tee]
-    assert len(sections) == 2 + len(model.pieces)
+    # the run changes the first piece of state
+    sections = [
+        s for s in bundle.sections()
+        if s.type in SECRET and s.worlds & Worlds.tee and (s.type != SectionType.state or s.index)
+    ]  # fmt: skip
+    assert len(sections) == 2 + len(model.pieces) // 2
     secrets = [key.secret.hex(), *(marked(section.content.tobytes(), digest) for section in sections)]
     private = f"{device.private_numbers().private_value:064x}"
     command: list[str | Path] = [c_tests / "test_wiping", "sealed.tzm", "sealed.tzg", private, *secrets]
