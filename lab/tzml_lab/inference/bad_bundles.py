@@ -64,6 +64,7 @@ _SIGNED = {
     "signed-version": "KERNELS_REFUSED",
     "signed-weights": "KERNELS_REFUSED",
     "sealed": "KERNELS_ABSENT",
+    "checkpoint": "KERNELS_ABSENT",
 }
 
 
