@@ -13,6 +13,7 @@ from tzml.errors import TzmlError
 
 FORMAT = 1
 PACKAGES = "package-list"  # the role of the file that lists them
+VEX = "vex"  # of the file with statements about vulnerabilities
 
 
 class ImageError(TzmlError):

@@ -46,6 +46,32 @@ def test_everything_is_in_it_once_and_refers_to_what_is_there(deploy: Path, edit
     assert related == set(identifiers)
 
 
+def test_a_component_has_what_its_feed_says_of_it(deploy: Path, edit: Callable[..., None]) -> None:
+    source = {"name": "arm-trusted-firmware", "version": "2.12.1+dfsg-1", "release": "trixie"}
+    debian = {"name": "trusted-firmware-a", "version": "2.12.1", "origin": "Debian trixie", "sources": [source]}
+    made = {"name": "busybox", "version": "1.38.0", "origin": "Buildroot", "cpes": ["busybox:busybox"]}
+    edit(components=[debian, made | {"licence": "GPL-2.0, bzip2-1.0.4"}])
+    done = sbom(deploy)
+    assert done.returncode == 0, done.stderr
+    found = {package["name"]: package for package in json.loads(done.stdout)["packages"]}
+    [link] = found["trusted-firmware-a"]["externalRefs"]
+    assert link["referenceLocator"] == "pkg:deb/debian/arm-trusted-firmware@2.12.1%2Bdfsg-1?arch=source"
+    [link] = found["busybox"]["externalRefs"]
+    assert link["referenceLocator"] == "cpe:2.3:*:busybox:busybox:1.38.0:*:*:*:*:*:*:*"
+    assert found["busybox"]["licenseDeclared"] == "GPL-2.0-only AND LicenseRef-bzip2-1.0.4"
+    [unlisted] = json.loads(done.stdout)["hasExtractedLicensingInfos"]
+    assert (unlisted["licenseId"], unlisted["name"]) == ("LicenseRef-bzip2-1.0.4", "bzip2-1.0.4")
+
+
+def test_what_is_not_as_spdx_wants_is_not_printed(deploy: Path, edit: Callable[..., None]) -> None:
+    edit(components=[{"name": "busybox", "version": "1.38 0", "origin": "Buildroot", "cpes": ["busybox"]}])
+    done = sbom(deploy)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(
+        r"sbom: the bill of materials is not as sbom.schema.json wants: \$\.packages.*\n", done.stderr
+    )
+
+
 def test_a_folder_without_an_image_is_one_line(tmp_path: Path) -> None:
     done = sbom(tmp_path)
     assert done.returncode == 1
