@@ -7,7 +7,8 @@
 #   make lint       run only the linters: ruff, mypy, import-linter, clang-format, shellcheck (.pre-commit-config.yaml)
 #   make format     format Python and C
 #   make lock       resolve requirements*.in into the lock files; UPGRADE=--upgrade takes the newest versions
-#   make test-buildroot  build an image with the checkout of Buildroot that BUILDROOT= names, and test it on QEMU
+#   make test-buildroot  build images with the checkout of Buildroot that BUILDROOT= names, and test them on QEMU and
+#                   the emulated Raspberry Pi 3
 #   make test-boards     test the boards' images, and the lab's drivers with stand-in boards (forty minutes)
 #   make test-frontends  run the tests that need PyTorch, TensorFlow and MXNet, in environments of their own (5 GB)
 #   make test-leakage    run the attacks of an adversary's toolbox on partitioned models, in an environment of their own
@@ -94,11 +95,15 @@ test-full: test test-boards mutants test-leakage $(if $(BUILDROOT),test-buildroo
 	@echo "== tzml-serve with many requests that a fuzzer makes (log: $(LOGS)/serve.log)"
 	@$(PYTEST) tests/serve -m full 2>&1 | tee $(LOGS)/serve.log
 
-test-buildroot: image
+test-buildroot: image image-rpi3
 	@[ -n "$(BUILDROOT)" ] || { echo "make test-buildroot BUILDROOT=PATH: a checkout of Buildroot" >&2; exit 2; }
+	@BUILDROOT="$(BUILDROOT)" $(PYTEST) tests/build/test_buildroot.py
 	@tools/buildroot qemu --buildroot "$(BUILDROOT)"
+	@tools/buildroot rpi3 --buildroot "$(BUILDROOT)"
 	@echo "== tests of Buildroot's image on QEMU (log: $(LOGS)/buildroot.log)"
 	@LG_DEPLOY=$(CURDIR)/build/buildroot/deploy $(PYTEST) lab --lg-env qemu.yaml 2>&1 | tee $(LOGS)/buildroot.log
+	@echo "== tests of Buildroot's image on the emulated Raspberry Pi 3 (log: $(LOGS)/buildroot-pi.log)"
+	@LG_DEPLOY=$(CURDIR)/build/buildroot/deploy $(PYTEST) $(PI_TESTS) --lg-env rpi3-emulated.yaml 2>&1 | tee $(LOGS)/buildroot-pi.log
 
 mutants: setup
 	@mkdir -p $(LOGS)

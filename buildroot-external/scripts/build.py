@@ -21,16 +21,18 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 EXTERNAL = ROOT / "buildroot-external"
 sys.path[:0] = [str(ROOT / "meta-tzml-debian/engine/lib"), str(ROOT / "meta-tzml-debian/lib")]
 
+import components  # noqa: E402
 from tzmldebian import apt, tree  # noqa: E402
 from tzmldebian.initramfs import module_name  # noqa: E402
 
 BUILDROOT = "2026.05"
-MACHINES = ("qemu",)
+MACHINES = ("qemu", "rpi3")
 SUITE, OPTEE_SUITE = "trixie", "sid"
 SOURCE_SUITES = ("trixie", "forky", "sid")
 C_LIBRARY = ("libc6", "libc6-dev", "libcrypt1", "libcrypt-dev", "libgcc-s1", "linux-libc-dev")
@@ -201,12 +203,27 @@ def make_overrides(output: Path, downloads: Downloads) -> str:
     return text
 
 
-def fill_site(site: Path, buildroot: Path, config: dict[str, str], downloads: Downloads) -> None:
+def show_info(buildroot: Path, variables: dict[str, str]) -> dict[str, Any]:
+    """What Buildroot says of all packages of this configuration."""
+    settings = [f"{name}={value}" for name, value in variables.items()]
+    info: dict[str, Any] = json.loads(run(["make", "--silent", "-C", str(buildroot), *settings, "show-info"]))
+    return info
+
+
+def describe(output: Path, info: dict[str, Any], downloads: Downloads) -> None:
+    """What image_json.py has to know of the components."""
+    taken = (("glibc", SUITE, C_LIBRARY), ("tee-supplicant", OPTEE_SUITE, TEE_CLIENT))
+    found = components.of_buildroot(info)
+    found += [
+        components.of_debian(name, downloads.packages(suite, "arm64", of), suite) for name, suite, of in taken
+    ]
+    about = {"components": found, "vex": components.statements(info)}
+    tree.write_atomically(output / "about.json", json.dumps(about, indent=1))
+
+
+def fill_site(site: Path, buildroot: Path, info: dict[str, Any], downloads: Downloads) -> None:
     """Put every source that Buildroot will want and that is not overridden into its local site, by checksum."""
     site.mkdir(parents=True, exist_ok=True)
-    info = json.loads(
-        run(["make", "--silent", "-C", str(buildroot), *(f"{k}={v}" for k, v in config.items()), "show-info"])
-    )
     missing = []
     for name, package in sorted(info.items()):
         short = name.removeprefix("host-")
@@ -338,7 +355,10 @@ def build(machine: str, buildroot: Path, image: Path, output: Path, *, prepare_o
         ),
         "BR2_PRIMARY_SITE": f"file://{output / 'site'}",
         "BR2_ROOTFS_OVERLAY": " ".join(overlays),
-        "BR2_ROOTFS_POST_SCRIPT_ARGS": f"{machine} {image} {output.parent / 'deploy' / machine}",
+        "BR2_ROOTFS_POST_SCRIPT_ARGS": " ".join(
+            map(str, (machine, image, output.parent / "deploy" / machine, output / "about.json"))
+        ),
+        "BR2_PACKAGE_TZML_BOARD_HUK": json.loads((image / "image.json").read_text()).get("huk", "zero"),
         "BR2_TOOLCHAIN_EXTERNAL_PATH": str(make_toolchain(output, downloads)),
         "BR2_TZML_TA_DEV_KIT": str(kit / "export-user_ta"),
         "BR2_TZML_TA_SIGN_KEY": str(Path(keys, "ta-signing.pem")),
@@ -349,7 +369,9 @@ def build(machine: str, buildroot: Path, image: Path, output: Path, *, prepare_o
         "BR2_DL_DIR": str(output / "downloads"),
     }
     configure(buildroot, output, machine, values, variables)
-    fill_site(output / "site", buildroot, variables, downloads)
+    info = show_info(buildroot, variables)
+    describe(output, info, downloads)
+    fill_site(output / "site", buildroot, info, downloads)
     if not prepare_only:
         make(buildroot, output, variables)
 

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The deploy folder of a Buildroot image: its root file system, with the firmware and kernel of the Debian feed.
 
-usage: image_json.py IMAGES MACHINE DEBIAN DEPLOY
+usage: image_json.py IMAGES MACHINE DEBIAN DEPLOY ABOUT
+
+IMAGES is Buildroot's folder, DEBIAN the deploy folder of the Debian feed, DEPLOY the folder to write, and ABOUT a
+file of build.py with the components and what is said of their vulnerabilities.
 """
 
 from __future__ import annotations
@@ -9,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import shutil
 import sys
 from pathlib import Path
@@ -18,12 +20,22 @@ from typing import Any
 import jsonschema
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "meta-tzml-debian/engine/lib"), str(ROOT / "meta-tzml-debian/lib")]
+
+import card  # noqa: E402
+from tzmldebian import measure  # noqa: E402
+from tzmldebian.optee import SignedTa  # noqa: E402
+
+# from the Debian feed: files by role, components by name, and what its firmware and kernel are
 TAKEN = ("firmware", "kernel", "ta-dev-kit", "ta-signing-public-key", "tee-elf")
+COMPONENTS = ("linux", "optee-os", "raspi-firmware", "trusted-firmware-a", "u-boot")
+FACTS = ("entropy", "huk", "kernel_release", "optee_settings", "secure_memory", "shared_memory", "storage_counter")
 LOGIN = {
     "user": "root", "login_prompt": "tzml login: ", "prompt": "root@tzml:~# ", "password": None,
     "ssh_user": None, "ssh_key_role": None,
 }  # fmt: skip
 FEATURES = {"init": "busybox", "package_manager": None, "python": False, "ssh": False, "xtest": False}
+TA = "bcfd5ae6-ea1e-4018-a5d9-7673b6e2e51f"
 
 
 def entry(role: str, path: Path) -> dict[str, Any]:
@@ -32,48 +44,60 @@ def entry(role: str, path: Path) -> dict[str, Any]:
     return {"role": role, "path": path.name, "size": path.stat().st_size, "sha256": digest}
 
 
-def components(config: str, build: Path) -> list[dict[str, str]]:
-    """The packages of the target, as their build folders are named: name-version."""
-    found = []
-    for folder in sorted(build.iterdir()):
-        match = re.fullmatch(r"(?!host-|buildroot-)([a-z0-9-]+?)-(\d\S*)", folder.name)
-        if match and (folder / ".stamp_target_installed").exists():
-            origin = "this repository" if match[1].startswith("tzml-") else "Buildroot"
-            if match[1] == "tzml-tee-client":
-                origin = "Debian"
-            found.append({"name": match[1], "version": match[2], "origin": origin})
-    return found
+def kernel_arguments(base: dict[str, Any]) -> str:
+    """Those of the Debian feed, but that the root file system is the initrd."""
+    left = ("root=", "rootfstype=", "rw", "ro")
+    return " ".join(word for word in base["kernel_arguments"].split() if not word.startswith(left))
+
+
+def measured_ta(target: Path) -> str:
+    """What OP-TEE's attestation measures of this build's TA."""
+    return measure.ta(SignedTa.read(target / f"lib/optee_armtz/{TA}.ta").elf)
 
 
 def main() -> None:
-    images, machine, debian, deploy = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4])
-    base = json.loads((debian / "image.json").read_text())
+    images, machine, debian, deploy, told = Path(sys.argv[1]), sys.argv[2], *map(Path, sys.argv[3:6])
+    base, about = (json.loads(path.read_text()) for path in (debian / "image.json", told))
     # written last: without it, there is no image
     deploy.mkdir(parents=True, exist_ok=True)
     (deploy / "image.json").unlink(missing_ok=True)
     files = []
-    for file in base["files"]:
-        if file["role"] in TAKEN:
-            shutil.copy(debian / file["path"], deploy)
-            files.append(entry(file["role"], deploy / file["path"]))
+    by_role = {file["role"]: debian / file["path"] for file in base["files"]}
+    for role in sorted(by_role.keys() & set(TAKEN)):
+        shutil.copy(by_role[role], deploy)
+        files.append(entry(role, deploy / by_role[role].name))
+    arguments = kernel_arguments(base)
     shutil.copy(images / "rootfs.cpio", deploy)
     files.append(entry("initrd", deploy / "rootfs.cpio"))
-    config = Path(os.environ["BR2_CONFIG"])
-    taken = [c for c in base["components"] if c["name"] in ("linux", "optee-os", "trusted-firmware-a", "u-boot")]
-    console = base["consoles"][0]
+    if "sdcard" in by_role:
+        try:
+            made = card.make(by_role["sdcard"], images / "rootfs.cpio", arguments, deploy / "sdcard.img")
+        except card.CardError as error:
+            sys.exit(f"the card cannot be made: {error}")
+        files += [entry(role, path) for role, path in made.items()]
+    if about["vex"]:
+        (deploy / "vex.json").write_text(json.dumps(about["vex"], indent=1) + "\n")
+        files.append(entry("vex", deploy / "vex.json"))
+    measurements = {name: value for name, value in base.get("measurements", {}).items() if name == "core"}
+    if measurements:
+        measurements["ta"] = measured_ta(Path(os.environ["TARGET_DIR"]))
     description = {
         "format": base["format"],
         "machine": machine,
         "feed": "buildroot",
         "image": f"tzml_{machine}_defconfig",
         "files": sorted(files, key=lambda file: file["role"]),
-        "kernel_arguments": f"console={console['device']},{console['baud']} loglevel=4",
+        "kernel_arguments": arguments,
         "consoles": base["consoles"],
         "login": LOGIN,
         "features": FEATURES,
         "emulator": base["emulator"],
-        "components": [*taken, *components(config.read_text(), Path(os.environ["BUILD_DIR"]))],
-        **{k: base[k] for k in ("kernel_release", "secure_memory", "shared_memory", "optee_settings") if k in base},
+        "components": [
+            *(component for component in base["components"] if component["name"] in COMPONENTS),
+            *about["components"],
+        ],
+        **{name: base[name] for name in FACTS if name in base},
+        **({"measurements": measurements} if measurements else {}),
     }
     schema = ROOT / "docs/image.schema.json"
     try:

@@ -1,30 +1,47 @@
 """buildroot-external without Buildroot: symbols, packages' steps with the host's compiler, and what goes wrong.
 
-`record_buildroot_symbols.py` records which symbols Buildroot has. `make test-full BUILDROOT=PATH` builds an image
-with it, and boots that.
+`record_buildroot_symbols.py` records which symbols Buildroot has. `make test-buildroot BUILDROOT=PATH` builds
+images with it, boots them, and runs what is marked `with_buildroot` here.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 from conftest import ROOT
 
+from tzml.vulnerabilities import vex
+from tzml_lab.emulation import config_txt
+from tzml_lab.emulation.video_core import copy_partition
+
 from .record_buildroot_symbols import used
 
 EXTERNAL = ROOT / "buildroot-external"
+BUILDROOT = os.environ.get("BUILDROOT", "")
+CONFIGURATIONS = sorted((EXTERNAL / "configs").glob("*_defconfig"))
+with_buildroot = pytest.mark.skipif(not BUILDROOT, reason="BUILDROOT names no checkout of Buildroot")
 PACKAGES = sorted(path.name for path in (EXTERNAL / "package").iterdir())
 
 
 @pytest.fixture(scope="module")
-def build() -> ModuleType:
+def scripts() -> Iterator[None]:
+    """The scripts import each other by name, as they do when Buildroot calls them."""
+    sys.path.insert(0, str(EXTERNAL / "scripts"))
+    yield
+    sys.path.remove(str(EXTERNAL / "scripts"))
+
+
+@pytest.fixture(scope="module")
+def build(scripts: None) -> ModuleType:
     """The module that tools/buildroot runs."""
     spec = importlib.util.spec_from_file_location("buildroot_build", EXTERNAL / "scripts/build.py")
     assert spec
@@ -50,6 +67,21 @@ def test_a_package_is_whole(name: str) -> None:
     assert prefix in re.findall(r"^(\w+?)_[A-Z]+ ", recipe, re.MULTILINE)
     assert f"config BR2_PACKAGE_{prefix}\n" in (folder / "Config.in").read_text()
     assert f"/package/{name}/Config.in" in (EXTERNAL / "Config.in").read_text()
+
+
+@with_buildroot
+@pytest.mark.parametrize("path", CONFIGURATIONS, ids=lambda path: path.stem)
+def test_buildroot_takes_every_setting(path: Path, tmp_path: Path) -> None:
+    """Everything from source, which needs a network to build: settings are kept, and packages have an order."""
+    make = ["make", "--silent", "-C", BUILDROOT, f"BR2_EXTERNAL={EXTERNAL}", f"O={tmp_path}"]
+    subprocess.run([*make, f"BR2_DEFCONFIG={path}", "defconfig"], check=True, capture_output=True)
+    kept = (tmp_path / ".config").read_text().splitlines()
+    assert [line for line in path.read_text().splitlines() if line.startswith("BR2_") and line not in kept] == []
+    done = subprocess.run([*make, "show-build-order"], check=True, capture_output=True, text=True)
+    order = done.stdout.split()
+    assert {"linux", "optee-os", "arm-trusted-firmware", "optee-client", "optee-test"} <= set(order)
+    assert order.index("optee-os") < order.index("tzml-ta")
+    assert order.index("optee-client") < order.index("tzml-host")
 
 
 def tree_of(folder: Path, version: str) -> Path:
@@ -101,6 +133,7 @@ INSTALL = install
 TARGET_MAKE_ENV = PATH=$(TOOLCHAIN)/bin:$(PATH)
 TARGET_CROSS = $(TOOLCHAIN)/bin/aarch64-linux-gnu-
 TARGET_CONFIGURE_OPTS = CC=$(TARGET_CROSS)gcc
+HOST_DIR = /usr
 include $(BR2_EXTERNAL_TZML_PATH)/external.mk
 %.steps: DIR = $(OUT)/build/$*
 define steps
@@ -110,6 +143,7 @@ $(1):
 	$$($(2)_BUILD_CMDS)
 	$$($(2)_INSTALL_STAGING_CMDS)
 	$$($(2)_INSTALL_TARGET_CMDS)
+	$$($(2)_INSTALL_IMAGES_CMDS)
 endef
 """
 
@@ -131,13 +165,16 @@ def test_the_packages_steps_work_with_the_toolchain_of_debians_packages(build: M
         (headers / path.name).write_bytes(path.read_bytes())
     for path in (client / "usr/lib/aarch64-linux-gnu").glob("libteec.so*"):
         (toolchain / "sysroot/usr/lib" / path.name).write_bytes(path.read_bytes())
-    order = ("tzml-ta", "tzml-host", "tzml-test", "tzml-models")
+    order = ("tzml-ta", "tzml-host", "tzml-test", "tzml-models", "tzml-board", "tzml-rpi3-boot")
     text = HARNESS
     for name in order:
         text += f"$(eval $(call steps,$(OUT)/build/{name}/done,{name.upper().replace('-', '_')}))\n"
     (tmp_path / "Makefile").write_text(text)
     values = {
         "BR2_EXTERNAL_TZML_PATH": EXTERNAL,
+        "BINARIES_DIR": tmp_path / "images",
+        "BR2_PACKAGE_TZML_BOARD_HUK": "test",
+        "BR2_PACKAGE_TZML_BOARD_MEMORY_PROTECTED": "y",
         "BR2_PACKAGE_TZML_MODELS_NETWORKS": "digits.onnx",
         "BR2_TZML_PYTHON": sys.executable,
         "BR2_TZML_TARGET": "qemu",
@@ -157,9 +194,98 @@ def test_the_packages_steps_work_with_the_toolchain_of_debians_packages(build: M
     [ta] = (target / "lib/optee_armtz").iterdir()
     assert ta.read_bytes()[:4] == b"HSTO"
     assert (target / "usr/share/tzml/models/digits.tzm").exists()
+    board = json.loads((target / "usr/share/tzml/board.json").read_text())
+    assert (board["machine"], board["huk"]["kind"]) == ("qemu", "test")
+    boot = tmp_path / "images/tzml-rpi3-boot"
+    settings = config_txt.parse((boot / "config.txt").read_text())
+    assert (settings.kernel_address, settings.device_tree_address) == (0x0200_0000, 0x0100_0000)
+    assert (boot / "tzml-optee.dtbo").read_bytes()[:4] == b"\xd0\x0d\xfe\xed"
+    assert not [path for path in boot.iterdir() if path.suffix != ".dtbo" and "@" in path.read_text()]
     needed = subprocess.run(
         ["objdump", "-p", target / "usr/lib/libtzml.so.1"], check=True, capture_output=True, text=True
     ).stdout
     assert "libteec.so.2" in needed
     assert "libcrypto" not in needed
     assert {path.name for path in (target / "usr/bin").iterdir()} == {"tzml-run", "tzml-ta-test"}
+
+
+# -- What post-image makes ------------------------------------------------------------------------------
+
+
+def a_card(folder: Path) -> Path:
+    """A card with a FAT partition and another one."""
+    card, start = folder / "base.img", 4 << 20
+    with card.open("wb") as stream:
+        stream.truncate(start + (44 << 20))
+    table = f"label: dos\nstart={start // 512}, size={(40 << 20) // 512}, type=c\nsize=4096, type=83\n"
+    subprocess.run(["sfdisk", "--quiet", card], input=table, text=True, check=True)
+    fat = folder / "fat"
+    with fat.open("wb") as stream:
+        stream.truncate(40 << 20)
+    subprocess.run(["mkfs.vfat", "-F", "32", fat], check=True, capture_output=True)
+    for name in ("initramfs.cpio", "cmdline.txt", "config.txt"):
+        (folder / name).write_text(f"old {name}")
+        subprocess.run(["mcopy", "-i", fat, folder / name, f"::/{name}"], check=True)
+    subprocess.run(["dd", f"if={fat}", f"of={card}", "bs=1M", "seek=4", "conv=notrunc", "status=none"], check=True)
+    return card
+
+
+def test_a_pis_card_has_the_root_file_system_as_its_initrd(scripts: None, tmp_path: Path) -> None:
+    import card
+
+    (tmp_path / "rootfs.cpio").write_bytes(b"new root" * 1000)
+    base = a_card(tmp_path)
+    before = base.read_bytes()
+    made = card.make(base, tmp_path / "rootfs.cpio", "console=ttyS1", tmp_path / "sdcard.img")
+    assert base.read_bytes() == before
+    (tmp_path / "found").mkdir()
+    copy_partition(made["sdcard"], tmp_path / "found")
+    assert (tmp_path / "found/initramfs.cpio").read_bytes() == b"new root" * 1000
+    assert (tmp_path / "found/cmdline.txt").read_text() == "console=ttyS1\n"
+    assert (tmp_path / "found/config.txt").read_text() == "old config.txt"
+    assert made["sdcard"].stat().st_size == 44 << 20
+    listed = subprocess.run(["sfdisk", "--dump", made["sdcard"]], capture_output=True, text=True, check=True).stdout
+    assert len(re.findall(r"start=", listed)) == 1
+    assert "Image" in made["sdcard-bmap"].read_text()
+
+
+def test_what_is_no_card_is_refused(scripts: None, tmp_path: Path) -> None:
+    import card
+
+    (tmp_path / "card").write_bytes(bytes(4096))
+    with pytest.raises(card.CardError, match="no DOS partition table"):
+        card.make(tmp_path / "card", tmp_path / "card", "", tmp_path / "new")
+    (tmp_path / "card").write_bytes(bytes(510) + b"\x55\xaa")
+    with pytest.raises(card.CardError, match="no first partition"):
+        card.make(tmp_path / "card", tmp_path / "card", "", tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_components_are_what_buildroot_puts_on_the_target(scripts: None, tmp_path: Path) -> None:
+    import components
+
+    made = {"type": "target", "install_target": True, "package_dir": "package/busybox"}
+    busybox = made | {"name": "busybox", "version": "1.38.0", "licenses": "GPL-2.0"}
+    busybox |= {"cpe-id": "cpe:2.3:a:busybox:busybox:1.38.0:-:*:*:*:*:*:*", "ignore_cves": ["CVE-2022-28391"]}
+    info = {
+        "busybox": busybox,
+        "host-acl": made | {"type": "host", "name": "acl", "version": "2"},
+        "skeleton": made | {"name": "skeleton", "version": ""},
+        "tzml-ta": made | {"name": "tzml-ta", "version": "0.2.0", "licenses": "Apache-2.0"},
+        "tzml-tee-client": made | {"name": "tzml-tee-client", "version": "4.11.0-1"},
+    }
+    assert components.of_buildroot(info) == [
+        {
+            "name": "busybox",
+            "version": "1.38.0",
+            "origin": "Buildroot",
+            "licence": "GPL-2.0",
+            "cpes": ["busybox:busybox"],
+        },
+        {"name": "tzml-ta", "version": "0.2.0", "origin": "this repository", "licence": "Apache-2.0"},
+    ]
+    document = components.statements(info)
+    (tmp_path / "vex.json").write_text(json.dumps(document))
+    [statement] = vex.read(tmp_path / "vex.json")
+    assert (statement.names, statement.products) == ({"CVE-2022-28391"}, ("pkg:generic/busybox@1.38.0",))
+    assert components.statements({"host-acl": info["host-acl"]}) is None
