@@ -22,7 +22,7 @@ def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_github_can_read_the_workflows() -> None:
-    assert {path.stem for path in WORKFLOWS} == {"push", "merge", "nightly"}
+    assert {path.stem for path in WORKFLOWS} == {"push", "merge", "nightly", "yocto"}
     done = run(BIN / "check-jsonschema", "--builtin-schema", "vendor.github-workflows", *WORKFLOWS)
     assert done.returncode == 0, done.stdout
 
@@ -48,8 +48,8 @@ def test_nothing_of_an_event_is_pasted_into_a_shell() -> None:
                 assert "github.event" not in step.get("run", ""), path
 
 
-def test_boards_are_out_of_reach_for_forks() -> None:
-    """Whoever can open a pull request must not run code in the lab."""
+def test_our_own_runners_are_out_of_reach_for_forks() -> None:
+    """Whoever can open a pull request must not run code in the lab, or on another machine of ours."""
     guarded = 0
     for path in WORKFLOWS:
         triggers = yaml.safe_load(path.read_text())[True]  # YAML 1.1 reads `on` as true
@@ -57,9 +57,11 @@ def test_boards_are_out_of_reach_for_forks() -> None:
             if "self-hosted" in job["runs-on"]:
                 guarded += 1
                 assert set(triggers) == {"schedule", "workflow_dispatch"}
-                for condition in ("vars.TZML_LAB == 'yes'", "!github.event.repository.fork", "refs/heads/main"):
+                [label] = {"tzml-lab", "tzml-yocto"} & set(job["runs-on"])
+                wanted = f"vars.{label.upper().replace('-', '_')} == 'yes'"
+                for condition in (wanted, "!github.event.repository.fork", "refs/heads/main"):
                     assert condition in job["if"]
-    assert guarded
+    assert guarded == 2
     boards = yaml.safe_load(GITLAB.read_text())["boards"]
     [rule] = boards["rules"]
     for condition in ('"schedule"', '$TZML_LAB == "yes"', '$CI_COMMIT_REF_PROTECTED == "true"'):
@@ -67,7 +69,7 @@ def test_boards_are_out_of_reach_for_forks() -> None:
 
 
 def test_boards_are_given_back_however_a_job_ends() -> None:
-    [boards] = [job for path in WORKFLOWS for job in jobs(path).values() if "self-hosted" in job["runs-on"]]
+    [boards] = [job for path in WORKFLOWS for job in jobs(path).values() if "tzml-lab" in job["runs-on"]]
     release = [step for step in boards["steps"] if "ci/release-places.sh" in step.get("run", "")]
     assert [step["if"] for step in release] == ["always()"]
     assert any("ci/board.sh" in step.get("run", "") for step in boards["steps"])

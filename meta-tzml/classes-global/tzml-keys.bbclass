@@ -1,9 +1,10 @@
-# The key that signs TAs and kernel libraries, under Yocto. It is made once. Whoever loses it can sign nothing more for
+# The key that signs TAs and kernel libraries, and the one that is let in over SSH, under Yocto. They are made once. Whoever loses the first can sign nothing more for
 # devices whose OP-TEE OS trusts it: TZML_KEYS should name a folder that outlives the build.
 
 TZML_KEYS ?= "${TOPDIR}/keys"
 TA_SIGN_KEY ?= "${TZML_KEYS}/ta-signing.pem"
 TA_SIGN_KEY_PUBLIC ?= "${TZML_KEYS}/ta-signing.pub.pem"
+TZML_SSH_KEY ?= "${TZML_KEYS}/ssh_ed25519"
 
 def tzml_make_key(path, command):
     """Run a command that writes a file. Others never see an incomplete one."""
@@ -21,10 +22,11 @@ def tzml_make_key(path, command):
         os.umask(before)
 
 python tzml_keys_eventhandler() {
-    key, public = d.getVar("TA_SIGN_KEY"), d.getVar("TA_SIGN_KEY_PUBLIC")
-    if d.getVar("BB_WORKERCONTEXT", False) == "1" or (os.path.exists(key) and os.path.exists(public)):
+    import subprocess
+    key, public, ssh = (d.getVar(name) for name in ("TA_SIGN_KEY", "TA_SIGN_KEY_PUBLIC", "TZML_SSH_KEY"))
+    if d.getVar("BB_WORKERCONTEXT", False) == "1" or all(os.path.exists(path) for path in (key, public, f"{ssh}.pub")):
         return
-    for path in (key, public):
+    for path in (key, public, ssh):
         bb.utils.mkdirhier(os.path.dirname(path))
     with bb.utils.fileslocked([f"{key}.lock"]):
         if not os.path.exists(key):
@@ -32,6 +34,13 @@ python tzml_keys_eventhandler() {
             bb.warn(f"made the key {key}: keep a copy, because without it nothing can be signed for these images")
         if not os.path.exists(public):
             tzml_make_key(public, ["openssl", "pkey", "-in", key, "-pubout", "-out", "{}"])
+        if not os.path.exists(ssh):
+            tzml_make_key(ssh, ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "tzml", "-f", "{}"])
+            bb.utils.remove(f"{ssh}.*.new.pub")
+        if not os.path.exists(f"{ssh}.pub"):
+            with open(f"{ssh}.pub.new", "w") as stream:
+                subprocess.run(["ssh-keygen", "-y", "-f", ssh], check=True, stdout=stream)
+            os.rename(f"{ssh}.pub.new", f"{ssh}.pub")
 }
 addhandler tzml_keys_eventhandler
 tzml_keys_eventhandler[eventmask] = "bb.event.ConfigParsed"

@@ -35,7 +35,15 @@ def recorded(kind: str) -> set[str]:
 
 
 def own() -> set[str]:
-    return {path.name.partition("_")[0] for path in RECIPES if path.suffix == ".bb"}
+    """Our recipes, and the packages that they make besides one of the recipe's name."""
+    names = set()
+    for path in RECIPES:
+        text, recipe = code(path), path.stem.partition("_")[0]
+        names |= {recipe} if path.suffix == ".bb" else set()
+        names |= {name.replace("${PN}", recipe) for value in lists(text, "PACKAGES") for name in value.split()}
+        if re.search(r"^inherit .*\bptest\b", text, re.MULTILINE):
+            names.add(f"{recipe}-ptest")
+    return names
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
@@ -61,9 +69,9 @@ def test_the_record_is_of_real_layers() -> None:
 
 
 def test_what_is_appended_to_is_there_in_yocto() -> None:
-    appended = {path.name.partition("_")[0] for path in PRODUCT.rglob("*.bbappend")}
+    appended = {path.stem.partition("_")[0] for path in PRODUCT.rglob("*.bbappend")}
     assert {"optee-os", "optee-os-tadevkit", "optee-test"} <= appended
-    assert appended <= recorded("build")
+    assert appended <= recorded("build") | own()
 
 
 def test_every_layer_of_the_manifest_is_locked_to_a_commit() -> None:
