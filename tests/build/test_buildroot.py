@@ -6,6 +6,7 @@ images with it, boots them, and runs what is marked `with_buildroot` here.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 import os
@@ -231,8 +232,7 @@ def a_card(folder: Path) -> Path:
 
 
 def test_a_pis_card_has_the_root_file_system_as_its_initrd(scripts: None, tmp_path: Path) -> None:
-    import card
-
+    card = importlib.import_module("card")
     (tmp_path / "rootfs.cpio").write_bytes(b"new root" * 1000)
     base = a_card(tmp_path)
     before = base.read_bytes()
@@ -250,8 +250,7 @@ def test_a_pis_card_has_the_root_file_system_as_its_initrd(scripts: None, tmp_pa
 
 
 def test_what_is_no_card_is_refused(scripts: None, tmp_path: Path) -> None:
-    import card
-
+    card = importlib.import_module("card")
     (tmp_path / "card").write_bytes(bytes(4096))
     with pytest.raises(card.CardError, match="no DOS partition table"):
         card.make(tmp_path / "card", tmp_path / "card", "", tmp_path / "new")
@@ -262,8 +261,7 @@ def test_what_is_no_card_is_refused(scripts: None, tmp_path: Path) -> None:
 
 
 def test_components_are_what_buildroot_puts_on_the_target(scripts: None, tmp_path: Path) -> None:
-    import components
-
+    components = importlib.import_module("components")
     made = {"type": "target", "install_target": True, "package_dir": "package/busybox"}
     busybox = made | {"name": "busybox", "version": "1.38.0", "licenses": "GPL-2.0"}
     busybox |= {"cpe-id": "cpe:2.3:a:busybox:busybox:1.38.0:-:*:*:*:*:*:*", "ignore_cves": ["CVE-2022-28391"]}
@@ -287,5 +285,5 @@ def test_components_are_what_buildroot_puts_on_the_target(scripts: None, tmp_pat
     document = components.statements(info)
     (tmp_path / "vex.json").write_text(json.dumps(document))
     [statement] = vex.read(tmp_path / "vex.json")
-    assert (statement.names, statement.products) == ({"CVE-2022-28391"}, ("pkg:generic/busybox@1.38.0",))
+    assert (set(statement.names), statement.products) == ({"CVE-2022-28391"}, ("pkg:generic/busybox@1.38.0",))
     assert components.statements({"host-acl": info["host-acl"]}) is None

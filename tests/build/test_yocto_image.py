@@ -102,7 +102,7 @@ def facts(tmp_path: Path) -> dict[str, Any]:
 def test_the_lab_takes_the_folder(facts: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "facts.json").write_text(json.dumps(facts))
     folder = tmp_path / "tzml/qemu"
-    command = [sys.executable, LIBRARY / "yocto_image.py", tmp_path / "facts.json", folder]
+    command: list[str | Path] = [sys.executable, LIBRARY / "yocto_image.py", tmp_path / "facts.json", folder]
     for _ in range(2):  # a second build replaces the first
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
