@@ -15,7 +15,7 @@ import pytest
 from conftest import ROOT
 
 from tzml.errors import TzmlError
-from tzml.vulnerabilities.check import Report, check
+from tzml.vulnerabilities.check import VulnerabilityReport, check
 from tzml.vulnerabilities.vex import CONTEXT
 
 DEBIAN = {"name": "optee-os", "version": "4.10.0-2", "release": "sid"}
@@ -75,7 +75,7 @@ def feed(tmp_path: Path) -> Callable[[Any], Path]:
     return write
 
 
-def found(report: Report) -> list[tuple[str, str, str]]:
+def found(report: VulnerabilityReport) -> list[tuple[str, str, str]]:
     return [(finding.cve, finding.part.name, finding.fixed) for finding, _ in report.findings]
 
 

@@ -16,7 +16,7 @@ from tzml.vulnerabilities.vex import SETTLED, Statement
 
 
 @dataclass
-class Report:
+class VulnerabilityReport:
     """What was found in an image.
 
     Args:
@@ -38,9 +38,9 @@ class Report:
         return [(found, said) for found, said in self.findings if not said or said.status not in SETTLED]
 
 
-def check(folder: Path, feeds: Sequence[Path], vex_files: Sequence[Path]) -> Report:
+def check(folder: Path, feeds: Sequence[Path], vex_files: Sequence[Path]) -> VulnerabilityReport:
     """Compare the image in a deploy folder with feeds. Raises TzmlError."""
-    report = Report(parts_of(folder))
+    report = VulnerabilityReport(parts_of(folder))
     image = load_image(folder)
     own = vex.read(image.path(VEX)) if image.has(VEX) else []
     given = [statement for path in vex_files for statement in vex.read(path)]
