@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-import pytest
+import importlib.util
 
-from tzml.licences import both, expression
+import pytest
+from conftest import ROOT
+
+spec = importlib.util.spec_from_file_location("licences", ROOT / "tools/licences.py")
+assert spec
+assert spec.loader
+licences = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(licences)
+both, expression = licences.both, licences.expression
 
 
 @pytest.mark.parametrize(
