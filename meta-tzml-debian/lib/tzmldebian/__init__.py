@@ -6,6 +6,7 @@ BitBake imports the modules below, and follows calls into them when it computes 
 
 BBIMPORTS = [
     "bootstrap",
+    "cachemirror",
     "emmc",
     "fat",
     "feedlock",
@@ -18,8 +19,10 @@ BBIMPORTS = [
     "measure",
     "optee",
     "packages",
+    "provenance",
     "release",
     "rootfs",
+    "rootfscache",
     "sdcard",
     "staging",
     "template",

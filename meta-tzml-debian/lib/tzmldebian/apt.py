@@ -14,7 +14,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,12 +114,17 @@ class Archive:
         prefer: dict[str, Sequence[str]] | None = None,
         env: dict[str, str] | None = None,
         components: Sequence[str] = ("main",),
+        published: Callable[[ArchiveFile, Path], bool] | None = None,
     ) -> None:
-        """`prefer` lists, by suite, the packages to take from another suite than the first."""
+        """`prefer` lists, by suite, the packages to take from another suite than the first.
+
+        `published` puts a file to a path if it can, checked, from where it is nearer than in the archive.
+        """
         self.mirror = mirror
         self.suites = tuple(suites)
         self.architecture = architecture
         self.env = env
+        self.published = published
         self.components = " ".join(components)
         self.lists_age: float = LISTS_AGE_SECONDS
         self.sources = self._sources()
@@ -169,7 +174,7 @@ class Archive:
         with self._locked():
             missing = [file for file in files if not is_intact(to / file.name, file)]
             wanted: list[str] = []
-            for file in missing:
+            for file in self._not_published(missing, to):
                 to.joinpath(file.name).unlink(missing_ok=True)
                 if address := self.mirror.address(file.site):
                     # the file has a name of apt's, which has a `%` for a colon
@@ -212,7 +217,7 @@ class Archive:
             files.append(ArchiveFile(match["name"], int(match["size"]), match["sha256"], path, site))
         if not files:
             raise AptError(f"apt-get {arguments[0]}: nothing to download")
-        missing = [file for file in files if not is_intact(to / file.name, file)]
+        missing = self._not_published([file for file in files if not is_intact(to / file.name, file)], to)
         for file in missing:  # apt would resume from a damaged file
             to.joinpath(file.name).unlink(missing_ok=True)
         if missing:
@@ -220,6 +225,11 @@ class Archive:
         if broken := [file.name for file in missing if not is_intact(to / file.name, file)]:
             raise AptError(f"apt-get left {', '.join(broken)} incomplete in {to}: run the build again")
         return files
+
+    def _not_published(self, files: list[ArchiveFile], to: Path) -> list[ArchiveFile]:
+        """Those of the files that have to come from the archive."""
+        published = self.published
+        return [file for file in files if not published or not published(file, to / file.name)]
 
     def refresh(self, age: float) -> None:
         """Fetch the package lists, unless they are younger than `age` seconds."""

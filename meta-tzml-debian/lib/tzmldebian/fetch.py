@@ -38,6 +38,7 @@ import bb
 from bb.fetch2 import FetchData, FetchError, FetchMethod, ParameterError, UnpackError
 
 from . import apt, feedlock, host, tree
+from .cachemirror import CacheMirror
 
 # of package lists when the newest versions are wanted: one look for all recipes
 UPGRADE_AGE_SECONDS = 600
@@ -177,6 +178,7 @@ class AptMethod(RecordedMethod):
             mirror = apt.Mirror(main, d.getVar("DEBIAN_SECURITY_MIRROR"))
         else:
             mirror = apt.host_mirror(network_environment(d))
+        published = CacheMirror.of(d, network_environment(d))
         archive = apt.Archive(
             Path(d.getVar("DL_DIR"), "apt"),
             mirror,
@@ -185,6 +187,7 @@ class AptMethod(RecordedMethod):
             prefer,
             network_environment(d),
             ["main", *ud.parm.get("component", "").split()],
+            published=published and (lambda file, to: published.file(file.name, file.size, file.sha256, to)),
         )
         if d.getVar("TZML_FEED_RELOCK") == "upgrade":
             archive.lists_age = UPGRADE_AGE_SECONDS

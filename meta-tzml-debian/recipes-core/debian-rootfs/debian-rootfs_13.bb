@@ -30,6 +30,13 @@ PACKAGES = "${PN}"
 ROOTFS_BASE = "${TMPDIR}/rootfs/${PN}.tar.zst"
 ROOTFS_BASE_PACKAGES = "${TMPDIR}/rootfs/${PN}.json"
 
+do_take_rootfs[doc] = "take the archive from the cache that TZML_CACHE_MIRROR publishes, if it is there"
+do_take_rootfs[network] = "1"
+python do_take_rootfs() {
+    tzmldebian.rootfscache.take(d)
+}
+addtask take_rootfs after do_unpack before do_bootstrap
+
 do_bootstrap[doc] = "install Debian into an archive, or take it from TZML_CACHE"
 do_bootstrap[fakeroot] = "1"
 do_bootstrap[cleandirs] = "${B}"
