@@ -19,6 +19,7 @@ do_deploy[stamp-extra-info] = "${MACHINE_ARCH}"
 do_deploy[cleandirs] = "${DEPLOYDIR}"
 do_deploy[dirs] = "${B}"
 do_deploy[postfuncs] += "tzml_publish_deployed"
+do_deploy[file-checksums] += "${TZML_LIB}/imagejson.py:True ${TZML_LIB}/provenance.py:True"
 do_deploy[vardeps] += "DEPLOY_ROLE DEPLOY_LOAD_ADDRESS"
 addtask deploy after do_install before do_build
 

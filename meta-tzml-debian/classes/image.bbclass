@@ -46,7 +46,7 @@ do_rootfs[fakeroot] = "1"
 do_rootfs[file-checksums] += "${SSH_KEY}.pub:True"
 do_rootfs[recrdeptask] = "do_package_qa do_package_write_deb"
 do_rootfs[vardeps] += "${ROOTFS_POSTPROCESS_COMMAND}"
-do_rootfs[file-checksums] += "${TZML_LIB}/rootfs.py:True"
+do_rootfs[file-checksums] += "${TZML_LIB}/rootfs.py:True ${TZML_LIB}/provenance.py:True"
 python do_rootfs() {
     tzmldebian.rootfs.assemble(d)
     for command in d.getVar("ROOTFS_POSTPROCESS_COMMAND").replace(";", " ").split():

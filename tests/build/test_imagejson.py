@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jsonschema
 import pytest
 from conftest import ROOT
-from tzmldebian import imagejson, tree
+from tzmldebian import apt, fetch, imagejson, tree
 
 from .conftest import Says
 
@@ -90,6 +91,22 @@ def test_image_json_describes_what_was_deployed(recipe: Any) -> None:
     assert image["secure_memory"] == MEMORY
     assert image["emulator"]["memory_mib"] == 1024
     assert {c["name"]: c["origin"] for c in image["components"]}["optee-os"] == "Debian sid"
+
+
+def test_components_name_the_source_packages_that_they_are_made_of(
+    recipe: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, rootfs = (SimpleNamespace(method=kind()) for kind in (fetch.AptSource, fetch.AptClosure))
+    dsc = apt.ArchiveFile("optee-os_4.10.0-2.dsc", 1, "0" * 64)
+    tmp_path.joinpath(dsc.name).write_text("Source: optee-os\nVersion: 4.10.0-2\n")
+    record = fetch.Record("apt-source://optee-os", [dsc], {"optee-os": "Debian sid"})
+    monkeypatch.setattr(fetch.RecordedMethod, "kept", lambda *_: (record, tmp_path))
+    for name, ud in (("optee-os", source), ("tzml-image", rootfs)):
+        monkeypatch.setattr(fetch, "recorded_urls", lambda _, found=ud: [found])
+        publish(recipe, name, {"tee-elf": name}, {"secure_memory": MEMORY})
+    found = {component["name"]: component["sources"] for component in described(recipe)["components"]}
+    optee = {"name": "optee-os", "version": "4.10.0-2", "release": "sid"}
+    assert found == {"optee-os": [optee], "tzml-image": []}
 
 
 def test_the_measurements_of_ta_and_core_come_together(recipe: Any) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import bb
 import jsonschema
 
-from . import fetch, tree
+from . import fetch, provenance, tree
 
 FORMAT = 1
 # The login, as debian-config and debian-rootfs set it up.
@@ -63,6 +63,7 @@ def _component(d: Any, source: Path) -> dict[str, Any]:
         "component": d.getVar("DEPLOY_COMPONENT"),
         "version": version,
         "origin": origin,
+        "sources": _sources(d),
         "files": files,
         "facts": json.loads(facts.read_text()) if facts.exists() else {},
     }
@@ -77,6 +78,20 @@ def _provenance(d: Any) -> tuple[str, str]:
         version = version or first.version
         origin = origin or f"{records[0].origins.get(first.package, 'Debian')} {first.name}"
     return version or d.getVar("PV"), origin or "this repository"
+
+
+def _sources(d: Any) -> list[dict[str, str]]:
+    """Debian's source packages of all that was fetched, but for a whole file system, which has a package list."""
+    found = []
+    for ud in fetch.recorded_urls(d):
+        record, folder = ud.method.kept(ud, d)
+        if not isinstance(ud.method, (fetch.AptSource, fetch.AptBinary)):
+            continue
+        for file in record.files:
+            if file.name.endswith((".deb", ".dsc")):
+                release = provenance.release_of(record.origins[file.package])
+                found.append({**provenance.source_of(folder / file.name), "release": release})
+    return [source for number, source in enumerate(found) if source not in found[:number]]
 
 
 def write(d: Any) -> None:
@@ -105,7 +120,8 @@ def write(d: Any) -> None:
         },
         "emulator": _emulator(d),
         "components": [
-            {"name": c["component"], "version": c["version"], "origin": c["origin"]} for c in components
+            {"name": c["component"], **{field: c[field] for field in ("version", "origin", "sources")}}
+            for c in components
         ],
     }
     measurements: dict[str, str] = {}

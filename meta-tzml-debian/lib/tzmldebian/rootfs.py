@@ -15,7 +15,7 @@ from typing import Any
 
 import bb
 
-from . import host, tree
+from . import host, provenance, tree
 
 
 def assemble(d: Any) -> None:
@@ -30,12 +30,31 @@ def assemble(d: Any) -> None:
     wanted = _closure(d, ours, {package["name"] for package in base["packages"]})
     _install(root, d.getVar("DEB_HOST_ARCH"), [ours[name].path for name in wanted])
     _write_sources(root, base["mirror"], d.getVar("DEBIAN_SUITE"))
+    sources = _sources(root)
     installed = [
-        *base["packages"],
+        *(_explained(root, sources, package) for package in base["packages"]),
         *({"name": n, "version": ours[n].version, "origin": "this repository"} for n in wanted),
     ]
     listing = {"packages": sorted(installed, key=lambda package: package["name"])}
     tree.write_atomically(Path(d.getVar("IMAGE_PACKAGE_LIST")), json.dumps(listing, indent=1) + "\n")
+
+
+def _sources(root: Path) -> dict[str, dict[str, str]]:
+    """The source package of each installed package, from dpkg's own list."""
+    found = {}
+    for paragraph in root.joinpath("var/lib/dpkg/status").read_text().split("\n\n"):
+        if fields := provenance.fields_in(paragraph):
+            found[fields["Package"]] = provenance.source_in(fields)
+    return found
+
+
+def _explained(root: Path, sources: dict[str, dict[str, str]], package: dict[str, str]) -> dict[str, Any]:
+    """A package of the list, with its source package and licences."""
+    name = package["name"]
+    if name not in sources:
+        bb.fatal(f"{name} is in the package list, but not in dpkg's list of the root file system")
+    source = {**sources[name], "release": provenance.release_of(package["origin"])}
+    return {**package, "sources": [source], "licences": provenance.licences_of(root, name)}
 
 
 class Deb:
