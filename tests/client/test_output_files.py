@@ -286,7 +286,6 @@ def test_each_option_that_names_a_file_to_write_is_checked_first() -> None:
         "encrypt",
         "fleet",
         "grant",
-        "simulate",
         "inspect",
         "keygen",
         "preprocess",
