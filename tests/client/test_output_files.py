@@ -281,6 +281,7 @@ OUTPUTS = {"output", "svg", "html", "plot"}
 def test_each_option_that_names_a_file_to_write_is_checked_first() -> None:
     found = {(name, p.name): p.type for name, c in leaves(tzml_command) for p in c.params if p.name in OUTPUTS}
     writers = {
+        "checkpoint",
         "compile",
         "device",
         "encrypt",
