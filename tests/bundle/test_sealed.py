@@ -6,6 +6,7 @@ The device is tests/c/load_bundle.c, with OpenSSL for OP-TEE's cryptography.
 from __future__ import annotations
 
 import hashlib
+import secrets
 import struct
 import subprocess
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bundle_examples import ANSWER, BUNDLE, HEADER, MEMORY, PROGRAM, ROW, content, partition
+from bundle_examples import ANSWER, BUNDLE, HEADER, MEMORY, PROGRAM, ROW, content, partition, stateful
 from bundle_examples import seal as with_digests
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -36,9 +37,10 @@ from tzml.bundle import (
     read_section,
 )
 from tzml.bundle.format import align
+from tzml.bundle.protection import AesGcm
 from tzml.owner.grant import Terms, make_grant, read_grant
 from tzml.owner.keys import OwnerKey, coordinates
-from tzml.owner.seal import ContentKey, seal
+from tzml.owner.seal import ContentKey, for_tee, seal
 
 OWNER, OTHER = (OwnerKey(ec.derive_private_key(number, ec.SECP256R1())) for number in (11, 12))
 DEVICES = [ec.derive_private_key(number, ec.SECP256R1()) for number in (21, 22)]
@@ -397,6 +399,44 @@ def test_a_section_that_is_sealed_for_the_other_world_does_not_count(device: Dev
     steps = device.open((data, None), (sealed.path, sealed.grant()), (data, None))
     assert rows
     assert [status.split()[0] for status in steps] == ["SUCCESS", "SUCCESS", "DOWNGRADE"]
+
+
+def sealed_but_for(clear: SectionType | None, path: Path, bundle: Bundle = BUNDLE) -> Path:
+    """A bundle that OTHER, whom no device knows, has signed: all that the TEE computes with is sealed but one kind.
+
+    With `clear` None, nothing of that is sealed, and only the notes are.
+    """
+    parts, secret = for_tee(bundle), secrets.token_bytes(32)
+    computed = (section for section in parts.sections() if section.worlds == Worlds.tee)
+    kinds = {section.type for section in computed} - {clear} if clear else {SectionType.notes}
+    sections = [
+        replace(section, protection=AesGcm(secret)) if section.type in kinds else section
+        for section in parts.sections()
+    ]
+    with path.open("w+b") as file:
+        container.write(file, replace(parts.header(), owner=OTHER.public), sections, OTHER.sign)
+    return path
+
+
+def test_one_sealed_section_makes_no_sealed_bundle(device: Device, sealed: Sealed, tmp_path: Path) -> None:
+    """Anybody can seal notes, which the TA does not read, and sign with a new key."""
+    path = sealed_but_for(None, tmp_path / "notes.tzm")
+    steps = device.open((path, None), (sealed.path, sealed.grant()), (path, None))
+    assert [status.split()[0] for status in steps] == ["SUCCESS", "SUCCESS", "DOWNGRADE"]
+
+
+def test_each_kind_of_section_that_is_computed_with_has_to_be_sealed(
+    device: Device, make: Callable[..., Sealed], tmp_path: Path
+) -> None:
+    """A device that has seen the model sealed refuses it with any of them clear, before it asks for a grant."""
+    bundle = stateful()
+    known = make(bundle)
+    kinds = {section.type for section in bundle.sections() if Worlds.tee in section.worlds}
+    computed = kinds - {SectionType.interface, SectionType.metadata, SectionType.notes}
+    assert len(computed) == 5
+    for kind in computed:
+        path = sealed_but_for(kind, tmp_path / "one.tzm", bundle)
+        assert device.open((known.path, known.grant()), (path, None))[-1].split()[0] == "DOWNGRADE", kind
 
 
 def test_each_program_is_allowed_by_its_own_bit(device: Device, make: Callable[..., Sealed]) -> None:

@@ -19,7 +19,7 @@ from tzml.owner.seal import ContentKey
 from tzml.owner.wrapping import ROW, wrap
 
 UNLIMITED = 2**64 - 1
-MAXROWS = 1024
+MAX_RECIPIENTS = 1024
 _LABEL = b"tzml grant 2"
 _HEADER = struct.Struct("<8s4I32s16s64sQIIQIIQ64s80s")
 
@@ -108,8 +108,8 @@ def make_grant(key: ContentKey, owner: Signer, devices: Sequence[bytes], terms: 
 
     """
     recipients = wrap(key.secret, devices, _LABEL + key.bundle_digest + owner.public)
-    if not 1 <= len(recipients) <= MAXROWS:
-        raise TzmlError(f"a grant is for 1 to {MAXROWS} devices, not {len(recipients)}")
+    if not 1 <= len(recipients) <= MAX_RECIPIENTS:
+        raise TzmlError(f"a grant is for 1 to {MAX_RECIPIENTS} devices, not {len(recipients)}")
     size = _HEADER.size + len(recipients) * ROW.size + KEY_SIZE
     data = _HEADER.pack(
         GRANT_MAGIC, FORMAT_VERSION, size, len(recipients), 0, key.bundle_digest, key.model_id, owner.public,
@@ -144,7 +144,7 @@ def read_grant(data: bytes) -> Grant:
         rights, lowest, export_key, reserved,
     ) = _HEADER.unpack_from(data)  # fmt: skip
     check(magic == GRANT_MAGIC and version == FORMAT_VERSION, "the file is not a grant of format 2")
-    check(1 <= count <= MAXROWS, f"{count} recipients")
+    check(1 <= count <= MAX_RECIPIENTS, f"{count} recipients")
     expected = _HEADER.size + count * ROW.size + KEY_SIZE
     check(size == expected == len(data), f"{len(data)} bytes, not {expected}")
     verify_owner(owner, hashlib.sha256(data[:-KEY_SIZE]).digest(), data[-KEY_SIZE:])
