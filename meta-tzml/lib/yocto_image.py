@@ -60,20 +60,24 @@ def emulator(facts: dict[str, str]) -> dict[str, Any]:
     }
 
 
+def entry(role: str, path: Path) -> dict[str, Any]:
+    """A file in the folder, as image.json has it."""
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return {"role": role, "path": path.name, "size": path.stat().st_size, "sha256": digest}
+
+
 def place(role: str, source: Path, folder: Path) -> dict[str, Any]:
-    """Link a file into the folder, and describe it."""
+    """Link a file of the build into the folder, and describe it."""
     if not source.is_file():
         raise ImageJsonError(f"there is no {source}, which should become the image's {role}")
-    name = re.sub(r"[^A-Za-z0-9._+-]", "_", source.name)
-    target = folder / name
+    target = folder / re.sub(r"[^A-Za-z0-9._+-]", "_", source.name)
     target.unlink(missing_ok=True)
     try:
         os.link(source.resolve(), target)
     except OSError:  # another file system
         shutil.copyfile(source, target)
-    with target.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return {"role": role, "path": name, "size": target.stat().st_size, "sha256": digest}
+    return entry(role, target)
 
 
 def describe(facts: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -81,7 +85,7 @@ def describe(facts: dict[str, Any], folder: Path) -> dict[str, Any]:
     files = [place(role, Path(path), folder) for role, path in sorted(facts["files"].items())]
     listed = folder / "packages.json"
     listed.write_text(json.dumps({"packages": packages(Path(facts["manifest"]))}, indent=1) + "\n")
-    files.append(place("package-list", listed, folder))
+    files.append(entry("package-list", listed))
     settings, tee_elf = optee.settings(Path(facts["optee_settings"])), Path(facts["files"]["tee-elf"])
     device, baud = facts["SERIAL_CONSOLES"].split()[0].split(";")[::-1]
     hostname = facts["hostname"]
