@@ -233,7 +233,8 @@ static enum tzml_status agree_once(void *opaque,
 				   uint8_t secret[TZML_SECRET_SIZE])
 {
 	struct test_context *context = opaque;
-	struct test_context other = { .seals_left = NEVER };
+	struct test_context other = { .seals_left = NEVER,
+				      .trusting = context->trusting };
 	enum tzml_status status = TZML_SUCCESS;
 	uint8_t key[TZML_SECRET_SIZE] = { 0 };
 

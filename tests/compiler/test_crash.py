@@ -55,7 +55,7 @@ def test_a_death_is_an_error_that_names_the_step(number: int, message: str) -> N
 
 
 COMMANDS = {
-    "tzml.cli.compile": ("compile", "--target", "host"),
+    "tzml.cli.compiled": ("compile", "--target", "host"),
     "tzml.compiler.tuning.search": ("tune", "--target", "host"),
     "tzml.bench.bench": ("bench",),
 }

@@ -180,7 +180,9 @@ def test_every_operator_computes_what_tvm_alone_does(
     wanted = [(name, array.ravel()) for name, array in expected.items()] * 2
     parts = np.split(result, np.cumsum([array.size for _, array in wanted])[:-1])
     for part, (name, array) in zip(parts, wanted, strict=True):
-        np.testing.assert_allclose(part, array, rtol=1e-5, atol=1e-6, err_msg=name)
+        # what is left of a sum of large numbers is as exact as they are
+        largest = max(1, float(np.abs(array).max()))
+        np.testing.assert_allclose(part, array, rtol=1e-5, atol=1e-6 * largest, err_msg=name)
 
 
 def test_operators_of_constants_are_folded_to_what_tvm_alone_computes(expected: dict[str, Array]) -> None:

@@ -65,7 +65,7 @@ def test_a_saved_model_is_a_folder(tmp_path: Path) -> None:
     ("data", "message"),
     [
         (b"", "is empty"),
-        (b"hello, world", "is no model file that tzml knows; it reads Keras, MXNet, ONNX, PyTorch"),
+        (b"hello, world", "is no model file that tzml knows; it reads Darknet, Keras, MXNet, ONNX, PyTorch"),
         (b"\x89TZM\r\n\x1a\n", "is a bundle: it is compiled already"),
         (b"\x89HDF\r\n\x1a\n", r"Keras wrote until version 2; save it again: model.save\('model.keras'\)"),
         (b"\x80\x04\x95", "is a Python pickle, which can run any code when it is read"),

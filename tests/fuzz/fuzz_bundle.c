@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Everything an attacker can say to the runtime, who can also make every
- * digest of a clear bundle right: load, run, reset, run again. The kernels touch each byte
- * they may, so a plan that is let through wrongly shows in AddressSanitizer.
+ * digest of a clear bundle right: load, run, reset, run again, save the state
+ * and restore it. The kernels touch each byte they may, so a plan that is let
+ * through wrongly shows in AddressSanitizer.
  *
  * The input is a bundle; a byte after it says what else goes wrong. A grant may
  * lie between them. Signatures and tags of AES-GCM count as right, so that what
  * an owner could sign is tried too.
  */
 #include <openssl/evp.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,13 +20,16 @@
 enum {
 	WRONG_DIGESTS = 1,
 	LITTLE_MEMORY = 2,
-	/* 4 is of inputs from when libraries could be installed */
+	CHECKPOINTS = 4, /* with WRONG_DIGESTS: in the normal world */
 	WRONG_ORDER = 8,
 	WRONG_INPUTS = 16,
 	WRONG_OUTPUTS = 32,
 	GIVE_UP = 64,	    /* begin again in the middle of a chunk, once */
 	KERNELS_FAIL = 128, /* in the second run of each program */
 };
+
+/* of a checkpoint's header, what its key is bound to */
+#define BOUND_SIZE offsetof(struct tzml_checkpoint, enc)
 
 static void digest(const uint8_t *data, size_t size, uint8_t *to)
 {
@@ -233,6 +238,82 @@ static void run_and_fail(struct tzml_model *model, uint32_t program,
 		abort();
 }
 
+/* A checkpoint of the state, as a file has it; its size, or 0. */
+static size_t save(struct tzml_model *model, uint32_t flags, uint8_t *file)
+{
+	const uint8_t note[TZML_NOTE_SIZE] = { 0 };
+	size_t size = sizeof(struct tzml_checkpoint);
+	size_t next = 0;
+
+	if (tzml_model_save(model, flags, note, file))
+		return 0;
+	if (tzml_model_save_segment(model, file, 0) != TZML_ERROR_OUTPUT_SIZE)
+		abort();
+	for (; (next = tzml_model_segment(model)); size += next)
+		if (tzml_model_save_segment(model, file + size, next))
+			return 0;
+	return size;
+}
+
+static enum tzml_status restore(struct tzml_model *model, const uint8_t *file,
+				size_t size)
+{
+	size_t at = sizeof(struct tzml_checkpoint);
+	enum tzml_status status = tzml_model_restore(model, file, at);
+	size_t next = 0;
+
+	for (; !status && (next = tzml_model_segment(model)); at += next)
+		status = next > size - at
+				 ? tzml_model_restore_segment(model, file + at,
+							      0)
+				 : tzml_model_restore_segment(model, file + at,
+							      next);
+	return status;
+}
+
+/* What was saved is taken, also after a bit of it is another: then or never. */
+static void save_and_restore(struct tzml_model *model, const uint8_t *input,
+			     size_t input_size, uint32_t flags)
+{
+	size_t room = sizeof(struct tzml_checkpoint) +
+		      (size_t)model->state_memory.size;
+	uint8_t *file = NULL;
+	size_t size = 0;
+
+	/* at least a byte of state is before each tag */
+	file = malloc(room +
+		      TZML_TAG_SIZE * ((size_t)model->state_memory.size + 1));
+	if (!file)
+		return;
+	size = save(model, flags, file);
+	if (size && !(flags & TZML_SAVE_EXPORT)) {
+		if (tzml_model_confirm(model) || restore(model, file, size))
+			abort();
+		for (size_t at = 0; at < BOUND_SIZE; at += 4) {
+			/* a higher number is taken, and this one then old */
+			if (at / 8 ==
+			    offsetof(struct tzml_checkpoint, number) / 8)
+				continue;
+			file[at + input[at % input_size] % 4] ^= 1;
+			(void)restore(model, file, size);
+			file[at + input[at % input_size] % 4] ^= 1;
+		}
+		file[size - 1] ^= 1;
+		if (!model->platform->crypto &&
+		    restore(model, file, size) != TZML_ERROR_CHECKPOINT_DAMAGED)
+			abort();
+		file[size - 1] ^= 1;
+		if (restore(model, file, size - 1) !=
+			    TZML_ERROR_CHECKPOINT_MALFORMED ||
+		    restore(model, file, size))
+			abort();
+		(void)tzml_model_restore(model, file, 0);
+	}
+	if (tzml_model_restore_segment(model, file, 1) != TZML_ERROR_STATE)
+		abort();
+	free(file);
+}
+
 /* Run every program twice, then reset the state and run them again. */
 static void run_all(struct tzml_model *model, uint8_t *data, size_t size,
 		    size_t piece_size, uint8_t faults)
@@ -259,6 +340,15 @@ static void run_all(struct tzml_model *model, uint8_t *data, size_t size,
 	    tzml_model_start(model, TZML_MAX_PROGRAMS, data, 0) !=
 		    TZML_ERROR_PROGRAM)
 		abort();
+	if ((faults & ~WRONG_DIGESTS) == CHECKPOINTS) {
+		/* a clear model has no grant, and its device none so far */
+		if (model->platform->crypto && !model->granted)
+			test_context_enroll(
+				model->context,
+				(const uint8_t[TZML_SECRET_SIZE]){ 1 });
+		for (uint32_t flags = 0; flags <= TZML_SAVE_FLAGS; flags++)
+			save_and_restore(model, data, size, flags);
+	}
 }
 
 static uint8_t faults_of(const uint8_t *input, size_t size)
@@ -293,8 +383,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
 		memcpy(data, input, size);
 	if (!whole)
 		header_size = size;
-	if (!tzml_model_open(&model, &test_platform, &context, data,
-			     header_size) &&
+	if (!tzml_model_open(&model,
+			     faults == (CHECKPOINTS | WRONG_DIGESTS)
+				     ? &test_platform_ree
+				     : &test_platform,
+			     &context, data, header_size) &&
 	    whole &&
 	    !give_grant(&model, data, size, !(faults & WRONG_DIGESTS)) &&
 	    !load(&model, data, size, 1 + size % 97, faults))

@@ -16,7 +16,7 @@ from conftest import BUILD, ROOT, make
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tzml.bundle import DType, Library, OutputPolicy, Port, Region, Worlds, container
-from tzml.owner.grant import UNLIMITED, Terms, make_grant
+from tzml.owner.grant import UNLIMITED, Rights, Terms, make_grant
 from tzml.owner.keys import coordinates
 from tzml.owner.seal import ContentKey
 
@@ -36,7 +36,7 @@ def seeds(tmp_path: Path) -> Path:
     folder = tmp_path / "seeds"
     folder.mkdir()
     for example in Examples():
-        for faults in (0, 1, 2, 4, 8, 16, 32, 64, 128):
+        for faults in (0, 1, 2, 4, 5, 8, 16, 32, 64, 128):
             tail = bytes([faults]) if faults else b""
             (folder / f"{example.name}-{faults}").write_bytes(example.data + tail)
     for name, data in granted():
@@ -71,6 +71,11 @@ def granted() -> Iterator[tuple[str, bytes]]:
             terms = Terms(policy, argument, budget=100 if number else UNLIMITED)
             grant = make_grant(key, OWNER, [coordinates(device.public_key())], terms)
             yield f"sealed-{dtype.name}-{policy.name}", bytes(data) + grant + b"\0"
+        everything = Terms(
+            rights=Rights.save_state | Rights.export_state, export_key=coordinates(device.public_key())
+        )
+        grant = make_grant(key, OWNER, [coordinates(device.public_key())], everything)
+        yield f"checkpoint-{dtype.name}", bytes(data) + grant + b"\4"
 
 
 @pytest.mark.parametrize("count", [SOME_RUNS, pytest.param(RUNS, marks=pytest.mark.full)])

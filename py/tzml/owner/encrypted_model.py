@@ -34,7 +34,9 @@ _LENGTH = struct.Struct("<I")
 
 
 def is_encrypted(path: Path) -> bool:
-    """Whether a file begins as an encrypted model; False for what cannot be read."""
+    """Whether a file begins as an encrypted model; False for what cannot be read, or only once."""
+    if not path.is_file():
+        return False
     try:
         with path.open("rb") as file:
             return file.read(len(MAGIC)) == MAGIC
