@@ -80,7 +80,7 @@ def facts(tmp_path: Path) -> dict[str, Any]:
     (tmp_path / "conf.mk").write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
     (tmp_path / "manifest").write_text("tzml-ta qemuarm64_secureboot 0.1\n")
     (tmp_path / "kernel-abiversion").write_text("6.18.2-yocto-standard\n")
-    [ta] = (ROOT / "build/tmp/work").glob(f"*/tzml-ta/*/build/ta/{TA}.ta")
+    [ta] = (ROOT / "build/tmp/work/qemu").glob(f"tzml-ta/*/build/ta/{TA}.ta")
     return {
         **QEMU,
         "PN": "tzml-image",
