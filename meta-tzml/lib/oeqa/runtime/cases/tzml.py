@@ -54,7 +54,9 @@ class TzmlTest(OERuntimeTestCase):
     @OETestDepends(["ssh.SSHTest.test_ssh"])
     @OEHasPackage(["tzml-test"])
     def test_the_trusted_application_refuses_what_it_has_to(self):
-        self.on_target("tzml-ta-test")
+        # it takes a sound bundle and an input: 28 x 28 float32
+        self.on_target("head -c 3136 /dev/zero >/tmp/sample.bin")
+        self.on_target("tzml-ta-test /usr/share/tzml/models/digits.tzm /tmp/sample.bin")
 
     @OETestDepends(["ssh.SSHTest.test_ssh"])
     @OEHasPackage(["tzml-ptest"])
