@@ -44,6 +44,7 @@ COMMANDS = {
     "results": ("List and compare lab runs, and export them.", "report"),
     "revoke": ("Write a grant that ends earlier grants.", "seal"),
     "run": ("Run a bundle on this device.", ""),
+    "simulate": ("Say how long requests will take on a fleet, from measured times.", ""),
     "serve": ("Serve models over HTTP with the Open Inference Protocol.", ""),
     "ssh": ("Log in to the machine that `tzml boot` started.", "lab"),
     "seal": ("Encrypt and sign a bundle.", "seal"),

@@ -2,13 +2,53 @@
 
 from __future__ import annotations
 
+import json
+import signal
+import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
 from tzml.cli.options import OutputFile
+from tzml.errors import TzmlError
 from tzml.files import is_stdout, write_file
 from tzml.fleet import Balancer, Device, check, configuration
+from tzml.fleet.status import fleet_status, status_table
+from tzml.fleet.tls import client_context
+
+F = TypeVar("F", bound=Callable[..., Any])
+_EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+def _tls_options(function: F) -> F:
+    """How to reach devices that want TLS."""
+    certificate = click.option(
+        "--certificate", type=_EXISTING, help="Certificate and key, which devices ask for, in one PEM file."
+    )
+    ca = click.option("--ca", type=_EXISTING, help="The CA that signed the devices' certificates.")
+    return ca(certificate(function))
+
+
+def _parse_names(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """NAME=VALUE, each name once."""
+    found: dict[str, str] = {}
+    for value in values:
+        name, equals, rest = value.partition("=")
+        if not (name and equals and rest) or name in found:
+            raise click.BadParameter(f"{value!r} is not NAME=…, or the name is given twice")
+        found[name] = rest
+    return found
+
+
+def _parse_files(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, Path]:
+    """NAME=FILE, each name once, each file there."""
+    found = {name: Path(value) for name, value in _parse_names(context, parameter, values).items()}
+    for path in found.values():
+        if not path.is_file():
+            raise click.BadParameter(f"there is no file {path}")
+    return found
 
 
 @click.group("fleet")
@@ -56,3 +96,112 @@ def haproxy(
         click.echo(text, nl=False)
     else:
         write_file(output, text.encode())
+
+
+@command.command("status")
+@click.argument("devices", nargs=-1, required=True, metavar="[NAME=]HOST:PORT...")
+@click.option("--timeout", type=click.FloatRange(0.1), default=4, show_default=True, metavar="SECONDS",
+              help="A device that has not answered by then counts as unreachable.")  # fmt: skip
+@click.option("--html", type=OutputFile(), help="Write a page (needs tzml[report]).")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
+@_tls_options
+def status(
+    devices: tuple[str, ...], timeout: float, html: Path | None, as_json: bool, ca: Path | None,
+    certificate: Path | None,
+) -> None:  # fmt: skip
+    """Show the state of devices, as their tzml-serve tells it. Exit code 1 unless all are ready."""
+    found = fleet_status([Device.parse(device) for device in devices], timeout, client_context(ca, certificate))
+    if html:
+        from tzml.fleet.page import status_page
+
+        write_file(html, status_page(found))
+    if as_json:
+        click.echo(json.dumps([one.as_json() for one in found], indent=1))
+    elif not (html and is_stdout(html)):
+        click.echo(status_table(found))
+    if any(one.state != "ready" for one in found):
+        raise SystemExit(1)
+
+
+@command.command("rollout")
+@click.argument("bundle", type=_EXISTING)
+@click.argument("devices", nargs=-1, required=True, metavar="NAME=HOST:PORT...")
+@click.option("--model", required=True, metavar="NAME", help="What the devices call the model.")
+@click.option("--grant", "grants", multiple=True, metavar="NAME=FILE", callback=_parse_files,
+              help="The grant of a device, for a sealed BUNDLE.")  # fmt: skip
+@click.option("--back", type=_EXISTING, help="The bundle to go back to. Default: what each device serves now.")
+@click.option("--back-grant", "back_grants", multiple=True, metavar="NAME=FILE", callback=_parse_files,
+              help="The grant of a device for --back.")  # fmt: skip
+@click.option("--ssh", "destinations", multiple=True, metavar="NAME=DESTINATION", callback=_parse_names,
+              help="How ssh reaches a device. Default: root@HOST.")  # fmt: skip
+@click.option("--canaries", type=click.IntRange(1), default=1, show_default=True,
+              help="How many devices have to answer before the others get it.")  # fmt: skip
+@click.option("--wait", type=click.FloatRange(1), default=60, show_default=True, metavar="SECONDS",
+              help="For the model to be ready on a device.")  # fmt: skip
+@click.option("--request", type=_EXISTING,
+              help="A request (JSON) that a device has to answer before it counts as serving.")  # fmt: skip
+@_tls_options
+def rollout(
+    bundle: Path, devices: tuple[str, ...], model: str, grants: dict[str, Path], back: Path | None,
+    back_grants: dict[str, Path], destinations: dict[str, str], canaries: int, wait: float, request: Path | None,
+    ca: Path | None, certificate: Path | None,
+) -> None:  # fmt: skip
+    """Put BUNDLE onto devices: the canary first, then the others, and back where one fails (docs/serving.md).
+
+    Exit code 1 if a device does not serve it in the end.
+    """
+    from tzml.fleet.rollout import Member, Release, SshShell, asks, check_release, roll_out
+
+    parsed = [Device.parse(device) for device in devices]
+    names = [device.name for device in parsed]
+    for given in (grants, back_grants, destinations):
+        unknown = [name for name in given if name not in names]
+        if unknown:
+            raise TzmlError(f"there is no device {unknown[0]}", f"the devices are {', '.join(names)}")
+    release = Release(bundle, grants)
+    before = Release(back, back_grants) if back else None
+    if back_grants and not back:
+        raise TzmlError("--back-grant needs --back", "give the bundle that the grants are for")
+    check_release(release, names, before)
+    members = [Member(d, SshShell(destinations.get(d.name, f"root@{d.host}"))) for d in parsed]
+    context = client_context(ca, certificate)
+    check = asks(model, request.read_bytes(), context=context) if request else lambda _: ""
+    outcomes = roll_out(members, model, release, check, before, click.echo, wait, canaries, context)
+    for outcome in outcomes:
+        click.echo(f"{outcome.device}: {outcome.state}{f': {outcome.why}' if outcome.why else ''}")
+    if any(outcome.state != "served" for outcome in outcomes):
+        raise SystemExit(1)
+
+
+@command.command("grpc")
+@click.argument("device", metavar="HOST:PORT")
+@click.option("--listen", default="127.0.0.1:8001", show_default=True, metavar="ADDRESS:PORT",
+              help="Where clients connect to.")  # fmt: skip
+@click.option("--tls-cert", type=_EXISTING, help="The gateway's certificate (PEM).")
+@click.option("--tls-key", type=_EXISTING, help="Its key.")
+@click.option("--client-ca", type=_EXISTING, help="The CA that signs clients' certificates.")
+@click.option("--timeout", type=click.FloatRange(0.1), default=30, show_default=True, metavar="SECONDS",
+              help="For the device's answer.")  # fmt: skip
+@_tls_options
+def grpc_gateway(
+    device: str, listen: str, tls_cert: Path | None, tls_key: Path | None, client_ca: Path | None, timeout: float,
+    ca: Path | None, certificate: Path | None,
+) -> None:  # fmt: skip
+    """Answer gRPC clients of the Open Inference Protocol for a device, or for HAProxy, which speak REST.
+
+    All three TLS options are needed for an address that is not loopback. SIGTERM and SIGINT end it after the
+    requests that are here.
+    """
+    try:
+        from tzml.fleet.grpc_gateway import Gateway, Listening, start
+    except ModuleNotFoundError as error:
+        raise TzmlError("a gateway for gRPC needs grpcio and protobuf", "pip install 'tzml[grpc]'") from error
+
+    gateway = Gateway(Device.parse(device), timeout, client_context(ca, certificate))
+    server, port = start(gateway, Listening(listen, tls_cert, tls_key, client_ca))
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    click.echo(f"listening on {listen.rpartition(':')[0]}:{port}")
+    ended.wait()
+    server.stop(grace=timeout).wait()

@@ -58,7 +58,10 @@ class Environment:
 
 ENVIRONMENTS = {
     environment.name: environment
-    for environment in (Environment("mxnet", "reading MXNet models", python="3.11", megabytes=500),)
+    for environment in (
+        Environment("kserve", "testing with KServe's client", python="3.11", megabytes=440),
+        Environment("mxnet", "reading MXNet models", python="3.11", megabytes=500),
+    )
 }
 """By name, which is that of their command, too."""
 
