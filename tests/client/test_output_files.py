@@ -286,13 +286,25 @@ def test_each_option_that_names_a_file_to_write_is_checked_first() -> None:
         "encrypt",
         "fleet",
         "grant",
+        "simulate",
         "inspect",
         "keygen",
         "preprocess",
         "report",
         "results",
     }
-    writers |= {"leakage", "partition", "profile", "revoke", "run", "seal", "sign-kernels", "tune", "zoo"}
+    writers |= {
+        "leakage",
+        "partition",
+        "profile",
+        "revoke",
+        "run",
+        "seal",
+        "sign-kernels",
+        "simulate",
+        "tune",
+        "zoo",
+    }
     assert {name.split()[0] for name, _ in found} == writers
     assert {key for key, kind in found.items() if not isinstance(kind, OutputFile)} == set()
 
