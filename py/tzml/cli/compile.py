@@ -15,6 +15,7 @@ from tzml.cli.compiled import Order, beside, structure, write_bundle
 from tzml.cli.encrypted import ModelKey, key_options, opened_model
 from tzml.cli.options import OutputFile, parse_size
 from tzml.cli.owner import OwnerSource, new_secret
+from tzml.cli.stages import write_stages
 from tzml.compiler import TARGETS, CompileOptions, InputSpec
 from tzml.compiler.codegen.tuning_records import Tuning
 from tzml.compiler.metadata import read_labels_file, read_preprocess_file
@@ -82,6 +83,9 @@ def parse_names(_: click.Context, __: click.Parameter, values: tuple[str, ...]) 
 @click.option("--tee", metavar="LAYERS",
               help="Run only these layers in the TEE, and the others in the normal world: 4:10, conv3..fc1, first, "
               "middle, last or all. `tzml inspect MODEL --layers` lists them (docs/partition.md).")  # fmt: skip
+@click.option("--stages", metavar="STAGES",
+              help="Make a bundle for each of several devices that follow each other, NAME-0.tzm, NAME-1.tzm and "
+              "so on: their number, or the layers of each, as in 1:4,5:9 (docs/partition.md).")  # fmt: skip
 @click.option("--train", "optimizer", type=click.Choice(OPTIMIZERS),
               help="Make a bundle that can also be trained, with this optimizer (docs/training.md).")  # fmt: skip
 @click.option("--loss", type=click.Choice(LOSSES), help="With --train: what is made small. Default: cross-entropy.")
@@ -123,6 +127,7 @@ def command(
     labels: Path | None,
     secure_memory: int,
     tee: str | None,
+    stages: str | None,
     optimizer: str | None,
     loss: str | None,
     micro_batch: int | None,
@@ -150,6 +155,8 @@ def command(
         raise click.UsageError("--sign-key, --kernels and --graph-only exclude each other")
     if tee is not None and (kernels is not None or graph_only):
         raise click.UsageError("--tee needs --sign-key: the kernels of a part cannot be signed as a structure yet")
+    if stages is not None and (tee is not None or optimizer is not None or kernels is not None or graph_only):
+        raise click.UsageError("--stages does not go with --tee, --train, --kernels and --graph-only yet")
     given_for_training = {"loss": loss, "micro_batch": micro_batch, "momentum": momentum, "decay": decay}
     train = _training(optimizer, {k: v for k, v in given_for_training.items() if v is not None}, freeze)
     if train and (tee is not None or kernels is not None or graph_only):
@@ -184,6 +191,16 @@ def command(
     )
     content_key = None
     with opened_model(model, key) as opened:
+        if stages is not None:
+            if opened or sealer:
+                raise TzmlError(
+                    "the stages of an encrypted model cannot be compiled yet", "seal each with `tzml seal`"
+                )
+            said = in_child(
+                lambda tell: write_stages(model, options, stages, path, tell, as_json=as_json), str(model)
+            )
+            click.echo(said)
+            return
         if opened and not (sealer or clear or graph_only):
             raise TzmlError(
                 f"{model} is encrypted, and its bundle would be clear",

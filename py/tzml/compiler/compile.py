@@ -27,6 +27,7 @@ from tzml.compiler.lower import lower, prepare
 from tzml.compiler.metadata import match_labels, match_preprocessing, source_digest
 from tzml.compiler.partition import CutModel, compile_parts, describe_range, partition
 from tzml.compiler.passes.layers import SourceLayer, find_layers
+from tzml.compiler.passes.stages import cut_stages
 from tzml.compiler.passes.training import TrainOptions, training_programs
 from tzml.compiler.planning.code_memory import code_memory
 from tzml.compiler.planning.memory import Layout
@@ -116,6 +117,43 @@ def compile_model(
             "for the same --target, --secure-memory and --tuning",
         )
     return _described(bundle, path, imported, names, options)
+
+
+def compile_stages(
+    path: Path,
+    options: CompileOptions,
+    stages: str,
+    progress: Progress = no_progress,
+    warn: Tell = lambda _: None,
+) -> list[Bundle]:
+    """Compile the model in `path` into a bundle for each stage of a pipeline of devices.
+
+    `stages` says where to cut (passes/stages.py). Each stage may take `options.secure_memory`, and is a model of
+    its own with the name "NAME-0", "NAME-1" and so on. Raises as compile_model does.
+    """
+    if options.train is not None or options.tee is not None or options.kernels is not None:
+        raise CompileError("the stages of a pipeline cannot be trained or partitioned, nor signed elsewhere, yet")
+    imported, names = prepared_model(path, options, progress, warn)
+    name = options.name or path.resolve().stem
+
+    def compile_part(part: Imported) -> Bundle:
+        return fit(lambda limits: compile_within(path, part, options, limits, progress), options.secure_memory)
+
+    parts = cut_stages(imported, stages)
+    found = []
+    for number, part in enumerate(parts):
+        first, last = number == 0, number == len(parts) - 1
+        own = replace(
+            options, name=f"{name}-{number}", preprocess=options.preprocess if first else {},
+            labels=options.labels if last else (),
+        )  # fmt: skip
+        bundle = compile_part(part)
+        quantization = {
+            n: q for n, q in imported.quantization.items() if n in (*part.input_names, *part.output_names)
+        }
+        described = replace(part, quantization=quantization)
+        found.append(_described(bundle, path, described, names if first else {}, own))
+    return found
 
 
 def model_structure(
