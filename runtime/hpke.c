@@ -85,23 +85,26 @@ static enum tzml_status expand(const struct deriver *deriver,
 }
 
 /* Decap (4.1): what sender and receiver share. */
-static enum tzml_status decapsulate(const struct tzml_crypto *crypto,
-				    void *context,
+static enum tzml_status decapsulate(const struct tzml_receiver *receiver,
 				    const uint8_t enc[TZML_POINT_SIZE],
 				    uint8_t shared[TZML_DIGEST_SIZE])
 {
-	const struct deriver kem = { crypto, context, kem_suite,
+	const struct tzml_crypto *crypto = receiver->crypto;
+	const struct deriver kem = { crypto, receiver->context, kem_suite,
 				     sizeof(kem_suite) };
 	const uint8_t no_salt[TZML_DIGEST_SIZE] = { 0 };
 	uint8_t kem_context[2 * TZML_POINT_SIZE] = { 0 };
+	uint8_t *own = kem_context + TZML_POINT_SIZE;
 	uint8_t secret[TZML_SECRET_SIZE] = { 0 };
 	uint8_t key[TZML_DIGEST_SIZE] = { 0 };
-	enum tzml_status status = crypto->agree(context, enc, secret);
+	enum tzml_status status =
+		crypto->agree(receiver->context, receiver->key, enc, secret);
 
 	memcpy(kem_context, enc, TZML_POINT_SIZE);
-	if (!status)
-		status = crypto->device_key(context,
-					    kem_context + TZML_POINT_SIZE);
+	if (receiver->key)
+		memcpy(own, receiver->key->point, TZML_POINT_SIZE);
+	else if (!status)
+		status = crypto->device_key(receiver->context, own);
 	if (!status)
 		status = extract(&kem, no_salt, "eae_prk", secret,
 				 sizeof(secret), key);
@@ -114,15 +117,14 @@ static enum tzml_status decapsulate(const struct tzml_crypto *crypto,
 }
 
 /* KeySchedule (5.1) in base mode: without a pre-shared key. */
-static enum tzml_status schedule(const struct tzml_crypto *crypto,
-				 void *context,
+static enum tzml_status schedule(const struct tzml_receiver *receiver,
 				 const uint8_t shared[TZML_DIGEST_SIZE],
-				 const void *info, size_t info_size,
+				 const struct tzml_hpke_info *info,
 				 uint8_t key[TZML_SECRET_SIZE],
 				 uint8_t nonce[TZML_NONCE_SIZE])
 {
-	const struct deriver hpke = { crypto, context, hpke_suite,
-				      sizeof(hpke_suite) };
+	const struct deriver hpke = { receiver->crypto, receiver->context,
+				      hpke_suite, sizeof(hpke_suite) };
 	const uint8_t no_salt[TZML_DIGEST_SIZE] = { 0 };
 	uint8_t secret[TZML_DIGEST_SIZE] = { 0 };
 	struct {
@@ -134,8 +136,8 @@ static enum tzml_status schedule(const struct tzml_crypto *crypto,
 					  bound.psk_id_hash);
 
 	if (!status)
-		status = extract(&hpke, no_salt, "info_hash", info, info_size,
-				 bound.info_hash);
+		status = extract(&hpke, no_salt, "info_hash", info->data,
+				 info->size, bound.info_hash);
 	if (!status)
 		status = extract(&hpke, shared, "secret", "", 0, secret);
 	if (!status)
@@ -148,11 +150,11 @@ static enum tzml_status schedule(const struct tzml_crypto *crypto,
 	return status;
 }
 
-enum tzml_status tzml_hpke_open(const struct tzml_crypto *crypto, void *context,
+enum tzml_status tzml_hpke_open(const struct tzml_receiver *receiver,
 				const uint8_t enc[TZML_POINT_SIZE],
-				const uint8_t wrapped[TZML_WRAPPED_SIZE],
-				const void *info, size_t info_size,
-				uint8_t secret[TZML_SECRET_SIZE])
+				const struct tzml_hpke_info *info,
+				const uint8_t *sealed, uint8_t *message,
+				size_t size)
 {
 	uint8_t shared[TZML_DIGEST_SIZE] = { 0 };
 	uint8_t nonce[TZML_NONCE_SIZE] = { 0 };
@@ -161,17 +163,16 @@ enum tzml_status tzml_hpke_open(const struct tzml_crypto *crypto, void *context,
 
 	if (enc[0] != 4) /* the only form of a point that DHKEM has */
 		return TZML_ERROR_SECTION_DIGEST;
-	status = decapsulate(crypto, context, enc, shared);
+	status = decapsulate(receiver, enc, shared);
 	if (!status)
-		status = schedule(crypto, context, shared, info, info_size, key,
-				  nonce);
-	memcpy(secret, wrapped, TZML_SECRET_SIZE);
+		status = schedule(receiver, shared, info, key, nonce);
+	memcpy(message, sealed, size);
 	if (!status)
-		status = crypto->unseal(context, key, nonce, NULL, 0, secret,
-					TZML_SECRET_SIZE,
-					wrapped + TZML_SECRET_SIZE);
+		status = receiver->crypto->unseal(receiver->context, key, nonce,
+						  NULL, 0, message, size,
+						  sealed + size);
 	if (status)
-		wipe(secret, TZML_SECRET_SIZE);
+		wipe(message, size);
 	wipe(shared, sizeof(shared));
 	wipe(nonce, sizeof(nonce));
 	wipe(key, sizeof(key));

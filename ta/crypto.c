@@ -125,7 +125,7 @@ enum tzml_status derive_common(const uint8_t secret[TZML_SECRET_SIZE],
 		TEE_InitRefAttribute(attributes + 1,
 				     TEE_ATTR_ECC_PUBLIC_VALUE_Y,
 				     peer + 1 + P256_SIZE, P256_SIZE);
-		/* panics for a point that is not on the curve */
+		/* panics for a point that is not on the curve: is_on_curve */
 		TEE_DeriveKey(operation, attributes, 2, derived);
 		result = TEE_GetObjectBufferAttribute(
 			derived, TEE_ATTR_SECRET_VALUE, common, &size);
@@ -140,7 +140,7 @@ enum tzml_status derive_common(const uint8_t secret[TZML_SECRET_SIZE],
 static enum tzml_status device_key(void *opaque __unused,
 				   uint8_t point[TZML_POINT_SIZE])
 {
-	struct device_key key = { 0 };
+	struct tzml_key_pair key = { 0 };
 	enum tzml_status status = device_read_key(&key);
 
 	memcpy(point, key.point, sizeof(key.point));
@@ -149,12 +149,19 @@ static enum tzml_status device_key(void *opaque __unused,
 }
 
 static enum tzml_status agree(void *context __unused,
+			      const struct tzml_key_pair *own,
 			      const uint8_t point[TZML_POINT_SIZE],
 			      uint8_t secret[TZML_SECRET_SIZE])
 {
-	struct device_key key = { 0 };
-	enum tzml_status status = device_read_key(&key);
+	struct tzml_key_pair key = { 0 };
+	enum tzml_status status = TZML_SUCCESS;
 
+	if (!is_on_curve(point))
+		return TZML_ERROR_SECTION_DIGEST;
+	if (own)
+		key = *own;
+	else
+		status = device_read_key(&key);
 	if (!status)
 		status = derive_common(key.secret, key.point, point, secret);
 	memzero_explicit(&key, sizeof(key));
@@ -195,6 +202,37 @@ static enum tzml_status unseal(void *context __unused,
 	return result || opened != size ? TZML_ERROR_PLATFORM : TZML_SUCCESS;
 }
 
+static enum tzml_status seal(void *context __unused,
+			     const uint8_t key[TZML_SECRET_SIZE],
+			     const uint8_t nonce[TZML_NONCE_SIZE],
+			     const void *aad, size_t aad_size, void *data,
+			     size_t size, uint8_t tag[TZML_TAG_SIZE])
+{
+	TEE_OperationHandle operation = TEE_HANDLE_NULL;
+	TEE_ObjectHandle object = TEE_HANDLE_NULL;
+	size_t tag_size = TZML_TAG_SIZE;
+	size_t sealed = size;
+	TEE_Result result =
+		secret_object(TEE_TYPE_AES, key, TZML_SECRET_SIZE, &object);
+
+	if (!result)
+		result = operation_of(TEE_ALG_AES_GCM, TEE_MODE_ENCRYPT, 256,
+				      object, &operation);
+	if (!result)
+		result = TEE_AEInit(operation, nonce, TZML_NONCE_SIZE,
+				    TZML_TAG_SIZE * 8, aad_size, size);
+	if (!result && aad_size)
+		TEE_AEUpdateAAD(operation, aad, aad_size);
+	if (!result)
+		result = TEE_AEEncryptFinal(operation, data, size, data,
+					    &sealed, tag, &tag_size);
+	TEE_FreeOperation(operation);
+	TEE_FreeTransientObject(object);
+	return result || sealed != size || tag_size != TZML_TAG_SIZE
+		       ? TZML_ERROR_PLATFORM
+		       : TZML_SUCCESS;
+}
+
 const struct tzml_crypto tee_crypto = {
 	.ta_version = TZML_TA_VERSION,
 	.verify = verify,
@@ -202,6 +240,8 @@ const struct tzml_crypto tee_crypto = {
 	.device_key = device_key,
 	.agree = agree,
 	.unseal = unseal,
+	.seal = seal,
+	.know = device_know,
 	.admit = device_admit,
 	.spend = device_spend,
 	.admit_clear = device_admit_clear,

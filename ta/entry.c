@@ -12,13 +12,8 @@
 
 #include "attest.h"
 #include "device.h"
-#include "platform.h"
+#include "session.h"
 #include "user_ta_header_defines.h"
-
-struct session {
-	struct platform_context platform;
-	struct tzml_model model;
-};
 
 static TEE_Result ping(struct session *session __unused, uint32_t types,
 		       TEE_Param params[TEE_NUM_PARAMS])
@@ -31,7 +26,7 @@ static TEE_Result ping(struct session *session __unused, uint32_t types,
 		.ta_version = TZML_TA_VERSION,
 		.format_version = TZML_FORMAT_VERSION,
 		.kernel_abi = TZML_KERNEL_ABI,
-		.features = TZML_TA_FEATURE_LIBRARIES,
+		.features = TZML_TA_FEATURE_LIBRARIES | TZML_TA_FEATURE_STAGES,
 		.max_sections = TZML_MAX_SECTIONS,
 		.max_programs = TZML_MAX_PROGRAMS,
 		.max_libraries = TZML_MAX_LIBRARIES,
@@ -60,6 +55,7 @@ static TEE_Result open_model(struct session *session, uint32_t types,
 	    params[1].value.b)
 		return TZML_ERROR_REQUEST;
 
+	tzml_stage_leave(&session->stage);
 	tzml_model_close(&session->model);
 	session->platform.reinstall = params[1].value.a & TZML_OPEN_REINSTALL;
 	status = tzml_model_open(&session->model, &tee_platform,
@@ -320,9 +316,7 @@ static TEE_Result attest(struct session *session, uint32_t types,
 	if (types != expected || params[0].memref.size != sizeof(nonce) ||
 	    params[1].memref.size != sizeof(*evidence))
 		return TZML_ERROR_REQUEST;
-	/* what is loaded would be measured too */
-	if (session->model.state != TZML_MODEL_CLOSED ||
-	    session->platform.library_count)
+	if (!can_attest(session))
 		return TZML_ERROR_STATE;
 	memcpy(nonce, params[0].memref.buffer, sizeof(nonce));
 	evidence = TEE_Malloc(sizeof(*evidence), TEE_MALLOC_FILL_ZERO);
@@ -330,8 +324,8 @@ static TEE_Result attest(struct session *session, uint32_t types,
 		return TZML_ERROR_MEMORY;
 	status = device_describe(evidence);
 	if (!status)
-		status = attest_device(session->platform.digest, nonce,
-				       evidence);
+		status = attest_key(session->platform.digest, ATTEST_DEVICE,
+				    nonce, evidence);
 	if (!status)
 		memcpy(params[1].memref.buffer, evidence, sizeof(*evidence));
 	TEE_Free(evidence);
@@ -404,6 +398,7 @@ void TA_CloseSessionEntryPoint(void *context)
 {
 	struct session *session = context;
 
+	tzml_stage_close(&session->stage);
 	tzml_model_close(&session->model);
 	platform_close(&session->platform);
 	memzero_explicit(session, sizeof(*session));
@@ -444,6 +439,14 @@ TEE_Result TA_InvokeCommandEntryPoint(void *context, uint32_t command,
 		return attest(context, types, params);
 	case TZML_CMD_DEVICE:
 		return describe_device(context, types, params);
+	case TZML_CMD_STAGE:
+		return begin_stage(context, types, params);
+	case TZML_CMD_JOIN:
+		return join_pipeline(context, types, params);
+	case TZML_CMD_RUN_RECORD:
+		return run_record(context, types, params);
+	case TZML_CMD_CONTINUE_RECORD:
+		return continue_record(context, types, params);
 	default:
 		return TZML_ERROR_REQUEST;
 	}

@@ -5,7 +5,7 @@ global-incdirs-y += . include ../runtime/include
 # bundles are read where they lie: no aliasing or alignment tricks wanted
 cflags-y += -Wextra -Wshadow -Wno-unused-parameter
 srcs-y += attest.c crypto.c device.c device_key.c entry.c kernels.c memcpy.c \
-	platform.c storage.c
+	pipeline.c platform.c storage.c
 # the loop is to stay one: the compiler would make a call of memcpy of it
 cflags-memcpy.c-y += -O3 -fno-tree-loop-distribute-patterns
 srcs-y += $(addprefix ../runtime/,$(runtime-srcs))

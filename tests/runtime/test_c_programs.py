@@ -9,7 +9,9 @@ import pytest
 from bundle_examples import FOLDER
 
 
-@pytest.mark.parametrize("program", ["test_calls", "test_checks", "test_model", "test_policy", "test_sealed"])
+@pytest.mark.parametrize(
+    "program", ["test_calls", "test_checks", "test_model", "test_policy", "test_sealed", "test_stage"]
+)
 def test_every_check_passes(c_tests: Path, program: str) -> None:
     arguments = [] if program in ("test_calls", "test_policy") else [FOLDER]
     done = subprocess.run([c_tests / program, *arguments], capture_output=True, text=True, check=False)

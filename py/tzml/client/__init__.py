@@ -14,11 +14,13 @@ from tzml.client.model import (
     World,
     open_model,
 )
+from tzml.client.stage import DeviceStage, open_stage
 from tzml.client.trainer import LossError, Trainer, TrainingScore
 
 __all__ = [
     "Answer",
     "ChunkLoads",
+    "DeviceStage",
     "InstalledLibrary",
     "LossError",
     "MemoryUse",
@@ -37,5 +39,6 @@ __all__ = [
     "enroll_device",
     "installed_libraries",
     "open_model",
+    "open_stage",
     "remove_library",
 ]

@@ -70,6 +70,7 @@ struct tzml_model {
 	uint64_t loaded;  /* bytes of it that came */
 	uint32_t program; /* of the run that is under way */
 	struct tzml_position position;
+	bool sealed_run; /* of a record: nobody else gets its outputs */
 	bool state_lost; /* half changed by a run that did not end */
 
 	bool granted; /* what follows is there */

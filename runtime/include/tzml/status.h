@@ -151,6 +151,31 @@
 	X(IDENTITY_FULL, 0x545a4d4f,                                           \
 	  "this device remembers as many models as it can",                    \
 	  "enroll it again: its grants end with its old identity")             \
+	X(RELEASE_MALFORMED, 0x545a4d50,                                       \
+	  "the release has a field that is out of range",                      \
+	  "get the release from the owner's verifier again")                   \
+	X(RELEASE_OTHER, 0x545a4d51,                                           \
+	  "the release is for another session, bundle or owner",               \
+	  "ask the verifier for one with this session's evidence")             \
+	X(RELEASE_OLD, 0x545a4d52,                                             \
+	  "this session had a release for this epoch or a later one",          \
+	  "ask the verifier for one of the next epoch")                        \
+	X(NOT_RELEASED, 0x545a4d53, "this session has no keys for records",    \
+	  "attest it, and give it the verifier's release")                     \
+	X(STAGE_STATE, 0x545a4d54,                                             \
+	  "a model with state cannot be a stage: records may come twice",      \
+	  "compile it without training, and give all it needs as inputs")      \
+	X(RECORD_MALFORMED, 0x545a4d55,                                        \
+	  "the record has a field or size that is out of range",               \
+	  "seal the inputs again")                                             \
+	X(RECORD_OTHER, 0x545a4d56,                                            \
+	  "the record is for another pipeline or stage",                       \
+	  "send it where its edge leads")                                      \
+	X(RECORD_EPOCH, 0x545a4d57, "the record is of another epoch",          \
+	  "seal the inputs again, for the pipeline's present epoch")           \
+	X(RECORD_TAG, 0x545a4d58,                                              \
+	  "the record was changed, or sealed with another key",                \
+	  "seal the inputs again")                                             \
 	/* the client's own */                                                 \
 	X(FILE, 0x545a4d81, "the bundle cannot be read", "check the path")     \
 	X(NO_TEE, 0x545a4d82, "there is no TEE to talk to",                    \
