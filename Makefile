@@ -8,11 +8,13 @@
 #   make format     format Python and C
 #   make lock       resolve requirements*.in into the lock files; UPGRADE=--upgrade takes the newest versions
 #   make test-buildroot  build an image with the checkout of Buildroot that BUILDROOT= names, and test it on QEMU
+#   make test-release    build a release of QEMU's image, with keys of its own, and test it (fifteen minutes the first time)
 #   make test-boards     test the boards' images, and the lab's drivers with stand-in boards (forty minutes)
 #   make test-frontends  run the tests that need PyTorch, TensorFlow and MXNet, in environments of their own (5 GB)
 #   make test-leakage    run the attacks of an adversary's toolbox on partitioned models, in an environment of their own
-#   make test-full  run make test with all of OP-TEE's regression suite and more networks, make test-boards, make
-#                   mutants, make test-leakage and, if BUILDROOT= is given, make test-buildroot (an hour more)
+#   make test-full  run make test with all of OP-TEE's regression suite and more networks, make test-boards,
+#                   make test-release, make mutants, make test-leakage and, if BUILDROOT= is given, make test-buildroot
+#                   (two hours more)
 #   make mutants    change each check of the runtime in turn and see that a test fails (ten minutes)
 #   make lock-feed  lock which files of Debian's archive images are made of, in feed.lock.json; MACHINES="qemu rpi3",
 #                   UPGRADE=--upgrade takes the newest versions
@@ -33,6 +35,7 @@ LOGS := build/logs
 PYTEST := $(VENV)/pytest
 PI_TESTS := $(addprefix lab/test_,boot.py xtest.py inference.py)
 MACHINES := qemu rpi3 hikey
+RELEASE_TESTS := $(addprefix lab/,test_release.py test_attestation.py test_rollback.py attacks/test_canaries.py)
 BOARD_TESTS := $(addprefix lab/test_,flash.py board_faults.py remote.py)
 
 .DEFAULT_GOAL := help
@@ -83,7 +86,7 @@ test-boards: image image-rpi3 image-hikey
 
 test-full: LAB_OPTIONS = --xtest full --networks full
 test-full: PI_TESTS = lab
-test-full: test test-boards mutants test-leakage $(if $(BUILDROOT),test-buildroot)
+test-full: test test-boards test-release mutants test-leakage $(if $(BUILDROOT),test-buildroot)
 	@$(if $(BUILDROOT),:,echo "== not run: tests of an image made by Buildroot, because BUILDROOT= names no checkout")
 	@echo "== what layers cost in each world, in instructions on QEMU (log: $(LOGS)/partition.log)"
 	@$(PYTEST) lab/test_partition.py --lg-env qemu-counted.yaml --networks full 2>&1 | tee $(LOGS)/partition.log
@@ -93,6 +96,17 @@ test-full: test test-boards mutants test-leakage $(if $(BUILDROOT),test-buildroo
 	@$(PYTEST) tests/runtime -m full 2>&1 | tee $(LOGS)/runtime.log
 	@echo "== tzml-serve with many requests that a fuzzer makes (log: $(LOGS)/serve.log)"
 	@$(PYTEST) tests/serve -m full 2>&1 | tee $(LOGS)/serve.log
+
+# Other keys than those of development images, which more people have, in a folder that outlives the build.
+test-release: export TZML_KEYS ?= $(or $(XDG_DATA_HOME),$(HOME)/.local/share)/tzml/release-keys
+test-release: setup
+	@mkdir -p $(LOGS)
+	@echo "== release of QEMU's image (log: $(LOGS)/kas-release.log)"
+	@mkdir -p build/release
+	@KAS_BUILD_DIR=$(CURDIR)/build/release $(VENV)/kas build kas/qemu.yml:kas/opt/release.yml 2>&1 | \
+		tee $(LOGS)/kas-release.log | sed -u '/^kas: /!d' || { tail -n 20 $(LOGS)/kas-release.log; exit 1; }
+	@echo "== tests of the release on QEMU (log: $(LOGS)/release.log)"
+	@LG_DEPLOY=$(CURDIR)/build/release/deploy $(PYTEST) $(RELEASE_TESTS) --lg-env qemu.yaml 2>&1 | tee $(LOGS)/release.log
 
 test-buildroot: image
 	@[ -n "$(BUILDROOT)" ] || { echo "make test-buildroot BUILDROOT=PATH: a checkout of Buildroot" >&2; exit 2; }
@@ -138,4 +152,4 @@ distclean:
 	@tools/distclean $(if $(YES),yes)
 	@$(MAKE) --silent -f $(firstword $(MAKEFILE_LIST)) clean
 
-.PHONY: boot check clean demo distclean format help image lint lock lock-feed menu mutants setup test test-boards test-buildroot test-frontends test-leakage test-full
+.PHONY: boot check clean demo distclean format help image lint lock lock-feed menu mutants setup test test-boards test-buildroot test-frontends test-leakage test-full test-release

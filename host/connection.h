@@ -65,6 +65,7 @@ struct connection {
 	struct pool tas;
 	const char *about;	/* the bundle's name, for messages */
 	uint64_t secure_memory; /* that it takes at most, with the TA */
+	uint64_t features;	/* of the TA: TZML_TA_FEATURE_* */
 
 	/*
 	 * What the guarded call takes and gives lies here: a call that was left

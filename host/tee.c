@@ -298,6 +298,13 @@ static struct grant tee_grant(void *opaque)
 	return state->grant;
 }
 
+static bool tee_takes_clear(void *opaque)
+{
+	const struct tee_state *state = opaque;
+
+	return state->connection->features & TZML_TA_FEATURE_CLEAR;
+}
+
 static void tee_close(void *opaque)
 {
 	struct tee_state *state = opaque;
@@ -314,5 +321,6 @@ const struct world tee_world = {
 	.reset = tee_reset,
 	.memory = tee_memory,
 	.grant = tee_grant,
+	.takes_clear = tee_takes_clear,
 	.close = tee_close,
 };

@@ -17,7 +17,7 @@ from tzml_lab import environment as environments
 from tzml_lab.boards import place
 from tzml_lab.consoles.record import ConsoleRecord
 from tzml_lab.drivers.strategy import TrustZoneStrategy
-from tzml_lab.environment import EnvironmentFile
+from tzml_lab.environment import EnvironmentFile, image_of
 from tzml_lab.failures import FailureClass, TargetError, last_lines
 from tzml_lab.labgrid_internals import environment_of
 from tzml_lab.results.course import CourseRecorder
@@ -309,6 +309,7 @@ def record(strategy: TrustZoneStrategy) -> ConsoleRecord:
 @pytest.fixture
 def shell(target: Target, strategy: TrustZoneStrategy) -> Shell:
     """A shell on the target's console."""
+    _needs_console(target)
     strategy.transition("shell")
     return shell_of(target)
 
@@ -316,8 +317,14 @@ def shell(target: Target, strategy: TrustZoneStrategy) -> Shell:
 @pytest.fixture
 def tee(target: Target, strategy: TrustZoneStrategy) -> Shell:
     """A shell on the target's console, with OP-TEE running."""
+    _needs_console(target)
     strategy.transition("tee")
     return shell_of(target)
+
+
+def _needs_console(target: Target) -> None:
+    if image_of(target.env.config).description.login.user is None:
+        pytest.skip("nobody logs in on the console of this image")
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,6 @@ STORAGE = "/var/lib/optee-client/data/tee"
 TA = uuid.UUID("bcfd5ae6-ea1e-4018-a5d9-7673b6e2e51f")  # TZML_TA_UUID
 TA_FILE = f"/usr/lib/optee_armtz/{TA}.ta"
 MANAGER = "6e256cba-fc4d-4941-ad09-2ca1860342dd"  # PTA_SECSTOR_TA_MGMT_UUID
-STATISTICS = "d96a5b40-e2c7-b1af-8794-1002a5d5c61b"  # STATS_UUID
 ITEM_NOT_FOUND = "0xffff0008"  # xtest expects that of an OP-TEE without it
 
 
@@ -61,7 +60,7 @@ def test_the_normal_world_installs_nothing_into_optee(lab: Commands) -> None:
     """What is installed there comes before the files that OP-TEE looks for old versions in."""
     (answer,) = lab.run_check(f"python3 {FOLDER}/open_session.py {MANAGER}", timeout=scaled(60))
     assert answer == ITEM_NOT_FOUND
-    (answer,) = lab.run_check(f"python3 {FOLDER}/open_session.py {STATISTICS}", timeout=scaled(60))
+    (answer,) = lab.run_check(f"python3 {FOLDER}/open_session.py {TA}", timeout=scaled(60))
     assert answer == "0x00000000", "another one opens, so it is the manager that refuses"
 
 

@@ -181,16 +181,35 @@ static enum tzml_status unwrap(struct tzml_model *model,
 						   : status;
 }
 
+/* Whether a section is a part of what is computed: the rest is never used. */
+static bool is_computed(const struct tzml_section *section)
+{
+	switch (section->type) {
+	case TZML_SECTION_MEMORY:
+	case TZML_SECTION_PLAN:
+	case TZML_SECTION_KERNELS:
+	case TZML_SECTION_STATE:
+	case TZML_SECTION_WEIGHTS:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/*
+ * Whether all that this world computes with is sealed, so that nothing runs
+ * without a grant. One sealed section says nothing: anybody can add one.
+ */
 static bool is_sealed(const struct tzml_model *model)
 {
 	const struct tzml_header *header = header_of(model);
 	const struct tzml_section *sections = tzml_bundle_sections(header);
 
 	for (uint32_t i = 0; i < header->section_count; i++)
-		if (sections[i].protection &&
+		if (!sections[i].protection && is_computed(sections + i) &&
 		    sections[i].worlds & model->platform->world)
-			return true;
-	return false;
+			return false;
+	return true;
 }
 
 enum tzml_status tzml_admit_clear(struct tzml_model *model)
@@ -199,6 +218,8 @@ enum tzml_status tzml_admit_clear(struct tzml_model *model)
 
 	if (!crypto || is_sealed(model))
 		return TZML_SUCCESS;
+	if (crypto->sealed_only)
+		return TZML_ERROR_UNSEALED;
 	return crypto->admit_clear(model->context, header_of(model));
 }
 

@@ -208,19 +208,28 @@ def image_of(config: Config) -> Image:
 def fit_to_image(environment: Environment) -> None:
     """Leave out of an environment what its image has nothing for, and add the image's features to those of tests.
 
-    Without an SSH server, commands and files go over the console. Without the file for a disk, the machine has
-    none. Raises TzmlError.
+    Without an SSH server, commands and files go over the console. Where nobody logs in on the console, they go over
+    SSH alone. Without the file for a disk, the machine has none. Raises TzmlError.
     """
     image = image_of(environment.config)
     features = image.description.features
+    console = image.description.login.user is not None
+    if not console and not features.ssh:
+        raise TzmlError(f"the image in {image.folder} lets nobody in, neither on its console nor over SSH")
     for target in environment.config.get_targets().values():
         names = {*target.get("features", []), *features.names}
         if any(image.has(role) for role in ("rootfs", "sdcard", "system")):
             names.add("disk")
+        if console:
+            names.add("console-login")
+        if image.description.release:
+            names.add("release")
         target["features"] = sorted(names if features.ssh else names - {"network"})
         if not features.ssh:
             target["drivers"] = [_without_network(driver) for driver in target["drivers"] if not _is_ssh(driver)]
             target["resources"] = [found for found in target.get("resources", []) if "NetworkService" not in found]
+        if not console:
+            target["drivers"] = [_without_console(driver) for driver in target["drivers"] if not _is_shell(driver)]
         for driver in target["drivers"]:
             for options in driver.values():
                 for option in ("rootdisk", "initrd"):
@@ -235,6 +244,16 @@ def _is_ssh(driver: dict[str, Any]) -> bool:
 def _without_network(driver: dict[str, Any]) -> dict[str, Any]:
     """A shell on the console that also copies files, in place of one that leaves that to SSH."""
     renamed = {"ImageShellDriver": "DiagnosingShellDriver"}
+    return {renamed.get(name, name): options for name, options in driver.items()}
+
+
+def _is_shell(driver: dict[str, Any]) -> bool:
+    return not driver.keys().isdisjoint({"ImageShellDriver", "DiagnosingShellDriver"})
+
+
+def _without_console(driver: dict[str, Any]) -> dict[str, Any]:
+    """SSH that asks no shell on the console for the machine's key."""
+    renamed = {"ConsoleTrustSSHDriver": "FirstUseSSHDriver"}
     return {renamed.get(name, name): options for name, options in driver.items()}
 
 

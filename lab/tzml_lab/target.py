@@ -22,6 +22,10 @@ class Commands(Protocol):
         """Standard output in lines. Raises labgrid's ExecutionError when the command fails."""
         ...
 
+    def poll_until_success(self, cmd: str, *, timeout: float = 30.0) -> bool:
+        """Run it again and again until it succeeds: whether it did so within `timeout` seconds."""
+        ...
+
 
 class FileTransfer(Protocol):
     """Copies files and folders. Raises labgrid's ExecutionError, TargetError."""

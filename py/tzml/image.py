@@ -53,9 +53,9 @@ class Emulator(BaseModel):
 
 
 class Login(BaseModel):
-    """Who logs in on the console, and the prompts there, as text."""
+    """Who logs in on the console (None: nobody does), and the prompts there, as text."""
 
-    user: str
+    user: str | None
     login_prompt: str
     prompt: str
 
@@ -112,6 +112,7 @@ class Description(BaseModel):
     kernel_arguments: str
     kernel_release: str
     login: Login
+    release: bool = False
     features: Features = Features()
     emulator: Emulator | None
     # an image that does not say it has none of them

@@ -63,6 +63,8 @@ struct tzml_ta_info {
 
 /* LIBRARIES and REMOVE_LIBRARY */
 #define TZML_TA_FEATURE_LIBRARIES 1
+/* it runs models that nobody sealed, too: a development image's */
+#define TZML_TA_FEATURE_CLEAR 2
 
 /*
  * Take a bundle's header and section table. Closes the session's earlier
@@ -74,7 +76,8 @@ struct tzml_ta_info {
  *
  * TZML_ERROR_NOT_A_BUNDLE, _FORMAT_OLD, _FORMAT_VERSION, _TRUNCATED, _LIMIT,
  * _HEADER_MALFORMED, _HEADER_DIGEST, _UNSUPPORTED, _PROTECTION,
- * _SECTION_TABLE, _WRONG_TARGET	as docs/bundle.md, "Errors", has them
+ * _SECTION_TABLE, _WRONG_TARGET, _UNSEALED, _DOWNGRADE	as docs/bundle.md,
+ *				"Errors", has them
  * TZML_ERROR_MEMORY		no memory for the header or the tables
  */
 #define TZML_CMD_OPEN 0

@@ -6,6 +6,7 @@ The device is tests/c/load_bundle.c, with OpenSSL for OP-TEE's cryptography.
 from __future__ import annotations
 
 import hashlib
+import secrets
 import struct
 import subprocess
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bundle_examples import ANSWER, BUNDLE, HEADER, MEMORY, PROGRAM, ROW, content, partition
+from bundle_examples import ANSWER, BUNDLE, HEADER, MEMORY, PROGRAM, ROW, content, partition, stateful
 from bundle_examples import seal as with_digests
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -36,9 +37,10 @@ from tzml.bundle import (
     read_section,
 )
 from tzml.bundle.format import align
+from tzml.bundle.protection import AesGcm
 from tzml.owner.grant import Terms, make_grant, read_grant
 from tzml.owner.keys import OwnerKey, coordinates
-from tzml.owner.seal import ContentKey, seal
+from tzml.owner.seal import ContentKey, for_tee, seal
 
 OWNER, OTHER = (OwnerKey(ec.derive_private_key(number, ec.SECP256R1())) for number in (11, 12))
 DEVICES = [ec.derive_private_key(number, ec.SECP256R1()) for number in (21, 22)]
@@ -79,8 +81,9 @@ def sealed(make: Callable[..., Sealed]) -> Sealed:
 class Device:
     """Opens and runs one bundle after another, and remembers what the TA remembers."""
 
-    def __init__(self, program: Path, folder: Path, number: int = 0) -> None:
+    def __init__(self, program: Path, folder: Path, number: int = 0, *, release: bool = False) -> None:
         self.program, self.folder = program, folder
+        self.options = ["--sealed-only"] if release else []
         self.key = f"{DEVICES[number].private_numbers().private_value:064x}"
 
     def open(self, *steps: tuple[bytes | Path, bytes | None] | tuple[bytes | Path, bytes | None, int]) -> list[str]:
@@ -106,7 +109,15 @@ class Device:
                     path.write_bytes(data)
                 paths.append(str(path) if data else "")
             arguments.append(",".join([*paths, *map(str, runs)]))
-        command: list[str | Path] = [self.program, "61", str(1 << 32), "--device", self.key, *arguments]
+        command: list[str | Path] = [
+            self.program,
+            "61",
+            str(1 << 32),
+            *self.options,
+            "--device",
+            self.key,
+            *arguments,
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return [line.split() for line in done.stdout.splitlines()]
@@ -395,6 +406,58 @@ def test_a_section_that_is_sealed_for_the_other_world_does_not_count(device: Dev
     steps = device.open((data, None), (sealed.path, sealed.grant()), (data, None))
     assert rows
     assert [status.split()[0] for status in steps] == ["SUCCESS", "SUCCESS", "DOWNGRADE"]
+
+
+STATEFUL = stateful()
+
+
+def sealed_but_for(clear: SectionType | None, path: Path, bundle: Bundle = BUNDLE) -> Sealed:
+    """A bundle that OTHER, whom no device knows, has signed: all that the TEE computes with is sealed but one kind.
+
+    With `clear` None, nothing of that is sealed, and only the notes are.
+    """
+    parts, secret = for_tee(bundle), secrets.token_bytes(32)
+    computed = (section for section in parts.sections() if section.worlds == Worlds.tee)
+    kinds = {section.type for section in computed} - {clear} if clear else {SectionType.notes}
+    sections = [
+        replace(section, protection=AesGcm(secret)) if section.type in kinds else section
+        for section in parts.sections()
+    ]
+    with path.open("w+b") as file:
+        digest = container.write(file, replace(parts.header(), owner=OTHER.public), sections, OTHER.sign)
+    return Sealed(path, ContentKey(digest, bundle.model_id.bytes, secret))
+
+
+def test_one_sealed_section_makes_no_sealed_bundle(device: Device, sealed: Sealed, tmp_path: Path) -> None:
+    """Anybody can seal notes, which the TA does not read, and sign with a new key."""
+    path = sealed_but_for(None, tmp_path / "notes.tzm").path
+    steps = device.open((path, None), (sealed.path, sealed.grant()), (path, None))
+    assert [status.split()[0] for status in steps] == ["SUCCESS", "SUCCESS", "DOWNGRADE"]
+
+
+def test_a_release_runs_nothing_of_which_a_part_is_clear(
+    c_tests: Path, tmp_path: Path, make: Callable[..., Sealed]
+) -> None:
+    release = Device(c_tests / "load_bundle", tmp_path, release=True)
+    complete = make(STATEFUL)
+    assert release.answer(complete.path, complete.grant()) == struct.pack("<f", ANSWER)
+    kinds = {section.type for section in STATEFUL.sections() if Worlds.tee in section.worlds}
+    computed = kinds - {SectionType.interface, SectionType.metadata, SectionType.notes}
+    assert len(computed) == 5
+    for kind in computed:
+        one = sealed_but_for(kind, tmp_path / "one.tzm", STATEFUL)
+        assert release.status(one.path, one.grant(OTHER)) == "UNSEALED", kind
+    for clear in (STATEFUL.encode(), patched(STATEFUL.encode(), 80, OWNER.public)):
+        assert release.status(clear, None) == "UNSEALED"
+    assert release.status(sealed_but_for(None, tmp_path / "notes.tzm").path, None) == "UNSEALED"
+
+
+def test_a_release_leaves_the_normal_worlds_part_to_the_normal_world(
+    c_tests: Path, tmp_path: Path, make: Callable[..., Sealed]
+) -> None:
+    model = make(partition(Worlds.tee, Worlds.ree))
+    release = Device(c_tests / "load_bundle", tmp_path, release=True)
+    assert release.status(model.path, model.grant()) == "SUCCESS"
 
 
 def test_each_program_is_allowed_by_its_own_bit(device: Device, make: Callable[..., Sealed]) -> None:

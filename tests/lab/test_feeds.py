@@ -12,6 +12,7 @@ import pytest
 from labgrid import Environment
 from labgrid.driver import ExecutionError
 
+from tzml.errors import TzmlError
 from tzml.image import load_image
 from tzml_lab import environment as environments
 from tzml_lab.consoles.boot_progress import BootProgress
@@ -45,7 +46,7 @@ def test_what_an_image_lacks_is_left_out(deploy: Path, edit: Callable[..., None]
     files = load_image(deploy).description.model_dump()["files"]
     edit(feed="buildroot", features=BUSYBOX, files=[file for file in files if file["role"] in ROLES])
     environment, drivers = fitted("qemu")
-    assert environment.get_target_features() == {"qemu", "emulator", "secure-console", "busybox"}
+    assert environment.get_target_features() == {"qemu", "emulator", "secure-console", "busybox", "console-login"}
     assert "ConsoleTrustSSHDriver" not in drivers
     target = environment.get_target()
     assert target
@@ -57,6 +58,28 @@ def test_what_an_image_lacks_is_left_out(deploy: Path, edit: Callable[..., None]
     assert [drive for drive in drives if "if=pflash" not in drive] == []  # only flash, which is no disk
     assert command[command.index("-initrd") + 1].endswith("/initramfs.cpio")
     environment.cleanup()
+
+
+def test_where_nobody_logs_in_on_the_console_all_goes_over_ssh(deploy: Path, edit: Callable[..., None]) -> None:
+    login = {"user": None, "login_prompt": "tzml login: ", "prompt": "root@tzml:~# "}
+    edit(login=login, release=True)
+    environment, drivers = fitted("qemu")
+    features = environment.get_target_features()
+    assert "release" in features
+    assert "console-login" not in features
+    assert not {"ImageShellDriver", "ConsoleTrustSSHDriver"} & set(drivers)
+    target = environment.get_target()
+    assert target
+    for protocol in ("CommandProtocol", "FileTransferProtocol"):
+        assert type(target.get_driver(protocol, activate=False)).__name__ == "FirstUseSSHDriver"
+    assert target.get_driver("TrustZoneStrategy", activate=False).shell is None
+    environment.cleanup()
+
+
+def test_an_image_that_lets_nobody_in_is_refused(deploy: Path, edit: Callable[..., None]) -> None:
+    edit(login={"user": None, "login_prompt": "", "prompt": ""}, features=BUSYBOX)
+    with pytest.raises(TzmlError, match="lets nobody in"):
+        fitted("qemu")
 
 
 def test_a_greeting_is_not_systemd() -> None:

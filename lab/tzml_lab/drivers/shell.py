@@ -47,7 +47,7 @@ class ImageShellDriver(ShellBase):
         login = image_of(self.target.env.config).description.login
         self.prompt = self.prompt or _BRACKETED_PASTE + re.escape(login.prompt)
         self.login_prompt = self.login_prompt or re.escape(login.login_prompt)
-        self.username = self.username or login.user
+        self.username = self.username or login.user or ""
         super().on_activate()
 
 

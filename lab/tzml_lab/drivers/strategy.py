@@ -26,6 +26,7 @@ from tzml_lab.drivers.secure_console import SecureConsoleDriver
 from tzml_lab.environment import ROOT, image_of
 from tzml_lab.failures import FailureClass, TargetError, fault_of
 from tzml_lab.results.timings import Timings
+from tzml_lab.target import commands_of
 from tzml_lab.time_limits import scaled, time_limit
 from tzml_lab.xtest.run import SUPPLICANT_RUNS
 
@@ -56,6 +57,8 @@ class Status(enum.IntEnum):
 class TrustZoneStrategy(Strategy):
     """off → flashed → booted (login prompt) → shell (logged in) → tee (OP-TEE and tee-supplicant answer).
 
+    Where nobody logs in on the console, and so there is no ShellDriver, the state shell is reached over SSH.
+
     A board is flashed through its SD mux or with fastboot, if the environment has a driver for one of them, and
     only if its image is not the one in the environment's path `deploy`. This host keeps a note of the board's image
     in LG_FLASH_NOTES, and compares it with the board's own mark after the boot.
@@ -77,7 +80,7 @@ class TrustZoneStrategy(Strategy):
     bindings = {  # noqa: RUF012 (how labgrid declares them)
         "power": PowerProtocol,
         "console": ConsoleProtocol,
-        "shell": ShellDriver,
+        "shell": {ShellDriver, None},
         "secure_console": {SecureConsoleDriver, None},
         "sdmux": {USBSDMuxDriver, None},
         "card": {SDCardDriver, None},
@@ -131,7 +134,7 @@ class TrustZoneStrategy(Strategy):
         try:
             self.target.activate(self.console)
             self.target.activate(self.power)
-            if wanted >= Status.shell:
+            if wanted >= Status.shell and self.shell:
                 self.target.activate(self.shell)
         except (TargetError, TIMEOUT) as error:
             self.broken = self._failure(error, wanted)
@@ -146,6 +149,8 @@ class TrustZoneStrategy(Strategy):
     @step()
     def reboot(self) -> None:
         """Let Linux reboot, and wait for the login prompt. The state must be shell. Raises TargetError."""
+        if not self.shell:
+            raise StrategyError("a machine without a login on its console is started anew instead")
         self.shell.console.sendline("systemctl reboot")
         self.record.power_on()  # the reset that follows is not a fault
         self.target.deactivate(self.shell)
@@ -211,7 +216,7 @@ class TrustZoneStrategy(Strategy):
         return TargetError(kind, reason(error), state=state.name, record=self.record)
 
     def _power_off(self) -> None:
-        for driver in (self.shell, self.console):
+        for driver in filter(None, (self.shell, self.console)):
             self.target.deactivate(driver)
         with time_limit(self.power_timeout, "the power switch"):
             self.target.activate(self.power)
@@ -270,6 +275,9 @@ class TrustZoneStrategy(Strategy):
             self.boots.append(dict(self.record.progress.reached))
 
     def _log_in(self) -> None:
+        if not self.shell:
+            commands_of(self.target).run_check("true")
+            return
         self.target.activate(self.shell)
         if self.board_image and not self.board_image.confirm(self.shell):
             self.logger.warning("somebody wrote another image to the board: writing this one again")
@@ -280,11 +288,10 @@ class TrustZoneStrategy(Strategy):
 
     def _await_tee(self) -> None:
         ready = f"test -c /dev/tee0 && {SUPPLICANT_RUNS}"
-        if self.shell.poll_until_success(ready, timeout=scaled(self.tee_timeout)):
+        commands = self.shell or commands_of(self.target)
+        if commands.poll_until_success(ready, timeout=scaled(self.tee_timeout)):
             return
         missing = (
-            "tee-supplicant does not run"
-            if self.shell.run("test -c /dev/tee0")[2] == 0
-            else "there is no /dev/tee0"
+            "tee-supplicant does not run" if commands.run("test -c /dev/tee0")[2] == 0 else "there is no /dev/tee0"
         )
         raise TargetError(FailureClass.boot, f"{missing} {scaled(self.tee_timeout):.0f} s after login")

@@ -15,15 +15,18 @@ import jsonschema
 from . import fetch, tree
 
 FORMAT = 1
-# The login, as debian-config and debian-rootfs set it up.
-LOGIN = {
-    "user": "root",
-    "login_prompt": "tzml login: ",
-    "prompt": "root@tzml:~# ",
-    "password": None,
-    "ssh_user": "root",
-    "ssh_key_role": "ssh-key",
-}
+
+
+def login(d: Any) -> dict[str, str | None]:
+    """The login, as debian-config and debian-rootfs set it up."""
+    return {
+        "user": "root" if d.getVar("ROOT_LOGIN_ON_CONSOLE") == "1" else None,
+        "login_prompt": "tzml login: ",
+        "prompt": "root@tzml:~# ",
+        "password": None,
+        "ssh_user": "root",
+        "ssh_key_role": "ssh-key",
+    }
 
 
 def publish(d: Any) -> None:
@@ -95,7 +98,8 @@ def write(d: Any) -> None:
         ),
         "kernel_arguments": d.getVar("KERNEL_CMDLINE"),
         "consoles": _consoles(d),
-        "login": LOGIN,
+        "login": login(d),
+        "release": d.getVar("TZML_RELEASE") == "1",
         "features": {
             "init": "systemd",
             "package_manager": "apt",

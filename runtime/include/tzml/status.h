@@ -151,6 +151,8 @@
 	X(IDENTITY_FULL, 0x545a4d4f,                                           \
 	  "this device remembers as many models as it can",                    \
 	  "enroll it again: its grants end with its old identity")             \
+	X(UNSEALED, 0x545a4d50, "this device runs sealed models only",         \
+	  "get the sealed model and a grant from its owner")                   \
 	/* the client's own */                                                 \
 	X(FILE, 0x545a4d81, "the bundle cannot be read", "check the path")     \
 	X(NO_TEE, 0x545a4d82, "there is no TEE to talk to",                    \
