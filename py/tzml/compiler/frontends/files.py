@@ -35,5 +35,6 @@ def model_files(path: Path, weights: str = "") -> tuple[str, dict[str, Path]]:
     elif kind is Format.mxnet:
         from tzml.compiler.frontends.mxnet.importer import params_of
 
-        files[params_of(path).name] = params_of(path)
+        params = params_of(path)
+        files[params.name] = params
     return name, files
