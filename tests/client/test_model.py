@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import resource
 import subprocess
+import time
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +33,44 @@ def test_an_answer_has_arrays_and_the_time(digits_for_host: Path) -> None:
         assert answer.outputs["probabilities"].sum() == pytest.approx(1)
         assert answer.seconds > 0
         assert model.memory().arena > IMAGE.nbytes
+
+
+def test_an_answer_has_the_processors_time_and_a_model_that_of_all_runs(digits_for_host: Path) -> None:
+    with open_model(digits_for_host, World.ree) as model:
+        before = time.thread_time()
+        answers = [model.run(IMAGE) for _ in range(300)]
+        took = time.thread_time() - before
+        usage = model.usage()
+        assert min(answer.cpu_seconds for answer in answers) > 0
+        assert took / 20 < sum(answer.cpu_seconds for answer in answers) < took
+        in_all = pytest.approx(usage.user_seconds + usage.kernel_seconds)
+        assert sum(answer.cpu_seconds for answer in answers) == in_all
+
+
+def test_the_memory_of_the_process_is_what_linux_says(digits_for_host: Path) -> None:
+    def most() -> int:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+
+    with open_model(digits_for_host, World.ree) as model:
+        model.run(IMAGE)
+        before, found = most(), model.usage().peak_memory
+        assert before <= found <= most()
+        block = np.ones(found // 8)  # as much again, and all of it is touched
+        assert model.usage().peak_memory > found + block.nbytes // 2
+
+
+def test_the_command_says_what_a_run_took(digits_for_host: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", IMAGE)
+    command = ("run", digits_for_host, "--world", "ree", "--input", tmp_path / "x.npy", "--repeat", "5")
+    report = json.loads(tzml(*command, "--json").stdout)
+    cpu = report["cpu_seconds"]
+    assert len(cpu["samples"]) == 5
+    assert cpu["user"] + cpu["kernel"] == pytest.approx(np.mean(cpu["samples"]))
+    assert min(cpu["samples"]) > 0
+    assert report["memory"]["normal_peak"] > 1 << 20
+    said = tzml(*command).stdout
+    assert re.search(r"mean CPU time [\d.]+ ms: user [\d.]+, kernel [\d.]+", said)
+    assert re.search(r"normal memory at most [\d,]{7,}", said)
 
 
 def test_two_models_are_open_at_once(digits_for_host: Path) -> None:

@@ -12,11 +12,13 @@ from darknet_networks import LENET, Layers, maxpool
 from programs import run_module
 from small_models import CompileAndRun
 
+from tzml.bundle import read
 from tzml.compiler import CompileOptions, compile_model
 from tzml.compiler.compile import layers_of
 from tzml.compiler.frontends import import_file
 from tzml.compiler.frontends.files import model_files
 from tzml.errors import TzmlError
+from tzml.owner.keys import generate, public_pem
 
 IMAGES = np.random.default_rng(1).uniform(0, 1, (3, 1, 3, 28, 28)).astype(np.float32)
 LAYERS = Layers.random()
@@ -138,6 +140,19 @@ def test_encryption_takes_the_weights_along(lenet: Path) -> None:
     assert (name, set(files)) == ("lenet.cfg", {"lenet.cfg", "lenet.weights"})
     moved = lenet.with_suffix(".weights").rename(lenet.with_name("elsewhere"))
     assert model_files(lenet, str(moved))[1]["lenet.weights"] == moved
+
+
+def test_encrypted_it_becomes_the_same_bundle(lenet: Path, tmp_path: Path) -> None:
+    key = generate(tmp_path / "key.pem")
+    (tmp_path / "key.pub.pem").write_bytes(public_pem(key.public))
+    done = tzml("encrypt", lenet, "--for", tmp_path / "key.pub.pem")
+    assert done.returncode == 0, done.stderr
+    for path, options in ((lenet, ()), (lenet.with_suffix(".tze"), ("--key", tmp_path / "key.pem", "--clear"))):
+        output = tmp_path / f"{path.suffix[1:]}.tzm"
+        done = run_module("tzml", "compile", path, *options, "--target", "host", "-o", output, timeout=600)
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "cfg.tzm").read_bytes() == (tmp_path / "tze.tzm").read_bytes()
+    assert json.loads(read(tmp_path / "tze.tzm").metadata)["images"]["data"]["divide"] == 255
 
 
 def test_weights_of_another_network_or_with_a_wrong_key_are_noticed(lenet: Path) -> None:

@@ -33,6 +33,7 @@ TZML_MODULES = " \
     cli/run.py \
     cli/serve.py \
     cli/train.py \
+    cli/train_darknet.py \
     client/__init__.py \
     client/description.py \
     client/device.py \
@@ -44,6 +45,10 @@ TZML_MODULES = " \
     client/trainer.py \
     client/training.py \
     client/tvm_ffi.py \
+    darknet/__init__.py \
+    darknet/cfg.py \
+    darknet/data.py \
+    darknet/training.py \
     device.py \
     errors.py \
     files.py \

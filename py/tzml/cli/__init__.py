@@ -51,6 +51,7 @@ COMMANDS = {
     "ssh": ("Log in to the machine that `tzml boot` started.", "lab"),
     "seal": ("Encrypt and sign a bundle.", "seal"),
     "sign-kernels": ("Compile a model's structure, and sign its kernels.", "compile"),
+    "times": ("Measure how long models take to import, to build and to run.", "compile"),
     "train": ("Train a model on this device.", ""),
     "tune": ("Search for faster schedules of a model's kernels.", "compile"),
     "zoo": ("List, export and check the networks that tzml is tested with.", "zoo"),

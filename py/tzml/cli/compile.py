@@ -20,12 +20,15 @@ from tzml.compiler import TARGETS, CompileOptions, InputSpec
 from tzml.compiler.codegen.tuning_records import Tuning
 from tzml.compiler.metadata import read_labels_file, read_preprocess_file
 from tzml.compiler.passes.training.options import LOSSES, OPTIMIZERS, TrainOptions
-from tzml.darknet.cfg import image_preprocessing, is_cfg, read_cfg
+from tzml.darknet.cfg import read_cfg
 from tzml.darknet.data import read_data
+from tzml.darknet.training import read_training
 from tzml.errors import TzmlError
 from tzml.files import check_output, is_stdout, write_file, written
 from tzml.owner.keys import load_public
 from tzml.signing import SignedLibrary, load_signing_key
+
+_MICRO_BATCH = 8
 
 
 def parse_inputs(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, InputSpec]:
@@ -91,8 +94,9 @@ def parse_names(_: click.Context, __: click.Parameter, values: tuple[str, ...]) 
 @click.option("--stages", metavar="STAGES",
               help="Make a bundle for each of several devices that follow each other, NAME-0.tzm, NAME-1.tzm and "
               "so on: their number, or the layers of each, as in 1:4,5:9 (docs/partition.md).")  # fmt: skip
-@click.option("--train", "optimizer", type=click.Choice(OPTIMIZERS),
-              help="Make a bundle that can also be trained, with this optimizer (docs/training.md).")  # fmt: skip
+@click.option("--train", "optimizer", type=click.Choice([*OPTIMIZERS, "cfg"]),
+              help="Make a bundle that can also be trained, with this optimizer (docs/training.md); cfg: as the "
+              "network's .cfg of Darknet says.")  # fmt: skip
 @click.option("--loss", type=click.Choice(LOSSES), help="With --train: what is made small. Default: cross-entropy.")
 @click.option("--micro-batch", type=click.IntRange(1, 4096), metavar="N",
               help="With --train: examples of one run, which make up batches. Default: 8.")  # fmt: skip
@@ -165,7 +169,10 @@ def command(
     if stages is not None and (tee is not None or optimizer is not None or kernels is not None or graph_only):
         raise click.UsageError("--stages does not go with --tee, --train, --kernels and --graph-only yet")
     given_for_training = {"loss": loss, "micro_batch": micro_batch, "momentum": momentum, "decay": decay}
-    train = _training(optimizer, {k: v for k, v in given_for_training.items() if v is not None}, freeze)
+    for_training = {k: v for k, v in given_for_training.items() if v is not None}
+    if optimizer == "cfg":
+        optimizer, for_training = _as_the_cfg_says(model, for_training)
+    train = _training(optimizer, for_training, freeze)
     if train and (tee is not None or kernels is not None or graph_only):
         raise click.UsageError("--train does not go with --tee, --kernels and --graph-only yet")
     if graph_only and (sealer or clear):
@@ -187,7 +194,7 @@ def command(
         kernels=SignedLibrary.read(kernels) if kernels else None,
         rename=rename,
         inputs=inputs,
-        preprocess=_preprocessing(model, preprocess),
+        preprocess=read_preprocess_file(preprocess) if preprocess else {},
         labels=read_labels_file(labels) if labels else read_data(data).names() if data else (),
         weights=weights,
         secure_memory=secure_memory,
@@ -232,13 +239,11 @@ def command(
     click.echo(said, err=is_stdout(path))
 
 
-def _preprocessing(model: Path, file: Path | None) -> dict[str, Any]:
-    """What the file says; without one, what Darknet does with images, if the model is one of its networks."""
-    if file:
-        return read_preprocess_file(file)
-    if model.is_file() and is_cfg(model.open("rb").read(4096)):
-        return image_preprocessing(read_cfg(model))
-    return {}
+def _as_the_cfg_says(model: Path, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The optimizer of a network of Darknet, and its options but for those that are given."""
+    how = read_training(read_cfg(model))
+    micro_batch = min(_MICRO_BATCH, how.batch)
+    return how.optimizer, {"momentum": how.momentum, "decay": how.decay, "micro_batch": micro_batch} | given
 
 
 def _training(optimizer: str | None, given: dict[str, Any], freeze: tuple[str, ...]) -> TrainOptions | None:

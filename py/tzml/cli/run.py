@@ -105,7 +105,9 @@ def command(
 ) -> None:
     """Run the model in BUNDLE on this device, on each IMAGE or on arrays.
 
-    Times are wall times of one inference, from handing over the input to receiving the output.
+    Times are wall times of one inference, from handing over the input to receiving the output. The
+    processor's time is this program's: what the secure world computes counts as the kernel's, and what
+    tee-supplicant does is not counted. Linux samples which part is the kernel's, over milliseconds.
     """
     if bool(files) == bool(inputs):
         raise TzmlError("give either images or --input", "for example, tzml run MODEL.tzm IMAGE.jpg")
@@ -123,7 +125,7 @@ def command(
         answers = [model.run(sample) for _ in range(repeat) for sample in samples]
         for number, answer in enumerate(answers):
             _log.info("inference %d: %.3f ms", number, answer.seconds * 1e3)
-        memory = model.memory()
+        memory, usage = model.memory(), model.usage()
         parts = programs(model)
         streamed = streaming(loaded, model.chunks(), len(answers))
         names = [info.name for info in model.outputs]
@@ -156,9 +158,14 @@ def command(
             "outputs": {name: array.tolist() for name, array in outputs.items()},
             "top": best,
             "seconds": {**spread(seconds), "samples": seconds},
+            "cpu_seconds": {
+                "user": usage.user_seconds / len(answers),
+                "kernel": usage.kernel_seconds / len(answers),
+                "samples": [answer.cpu_seconds for answer in answers],
+            },
             "programs": parts,
             "streaming": streamed,
-            "memory": asdict(memory) | {"secure_peak": memory.secure_peak},
+            "memory": asdict(memory) | {"secure_peak": memory.secure_peak, "normal_peak": usage.peak_memory},
             "warning": warning,
         }
         click.echo(json.dumps(report))
@@ -174,6 +181,8 @@ def command(
         f"{len(seconds)} inferences in the {world.upper()}: median {times['median'] * 1e3:.3f} ms, "
         f"MAD {times['mad'] * 1e3:.3f} ms"
     )
+    user, kernel = (seconds * 1e3 / len(answers) for seconds in (usage.user_seconds, usage.kernel_seconds))
+    lines.append(f"mean CPU time {user + kernel:.3f} ms: user {user:.3f}, kernel {kernel:.3f}")
     if len(parts) > 1:
         lines += [
             f"  {part['name']} in the {part['world'].upper()}: {part['input_bytes']:,} bytes in, "
@@ -185,7 +194,8 @@ def command(
             f"{streamed['bytes']:,} bytes of weights loaded in each, in {streamed['seconds'] * 1e3:.3f} ms"
         )
     secure = f", secure memory at most {memory.secure_peak:,}" if world == "tee" else ""
-    lines.append(f"bytes of arena {memory.arena:,}, weights {memory.weights:,}{secure}")
+    normal = f", normal memory at most {usage.peak_memory:,}"
+    lines.append(f"bytes of arena {memory.arena:,}, weights {memory.weights:,}{secure}{normal}")
     click.echo(printable("\n".join(lines)), err=bool(output and is_stdout(output)))
     if warning:
         click.echo(f"warning: {warning}", err=True)

@@ -13,6 +13,7 @@ import click
 from numpy.typing import NDArray
 
 from tzml.cli.arrays import load_arrays
+from tzml.cli.train_darknet import train_darknet
 from tzml.client import Checkpoints, Plan, Trainer, Training, TrainingScore, World, open_model
 from tzml.errors import TzmlError
 from tzml.files import check_output
@@ -44,16 +45,20 @@ class Epoch:
 
 @click.command("train")
 @click.argument("bundle", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--images", required=True, type=_FILE,
+@click.option("--images", type=_FILE,
               help="A .npy file: examples as the model takes them, stacked along the first axis.")  # fmt: skip
-@click.option("--labels", required=True, type=_FILE,
+@click.option("--labels", type=_FILE,
               help="A .npy file: their classes as integers; for the loss mse, the right outputs.")  # fmt: skip
 @click.option("--test-images", type=_FILE, help="Examples that are not trained on, to look at after each epoch.")
 @click.option("--test-labels", type=_FILE, help="Their classes.")
 @click.option("--epochs", default=1, show_default=True, type=click.IntRange(1), help="Passes over the examples.")
 @click.option("--batch", default=32, show_default=True, type=click.IntRange(1, 2**31 - 1),
               help="Examples of a step.")  # fmt: skip
-@click.option("--rate", required=True, type=click.FloatRange(0, min_open=True), help="The learning rate.")
+@click.option("--rate", type=click.FloatRange(0, min_open=True), help="The learning rate.")
+@click.option("--cfg", type=_FILE,
+              help="A network's .cfg of Darknet: batches, steps and their rates are as it says.")  # fmt: skip
+@click.option("--data", type=_FILE, help="With --cfg: a data set of Darknet (.data, .dataset).")
+@click.option("--steps", type=click.IntRange(1), help="With --cfg: steps, instead of max_batches.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the order of the examples.")
 @click.option(
     "--checkpoint",
@@ -84,13 +89,16 @@ class Epoch:
 @click.option("--json", "as_json", is_flag=True, help="Print the epochs as JSON, for scripts.")
 def command(
     bundle: Path,
-    images: Path,
-    labels: Path,
+    images: Path | None,
+    labels: Path | None,
     test_images: Path | None,
     test_labels: Path | None,
     epochs: int,
     batch: int,
-    rate: float,
+    rate: float | None,
+    cfg: Path | None,
+    data: Path | None,
+    steps: int | None,
     seed: int,
     checkpoint: Path | None,
     checkpoint_steps: int,
@@ -105,7 +113,18 @@ def command(
 
     What was learned stays in the checkpoint, which only the device that wrote it opens, and in the export. Without
     either, it is gone when the command ends.
+
+    With --cfg and --data, tell the loss, the processor's time and the memory of each step, as DarkneTZ does.
     """
+    if cfg or data or steps:
+        if not (cfg and data) or images or labels or test_images or rate:
+            raise click.UsageError("--cfg and --data go together, without --images, --labels and --rate")
+        if checkpoint or resume or restart or checkpoint_steps or export:
+            raise click.UsageError("--cfg keeps no checkpoints yet, and exports nothing")
+        train_darknet(bundle, cfg, data, steps, seed, World[world], grant, as_json=as_json)
+        return
+    if not (images and labels and rate):
+        raise click.UsageError("give --images, --labels and --rate, or --cfg and --data")
     if (test_images is None) != (test_labels is None):
         raise click.UsageError("--test-images and --test-labels go together")
     if checkpoint is None and (resume or restart or checkpoint_steps):

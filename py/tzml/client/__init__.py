@@ -11,6 +11,7 @@ from tzml.client.model import (
     ProgramInfo,
     ProgramUse,
     RunError,
+    Usage,
     World,
     open_model,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "Trainer",
     "Training",
     "TrainingScore",
+    "Usage",
     "World",
     "attest_device",
     "describe",

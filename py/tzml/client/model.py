@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import os
+import resource
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -60,11 +61,53 @@ class ProgramUse:
 
 
 @dataclass(frozen=True)
+class Usage:
+    """What all runs of an opened model took: seconds of the processor, and of normal memory.
+
+    What the secure world computes counts as the kernel's time, which waits for it. Linux samples how much was the
+    kernel's in ticks of milliseconds: it means something for runs that took many together. `peak_memory` is the
+    most that this process had so far, in bytes.
+    """
+
+    user_seconds: float
+    kernel_seconds: float
+    peak_memory: int
+
+
+@dataclass(frozen=True)
+class _CpuTime:
+    """Seconds that this thread took of the processor; how much was user's and kernel's is sampled by Linux."""
+
+    exact: float
+    user: float
+    kernel: float
+
+    @classmethod
+    def now(cls) -> _CpuTime:
+        sampled = resource.getrusage(resource.RUSAGE_THREAD)
+        return cls(time.thread_time(), sampled.ru_utime, sampled.ru_stime)
+
+    def __add__(self, other: _CpuTime) -> _CpuTime:
+        return _CpuTime(self.exact + other.exact, self.user + other.user, self.kernel + other.kernel)
+
+    def __sub__(self, other: _CpuTime) -> _CpuTime:
+        return _CpuTime(self.exact - other.exact, self.user - other.user, self.kernel - other.kernel)
+
+
+@dataclass(frozen=True)
 class Answer:
-    """The outputs by name, and how long the inference took (wall time on the device, in seconds)."""
+    """The outputs by name, and what the inference took on the device.
+
+    Attributes:
+        outputs: arrays with the shapes and dtypes of `Model.outputs`
+        seconds: wall time
+        cpu_seconds: of the processor, user's and kernel's
+
+    """
 
     outputs: dict[str, Array]
     seconds: float
+    cpu_seconds: float
 
 
 @dataclass(frozen=True)
@@ -113,6 +156,7 @@ class Model:
         self._session = session
         self._keep = keep  # the bytes of a bundle in memory
         self._entry = 0
+        self._cpu = _CpuTime(0.0, 0.0, 0.0)
         lib = library()
         self.programs = [self._program(i) for i in range(lib.tzml_program_count(session))]
         self._describe()
@@ -210,12 +254,19 @@ class Model:
         size = sum(info.size for info in self.outputs)
         outputs = np.empty(size, np.uint8)
         nanoseconds = ffi.new("uint64_t *")
-        check(
-            library().tzml_run(
-                self._open_session(), packed, len(packed), ffi.from_buffer(outputs.data), size, nanoseconds
-            )
-        )
-        return Answer(self._unpack(outputs), nanoseconds[0] / 1e9)
+        session, buffer = self._open_session(), ffi.from_buffer(outputs.data)
+        before = _CpuTime.now()
+        status = library().tzml_run(session, packed, len(packed), buffer, size, nanoseconds)
+        took = _CpuTime.now() - before
+        check(status)
+        self._cpu += took
+        return Answer(self._unpack(outputs), nanoseconds[0] / 1e9, took.exact)
+
+    def usage(self) -> Usage:
+        """What the runs since the model was opened took."""
+        cpu, sampled = self._cpu, self._cpu.user + self._cpu.kernel
+        kernel = cpu.exact * cpu.kernel / sampled if sampled else 0.0
+        return Usage(cpu.exact - kernel, kernel, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10)
 
     def _check_names(self, inputs: Mapping[str, Array]) -> None:
         known = [info.name for info in self.inputs]

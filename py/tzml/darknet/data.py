@@ -41,10 +41,17 @@ class DarknetData:
         raise TzmlError(f"{self.file} has no {keys[0]}=", "add it: the path of a text file with one entry a line")
 
     def _find(self, name: str) -> Path:
-        """A file that is named in one of the texts: from here, or beside or above the data set's file."""
-        for folder in (Path(), *self.file.resolve().parents):
-            if (folder / name).is_file():
-                return folder / name
+        """A file that is named in one of the texts: from here, or beside or above the data set's file.
+
+        The beginning of an absolute path may be another machine's: what is left of it is looked for, with a folder.
+        """
+        path = Path(name)
+        parts = path.parts[1:] if path.is_absolute() else path.parts
+        ends = [path, *(Path(*parts[start:]) for start in range(len(parts) - 1))] if path.is_absolute() else [path]
+        for end in ends:
+            for folder in (Path(), *self.file.resolve().parents):
+                if (folder / end).is_file():
+                    return folder / end
         raise TzmlError(
             f"{self.file} needs {name}, which is neither below this folder nor below one that has the file in it",
             "change to the folder that the paths are written from, or correct them",

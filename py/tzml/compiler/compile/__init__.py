@@ -16,7 +16,7 @@ from tzml.bundle.identity import digest_uuid
 from tzml.compiler.codegen.link import build_libraries
 from tzml.compiler.codegen.tuning_records import Tuning
 from tzml.compiler.fit import fit, stream
-from tzml.compiler.frontends import Inputs, InputSpec, import_file
+from tzml.compiler.frontends import Inputs, InputSpec, default_preprocessing, import_file
 from tzml.compiler.ir.errors import CompileError, explained
 from tzml.compiler.ir.graph import GraphProgram, StateBuffer, kernels_of
 from tzml.compiler.ir.imported import Imported
@@ -342,7 +342,7 @@ def _described(
     name = options.name or path.resolve().stem  # of a folder, too, as in `tzml compile .`
     name = name.encode(errors="surrogateescape").decode(errors="replace")  # a file's name may be no text
     metadata = Metadata(
-        images=match_preprocessing(options.preprocess, bundle.inputs()),
+        images=match_preprocessing(options.preprocess or default_preprocessing(path), bundle.inputs()),
         labels=match_labels(options.labels, bundle.outputs()),
         quantization=imported.quantization,
     )

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
+from typing import Any
 
 from tzml.compiler.frontends.checks import Warn
 from tzml.compiler.frontends.errors import release, silence
 from tzml.compiler.frontends.inputs import Inputs, InputSpec
-from tzml.compiler.frontends.recognise import Format, recognise
+from tzml.compiler.frontends.recognise import HEAD, Format, recognise
 from tzml.compiler.frontends.refusal import RefusedLayer, refusals
 from tzml.compiler.ir.errors import CompileError, UnsupportedError, explained
 from tzml.compiler.ir.imported import Imported
+from tzml.darknet.cfg import image_preprocessing, is_cfg, read_cfg
 
-__all__ = ["Format", "InputSpec", "Inputs", "RefusedLayer", "import_file", "recognise", "survey_file"]
+__all__ = [
+    "Format",
+    "InputSpec",
+    "Inputs",
+    "RefusedLayer",
+    "default_preprocessing",
+    "import_file",
+    "recognise",
+    "survey_file",
+]
 
 # format: module and function. Each is imported only when it is used: PyTorch alone takes seconds.
 _FRONTENDS = {
@@ -41,6 +52,14 @@ def import_file(path: Path, inputs: Inputs, warn: Warn, weights: str = "") -> Im
     except UnsupportedError as error:
         error.graph = None  # which may be large
         raise
+
+
+def default_preprocessing(path: Path) -> dict[str, Any]:
+    """How an image becomes the input of the model at `path`, if its format says that; else empty."""
+    if not path.is_file():
+        return {}
+    with path.open("rb") as file:
+        return image_preprocessing(read_cfg(path)) if is_cfg(file.read(HEAD)) else {}
 
 
 def survey_file(
