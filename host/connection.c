@@ -134,6 +134,12 @@ static enum tzml_status fail_memory(struct connection *connection)
 			    "tee-supplicant; %.2f of %.2f MiB of secure memory "
 			    "are in use",
 			    mib(tas.used), mib(tas.size));
+	if (!before->size)
+		return fail(TZML_ERROR_MEMORY,
+			    "%s wants %.2f MiB of secure memory, and OP-TEE "
+			    "does not say how much it has; if another model is "
+			    "open, close it",
+			    connection->about, mib(wanted));
 	return fail(wanted <= before->size ? TZML_ERROR_BUSY
 					   : TZML_ERROR_MEMORY,
 		    "%s wants %.2f MiB of secure memory; OP-TEE has %.2f MiB "

@@ -273,6 +273,14 @@ uint32_t tzml_output_policy(const struct tzml_session *session)
 	return session->output_policy;
 }
 
+uint32_t tzml_takes_clear(const struct tzml_session *session)
+{
+	const struct opened *opened = session->worlds;
+
+	return opened->world->takes_clear &&
+	       opened->world->takes_clear(opened->state);
+}
+
 static void describe_tensor(const struct tzml_session *session, uint32_t number,
 			    struct tzml_tensor_info *info)
 {

@@ -67,6 +67,8 @@ struct world {
 	enum tzml_status (*memory)(void *state, struct tzml_memory *memory);
 	/* The grant that it was opened with, or none. */
 	struct grant (*grant)(void *state);
+	/* Whether it also runs what nobody sealed; NULL: that means nothing. */
+	bool (*takes_clear)(void *state);
 	void (*close)(void *state);
 };
 

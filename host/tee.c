@@ -323,6 +323,13 @@ static struct grant tee_grant(void *opaque)
 	return state->grant;
 }
 
+static bool tee_takes_clear(void *opaque)
+{
+	const struct tee_state *state = opaque;
+
+	return state->connection->features & TZML_TA_FEATURE_CLEAR;
+}
+
 static void tee_close(void *opaque)
 {
 	struct tee_state *state = opaque;
@@ -342,5 +349,6 @@ const struct world tee_world = {
 	.restore = tee_restore,
 	.memory = tee_memory,
 	.grant = tee_grant,
+	.takes_clear = tee_takes_clear,
 	.close = tee_close,
 };

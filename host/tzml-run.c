@@ -294,6 +294,9 @@ int main(int argc, char **argv)
 		err(1, "cannot write %s", output);
 	session = open_bundle(argv[optind], &options);
 	run(session, options.count, argv[optind + 1], output);
+	if (tzml_takes_clear(session))
+		warnx("warning: this is a development image: its secure world "
+		      "also runs models that nobody sealed");
 	tzml_close(session);
 	if (fflush(stdout) || ferror(stdout))
 		err(1, "standard output");

@@ -220,6 +220,8 @@ enum tzml_status tzml_admit_clear(struct tzml_model *model)
 
 	if (!crypto || is_sealed(model))
 		return TZML_SUCCESS;
+	if (crypto->sealed_only)
+		return TZML_ERROR_UNSEALED;
 	return crypto->admit_clear(model->context, header_of(model));
 }
 

@@ -280,6 +280,7 @@ static enum tzml_status checkpoint_key(void *context __unused,
 
 const struct tzml_crypto tee_crypto = {
 	.ta_version = TZML_TA_VERSION,
+	.sealed_only = TZML_SEALED_ONLY,
 	.verify = verify,
 	.hmac = hmac,
 	.device_key = device_key,

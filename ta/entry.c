@@ -28,8 +28,9 @@ static TEE_Result ping(struct session *session __unused, uint32_t types,
 		.ta_version = TZML_TA_VERSION,
 		.format_version = TZML_FORMAT_VERSION,
 		.kernel_abi = TZML_KERNEL_ABI,
-		.features =
-			TZML_TA_FEATURE_LIBRARIES | TZML_TA_FEATURE_CHECKPOINTS,
+		.features = TZML_TA_FEATURE_LIBRARIES |
+			    TZML_TA_FEATURE_CHECKPOINTS |
+			    (TZML_SEALED_ONLY ? 0 : TZML_TA_FEATURE_CLEAR),
 		.max_sections = TZML_MAX_SECTIONS,
 		.max_programs = TZML_MAX_PROGRAMS,
 		.max_libraries = TZML_MAX_LIBRARIES,

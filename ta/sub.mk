@@ -4,6 +4,7 @@ include ../runtime/sources.mk
 global-incdirs-y += . include ../runtime/include
 # bundles are read where they lie: no aliasing or alignment tricks wanted
 cflags-y += -Wextra -Wshadow -Wno-unused-parameter
+cppflags-y += -DTZML_SEALED_ONLY=$(if $(filter y,$(CFG_TZML_SEALED_ONLY)),1,0)
 srcs-y += attest.c crypto.c device.c device_key.c entry.c kernels.c memcpy.c \
 	platform.c state.c storage.c
 # the loop is to stay one: the compiler would make a call of memcpy of it

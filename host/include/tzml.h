@@ -165,6 +165,12 @@ uint32_t tzml_device_key(uint8_t *point);
  */
 uint32_t tzml_output_policy(const struct tzml_session *session);
 
+/*
+ * Whether the TA of this session also runs models that nobody sealed, as that
+ * of a development image does: 1, or 0. A session of the normal world: 0.
+ */
+uint32_t tzml_takes_clear(const struct tzml_session *session);
+
 /* Close a session and wipe its memory; NULL is allowed. */
 void tzml_close(struct tzml_session *session);
 

@@ -8,6 +8,9 @@ from pathlib import Path
 # The image's build installs it (tzml.boards.__main__; package tzml-board).
 BOARD = Path("/usr/share/tzml/board.json")
 
+CLEAR_WARNING = "This is a development image: its secure world also runs models that nobody sealed."
+"""Said with each answer of a TA that is not a release's."""
+
 
 def memory_warning(board: Path = BOARD) -> str:
     """What people must know about secrets on this device; "" where hardware protects OP-TEE's memory.

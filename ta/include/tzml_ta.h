@@ -65,6 +65,8 @@ struct tzml_ta_info {
 #define TZML_TA_FEATURE_LIBRARIES 1
 /* SAVE, CONFIRM, RESTORE and their segments */
 #define TZML_TA_FEATURE_CHECKPOINTS 2
+/* it runs models that nobody sealed, too: a development image's */
+#define TZML_TA_FEATURE_CLEAR 4
 
 /*
  * Take a bundle's header and section table. Closes the session's earlier
@@ -76,7 +78,8 @@ struct tzml_ta_info {
  *
  * TZML_ERROR_NOT_A_BUNDLE, _FORMAT_OLD, _FORMAT_VERSION, _TRUNCATED, _LIMIT,
  * _HEADER_MALFORMED, _HEADER_DIGEST, _UNSUPPORTED, _PROTECTION,
- * _SECTION_TABLE, _WRONG_TARGET	as docs/bundle.md, "Errors", has them
+ * _SECTION_TABLE, _WRONG_TARGET, _UNSEALED, _DOWNGRADE	as docs/bundle.md,
+ *				"Errors", has them
  * TZML_ERROR_MEMORY		no memory for the header or the tables
  */
 #define TZML_CMD_OPEN 0

@@ -67,6 +67,7 @@ def test_without_the_overlay_nothing_is_refused(configured: Any) -> None:
         ("OPTEE_LOG_LEVEL", "3", "CFG_TEE_TA_LOG_LEVEL=3"),
         ("OPTEE_TA_BUFFERED", "n", "CFG_REE_FS_TA_BUFFERED=n"),
         ("OPTEE_RPMB_TESTKEY", "y", "CFG_RPMB_TESTKEY=y"),
+        ("TZML_SEALED_ONLY", "n", "the TA runs models that nobody sealed"),
         ("ROOT_LOGIN_ON_CONSOLE", "1", "without a password"),
     ],
 )

@@ -81,8 +81,9 @@ def sealed(make: Callable[..., Sealed]) -> Sealed:
 class Device:
     """Opens and runs one bundle after another, and remembers what the TA remembers."""
 
-    def __init__(self, program: Path, folder: Path, number: int = 0) -> None:
+    def __init__(self, program: Path, folder: Path, number: int = 0, *, release: bool = False) -> None:
         self.program, self.folder = program, folder
+        self.options = ["--sealed-only"] if release else []
         self.key = f"{DEVICES[number].private_numbers().private_value:064x}"
 
     def open(self, *steps: tuple[bytes | Path, bytes | None] | tuple[bytes | Path, bytes | None, int]) -> list[str]:
@@ -108,7 +109,15 @@ class Device:
                     path.write_bytes(data)
                 paths.append(str(path) if data else "")
             arguments.append(",".join([*paths, *map(str, runs)]))
-        command: list[str | Path] = [self.program, "61", str(1 << 32), "--device", self.key, *arguments]
+        command: list[str | Path] = [
+            self.program,
+            "61",
+            str(1 << 32),
+            *self.options,
+            "--device",
+            self.key,
+            *arguments,
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return [line.split() for line in done.stdout.splitlines()]
@@ -401,7 +410,17 @@ def test_a_section_that_is_sealed_for_the_other_world_does_not_count(device: Dev
     assert [status.split()[0] for status in steps] == ["SUCCESS", "SUCCESS", "DOWNGRADE"]
 
 
-def sealed_but_for(clear: SectionType | None, path: Path, bundle: Bundle = BUNDLE) -> Path:
+STATEFUL = stateful()
+COMPUTED = {section.type for section in STATEFUL.sections() if Worlds.tee in section.worlds} - {
+    SectionType.interface,
+    SectionType.metadata,
+    SectionType.notes,
+}
+"""Kinds of sections that the secure world computes with."""
+assert len(COMPUTED) == 5
+
+
+def sealed_but_for(clear: SectionType | None, path: Path, bundle: Bundle = BUNDLE) -> Sealed:
     """A bundle that OTHER, whom no device knows, has signed: all that the TEE computes with is sealed but one kind.
 
     With `clear` None, nothing of that is sealed, and only the notes are.
@@ -414,13 +433,13 @@ def sealed_but_for(clear: SectionType | None, path: Path, bundle: Bundle = BUNDL
         for section in parts.sections()
     ]
     with path.open("w+b") as file:
-        container.write(file, replace(parts.header(), owner=OTHER.public), sections, OTHER.sign)
-    return path
+        digest = container.write(file, replace(parts.header(), owner=OTHER.public), sections, OTHER.sign)
+    return Sealed(path, ContentKey(digest, bundle.model_id.bytes, secret))
 
 
 def test_one_sealed_section_makes_no_sealed_bundle(device: Device, sealed: Sealed, tmp_path: Path) -> None:
     """Anybody can seal notes, which the TA does not read, and sign with a new key."""
-    path = sealed_but_for(None, tmp_path / "notes.tzm")
+    path = sealed_but_for(None, tmp_path / "notes.tzm").path
     steps = device.open((path, None), (sealed.path, sealed.grant()), (path, None))
     assert [status.split()[0] for status in steps] == ["SUCCESS", "SUCCESS", "DOWNGRADE"]
 
@@ -429,14 +448,32 @@ def test_each_kind_of_section_that_is_computed_with_has_to_be_sealed(
     device: Device, make: Callable[..., Sealed], tmp_path: Path
 ) -> None:
     """A device that has seen the model sealed refuses it with any of them clear, before it asks for a grant."""
-    bundle = stateful()
-    known = make(bundle)
-    kinds = {section.type for section in bundle.sections() if Worlds.tee in section.worlds}
-    computed = kinds - {SectionType.interface, SectionType.metadata, SectionType.notes}
-    assert len(computed) == 5
-    for kind in computed:
-        path = sealed_but_for(kind, tmp_path / "one.tzm", bundle)
+    known = make(STATEFUL)
+    for kind in COMPUTED:
+        path = sealed_but_for(kind, tmp_path / "one.tzm", STATEFUL).path
         assert device.open((known.path, known.grant()), (path, None))[-1].split()[0] == "DOWNGRADE", kind
+
+
+def test_a_release_runs_nothing_of_which_a_part_is_clear(
+    c_tests: Path, tmp_path: Path, make: Callable[..., Sealed]
+) -> None:
+    release = Device(c_tests / "load_bundle", tmp_path, release=True)
+    complete = make(STATEFUL)
+    assert release.answer(complete.path, complete.grant()) == struct.pack("<f", ANSWER)
+    for kind in COMPUTED:
+        one = sealed_but_for(kind, tmp_path / "one.tzm", STATEFUL)
+        assert release.status(one.path, one.grant(OTHER)) == "UNSEALED", kind
+    for clear in (STATEFUL.encode(), patched(STATEFUL.encode(), 80, OWNER.public)):
+        assert release.status(clear, None) == "UNSEALED"
+    assert release.status(sealed_but_for(None, tmp_path / "notes.tzm").path, None) == "UNSEALED"
+
+
+def test_a_release_leaves_the_normal_worlds_part_to_the_normal_world(
+    c_tests: Path, tmp_path: Path, make: Callable[..., Sealed]
+) -> None:
+    model = make(partition(Worlds.tee, Worlds.ree))
+    release = Device(c_tests / "load_bundle", tmp_path, release=True)
+    assert release.status(model.path, model.grant()) == "SUCCESS"
 
 
 def test_each_program_is_allowed_by_its_own_bit(device: Device, make: Callable[..., Sealed]) -> None:

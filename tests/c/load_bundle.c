@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * load_bundle PIECE_SIZE MEMORY_LIMIT [--device KEY] BUNDLE[,GRANT[,RUNS]]…:
+ * load_bundle PIECE_SIZE MEMORY_LIMIT [--sealed-only] [--device KEY]
+ *	BUNDLE[,GRANT[,RUNS]]…:
  * load each bundle with the runtime as the TA does, in pieces of that many
  * bytes, and run its first entry point on 0, 1, 2, … as float32. Prints a line
  * for each: the status, and the bytes of the first output as a float32 and in
  * hexadecimal. KEY is the private key, in hexadecimal, of a device that keeps
- * over all bundles what it has to remember.
+ * over all bundles what it has to remember. With --sealed-only, it is a
+ * release's TA.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +15,11 @@
 #include <tzml/model.h>
 #include <tzml/policy.h>
 
+#include "test_crypto.h"
 #include "test_platform.h"
+
+static struct tzml_crypto crypto;
+static struct tzml_platform platform;
 
 static const char *name_of(enum tzml_status status)
 {
@@ -231,7 +237,7 @@ static enum tzml_status load_and_run(struct test_context *context,
 
 	status = check_file(data, bundle->size, &header_size);
 	if (!status)
-		status = tzml_model_open(&model, &test_platform, context, data,
+		status = tzml_model_open(&model, &platform, context, data,
 					 header_size);
 	if (!status && grant->size) {
 		/* a block of its own, so that reading past it shows */
@@ -280,9 +286,16 @@ int main(int argc, char **argv)
 		return 2;
 	test_context_open(&context);
 	context.limit = strtoull(argv[2], NULL, 0);
-	if (argc > 4 && !strcmp(argv[3], "--device")) {
-		enroll(&context, argv[4]);
-		first = 5;
+	crypto = test_crypto;
+	platform = test_platform;
+	platform.crypto = &crypto;
+	if (argc > first && !strcmp(argv[first], "--sealed-only")) {
+		crypto.sealed_only = true;
+		first++;
+	}
+	if (argc > first + 1 && !strcmp(argv[first], "--device")) {
+		enroll(&context, argv[first + 1]);
+		first += 2;
 	}
 	for (int i = first; i < argc; i++) {
 		char *rest = argv[i];

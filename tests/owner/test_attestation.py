@@ -223,7 +223,12 @@ class Desk:
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
     monkeypatch.chdir(tmp_path)
-    about = {"measurements": {"ta": TA.hex(), "core": CORE.hex()}, "huk": "hardware", "entropy": "device-tree-seed"}
+    about = {
+        "measurements": {"ta": TA.hex(), "core": CORE.hex()},
+        "huk": "hardware",
+        "entropy": "device-tree-seed",
+        "release": True,
+    }
     (tmp_path / "image.json").write_text(json.dumps(about))
     CHALLENGE.write(tmp_path / "challenge.tzc")
     (tmp_path / "owner.pub.pem").write_bytes(public_pem(OWNER.public))
@@ -325,6 +330,7 @@ def test_the_claims_are_those_of_rfc_9711(desk: Desk) -> None:
         ({"huk": "zero"}, "all zeros"),
         ({"huk": "test"}, "a test key"),
         ({"entropy": "none"}, "can be guessed"),
+        ({"release": False}, "also runs models that nobody sealed"),
         ({}, ""),
     ],
 )

@@ -509,7 +509,8 @@ static void test_ping(TEEC_Session *session)
 		      info->format_version == TZML_FORMAT_VERSION &&
 		      info->kernel_abi == TZML_KERNEL_ABI &&
 		      info->features == (TZML_TA_FEATURE_LIBRARIES |
-					 TZML_TA_FEATURE_CHECKPOINTS) &&
+					 TZML_TA_FEATURE_CHECKPOINTS |
+					 TZML_TA_FEATURE_CLEAR) &&
 		      info->max_programs == TZML_MAX_PROGRAMS,
 	      "PING says what the TA is");
 	memset(info, 0, sizeof(info));

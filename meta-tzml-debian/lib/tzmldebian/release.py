@@ -49,6 +49,8 @@ def refused(d: Any) -> Iterator[str]:
         yield 'nothing counts the states of the storage (OPTEE_COUNTER = "none")'
     if d.getVar("ROOT_LOGIN_ON_CONSOLE") != "0":
         yield "root logs in on the console without a password (ROOT_LOGIN_ON_CONSOLE)"
+    if d.getVar("TZML_SEALED_ONLY") != "y":
+        yield 'the TA runs models that nobody sealed (TZML_SEALED_ONLY = "n")'
     tests = {"optee-test", "tzml-test"} & set((d.getVar("IMAGE_INSTALL") or "").split())
     yield from (f"tests and their TAs are installed ({name})" for name in sorted(tests))
     yield from _key(Path(d.getVar("TA_SIGN_KEY")))

@@ -15,6 +15,7 @@ inherit python3native
 EXTRA_OEMAKE = " \
     -C ${S}/ta \
     CFG_TEE_TA_LOG_LEVEL=${OPTEE_LOG_LEVEL} \
+    CFG_TZML_SEALED_ONLY=${TZML_SEALED_ONLY} \
     CFLAGS64=--sysroot=${STAGING_DIR_HOST} \
     CROSS_COMPILE=${HOST_PREFIX} \
     O=${B}/ta \
@@ -24,6 +25,8 @@ EXTRA_OEMAKE = " \
 "
 # what the TA says on the secure console: from level 1 on, errors
 OPTEE_LOG_LEVEL ?= "2"
+# whether it refuses models that nobody sealed, as a release has to
+TZML_SEALED_ONLY ?= "n"
 TA_DEV_KIT_DIR ?= "${STAGING_INCDIR}/optee/export-user_ta"
 
 do_compile[cleandirs] = "${B}"

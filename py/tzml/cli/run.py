@@ -23,7 +23,7 @@ from tzml.errors import TzmlError, known_names
 from tzml.files import check_output, is_stdout
 from tzml.metadata import read_metadata
 from tzml.printable import printable
-from tzml.protection import huk_warning, memory_warning
+from tzml.protection import CLEAR_WARNING, huk_warning, memory_warning
 
 Array = NDArray[Any]
 _log = logging.getLogger(__name__)
@@ -130,6 +130,7 @@ def command(
         streamed = streaming(loaded, model.chunks(), len(answers))
         names = [info.name for info in model.outputs]
         policy = model.output_policy
+        takes_clear = model.takes_clear
 
     seconds = [answer.seconds for answer in answers]
     last = answers[-len(samples) :]
@@ -148,9 +149,12 @@ def command(
                 f"tzml: warning: {output} has only {names[0]}; give a .npz file for all {len(names)} outputs",
                 err=True,
             )
-    warning = memory_warning() if world == "tee" else ""
+    warnings = [memory_warning()] if world == "tee" else []
     if world == "tee" and read_public(bundle).sealed:
-        warning = f"{warning} {huk_warning()}".strip()
+        warnings.append(huk_warning())
+    if takes_clear:
+        warnings.append(CLEAR_WARNING)
+    warning = " ".join(filter(None, warnings))
     if as_json:
         report = {
             "bundle": str(bundle),

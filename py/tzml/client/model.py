@@ -171,6 +171,11 @@ class Model:
         """What the grant leaves of the outputs."""
         return OutputPolicy(library().tzml_output_policy(self._open_session()))
 
+    @property
+    def takes_clear(self) -> bool:
+        """Whether the TA also runs models that nobody sealed, as a development image's does."""
+        return bool(library().tzml_takes_clear(self._open_session()))
+
     def _program(self, index: int) -> ProgramInfo:
         info: Any = ffi.new("struct tzml_program_info *")
         library().tzml_program(self._session, index, info)

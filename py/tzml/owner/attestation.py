@@ -50,6 +50,7 @@ class Measurements:
     core: bytes
     huk: str
     entropy: str
+    release: bool = True
 
     @property
     def warnings(self) -> list[str]:
@@ -62,6 +63,8 @@ class Measurements:
             )
         if self.entropy == "none":
             found.append("the image has no source of random numbers: OP-TEE's key can be guessed")
+        if not self.release:
+            found.append("the image is for development: its TA also runs models that nobody sealed")
         return found
 
 
@@ -81,6 +84,7 @@ def read_measurements(path: Path) -> Measurements:
         bytes.fromhex(found["core"]),
         str(about.get("huk", "zero")),  # an image that does not say it has none
         str(about.get("entropy", "none")),
+        about.get("release") is True,
     )
 
 

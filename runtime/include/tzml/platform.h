@@ -15,6 +15,7 @@
  */
 struct tzml_crypto {
 	uint64_t ta_version; /* which grants ask for */
+	bool sealed_only;    /* refuse what is not sealed: a release's TA */
 
 	/* TZML_ERROR_SIGNATURE unless the key's owner signed the digest. */
 	enum tzml_status (*verify)(void *context,

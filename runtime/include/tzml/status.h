@@ -182,6 +182,8 @@
 	  "this device has a checkpoint of the model that this session does "  \
 	  "not continue",                                                      \
 	  "resume from it (--resume), or give it up (--restart)")              \
+	X(UNSEALED, 0x545a4d5a, "this device runs sealed models only",         \
+	  "get the sealed model and a grant from its owner")                   \
 	/* the client's own */                                                 \
 	X(FILE, 0x545a4d81, "the bundle cannot be read", "check the path")     \
 	X(NO_TEE, 0x545a4d82, "there is no TEE to talk to",                    \
