@@ -1,0 +1,68 @@
+"""Attack: a tee-supplicant that answers OP-TEE's requests wrongly, one after the other, while a model is opened."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from labgrid import Target
+
+from tzml_lab.environment import ROOT
+from tzml_lab.faults import RecordProperty
+from tzml_lab.inference.granted import FOLDER, Granted, enrolled
+from tzml_lab.target import Commands
+from tzml_lab.time_limits import scaled
+
+pytestmark = pytest.mark.lg_feature(["python", "systemd"])
+
+STORAGE = "/var/lib/optee-client/data/tee"
+STEP = {"part": 9, "full": 1}  # every ninth request of an opening is answered wrongly, or every one
+PRELOADED = "/run/hostile-supplicant.so"
+SETTINGS = "/run/systemd/system/tee-supplicant.service.d"
+TARGET = ROOT / "lab" / "target"
+REFUSED = {"STORAGE", "NOT_ENROLLED", "GRANT_DEVICE"}
+
+
+@pytest.fixture
+def lab(command: Commands, target: Target, tmp_path: Path) -> Iterator[Granted]:
+    """An enrolled device whose sealed network has a budget, and whose tee-supplicant is hostile."""
+    folder = tmp_path / Path(FOLDER).name
+    folder.mkdir()
+    (folder / "wrong_answers.py").write_bytes((TARGET / "wrong_answers.py").read_bytes())
+    compiler = ("aarch64-linux-gnu-gcc", "-O2", "-Wall", "-Werror", "-shared", "-fPIC")
+    subprocess.run([*compiler, TARGET / "hostile_supplicant.c", "-o", folder / "hostile.so"], check=True)
+    found = enrolled(command, target, folder)
+    found.grant("counted", budget=100_000)
+    settings = f"[Service]\\nEnvironment=LD_PRELOAD={PRELOADED}\\n"
+    restart = "systemctl daemon-reload && systemctl restart tee-supplicant"
+    command.run_check(f"cp {FOLDER}/hostile.so {PRELOADED} && mkdir -p {SETTINGS}")
+    command.run_check(f"printf '{settings}' > {SETTINGS}/hostile.conf && {restart}")
+    command.run_check(f"grep -q {PRELOADED} /proc/$(pidof tee-supplicant)/maps")
+    yield found
+    command.run_check(f"rm -rf {SETTINGS} {PRELOADED} && {restart}")
+    assert isinstance(found.do(("sealed", "counted"))[0], list)
+
+
+def test_it_gets_a_clean_refusal_or_the_right_answer_and_breaks_nothing(
+    lab: Granted, pytestconfig: pytest.Config, record_property: RecordProperty
+) -> None:
+    step = STEP[pytestconfig.option.networks]
+    files = f"{FOLDER}/sealed.tzm {FOLDER}/counted.tzg"
+    (line,) = lab.command.run_check(
+        f"python3 {FOLDER}/wrong_answers.py {files} {STORAGE} {step}", timeout=scaled(300 + 1500 // step)
+    )
+    found = json.loads(line)
+    right, tried = found["right"], found["tried"]
+    assert isinstance(right, list)
+    record_property("requests", found["requests"])
+    assert min(found["requests"].values()) > 0
+    answers = Counter((mode, "answer" if got == right else str(got)) for mode, _, got, _ in tried)
+    record_property("answers", sorted([*key, count] for key, count in answers.items()))
+    assert {answer for _, answer in answers} <= {"answer", *REFUSED}
+    assert [case for case in tried if case[3] != right] == []
+    refused = {mode for mode, answer in answers if answer != "answer"}
+    assert refused >= {"flip", "half", "empty", "error", "other"}, "it was not noticed, or never happened"
