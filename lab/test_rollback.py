@@ -18,6 +18,8 @@ from tzml_lab.inference.signing_key import signing_key
 from tzml_lab.target import Commands, commands_of, files_of
 from tzml_lab.time_limits import scaled
 
+pytestmark = pytest.mark.lg_feature(["python", "disk"])
+
 FOLDER = "/root/rollback"  # on the target
 STORAGE = "/var/lib/optee-client/data/tee"
 TA = uuid.UUID("bcfd5ae6-ea1e-4018-a5d9-7673b6e2e51f")  # TZML_TA_UUID

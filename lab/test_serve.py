@@ -19,6 +19,8 @@ from tzml_lab.inference.signing_key import signing_key
 from tzml_lab.target import Commands, files_of
 from tzml_lab.time_limits import scaled
 
+pytestmark = pytest.mark.lg_feature(["python", "systemd"])
+
 FOLDER = "/opt/serve"  # on the target; the service does not see /tmp
 DROP_IN = "/run/systemd/system/tzml-serve.service.d"
 OPTIONS = f'TZML_SERVE_OPTIONS="digits={TARGET_FOLDER}/digits.tzm {FOLDER}/crash.tzm"'

@@ -6,7 +6,7 @@ usage: tools/buildroot MACHINE --buildroot PATH [--output FOLDER] [--prepare]
 PATH is a checkout of Buildroot 2026.05. The Debian feed's image (`kas build kas/MACHINE.yml`) has to be there.
 Sources come from Debian's archive, if their checksum is the one that Buildroot expects. The result is a deploy
 folder with image.json, which the lab takes: LG_DEPLOY=FOLDER/deploy pytest lab/ --lg-env MACHINE.yaml.
-A build that was stopped goes on where it was.
+A build that was stopped goes on where it was. The product's own packages are made anew each time.
 """
 
 from __future__ import annotations
@@ -24,67 +24,34 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-EXTERNAL = ROOT / "buildroot-external"
 sys.path[:0] = [str(ROOT / "meta-tzml-debian/engine/lib"), str(ROOT / "meta-tzml-debian/lib")]
 
 import components  # noqa: E402
+from parts import (  # noqa: E402
+    C_LIBRARY,
+    EXTERNAL,
+    OPTEE_SUITE,
+    OVERRIDES,
+    SUITE,
+    TEE_CLIENT,
+    BuildError,
+    Downloads,
+    made_once,
+    make_overlay,
+    make_overrides,
+    make_toolchain,
+    mark_made,
+    run,
+    say,
+    unpack,
+)
 from tzmldebian import apt, tree  # noqa: E402
-from tzmldebian.initramfs import module_name  # noqa: E402
 
 BUILDROOT = "2026.05"
 MACHINES = ("qemu", "rpi3")
-SUITE, OPTEE_SUITE = "trixie", "sid"
-SOURCE_SUITES = ("trixie", "forky", "sid")
-C_LIBRARY = ("libc6", "libc6-dev", "libcrypt1", "libcrypt-dev", "libgcc-s1", "linux-libc-dev")
-TEE_CLIENT = ("tee-supplicant", "libteec2", "optee-client-dev")
-MODULES = ("tee", "optee")
 
-# Host tools that are not built: the folder that takes the place of their source, and the reason.
-OVERRIDES = {
-    "fakeroot": "Buildroot's version is in no archive any more; this host has its own",
-    "acl": "only fakeroot would need it",
-    "attr": "only fakeroot would need it",
-    "tar": "Debian 12 has 1.34; 1.35 is for packing repositories, of which none is downloaded",
-    "patchelf": "Buildroot's version (0.13) is not in Debian; Debian's binary package has the same options",
-}
-
-
-class BuildError(Exception):
-    """The build cannot go on; the message says what to do."""
-
-
-def say(text: str) -> None:
-    print(f"buildroot: {text}", flush=True)
-
-
-class Downloads:
-    """Debian's archive, and the cache of all builds."""
-
-    def __init__(self) -> None:
-        caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        cache = Path(os.environ.get("TZML_CACHE") or Path(caches, "tzml"))
-        self.folder = cache / "downloads"
-        self._mirror = apt.host_mirror()
-
-    def archive(self, suite: str, architecture: str) -> apt.Archive:
-        return apt.Archive(self.folder / "apt", self._mirror, [suite], architecture)
-
-    def packages(self, suite: str, architecture: str, names: tuple[str, ...]) -> list[Path]:
-        archive, to = self.archive(suite, architecture), self.folder / "files"
-        return [to / archive.binary(name, None, to)[0].name for name in names]
-
-    def source(self, package: str, sha256: str) -> Path | None:
-        """The file with that digest of the source package in any suite."""
-        to = self.folder / "files"
-        for suite in SOURCE_SUITES:
-            try:
-                files = self.archive(suite, "arm64").source(package, None, to)
-            except apt.AptError:
-                continue
-            for file in files:
-                if file.sha256 == sha256:
-                    return to / file.name
-        return None
+# What Buildroot looks for before it begins (support/dependencies). tools/host-packages.txt has all of them.
+PROGRAMS = ("bc", "cpio", "file", "g++", "gcc", "perl", "rsync", "tar", "unzip", "wget")
 
 
 def check_buildroot(path: Path) -> None:
@@ -98,109 +65,36 @@ def check_buildroot(path: Path) -> None:
         raise BuildError(f"{path} is Buildroot {found[1]}; this project knows {BUILDROOT}: check out {BUILDROOT}.x")
 
 
+def check_host() -> None:
+    missing = [name for name in PROGRAMS if not shutil.which(name)]
+    if missing:
+        raise BuildError(f"this host has no {', '.join(missing)}, which Buildroot uses: run tools/bootstrap")
+
+
 def debian_image(machine: str) -> Path:
     folder = ROOT / "build/deploy" / machine
     if not (folder / "image.json").exists():
         raise BuildError(f"there is no image in {folder}, whose firmware is used: kas build kas/{machine}.yml")
-    return folder
-
-
-def made_once(folder: Path, key: str) -> bool:
-    """Whether the folder was made from what `key` names. Otherwise, it is removed."""
-    stamp = folder.with_name(f"{folder.name}.made-of")
-    if folder.is_dir() and stamp.exists() and stamp.read_text() == key:
-        return True
-    stamp.unlink(missing_ok=True)
-    shutil.rmtree(folder, ignore_errors=True)
-    return False
-
-
-def mark_made(folder: Path, key: str) -> None:
-    tree.write_atomically(folder.with_name(f"{folder.name}.made-of"), key)
-
-
-def make_toolchain(output: Path, downloads: Downloads) -> Path:
-    packages = downloads.packages(SUITE, "arm64", C_LIBRARY)
-    script = EXTERNAL / "scripts/toolchain"
-    version = run(["aarch64-linux-gnu-gcc", "--version"]).splitlines()[0]
-    folder = output / "toolchain"
-    key = "\n".join([version, tree.sha256(script), *(path.name for path in packages)])
-    if not made_once(folder, key):
-        say(f"toolchain: {version}, C library {packages[0].name.split('_')[1]}")
-        run([str(script), str(folder), *map(str, packages)])
-        mark_made(folder, key)
-    return folder
-
-
-def unpack(folder: Path, packages: list[Path]) -> Path:
-    key = "\n".join(path.name for path in packages)
-    if not made_once(folder, key):
-        folder.mkdir(parents=True)
-        for package in packages:
-            run(["dpkg-deb", "-x", str(package), str(folder)])
-        (folder / "version").write_text(packages[0].name.split("_")[1] + "\n")
-        mark_made(folder, key)
-    return folder
-
-
-def make_overlay(output: Path, image: Path, downloads: Downloads) -> Path:
-    """The modules that the Debian kernel needs for OP-TEE, as board/overlay/etc/init.d/S10modules loads them."""
-    release = json.loads((image / "image.json").read_text())["kernel_release"]
-    folder = output / "overlay"
-    [package] = downloads.packages(SUITE, "arm64", (f"linux-image-{release}",))
-    unpacked = unpack(output / "kernel-package", [package])
-    found = {module_name(str(path)): path for path in unpacked.rglob("*.ko*")}
-    order: list[str] = []
-
-    def add(name: str) -> None:
-        if name in order or name not in found:  # built in
-            return
-        needed = run(["modinfo", "-F", "depends", str(found[name])]).strip()
-        for other in filter(None, needed.split(",")):
-            add(other.replace("-", "_"))
-        order.append(name)
-
-    for name in MODULES:
-        if name not in found:
-            raise BuildError(f"{package.name} has no module {name}")
-        add(name)
-    shutil.rmtree(folder, ignore_errors=True)
-    target = folder / "lib/modules"
-    target.mkdir(parents=True)
-    for name in order:
-        path = found[name]
-        data = run_bytes(["xz", "-dc", str(path)]) if path.suffix == ".xz" else path.read_bytes()
-        (target / f"{name}.ko").write_bytes(data)
-    (target / "order").write_text("".join(f"{name}.ko\n" for name in order))
-    return folder
-
-
-def make_overrides(output: Path, downloads: Downloads) -> str:
-    """Folders that Buildroot takes for the sources of host tools, and the text of local.mk that names them."""
-    folder = output / "overrides"
-    shutil.rmtree(folder, ignore_errors=True)
-    [patchelf] = downloads.packages("stable", "amd64", ("patchelf",))
-    programs = {
-        "patchelf": {"patchelf": unpack(output / "patchelf-package", [patchelf]) / "usr/bin/patchelf"},
-        "fakeroot": {name: Path(shutil.which(name) or f"/usr/bin/{name}") for name in ("fakeroot", "faked")},
-        "tar": {"tar": Path(shutil.which("tar") or "/bin/tar")},
-    }
-    text = "# Made by tools/buildroot.\n"
-    for name, reason in OVERRIDES.items():
-        source = folder / name
-        source.mkdir(parents=True)
-        links = "".join(f"\tln -sf {path} $(prefix)/bin/{tool}\n" for tool, path in programs.get(name, {}).items())
-        configure = source / "configure"
-        configure.write_text(
-            "#!/bin/sh\n"
-            "for option; do case $option in --prefix=*) prefix=${option#--prefix=} ;; esac; done\n"
-            '{ echo "prefix = $prefix"; cat Makefile.in; } >Makefile\n'
+    counter = json.loads((folder / "image.json").read_text()).get("storage_counter", "none")
+    if counter != "none":
+        raise BuildError(
+            f"OP-TEE in {folder} counts the states of its storage ({counter}), which is lost when this image is "
+            f"switched off: it would start only once. kas build kas/{machine}.yml without the overlay for that"
         )
-        configure.chmod(0o755)
-        (source / "Makefile.in").write_text(f"all:\ninstall:\n\tmkdir -p $(prefix)/bin\n{links}")
-        variable = name.upper()
-        text += f"# {name}: {reason}\n{variable}_OVERRIDE_SRCDIR = {source}\noverride {variable}_AUTORECONF = NO\n"
-    return text
+    return folder
+
+
+def signing_key(image: Path) -> Path:
+    """The private key that the image's OP-TEE OS trusts, where builds on this host keep theirs."""
+    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share"
+    path = Path(os.environ.get("TZML_KEYS") or Path(data, "tzml/keys"), "ta-signing.pem")
+    trusted = image / "ta-signing.pub.pem"
+    if not path.exists():
+        raise BuildError(f"there is no key {path}: set TZML_KEYS to the folder of the keys that made {image}")
+    found = run(["openssl", "pkey", "-in", str(path), "-pubout"])
+    if found.split() != run(["openssl", "pkey", "-pubin", "-in", str(trusted), "-pubout"]).split():
+        raise BuildError(f"the OP-TEE OS in {image} does not trust {path}: set TZML_KEYS, or build it again")
+    return path
 
 
 def show_info(buildroot: Path, variables: dict[str, str]) -> dict[str, Any]:
@@ -278,29 +172,37 @@ def configure(
         raise BuildError(f"Buildroot does not take {'; '.join(lost)}: is it another version?")
 
 
-def run(command: list[str]) -> str:
-    return run_bytes(command).decode()
+def start_anew(buildroot: Path, output: Path, folder: Path) -> None:
+    """Remove the results of another Buildroot, toolchain or configuration: make does not see that they are old."""
+    commit = ""
+    if (buildroot / ".git").exists():
+        commit = run(["git", "-C", str(buildroot), "rev-parse", "HEAD"]).strip()
+    version = re.search(r"^export BR2_VERSION := (\S+)", (buildroot / "Makefile").read_text(), re.MULTILINE)
+    assert version
+    settings = [(output / name).read_text() for name in ("toolchain.made-of", "local.mk", "defconfig")]
+    key = "\n".join([f"{version[1]} {commit}", *settings])
+    stamp = output / "output.made-of"
+    if not stamp.exists() or stamp.read_text() != key:
+        if stamp.exists():
+            say("Buildroot, the toolchain or the configuration is another one: everything is built again")
+        stamp.unlink(missing_ok=True)
+        for name in ("build", "host", "images", "target", "per-package", "staging"):
+            path = folder / name
+            path.unlink() if path.is_symlink() else shutil.rmtree(path, ignore_errors=True)
+        tree.write_atomically(stamp, key)
 
 
-def run_bytes(command: list[str]) -> bytes:
-    try:
-        done = subprocess.run(command, capture_output=True, check=False)
-    except FileNotFoundError as error:
-        raise BuildError(f"{command[0]} is not installed on this host") from error
-    if done.returncode:
-        said = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
-        raise BuildError(f"{' '.join(command[:3])} …: {said[-1] if said else f'exit status {done.returncode}'}")
-    return done.stdout
-
-
-def make(buildroot: Path, output: Path, variables: dict[str, str]) -> None:
-    """Run the build, and print its steps."""
+def make(buildroot: Path, output: Path, variables: dict[str, str], ours: list[str], lock: int) -> None:
+    """Run the build, and print its steps. `ours`: packages that are made anew, whose sources make does not know."""
     command = ["make", "-C", str(buildroot), *(f"{name}={value}" for name, value in variables.items())]
+    run([*command, *(f"{name}-dirclean" for name in ours)])
     log, start = output / "build.log", time.monotonic()
     with log.open("w") as stream:
+        # whoever kills this process does not kill make: the folder stays locked until that has ended, too
         process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-        )
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+            pass_fds=(lock,),
+        )  # fmt: skip
         assert process.stdout
         for line in process.stdout:
             stream.write(line)
@@ -320,8 +222,11 @@ def main() -> None:
     parser.add_argument("--prepare", action="store_true", help="stop before the build itself")
     options = parser.parse_args()
     buildroot, output = options.buildroot.resolve(), options.output.resolve() / options.machine
+    for name in [name for name in os.environ if name.endswith("FLAGS")]:
+        del os.environ[name]  # options and variables of a make that calls this, which are not for Buildroot
     try:
         check_buildroot(buildroot)
+        check_host()
         image = debian_image(options.machine)
         output.mkdir(parents=True, exist_ok=True)
         with (output / ".lock").open("w") as lock:
@@ -329,12 +234,17 @@ def main() -> None:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 raise BuildError(f"another build runs in {output}: wait, or give another --output") from error
-            build(options.machine, buildroot, image, output, prepare_only=options.prepare)
+            build(options.machine, buildroot, image, output, None if options.prepare else lock.fileno())
     except (BuildError, apt.AptError) as error:
         sys.exit(f"buildroot: {error}")
+    except KeyboardInterrupt:
+        print("buildroot: stopped; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
 
 
-def build(machine: str, buildroot: Path, image: Path, output: Path, *, prepare_only: bool) -> None:
+def build(machine: str, buildroot: Path, image: Path, output: Path, lock: int | None) -> None:
+    """Prepare the build, and run it if `lock` is given, the file descriptor that keeps others out of the folder."""
+    signer = signing_key(image)
     downloads = Downloads()
     kit = output / "ta-dev-kit"
     key = tree.sha256(image / "ta-dev-kit.tar.zst")
@@ -342,11 +252,8 @@ def build(machine: str, buildroot: Path, image: Path, output: Path, *, prepare_o
         kit.mkdir(parents=True)
         run(["tar", "-C", str(kit), "-xf", str(image / "ta-dev-kit.tar.zst")])
         mark_made(kit, key)
-    keys = os.environ.get("TZML_KEYS") or Path(
-        os.environ.get("XDG_DATA_HOME", Path.home() / ".local/share"), "tzml/keys"
-    )
     local = output / "local.mk"
-    tree.write_atomically(local, make_overrides(output, downloads))
+    tree.write_atomically(local, make_overrides(output))
     overlays = ["$(BR2_EXTERNAL_TZML_PATH)/board/overlay", str(make_overlay(output, image, downloads))]
     values = {
         "BR2_PACKAGE_OVERRIDE_FILE": str(local),
@@ -361,7 +268,7 @@ def build(machine: str, buildroot: Path, image: Path, output: Path, *, prepare_o
         "BR2_PACKAGE_TZML_BOARD_HUK": json.loads((image / "image.json").read_text()).get("huk", "zero"),
         "BR2_TOOLCHAIN_EXTERNAL_PATH": str(make_toolchain(output, downloads)),
         "BR2_TZML_TA_DEV_KIT": str(kit / "export-user_ta"),
-        "BR2_TZML_TA_SIGN_KEY": str(Path(keys, "ta-signing.pem")),
+        "BR2_TZML_TA_SIGN_KEY": str(signer),
     }
     variables = {
         "BR2_EXTERNAL": str(EXTERNAL),
@@ -372,8 +279,11 @@ def build(machine: str, buildroot: Path, image: Path, output: Path, *, prepare_o
     info = show_info(buildroot, variables)
     describe(output, info, downloads)
     fill_site(output / "site", buildroot, info, downloads)
-    if not prepare_only:
-        make(buildroot, output, variables)
+    if lock is None:
+        return
+    start_anew(buildroot, output, Path(variables["O"]))
+    ours = [name for name in info if name.startswith("tzml-")]
+    make(buildroot, output, variables, ours, lock)
 
 
 if __name__ == "__main__":

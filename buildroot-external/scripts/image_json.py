@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+from elftools.elf.dynamic import DynamicSection
+from elftools.elf.elffile import ELFFile
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "meta-tzml-debian/engine/lib"), str(ROOT / "meta-tzml-debian/lib")]
@@ -55,9 +57,30 @@ def measured_ta(target: Path) -> str:
     return measure.ta(SignedTa.read(target / f"lib/optee_armtz/{TA}.ta").elf)
 
 
+def foreign_rpaths(target: Path, host: Path) -> list[str]:
+    """Programs and libraries that look for libraries below `host`, a folder of this host, as a device has none.
+
+    Buildroot's patchelf would mend them. What build.py puts in its place does not.
+    """
+    found = []
+    for path in (path for path in sorted(target.rglob("*")) if path.is_file() and not path.is_symlink()):
+        with path.open("rb") as stream:
+            if stream.read(4) != b"\x7fELF":
+                continue
+            dynamic = ELFFile(stream).get_section_by_name(".dynamic")
+            for tag in dynamic.iter_tags() if isinstance(dynamic, DynamicSection) else ():
+                if tag.entry.d_tag in ("DT_RPATH", "DT_RUNPATH"):
+                    where = tag.rpath if tag.entry.d_tag == "DT_RPATH" else tag.runpath
+                    found += [f"{path.relative_to(target)}: {where}"] if str(host) in where else []
+    return found
+
+
 def main() -> None:
     images, machine, debian, deploy, told = Path(sys.argv[1]), sys.argv[2], *map(Path, sys.argv[3:6])
     base, about = (json.loads(path.read_text()) for path in (debian / "image.json", told))
+    target = Path(os.environ["TARGET_DIR"])
+    if foreign := foreign_rpaths(target, target.parent):
+        sys.exit(f"libraries would be looked for in folders of this host: {'; '.join(foreign)}")
     # written last: without it, there is no image
     deploy.mkdir(parents=True, exist_ok=True)
     (deploy / "image.json").unlink(missing_ok=True)
@@ -80,7 +103,7 @@ def main() -> None:
         files.append(entry("vex", deploy / "vex.json"))
     measurements = {name: value for name, value in base.get("measurements", {}).items() if name == "core"}
     if measurements:
-        measurements["ta"] = measured_ta(Path(os.environ["TARGET_DIR"]))
+        measurements["ta"] = measured_ta(target)
     description = {
         "format": base["format"],
         "machine": machine,

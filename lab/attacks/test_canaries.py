@@ -36,6 +36,8 @@ from tzml_lab.inference.signing_key import signing_key
 from tzml_lab.target import Commands, files_of
 from tzml_lab.time_limits import scaled
 
+pytestmark = pytest.mark.lg_feature(["python", "disk"])
+
 FOLDER = "/root/canaries"  # on the target, on its disk
 SIZE = 32
 WIDTH = 512

@@ -209,7 +209,8 @@ def fit_to_image(environment: Environment) -> None:
     """Leave out of an environment what its image has nothing for, and add the image's features to those of tests.
 
     Without an SSH server, commands and files go over the console. Where nobody logs in on the console, they go over
-    SSH alone. Without the file for a disk, the machine has none. Raises TzmlError.
+    SSH alone. Without the file for a disk, the machine has none. Where the root file system is on none, what is
+    written to it is gone when the machine is off. Raises TzmlError.
     """
     image = image_of(environment.config)
     features = image.description.features
@@ -218,7 +219,8 @@ def fit_to_image(environment: Environment) -> None:
         raise TzmlError(f"the image in {image.folder} lets nobody in, neither on its console nor over SSH")
     for target in environment.config.get_targets().values():
         names = {*target.get("features", []), *features.names}
-        if any(image.has(role) for role in ("rootfs", "sdcard", "system")):
+        disk = any(image.has(role) for role in ("rootfs", "sdcard", "system"))
+        if disk and any(word.startswith("root=") for word in image.description.kernel_arguments.split()):
             names.add("disk")
         if console:
             names.add("console-login")

@@ -160,6 +160,16 @@ def test_packages_that_do_not_fit_are_an_error(debian: Any, archive: LocalArchiv
         fetched(debian, "apt-closure://root;suite=sid;packages=WANTED")
 
 
+def test_several_packages_are_found_at_once_in_the_order_asked_for(archive: LocalArchive, tmp_path: Path) -> None:
+    mirror = apt.Mirror(f"[trusted=yes] copy:{archive.folder}", None)
+    found = apt.Archive(tmp_path / "state", mirror, ["sid"], "arm64")
+    names = [file.name for file in found.binaries(["library", "app"], tmp_path / "files")]
+    assert names == ["library_1%3a1.2-3_arm64.deb", "app_1.0-1_arm64.deb"]
+    assert all((tmp_path / "files" / name).exists() for name in names)
+    with pytest.raises(apt.AptError, match="nothing-else"):
+        found.binaries(["app", "nothing-else"], tmp_path / "files")
+
+
 def test_an_empty_list_of_packages_names_its_variable(debian: Any) -> None:
     with pytest.raises(bb.fetch2.FetchError, match="WANTED lists no packages"):
         fetched(debian, "apt-closure://root;suite=sid;packages=WANTED")

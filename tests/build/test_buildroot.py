@@ -6,6 +6,7 @@ images with it, boots them, and runs what is marked `with_buildroot` here.
 
 from __future__ import annotations
 
+import fcntl
 import importlib
 import importlib.util
 import json
@@ -19,6 +20,8 @@ from types import ModuleType
 
 import pytest
 from conftest import ROOT
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tzml.vulnerabilities import vex
 from tzml_lab.emulation import config_txt
@@ -117,6 +120,90 @@ def test_a_half_made_folder_is_made_again(build: ModuleType, tmp_path: Path) -> 
     build.mark_made(folder, "gcc 12")
     assert build.made_once(folder, "gcc 12")
     assert not build.made_once(folder, "gcc 14")
+
+
+def test_a_host_without_a_program_is_told_which(build: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    build.check_host()
+    monkeypatch.setattr(build, "PROGRAMS", (*build.PROGRAMS, "no-such-program"))
+    with pytest.raises(build.BuildError, match=r"this host has no no-such-program, which .*: run tools/bootstrap"):
+        build.check_host()
+
+
+def test_an_optee_that_counts_the_states_of_its_storage_is_refused(
+    build: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(build, "ROOT", tmp_path)
+    folder = tmp_path / "build/deploy/qemu"
+    with pytest.raises(build.BuildError, match=r"there is no image in .*: kas build kas/qemu\.yml"):
+        build.debian_image("qemu")
+    folder.mkdir(parents=True)
+    (folder / "image.json").write_text('{"storage_counter": "none"}')
+    assert build.debian_image("qemu") == folder
+    (folder / "image.json").write_text('{"storage_counter": "secure-flash"}')
+    with pytest.raises(build.BuildError, match=r"it would start only once\. kas build kas/qemu\.yml without"):
+        build.debian_image("qemu")
+
+
+def test_a_key_that_optee_does_not_trust_is_refused(
+    build: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TZML_KEYS", str(tmp_path))
+    with pytest.raises(build.BuildError, match=r"there is no key .*: set TZML_KEYS"):
+        build.signing_key(tmp_path)
+    for name in ("ta-signing", "other"):
+        key = rsa.generate_private_key(65537, 2048)
+        form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        (tmp_path / f"{name}.pem").write_bytes(key.private_bytes(*form))
+        public = key.public_key().public_bytes(form[0], serialization.PublicFormat.SubjectPublicKeyInfo)
+        (tmp_path / f"{name}.pub.pem").write_bytes(public)
+    assert build.signing_key(tmp_path) == tmp_path / "ta-signing.pem"
+    (tmp_path / "other.pub.pem").replace(tmp_path / "ta-signing.pub.pem")
+    with pytest.raises(build.BuildError, match=r"does not trust .*: set TZML_KEYS, or build it again"):
+        build.signing_key(tmp_path)
+
+
+def test_two_builds_in_one_folder_end_in_one_line(
+    build: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The folder is free again when make has ended, even if the tool itself was killed before."""
+    monkeypatch.setattr(build, "debian_image", Path)
+    monkeypatch.setattr(build, "build", lambda *_: None)
+    tree = tree_of(tmp_path / "buildroot", "2026.05.1")
+    command = ["build.py", "qemu", "--buildroot", str(tree), "--output", str(tmp_path / "out")]
+    monkeypatch.setattr(sys, "argv", command)
+    build.main()
+    with (tmp_path / "out/qemu/.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        child = subprocess.Popen(["sleep", "60"], pass_fds=(lock.fileno(),))
+    try:
+        with pytest.raises(SystemExit, match=r"another build runs in .*: wait, or give another --output"):
+            build.main()
+    finally:
+        child.kill()
+        child.wait()
+    build.main()
+
+
+def test_what_was_built_with_something_else_is_removed(build: ModuleType, tmp_path: Path) -> None:
+    tree, folder = tree_of(tmp_path / "buildroot", "2026.05.1"), tmp_path / "output"
+    for name in ("toolchain.made-of", "local.mk", "defconfig"):
+        (tmp_path / name).write_text(f"some {name}")
+
+    def built() -> bool:
+        """Whether an earlier build is still there."""
+        build.start_anew(tree, tmp_path, folder)
+        there = (folder / "target/program").exists()
+        (folder / "target").mkdir(parents=True, exist_ok=True)
+        (folder / "target/program").touch()
+        return there
+
+    assert not built()
+    assert built()
+    (tmp_path / "defconfig").write_text("other settings")
+    assert not built()
+    assert built()
+    (tree / "Makefile").write_text("export BR2_VERSION := 2026.05.2\n")
+    assert not built()
 
 
 def test_every_override_has_a_reason(build: ModuleType) -> None:
@@ -258,6 +345,19 @@ def test_what_is_no_card_is_refused(scripts: None, tmp_path: Path) -> None:
     with pytest.raises(card.CardError, match="no first partition"):
         card.make(tmp_path / "card", tmp_path / "card", "", tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+def test_a_library_path_of_the_build_host_is_found(scripts: None, tmp_path: Path) -> None:
+    image_json = importlib.import_module("image_json")
+    target = tmp_path / "output/target"
+    target.mkdir(parents=True)
+    (target / "text").write_text("no program")
+    (tmp_path / "main.c").write_text("int main(void) { return 0; }\n")
+    for name, path in (("sound", "/usr/lib/plugins"), ("foreign", tmp_path / "output/host/lib")):
+        subprocess.run(
+            ["gcc", tmp_path / "main.c", f"-Wl,-rpath,{path}", "-o", target / name], check=True, capture_output=True
+        )
+    assert image_json.foreign_rpaths(target, target.parent) == [f"foreign: {tmp_path}/output/host/lib"]
 
 
 def test_components_are_what_buildroot_puts_on_the_target(scripts: None, tmp_path: Path) -> None:

@@ -60,6 +60,14 @@ def test_what_an_image_lacks_is_left_out(deploy: Path, edit: Callable[..., None]
     environment.cleanup()
 
 
+def test_a_root_file_system_in_memory_is_no_disk(deploy: Path, edit: Callable[..., None]) -> None:
+    """As on a card that Buildroot's image is on: what is written is gone when the machine is off."""
+    edit(kernel_arguments="console=ttyAMA0,115200")
+    environment, _ = fitted("qemu")
+    assert "disk" not in environment.get_target_features()
+    environment.cleanup()
+
+
 def test_where_nobody_logs_in_on_the_console_all_goes_over_ssh(deploy: Path, edit: Callable[..., None]) -> None:
     login = {"user": None, "login_prompt": "tzml login: ", "prompt": "root@tzml:~# "}
     edit(login=login, release=True)
