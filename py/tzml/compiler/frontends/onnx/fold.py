@@ -16,8 +16,9 @@ from onnx.reference import ReferenceEvaluator
 
 from tzml.compiler.frontends.onnx.empty import empty_results, without_empty
 from tzml.compiler.frontends.onnx.functions import body
-from tzml.compiler.frontends.onnx.graphs import branch, free_mark, needed
+from tzml.compiler.frontends.onnx.graphs import free_mark, needed
 from tzml.compiler.frontends.onnx.quantized import real_form
+from tzml.compiler.frontends.onnx.unroll import CONTROL_FLOW, Unroller
 from tzml.compiler.frontends.onnx.values import DEFAULT_DOMAINS, LARGEST, Array, Values, element_type
 
 FOLDED = frozenset((
@@ -38,18 +39,20 @@ def fold(model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]], file: str) 
     values = Values(model, shapes, file)
     outputs = {value.name for value in model.graph.output}
     mark = free_mark(model.graph)
+    unroller = Unroller(values, mark)
     nodes: list[onnx.NodeProto] = []
     changed = False
-    # each branch is in the file once, so this ends
+    # each branch is in the file once, and loops are limited, so this ends
     waiting = deque(model.graph.node)
     while waiting:
         node = waiting.popleft()
-        inner = _inner(node, values, mark)
+        inner = _inner(node, values, mark, unroller)
         if inner is not None:
             waiting.extendleft(reversed(inner))
             changed = True
             continue
         values.add(node)
+        unroller.check(node)
         inner = without_empty(node, values, mark)
         if inner is not None:
             waiting.extendleft(reversed(inner))
@@ -74,13 +77,12 @@ def fold(model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]], file: str) 
     return folded, values
 
 
-def _inner(node: onnx.NodeProto, values: Values, mark: str) -> list[onnx.NodeProto] | None:
-    """The nodes that a node stands for: a branch that is known, or what a function computes."""
+def _inner(node: onnx.NodeProto, values: Values, mark: str, unroller: Unroller) -> list[onnx.NodeProto] | None:
+    """The nodes that a node stands for: branches, the steps of a loop, or what a function computes."""
     if node.domain not in DEFAULT_DOMAINS:
         return None
-    if node.op_type == "If":
-        condition = values.known.get(node.input[0])
-        return None if condition is None else list(branch(node, bool(condition.any()), mark))
+    if node.op_type in CONTROL_FLOW:
+        return unroller.inner(node)
     return real_form(node, values, mark) or body(node, values, mark)
 
 

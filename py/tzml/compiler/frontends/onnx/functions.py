@@ -9,8 +9,8 @@ from tzml.compiler.frontends.onnx.values import Values
 
 EXPANDED = frozenset((
     "AffineGrid", "Attention", "BlackmanWindow", "CastLike", "CausalConvWithState", "Celu", "CenterCropPad",
-    "HammingWindow", "HannWindow", "NegativeLogLikelihoodLoss", "RotaryEmbedding", "SoftmaxCrossEntropyLoss",
-    "SwiGLU", "Swish",
+    "HammingWindow", "HannWindow", "LinearAttention", "NegativeLogLikelihoodLoss", "RotaryEmbedding",
+    "SoftmaxCrossEntropyLoss", "SwiGLU", "Swish",
 ))  # fmt: skip
 """Operators that TVM's importer does not know, or only in a vendor's variant. It has the others' own kernels."""
 

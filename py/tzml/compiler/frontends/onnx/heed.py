@@ -95,6 +95,10 @@ class Operands(list[Any]):
         self.read.update(range(len(self)))
         return super().__iter__()
 
+    def __add__(self, others: Any) -> Any:
+        """How an attribute of an old opset becomes the input of a newer one."""
+        return [*self, *others]
+
 
 def check_heeded(operator: str, opset: int, attributes: Attributes, operands: Operands) -> None:
     """Raise CompileError for an attribute or an input that was not read and means something."""

@@ -28,6 +28,7 @@ from tzml.compiler.frontends.onnx.heed import (
 from tzml.compiler.frontends.onnx.operators import OPERATORS
 from tzml.compiler.frontends.onnx.quantized import QUANTIZED
 from tzml.compiler.frontends.onnx.tensors import check_tensors, load_external_data, load_without_weights
+from tzml.compiler.frontends.onnx.unroll import CONTROL_FLOW
 from tzml.compiler.frontends.onnx.values import DEFAULT_DOMAINS, Values
 from tzml.compiler.ir.errors import CompileError, UnsupportedError, reason
 from tzml.compiler.ir.imported import Imported
@@ -36,7 +37,6 @@ from tzml.compiler.ir.rewrite import bound, naming
 from tzml.compiler.ir.tvm_internals import onnx_importer, onnx_operators
 
 _log = logging.getLogger(__name__)
-CONTROL_FLOW = ("If", "Loop", "Scan")
 
 
 def import_onnx(path: Path, inputs: Inputs, warn: Warn) -> Imported:
@@ -70,7 +70,7 @@ def _import_model(model: onnx.ModelProto, path: Path, inputs: Inputs, warn: Warn
         if model.functions:
             model = onnx.inliner.inline_local_functions(model)
         # the checker would not say which layer an unknown one is in; some are replaced below
-        _check_operators(model, path, replaced={"If", *EXPANDED, *QUANTIZED})
+        _check_operators(model, path, replaced={*CONTROL_FLOW, *EXPANDED, *QUANTIZED})
         onnx.checker.check_model(model)
     except (onnx.checker.ValidationError, ValueError, RuntimeError) as error:
         raise malformed(path, "ONNX file", str(error).strip().splitlines()[0]) from error
