@@ -23,6 +23,15 @@ static const struct opened *world_with_state(struct tzml_session *session,
 	return NULL;
 }
 
+/* Bytes of a file with so much of the state; numbers may be anything. */
+static uint64_t size_of_checkpoint(uint64_t state, uint64_t segment)
+{
+	if (!segment || state > TZML_MAX_MEMORY)
+		return 0;
+	return sizeof(struct tzml_checkpoint) + state +
+	       (state + segment - 1) / segment * TZML_TAG_SIZE;
+}
+
 /* Bytes of the file, and in which world the state is. */
 static const struct opened *measure(struct tzml_session *session,
 				    uint64_t *size)
@@ -37,8 +46,7 @@ static const struct opened *measure(struct tzml_session *session,
 		return NULL;
 	if (segment > arena)
 		segment = arena;
-	*size = sizeof(struct tzml_checkpoint) + state +
-		(state + segment - 1) / segment * TZML_TAG_SIZE;
+	*size = size_of_checkpoint(state, segment);
 	return opened;
 }
 
@@ -88,6 +96,9 @@ uint32_t tzml_restore(struct tzml_session *session, const uint8_t *checkpoint,
 	if (size < sizeof(header))
 		return fail(TZML_ERROR_CHECKPOINT_MALFORMED, "%zu bytes", size);
 	memcpy(&header, checkpoint, sizeof(header));
+	if (header.kind == TZML_CHECKPOINT_GLOBAL)
+		expected = size_of_checkpoint(header.state_size,
+					      header.segment_size);
 	/* that of another model may have another size: the world says so */
 	if (!memcmp(header.bundle_digest, session->bundle.header->digest,
 		    sizeof(header.bundle_digest)) &&

@@ -8,15 +8,24 @@
 #include "hpke.h"
 #include "load.h"
 
-#define HPKE_LABEL "tzml export 1"
-#define BOUND_SIZE offsetof(struct tzml_checkpoint, enc)
+#define HPKE_LABEL   "tzml export 1"
+#define GLOBAL_LABEL "tzml global 1"
+#define BOUND_SIZE   offsetof(struct tzml_checkpoint, enc)
 
 struct hpke_info {
 	uint8_t label[sizeof(HPKE_LABEL) - 1];
 	uint8_t digest[TZML_DIGEST_SIZE];
 };
 
+/* HKDF's info, and its counter of blocks */
+struct global_info {
+	uint8_t label[sizeof(GLOBAL_LABEL) - 1];
+	uint8_t digest[TZML_DIGEST_SIZE];
+	uint8_t block;
+};
+
 _Static_assert(sizeof(struct hpke_info) == 45, "docs/bundle.md");
+_Static_assert(sizeof(struct global_info) == 46, "docs/bundle.md");
 _Static_assert(BOUND_SIZE == 296, "docs/bundle.md");
 
 /* Segments are sealed and opened in the arena, which nothing survives in. */
@@ -59,8 +68,20 @@ static enum tzml_status check_model(const struct tzml_model *model,
 	return TZML_SUCCESS;
 }
 
+/* What of the state such a checkpoint has, from its beginning. */
+static uint64_t size_of(const struct tzml_model *model, uint32_t kind)
+{
+	bool leaves = kind == TZML_CHECKPOINT_EXPORTED ||
+		      kind == TZML_CHECKPOINT_GLOBAL;
+
+	/* of a private model, nothing leaves that has no noise */
+	return leaves && model->layout.header->deviation
+		       ? model->layout.header->sums
+		       : model->state_memory.size;
+}
+
 /* The header's fields that a session of this model has in all checkpoints. */
-static enum tzml_status describe(const struct tzml_model *model,
+static enum tzml_status describe(const struct tzml_model *model, uint32_t kind,
 				 struct tzml_checkpoint *checkpoint)
 {
 	const struct tzml_crypto *crypto = model->platform->crypto;
@@ -72,10 +93,9 @@ static enum tzml_status describe(const struct tzml_model *model,
 	       sizeof(checkpoint->magic));
 	checkpoint->format_version = TZML_FORMAT_VERSION;
 	checkpoint->header_size = sizeof(*checkpoint);
-	checkpoint->kind =
-		crypto ? TZML_CHECKPOINT_SAVED : TZML_CHECKPOINT_CLEAR;
+	checkpoint->kind = crypto ? kind : TZML_CHECKPOINT_CLEAR;
 	checkpoint->segment_size = segment_size(model);
-	checkpoint->state_size = model->state_memory.size;
+	checkpoint->state_size = size_of(model, kind);
 	checkpoint->model_version = header->model_version;
 	memcpy(checkpoint->model_id, header->model_id,
 	       sizeof(checkpoint->model_id));
@@ -90,6 +110,33 @@ static enum tzml_status describe(const struct tzml_model *model,
 				  checkpoint->device);
 }
 
+/* HKDF (RFC 5869) from what only this device and the export key's holder know. */
+static enum tzml_status global_key(struct tzml_model *model,
+				   const struct tzml_checkpoint *checkpoint)
+{
+	const struct tzml_crypto *crypto = model->platform->crypto;
+	struct global_info info = { .label = GLOBAL_LABEL, .block = 1 };
+	uint8_t peer[TZML_POINT_SIZE] = { 4 };
+	uint8_t secret[TZML_SECRET_SIZE] = { 0 };
+	uint8_t extracted[TZML_DIGEST_SIZE] = { 0 };
+	enum tzml_status status = TZML_SUCCESS;
+
+	memcpy(peer + 1, model->grant.export_key, TZML_KEY_SIZE);
+	memcpy(info.digest, model->transfer.digest, sizeof(info.digest));
+	status = crypto->agree(model->context, peer, secret);
+	if (!status)
+		status = crypto->hmac(model->context, checkpoint->salt,
+				      sizeof(checkpoint->salt), secret,
+				      sizeof(secret), extracted);
+	if (!status)
+		status = crypto->hmac(model->context, extracted,
+				      sizeof(extracted), &info, sizeof(info),
+				      model->transfer.key);
+	wipe(secret, sizeof(secret));
+	wipe(extracted, sizeof(extracted));
+	return status;
+}
+
 /* The key of this checkpoint alone: it follows from all that it is bound to. */
 static enum tzml_status make_key(struct tzml_model *model,
 				 const struct tzml_checkpoint *checkpoint)
@@ -101,6 +148,8 @@ static enum tzml_status make_key(struct tzml_model *model,
 
 	if (status || !crypto)
 		return status;
+	if (checkpoint->kind == TZML_CHECKPOINT_GLOBAL)
+		return global_key(model, checkpoint);
 	return crypto->checkpoint_key(model->context, transfer->digest,
 				      transfer->key);
 }
@@ -123,11 +172,14 @@ static enum tzml_status begin_save(struct tzml_model *model, uint32_t flags,
 {
 	const struct tzml_crypto *crypto = model->platform->crypto;
 	bool exports = flags & TZML_SAVE_EXPORT;
-	enum tzml_status status = describe(model, checkpoint);
+	enum tzml_status status = describe(model,
+					   exports ? TZML_CHECKPOINT_EXPORTED
+						   : TZML_CHECKPOINT_SAVED,
+					   checkpoint);
 
-	if (exports)
-		checkpoint->kind = TZML_CHECKPOINT_EXPORTED;
 	checkpoint->updates = model->updates;
+	if (exports)
+		checkpoint->number = model->round;
 	if (!status && crypto)
 		status = model->platform->random(model->context,
 						 checkpoint->salt,
@@ -165,8 +217,9 @@ enum tzml_status tzml_model_save(struct tzml_model *model, uint32_t flags,
 		return status;
 	}
 	model->transfer.direction = TZML_SAVING;
+	model->transfer.kind = made.kind;
 	model->transfer.number = made.number;
-	model->transfer.counts = !exports;
+	model->transfer.size = made.state_size;
 	memcpy(checkpoint, &made, sizeof(made));
 	return TZML_SUCCESS;
 }
@@ -174,7 +227,7 @@ enum tzml_status tzml_model_save(struct tzml_model *model, uint32_t flags,
 /* Bytes of the state in the next segment. */
 static size_t next_size(const struct tzml_model *model)
 {
-	uint64_t left = model->state_memory.size - model->transfer.done;
+	uint64_t left = model->transfer.size - model->transfer.done;
 	uint32_t most = segment_size(model);
 
 	return left < most ? (size_t)left : most;
@@ -284,9 +337,9 @@ enum tzml_status tzml_model_save_segment(struct tzml_model *model, void *data,
 	memcpy((uint8_t *)data + own, tag, sizeof(tag));
 	wipe(model->arena.data, own);
 	transfer->done += own;
-	if (transfer->done < model->state_memory.size)
+	if (transfer->done < transfer->size)
 		return TZML_SUCCESS;
-	if (transfer->counts)
+	if (transfer->kind != TZML_CHECKPOINT_EXPORTED)
 		model->unconfirmed = transfer->number;
 	tzml_end_transfer(model);
 	return TZML_SUCCESS;
@@ -335,6 +388,8 @@ static enum tzml_status check_fields(const struct tzml_model *model,
 				     const struct tzml_checkpoint *given,
 				     const struct tzml_checkpoint *own)
 {
+	if (given->kind == TZML_CHECKPOINT_GLOBAL && given->updates)
+		return TZML_ERROR_CHECKPOINT_MALFORMED;
 	if (given->segment_size != own->segment_size ||
 	    given->state_size != own->state_size ||
 	    !given->number == model->granted ||
@@ -343,19 +398,36 @@ static enum tzml_status check_fields(const struct tzml_model *model,
 	return TZML_SUCCESS;
 }
 
+/* Whether it is a global model, and this a private model that may take one. */
+static bool takes_global(const struct tzml_model *model,
+			 const struct tzml_checkpoint *given)
+{
+	return given->kind == TZML_CHECKPOINT_GLOBAL && model->granted &&
+	       model->layout.header->deviation;
+}
+
 static enum tzml_status begin_restore(struct tzml_model *model,
 				      const struct tzml_checkpoint *given)
 {
+	const struct tzml_crypto *crypto = model->platform->crypto;
+	bool is_global = takes_global(model, given);
 	struct tzml_checkpoint own = { 0 };
-	enum tzml_status status = describe(model, &own);
+	enum tzml_status status = describe(model,
+					   is_global ? TZML_CHECKPOINT_GLOBAL
+						     : TZML_CHECKPOINT_SAVED,
+					   &own);
 
 	if (!status)
 		status = check_origin(given, &own);
 	if (!status)
 		status = check_fields(model, given, &own);
 	if (!status && model->granted)
-		status = model->platform->crypto->admit_checkpoint(
-			model->context, &model->grant, given->number, false);
+		status = is_global ? crypto->admit_round(model->context,
+							 &model->grant,
+							 given->number, false)
+				   : crypto->admit_checkpoint(
+					     model->context, &model->grant,
+					     given->number, false);
 	return status ? status : make_key(model, given);
 }
 
@@ -363,21 +435,27 @@ enum tzml_status tzml_model_restore(struct tzml_model *model,
 				    const void *checkpoint, size_t size)
 {
 	struct tzml_checkpoint given = { 0 };
-	enum tzml_status status = check_model(model, TZML_RIGHT_SAVE_STATE);
+	enum tzml_status status = TZML_SUCCESS;
 
+	if (size == sizeof(given))
+		memcpy(&given, checkpoint, sizeof(given));
+	status = check_model(model, given.kind == TZML_CHECKPOINT_GLOBAL
+					    ? TZML_RIGHT_FEDERATE
+					    : TZML_RIGHT_SAVE_STATE);
 	if (status)
 		return status;
 	tzml_end_transfer(model);
 	if (size != sizeof(given))
 		return TZML_ERROR_CHECKPOINT_MALFORMED;
-	memcpy(&given, checkpoint, sizeof(given));
 	status = begin_restore(model, &given);
 	if (status) {
 		tzml_end_transfer(model);
 		return status;
 	}
 	model->transfer.direction = TZML_RESTORING;
+	model->transfer.kind = given.kind;
 	model->transfer.number = given.number;
+	model->transfer.size = given.state_size;
 	model->transfer.updates = given.updates;
 	return TZML_SUCCESS;
 }
@@ -386,14 +464,24 @@ enum tzml_status tzml_model_restore(struct tzml_model *model,
 static enum tzml_status restored(struct tzml_model *model)
 {
 	const struct tzml_transfer *transfer = &model->transfer;
+	const struct tzml_crypto *crypto = model->platform->crypto;
+	bool is_global = transfer->kind == TZML_CHECKPOINT_GLOBAL;
+	uint8_t *state = model->state_memory.data;
 	enum tzml_status status = TZML_SUCCESS;
 
-	if (model->granted)
-		status = model->platform->crypto->admit_checkpoint(
-			model->context, &model->grant, transfer->number, true);
+	if (is_global)
+		status = crypto->admit_round(model->context, &model->grant,
+					     transfer->number, true);
+	else if (model->granted)
+		status = crypto->admit_checkpoint(model->context, &model->grant,
+						  transfer->number, true);
 	if (status)
 		return status;
-	model->checkpoint = transfer->number;
+	/* sums and the optimizer begin anew */
+	memset(state + transfer->size, 0,
+	       model->state_memory.size - transfer->size);
+	model->checkpoint = is_global ? 0 : transfer->number;
+	model->round = is_global ? transfer->number : 0;
 	model->updates = transfer->updates;
 	model->unconfirmed = 0;
 	model->state_lost = false;
@@ -417,7 +505,7 @@ static enum tzml_status take_segment(struct tzml_model *model, const void *data,
 		transfer->done += own;
 	}
 	wipe(model->arena.data, own);
-	if (!status && transfer->done == model->state_memory.size)
+	if (!status && transfer->done == transfer->size)
 		status = restored(model);
 	return status;
 }

@@ -102,7 +102,7 @@ static enum tzml_status check_fields(const struct tzml_grant *grant)
 	     grant->policy_argument > MOST_ROUNDED) ||
 	    !grant->programs || grant->programs >> TZML_MAX_PROGRAMS ||
 	    grant->rights > TZML_RIGHTS ||
-	    (grant->rights & TZML_RIGHT_EXPORT_STATE &&
+	    (grant->rights & (TZML_RIGHT_EXPORT_STATE | TZML_RIGHT_FEDERATE) &&
 	     all_zero(grant->export_key, sizeof(grant->export_key))) ||
 	    !all_zero(grant->reserved, sizeof(grant->reserved)))
 		return TZML_ERROR_GRANT_MALFORMED;
@@ -302,13 +302,18 @@ static bool allows_role(const struct tzml_grant *grant, uint32_t role)
 enum tzml_status tzml_spend_run(struct tzml_model *model, uint32_t program)
 {
 	const struct tzml_grant *grant = &model->grant;
+	uint32_t role = model->interface.programs[program].role;
 	enum tzml_status status = TZML_SUCCESS;
 
 	if (!model->granted)
 		return TZML_SUCCESS;
-	if (!(grant->programs >> program & 1) ||
-	    !allows_role(grant, model->interface.programs[program].role))
+	if (!(grant->programs >> program & 1) || !allows_role(grant, role))
 		return TZML_ERROR_GRANT_PROGRAM;
+	if (role == TZML_ROLE_UPDATE && model->layout.header->deviation)
+		status = model->platform->crypto->spend_update(model->context,
+							       grant);
+	if (status)
+		return status;
 	if (grant->query_budget == TZML_UNLIMITED)
 		return TZML_SUCCESS;
 	if (!model->runs_left) {

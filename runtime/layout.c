@@ -36,6 +36,21 @@ static bool pieces_are_sound(const struct tzml_layout *layout)
 	return true;
 }
 
+/*
+ * The sums that noise is added to lie within the state, behind what is trained:
+ * all before them is what leaves a private model.
+ */
+static bool sums_are_sound(const struct tzml_memory_header *header)
+{
+	uint64_t size = (uint64_t)header->sum_count * sizeof(int32_t);
+
+	if (!header->deviation)
+		return !header->sums && !header->sum_count;
+	return header->deviation <= TZML_MAX_DEVIATION && header->sums &&
+	       is_aligned(header->sums) &&
+	       in_range(header->sums, size, header->state_size);
+}
+
 /* Bytes that the counts, both within their limits, ask for. */
 static uint64_t layout_bytes(const struct tzml_memory_header *header)
 {
@@ -52,9 +67,7 @@ enum tzml_status tzml_layout_check(const void *data, size_t size,
 
 	if (size < sizeof(*header) ||
 	    memcmp(header->magic, TZML_MEMORY_MAGIC, sizeof(header->magic)) ||
-	    header->size != size ||
-	    !all_zero(header->reserved, sizeof(header->reserved)) ||
-	    !all_zero(header->reserved1, sizeof(header->reserved1)))
+	    header->size != size)
 		return TZML_ERROR_PLAN_MALFORMED;
 	if (header->arena_size > TZML_MAX_MEMORY ||
 	    header->weights_size > TZML_MAX_MEMORY ||
@@ -65,7 +78,7 @@ enum tzml_status tzml_layout_check(const void *data, size_t size,
 	/* in an arena of no bytes, no plan finds room for its inputs */
 	if (layout_bytes(header) != size || !is_aligned(header->arena_size) ||
 	    !is_aligned(header->weights_size) ||
-	    !is_aligned(header->state_size))
+	    !is_aligned(header->state_size) || !sums_are_sound(header))
 		return TZML_ERROR_PLAN_MALFORMED;
 
 	found.chunks = (const void *)(header + 1);

@@ -4,9 +4,11 @@
 #include <tzml/model.h>
 #include <tzml/policy.h>
 
+#include "check.h"
 #include "checkpoint.h"
 #include "grant.h"
 #include "load.h"
+#include "noise.h"
 
 /*
  * Give up a run that is under way. What was half loaded for it is not there;
@@ -19,6 +21,26 @@ static void give_up(struct tzml_model *model)
 		model->state_lost = true;
 	model->wanted = TZML_NO_SECTION;
 	model->state = TZML_MODEL_READY;
+}
+
+/*
+ * Add the noise of a private model to its sums, before an update sees them. A
+ * run that is given up then leaves sums that have noise, and nothing else.
+ */
+static enum tzml_status add_noise(struct tzml_model *model)
+{
+	const struct tzml_memory_header *memory = model->layout.header;
+	uint8_t *state = model->state_memory.data;
+	enum tzml_status status = TZML_SUCCESS;
+	struct tzml_noise noise;
+
+	tzml_noise_begin(&noise, memory->deviation, model->platform->random,
+			 model->context);
+	status = tzml_noise_add(&noise, (int32_t *)(state + memory->sums),
+				memory->sum_count);
+	wipe(&noise, sizeof(noise));
+	model->state_lost = model->state_lost || status;
+	return status;
 }
 
 static bool can_start(const struct tzml_model *model)
@@ -63,6 +85,9 @@ enum tzml_status tzml_model_start(struct tzml_model *model, uint32_t program,
 		memcpy(to, from, tensor->size);
 		from += tensor->size;
 	}
+	if (!status && plan->program->role == TZML_ROLE_UPDATE &&
+	    model->layout.header->deviation)
+		status = add_noise(model);
 	if (status)
 		return status;
 	memset(&model->position, 0, sizeof(model->position));
@@ -155,6 +180,7 @@ enum tzml_status tzml_model_reset(struct tzml_model *model)
 	tzml_end_transfer(model);
 	model->updates = 0;
 	model->checkpoint = 0;
+	model->round = 0;
 	if (model->state_memory.data)
 		memset(model->state_memory.data, 0, model->state_memory.size);
 	model->state_lost = false;

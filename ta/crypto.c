@@ -293,5 +293,7 @@ const struct tzml_crypto tee_crypto = {
 	.admit_checkpoint = device_admit_checkpoint,
 	.admit = device_admit,
 	.spend = device_spend,
+	.spend_update = device_spend_update,
+	.admit_round = device_admit_round,
 	.admit_clear = device_admit_clear,
 };

@@ -10,7 +10,7 @@
 #define MAX_MODELS     64
 #define WAIT_MS	       20
 #define MAX_WAITS      500 /* 10 seconds: others hold the record for less */
-#define RECORD_VERSION 2
+#define RECORD_VERSION 3
 
 /* What is remembered of a model: nothing of it ever goes back. */
 struct seen {
@@ -28,6 +28,12 @@ struct checkpoints {
 	uint64_t confirmed; /* the last that was confirmed, 0: none */
 };
 
+/* What is remembered of a private model, whatever grants there were. */
+struct privacy {
+	uint64_t updates; /* that were made with noise */
+	uint64_t round;	  /* of the last global model that was taken */
+};
+
 struct record {
 	uint32_t version;
 	uint32_t owner_count;
@@ -37,9 +43,12 @@ struct record {
 	struct seen models[MAX_MODELS];
 	/* version 1 ended here */
 	struct checkpoints checkpoints[MAX_MODELS]; /* of each of `models` */
+	/* version 2 ended here */
+	struct privacy privacy[MAX_MODELS]; /* likewise */
 };
 
 #define SIZE_1 offsetof(struct record, checkpoints)
+#define SIZE_2 offsetof(struct record, privacy)
 
 static const uint8_t name[STORAGE_NAME_SIZE] = "device";
 
@@ -64,12 +73,14 @@ static void give_back(struct record *record)
 }
 
 /*
- * Whether so many bytes are a record. One of an earlier TA is one that has no
- * checkpoints: the identity stays when the TA is updated.
+ * Whether so many bytes are a record. One of an earlier TA is one that has
+ * counted nothing of what came later: the identity stays when the TA is
+ * updated.
  */
 static bool is_sound(struct record *record, size_t size)
 {
-	if (size == SIZE_1 && record->version == 1) {
+	if ((size == SIZE_1 && record->version == 1) ||
+	    (size == SIZE_2 && record->version == 2)) {
 		record->version = RECORD_VERSION;
 		size = sizeof(*record);
 	}
@@ -280,16 +291,71 @@ enum tzml_status device_spend(void *context __unused,
 	return status ? status : closed;
 }
 
-/* What is remembered of the checkpoints of a grant's model. */
-static struct checkpoints *checkpoints_of(struct record *record,
-					  const struct tzml_grant *grant)
+/* The number of a grant's model, or MAX_MODELS. */
+static size_t model_of(struct record *record, const struct tzml_grant *grant)
 {
 	struct seen *seen =
 		find(record, owner_of(record, grant->owner), grant->model_id);
 
 	if (!seen || seen->serial != grant->serial)
-		return NULL; /* a later one came meanwhile */
-	return record->checkpoints + (seen - record->models);
+		return MAX_MODELS; /* a later one came meanwhile */
+	return seen - record->models;
+}
+
+/* What is remembered of the checkpoints of a grant's model. */
+static struct checkpoints *checkpoints_of(struct record *record,
+					  const struct tzml_grant *grant)
+{
+	size_t model = model_of(record, grant);
+
+	return model == MAX_MODELS ? NULL : record->checkpoints + model;
+}
+
+enum tzml_status device_spend_update(void *context __unused,
+				     const struct tzml_grant *grant)
+{
+	TEE_ObjectHandle object = TEE_HANDLE_NULL;
+	struct record *record = NULL;
+	enum tzml_status status = open_record(&object, &record);
+	enum tzml_status closed = TZML_SUCCESS;
+	size_t model = 0;
+
+	if (status)
+		return status;
+	model = model_of(record, grant);
+	if (model == MAX_MODELS)
+		status = TZML_ERROR_GRANT_OLD;
+	else if (record->privacy[model].updates >= grant->noised_updates)
+		status = TZML_ERROR_PRIVACY_BUDGET;
+	else
+		record->privacy[model].updates++;
+	closed = close_record(object, record, !status);
+	return status ? status : closed;
+}
+
+enum tzml_status device_admit_round(void *context __unused,
+				    const struct tzml_grant *grant,
+				    uint64_t round, bool take)
+{
+	TEE_ObjectHandle object = TEE_HANDLE_NULL;
+	struct record *record = NULL;
+	enum tzml_status status = open_record(&object, &record);
+	enum tzml_status closed = TZML_SUCCESS;
+	bool changes = false;
+	size_t model = 0;
+
+	if (status)
+		return status;
+	model = model_of(record, grant);
+	if (model == MAX_MODELS)
+		status = TZML_ERROR_GRANT_OLD;
+	else if (round < record->privacy[model].round)
+		status = TZML_ERROR_ROUND_OLD;
+	changes = !status && take && round > record->privacy[model].round;
+	if (changes)
+		record->privacy[model].round = round;
+	closed = close_record(object, record, changes);
+	return status ? status : closed;
 }
 
 enum tzml_status device_number_checkpoint(void *context __unused,

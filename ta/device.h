@@ -38,6 +38,11 @@ enum tzml_status device_admit(void *context, const struct tzml_header *header,
 			      const struct tzml_grant *grant);
 enum tzml_status device_spend(void *context, const struct tzml_grant *grant,
 			      uint64_t *runs);
+enum tzml_status device_spend_update(void *context,
+				     const struct tzml_grant *grant);
+enum tzml_status device_admit_round(void *context,
+				    const struct tzml_grant *grant,
+				    uint64_t round, bool take);
 enum tzml_status device_admit_clear(void *context,
 				    const struct tzml_header *header);
 enum tzml_status device_number_checkpoint(void *context,

@@ -32,6 +32,7 @@ from tzml.bundle import (
     Role,
     Target,
     Tensor,
+    UpdateNoise,
     Worlds,
     container,
 )
@@ -470,8 +471,8 @@ class Examples(ExampleList):
         add("more-chunks", "one chunk too many for the section", 12, "I", 2)
         add("count-pieces", "2^32-1 pieces of state", 20, "I", 0xFFFFFFFF, status="LIMIT")
         add("more-pieces", "one piece of state too many for the section", 20, "I", 1)
-        add("memory-reserved", "a reserved byte is set", 31, "B", 1)
-        add("memory-reserved-end", "a reserved byte is set at the end", 63, "B", 1)
+        add("sums-without-noise", "sums, and no noise for them", 31, "B", 1)
+        add("noise-without-sums", "noise, and no sums that it is for", 63, "B", 1)
         for place, name in enumerate(("arena", "weights", "state")):
             add(f"{name}-5-gib", f"{name} of 5 GiB", 32 + 8 * place, "Q", 5 << 30, status="LIMIT")
             add(f"{name}-unaligned", f"{name} of 100 bytes", 32 + 8 * place, "Q", 100)
@@ -500,6 +501,19 @@ class Examples(ExampleList):
             self.add(name, "PLAN_MALFORMED", about, pieces.section(1, 64 + 16 + 16 + 8, "Q", offset))
         self.add("piece-size", "PLAN_MALFORMED", "a piece's size differs from the section's",
                  pieces.section(1, 64 + 16 + 16, "Q", 63))  # fmt: skip
+        private = Patcher(with_noise(UpdateNoise(64, 16, 1 << 24)).encode())
+        self.works("noise", "noise of the largest deviation", with_noise(UpdateNoise(64, 16, 1 << 24)))
+        for name, about, offset, form, value in (
+            ("noise-deviation", "noise of a larger deviation", 60, "I", (1 << 24) + 1),
+            ("noise-count", "a sum past the state", 56, "I", 17),
+            ("noise-count-huge", "2^32-1 sums", 56, "I", 2**32 - 1),
+            ("noise-none", "noise for no sum", 56, "I", 0),
+            ("noise-place", "sums behind the state", 24, "Q", 128),
+            ("noise-overflow", "sums at 2^64-64", 24, "Q", 2**64 - 64),
+            ("noise-unaligned", "sums at 68", 24, "Q", 68),
+            ("noise-first", "nothing before the sums", 24, "Q", 0),
+        ):
+            self.add(name, "PLAN_MALFORMED", about, private.section(1, offset, form, value))
         worlds = Patcher(partition(Worlds.ree, Worlds.tee).encode())
         self.add("memories-overlap", "PLAN_MALFORMED", "a world has two memories", worlds.row(1, 8, "B", 3))
         self.add("memories-first", "PLAN_MALFORMED", "the second memory begins at the first chunk again",
@@ -652,6 +666,12 @@ def stateful(pieces: Sequence[int] = (0,)) -> Bundle:
         memories=(memory,),
         pieces=content(*[WEIGHTS, ONES][: len(pieces)]),
     )
+
+
+def with_noise(noise: UpdateNoise) -> Bundle:
+    """A program that infers: the device adds no noise for it."""
+    bundle = stateful()
+    return replace(bundle, memories=(replace(bundle.memory, noise=noise),))
 
 
 def output_in_state() -> Bundle:

@@ -325,6 +325,33 @@ static enum tzml_status admit(void *opaque, const struct tzml_header *header,
 	return TZML_SUCCESS;
 }
 
+static enum tzml_status spend_update(void *opaque,
+				     const struct tzml_grant *grant)
+{
+	struct test_context *context = opaque;
+
+	if (context->updates_spent >= grant->noised_updates)
+		return TZML_ERROR_PRIVACY_BUDGET;
+	context->updates_spent++;
+	return TZML_SUCCESS;
+}
+
+static enum tzml_status admit_round(void *opaque,
+				    const struct tzml_grant *grant,
+				    uint64_t round, bool take)
+{
+	struct test_context *context = opaque;
+
+	(void)grant;
+	if (fails(context))
+		return TZML_ERROR_PLATFORM;
+	if (round < context->round)
+		return TZML_ERROR_ROUND_OLD;
+	if (take)
+		context->round = round;
+	return TZML_SUCCESS;
+}
+
 static enum tzml_status spend(void *opaque, const struct tzml_grant *grant,
 			      uint64_t *runs)
 {
@@ -362,5 +389,7 @@ const struct tzml_crypto test_crypto = {
 	.admit_checkpoint = admit_checkpoint,
 	.admit = admit,
 	.spend = spend,
+	.spend_update = spend_update,
+	.admit_round = admit_round,
 	.admit_clear = admit_clear,
 };

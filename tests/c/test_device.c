@@ -225,6 +225,39 @@ static void test_versions_and_grants(void)
 	      "a new version begins without one, and with another number");
 }
 
+static void test_privacy(void)
+{
+	struct tzml_grant grant = grant_of(1, 1);
+	struct tzml_grant later = grant_of(1, 2);
+
+	grant.noised_updates = 2;
+	later.noised_updates = 3;
+	enroll();
+	check(!admit(&grant, 1) && !device_spend_update(NULL, &grant) &&
+		      !admit(&grant, 1) && !device_spend_update(NULL, &grant) &&
+		      device_spend_update(NULL, &grant) ==
+			      TZML_ERROR_PRIVACY_BUDGET,
+	      "updates with noise are counted over all sessions");
+	check(!admit(&later, 2) && !device_spend_update(NULL, &later) &&
+		      device_spend_update(NULL, &later) ==
+			      TZML_ERROR_PRIVACY_BUDGET &&
+		      device_spend_update(NULL, &grant) == TZML_ERROR_GRANT_OLD,
+	      "also over those of later grants and versions");
+	stored.full = true;
+	later.noised_updates = 4;
+	check(device_spend_update(NULL, &later) == TZML_ERROR_PLATFORM,
+	      "none is made that is not written down");
+	stored.full = false;
+	check(!device_admit_round(NULL, &later, 3, false) &&
+		      !device_admit_round(NULL, &later, 2, true) &&
+		      !device_admit_round(NULL, &later, 2, true) &&
+		      device_admit_round(NULL, &later, 1, true) ==
+			      TZML_ERROR_ROUND_OLD &&
+		      !device_admit_round(NULL, &later, 3, false) &&
+		      !device_admit_round(NULL, &later, 2, false),
+	      "no round comes after a later one that was taken");
+}
+
 static void test_failing(void)
 {
 	const struct tzml_grant grant = grant_of(1, 1);
@@ -241,8 +274,25 @@ static void test_failing(void)
 	check(!records && !stored.open, "no record is left in the heap");
 }
 
-/* Where a TA of this project's first version ended. */
-#define SIZE_BEFORE (16 * 64)
+/* What TAs of this project's first two versions did not have. */
+#define SIZE_BEFORE	  (32 * 64)
+#define SIZE_BEFORE_THIRD (16 * 64)
+
+static void test_second_update(void)
+{
+	const uint32_t version = 2;
+	struct tzml_grant grant = grant_of(1, 5);
+
+	grant.noised_updates = 1;
+	enroll();
+	if (admit(&grant, 1) || number(&grant, 0, false, 1))
+		abort();
+	memcpy(stored.data, &version, sizeof(version));
+	stored.size -= SIZE_BEFORE_THIRD;
+	check(!number(&grant, 0, false, 2) &&
+		      !device_spend_update(NULL, &grant),
+	      "one that counted checkpoints goes on, and counts updates");
+}
 
 static void test_update(void)
 {
@@ -273,7 +323,9 @@ int main(void)
 {
 	test_numbers();
 	test_versions_and_grants();
+	test_privacy();
 	test_failing();
 	test_update();
+	test_second_update();
 	return tap_end();
 }

@@ -24,8 +24,10 @@ struct test_context {
 	uint64_t highest_version;
 	uint64_t highest_serial;
 	uint64_t runs_spent;
-	uint64_t numbered;  /* the last checkpoint's number */
-	uint64_t confirmed; /* that of the last that was confirmed */
+	uint64_t updates_spent; /* with noise */
+	uint64_t round;		/* of the last global model */
+	uint64_t numbered;	/* the last checkpoint's number */
+	uint64_t confirmed;	/* that of the last that was confirmed */
 	bool knows_no_owner;
 	bool saw_it_sealed;
 	bool trusting; /* signatures and tags are right, points on the curve */

@@ -11,10 +11,20 @@ from bundle_examples import FOLDER
 
 @pytest.mark.parametrize(
     "program",
-    ["test_calls", "test_checkpoint", "test_checks", "test_device", "test_model", "test_policy", "test_sealed"],
+    [
+        "test_calls",
+        "test_checkpoint",
+        "test_checks",
+        "test_device",
+        "test_model",
+        "test_noise",
+        "test_policy",
+        "test_sealed",
+    ],
 )
 def test_every_check_passes(c_tests: Path, program: str) -> None:
-    arguments = [] if program in ("test_calls", "test_device", "test_policy") else [FOLDER]
+    alone = ("test_calls", "test_device", "test_noise", "test_policy")
+    arguments = [] if program in alone else [FOLDER]
     done = subprocess.run([c_tests / program, *arguments], capture_output=True, text=True, check=False)
     *checks, plan = done.stdout.splitlines() or [""]
     assert [line for line in checks if not line.startswith("ok ")] == []

@@ -20,6 +20,7 @@ from tzml.bundle.content import (
     Role,
     Target,
     Tensor,
+    UpdateNoise,
     Worlds,
 )
 from tzml.bundle.format import BundleError
@@ -49,6 +50,7 @@ __all__ = [
     "SectionType",
     "Target",
     "Tensor",
+    "UpdateNoise",
     "Worlds",
     "decode",
     "derive_model_id",

@@ -12,14 +12,19 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from tzml.bundle.content import Buffer, Memory
 from tzml.bundle.format import FORMAT_VERSION, BundleError
 
 MAGIC = b"\x89TZS\r\n\x1a\n"
 NOTE_SIZE = 64
+MAX_SEGMENT_SIZE = 1 << 16
 TAG_SIZE = 16
-_HEADER = struct.Struct("<8s4I4Q16s64s32s32s32s64s65s48s7s")
+HEADER = struct.Struct("<8s4I4Q16s64s32s32s32s64s")
+"""What of the header the key is bound to; the rest is of exported ones."""
+
+_HEADER = struct.Struct(HEADER.format + "65s48s7s")
 HEADER_SIZE = _HEADER.size
-BOUND_SIZE = 296  # of the header, what the key is bound to
+BOUND_SIZE = HEADER.size
 
 
 class CheckpointKind(enum.IntEnum):
@@ -28,14 +33,16 @@ class CheckpointKind(enum.IntEnum):
     clear = 1  # sessions in the normal world
     saved = 2  # the device that made it
     exported = 3  # the export key of the grant
+    global_model = 4  # a device, from the holder of that key
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """A checkpoint's header, and its segments as they are in the file.
 
-    `number` counts what the device saved of the model, `updates` the updates that made the state; `digest` is that
-    of the part of the header that is bound to the key. `enc` and `wrapped` are the key of an exported one.
+    `number` counts what the device saved of the model, or is the round of federated training; `updates` are those
+    that made the state; `digest` is that of the part of the header that is bound to the key. `enc` and `wrapped`
+    are the key of an exported one.
     """
 
     kind: CheckpointKind
@@ -64,6 +71,17 @@ class Checkpoint:
             at = end + TAG_SIZE
 
 
+def segment_size(memory: Memory) -> int:
+    """Bytes of a segment of a model's checkpoints, but for the last."""
+    return min(memory.arena_size, MAX_SEGMENT_SIZE)
+
+
+def file_size(data: Buffer) -> int:
+    """Bytes of the checkpoint whose header is at the beginning of `data`."""
+    segment, state = struct.unpack_from("<IQ", data, 20)
+    return int(HEADER_SIZE + state + -(-state // segment) * TAG_SIZE)
+
+
 def read_checkpoint(data: bytes) -> Checkpoint:
     """Read a whole checkpoint. Raises BundleError (CHECKPOINT_MALFORMED)."""
 
@@ -79,7 +97,7 @@ def read_checkpoint(data: bytes) -> Checkpoint:
     check(version == FORMAT_VERSION and size == HEADER_SIZE, f"a checkpoint of format {version}, {size} bytes")
     check(kind in CheckpointKind._value2member_map_ and not any(reserved), f"a checkpoint of kind {kind}")
     check(segment > 0 and state > 0, f"a checkpoint of {state} bytes in segments of {segment}")
-    expected = HEADER_SIZE + state + -(-state // segment) * TAG_SIZE
+    expected = file_size(data)
     check(len(data) == expected, f"a checkpoint of {len(data)} bytes, which should have {expected}")
     digest = hashlib.sha256(data[:BOUND_SIZE]).digest()
     return Checkpoint(
@@ -89,3 +107,4 @@ def read_checkpoint(data: bytes) -> Checkpoint:
 
 
 assert HEADER_SIZE == 416
+assert BOUND_SIZE == 296

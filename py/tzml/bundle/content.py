@@ -198,11 +198,24 @@ class Chunk:
 
 
 @dataclass(frozen=True)
+class UpdateNoise:
+    """The noise of a private model: what a device adds to sums in the state before each update.
+
+    `sums` is where they begin, `count` how many there are, int32 each; `deviation` is that of a discrete Gaussian.
+    What lies before the sums is all that leaves the model.
+    """
+
+    sums: int
+    count: int
+    deviation: int
+
+
+@dataclass(frozen=True)
 class Memory:
     """The memory that the programs of some worlds work on; sizes in bytes.
 
     `weights_size` is the memory that `chunks` are loaded into. `pieces` are the initial content of the state;
-    the rest of the state begins as zeros.
+    the rest of the state begins as zeros. A private model has `noise`.
     """
 
     arena_size: int
@@ -211,6 +224,7 @@ class Memory:
     chunks: tuple[Chunk, ...] = ()
     pieces: tuple[Chunk, ...] = ()
     worlds: Worlds = BOTH
+    noise: UpdateNoise | None = None
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ MAX_PORTS = 64
 MAX_DIMENSIONS = 8
 MAX_NAME_SIZE = 1024
 MAX_ARGUMENTS = 64
+MAX_DEVIATION = 1 << 24  # of noise
 
 
 class BundleError(TzmlError):

@@ -31,6 +31,7 @@ COMMANDS = {
     "encrypt": ("Encrypt a trained model for whoever compiles it.", "compile"),
     "environment": ("Make a Python environment that a model format needs.", ""),
     "evaluate": ("Count how often a model is right, and compare a protected with an unprotected one.", ""),
+    "federate": ("Train a private model on several devices.", "seal"),
     "fleet": ("Serve models from several devices.", ""),
     "grant": ("Let devices open a sealed bundle.", "seal"),
     "inspect": ("Show the contents of a bundle.", ""),

@@ -38,6 +38,14 @@ def load_arrays(path: Path) -> Array | dict[str, Array]:
     return array
 
 
+def load_array(path: Path) -> Array:
+    """Read the array of a .npy file. Raises TzmlError."""
+    found = load_arrays(path)
+    if isinstance(found, dict):
+        raise TzmlError(f"{path} has several arrays", "give a .npy file with one")
+    return found
+
+
 def save_arrays(path: Path, arrays: dict[str, Array]) -> None:
     """Write all arrays to a .npz file, or the first one to a .npy file. Raises TzmlError."""
     with written(path) as file:

@@ -102,6 +102,11 @@ def parse_names(_: click.Context, __: click.Parameter, values: tuple[str, ...]) 
               help="With --train: examples of one run, which make up batches. Default: 8.")  # fmt: skip
 @click.option("--momentum", type=click.FloatRange(0, 1, max_open=True), help="With --train sgd. Default: 0.")
 @click.option("--decay", type=click.FloatRange(0), help="With --train: of the weights (L2). Default: 0.")
+@click.option("--clip", type=click.FloatRange(1e-6, 1e6), metavar="LENGTH",
+              help="With --train: limit the gradient of each example to this length (L2).")  # fmt: skip
+@click.option("--noise", type=click.FloatRange(2**-10, 256), metavar="MULTIPLIER",
+              help="With --clip: make the training differentially private. Each update adds noise of this many "
+              "clips to the sum of the gradients (docs/training.md).")  # fmt: skip
 @click.option("--freeze", multiple=True, metavar="LAYERS",
               help="With --train: layers that stay as they are, named as in --tee. Repeatable.")  # fmt: skip
 @click.option("--tuning", type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -144,6 +149,8 @@ def command(
     micro_batch: int | None,
     momentum: float | None,
     decay: float | None,
+    clip: float | None,
+    noise: float | None,
     freeze: tuple[str, ...],
     tuning: Path | None,
     name: str,
@@ -168,7 +175,9 @@ def command(
         raise click.UsageError("--tee needs --sign-key: the kernels of a part cannot be signed as a structure yet")
     if stages is not None and (tee is not None or optimizer is not None or kernels is not None or graph_only):
         raise click.UsageError("--stages does not go with --tee, --train, --kernels and --graph-only yet")
-    given_for_training = {"loss": loss, "micro_batch": micro_batch, "momentum": momentum, "decay": decay}
+    given_for_training = {
+        "loss": loss, "micro_batch": micro_batch, "momentum": momentum, "decay": decay, "clip": clip, "noise": noise
+    }  # fmt: skip
     for_training = {k: v for k, v in given_for_training.items() if v is not None}
     if optimizer == "cfg":
         optimizer, for_training = _as_the_cfg_says(model, for_training)
@@ -249,6 +258,8 @@ def _as_the_cfg_says(model: Path, given: dict[str, Any]) -> tuple[str, dict[str,
 def _training(optimizer: str | None, given: dict[str, Any], freeze: tuple[str, ...]) -> TrainOptions | None:
     if given.get("momentum") and optimizer not in (None, "sgd"):
         raise click.UsageError("--momentum is for --train sgd")
+    if given.get("noise") and not given.get("clip"):
+        raise click.UsageError("--noise is measured in clips: give --clip too")
     if optimizer is not None:
         return TrainOptions(optimizer, freeze=freeze, **given)
     unused = [*given, *(["freeze"] if freeze else [])]

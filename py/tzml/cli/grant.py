@@ -77,6 +77,21 @@ def parse_policy(_: click.Context, __: click.Parameter, value: str) -> tuple[Out
     metavar="KEY",
     help="Let the devices export what they have trained, encrypted for this P-256 public key (PEM).",
 )
+@click.option(
+    "--federate",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="KEY",
+    help="Let the devices train a private model for the holder of this P-256 key (PEM): they take global models "
+    "from it, and export to it what they have trained (docs/federated.md).",
+)
+@click.option(
+    "--noised-updates",
+    type=click.IntRange(0, UNLIMITED - 1),
+    default=0,
+    metavar="N",
+    help="How many updates of a private model (`tzml compile --noise`) each device may make in all, under this "
+    "grant and all others.",
+)
 @click.option("--lowest-ta-version", type=click.IntRange(0), default=0, help="Refuse older TAs.")
 @click.option(
     "--serial",
@@ -100,6 +115,8 @@ def command(
     train: bool,
     save_state: bool,
     export_state: Path | None,
+    federate: Path | None,
+    noised_updates: int,
     lowest_ta_version: int,
     serial: int | None,
     register: Path | None,
@@ -116,22 +133,31 @@ def command(
         raise click.UsageError("--train allows all programs: give either --program or --train")
     content_key = ContentKey.read(key)
     allowed, rights = programs_of(content_key, programs, train=train)
-    if (save_state or export_state) and not rights & Rights.train:
-        raise click.UsageError("--save-state and --export-state are for what is trained: give --train too")
+    if export_state and federate:
+        raise click.UsageError("--federate is for the export key, too: leave out --export-state")
+    if (save_state or export_state or federate) and not rights & Rights.train:
+        raise click.UsageError(
+            "--save-state, --export-state and --federate are for what is trained: give --train too"
+        )
+    exports = export_state or federate
     terms = Terms(
         policy=policy[0],
         argument=policy[1],
         budget=UNLIMITED if budget is None else budget,
         lowest_ta_version=lowest_ta_version,
+        noised_updates=noised_updates,
         serial=new_serial() if serial is None else serial,
         programs=allowed,
         rights=(
             rights
             | (Rights.save_state if save_state else NO_RIGHTS)
-            | (Rights.export_state if export_state else NO_RIGHTS)
+            | (Rights.export_state if exports else NO_RIGHTS)
+            | (Rights.federate if federate else NO_RIGHTS)
         ),
-        export_key=load_public(export_state) if export_state else bytes(KEY_SIZE),
+        export_key=load_public(exports) if exports else bytes(KEY_SIZE),
     )
+    if noised_updates and not rights & Rights.train:
+        raise click.UsageError("--noised-updates are of a training: give --train too")
     records = [read_device(device) for device in devices]
     with opened_owner(owner, passphrase_file) as signer:
         for device, record in zip(devices, records, strict=True):

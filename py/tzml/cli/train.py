@@ -12,10 +12,9 @@ from typing import Any
 import click
 from numpy.typing import NDArray
 
-from tzml.cli.arrays import load_arrays
+from tzml.cli.arrays import load_array
 from tzml.cli.train_darknet import train_darknet
 from tzml.client import Checkpoints, Plan, Trainer, Training, TrainingScore, World, open_model
-from tzml.errors import TzmlError
 from tzml.files import check_output
 
 Array = NDArray[Any]
@@ -135,8 +134,8 @@ def command(
     for output in filter(None, (checkpoint, export)):
         check_output(output, inputs)
     kept = Checkpoints(checkpoint, checkpoint_steps, resume, restart) if checkpoint else None
-    examples = _array(images), _array(labels)
-    held_out = (_array(test_images), _array(test_labels)) if test_images and test_labels else None
+    examples = load_array(images), load_array(labels)
+    held_out = (load_array(test_images), load_array(test_labels)) if test_images and test_labels else None
     found: list[Epoch] = []
     with open_model(bundle, World[world], grant.read_bytes() if grant else None) as model:
         trainer = Trainer(model)
@@ -170,10 +169,3 @@ class _Progress:
             told = "" if loss is None else f", loss {loss:.4f}"
             line = f"epoch {epoch} of {self.epochs}: step {done} of {batches}{told}"
             click.echo("\r" + (line.ljust(72) if done < batches else " " * 72 + "\r"), err=True, nl=False)
-
-
-def _array(path: Path) -> Array:
-    found = load_arrays(path)
-    if isinstance(found, dict):
-        raise TzmlError(f"{path} has several arrays", "give a .npy file with one")
-    return found

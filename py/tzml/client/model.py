@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tzml.bundle.checkpoint import NOTE_SIZE, Checkpoint, read_checkpoint
+from tzml.bundle.checkpoint import NOTE_SIZE, Checkpoint, file_size, read_checkpoint
 from tzml.bundle.content import DType, OutputPolicy, Role
 from tzml.client.description import TensorInfo
 from tzml.client.library import ffi, library, text
@@ -226,7 +226,8 @@ class Model:
         if len(padded) != NOTE_SIZE:
             raise ValueError(f"a note has at most {NOTE_SIZE} bytes, not {len(note)}")
         check(library().tzml_save(self._session, flags, padded, ffi.from_buffer(data.data), size))
-        write_kept(path, data.tobytes())
+        whole = data.tobytes()
+        write_kept(path, whole[: file_size(whole)])
         if not export:
             check(library().tzml_confirm(self._session))
 

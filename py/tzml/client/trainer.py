@@ -107,6 +107,17 @@ class Trainer:
         """
         return self._step(*self.check(examples, targets), rate)
 
+    def noised_step(self, examples: Array, targets: Array, rate: float, batch_size: int) -> TrainingScore | None:
+        """A step of a private model, by a batch that was drawn at random and may be empty; None for one that is.
+
+        Gradients are divided by `batch_size`, the mean size of such batches: that of this one would tell of it.
+        What `check` says of the examples must hold. An example that gives no numbers adds nothing.
+        """
+        score = self._run(Role.accumulate, examples, targets) if len(examples) else None
+        self._update(rate, batch_size)
+        self.steps += 1
+        return score
+
     def _step(self, examples: Array, targets: Array, rate: float) -> TrainingScore:
         score = self._run(Role.accumulate, examples, targets)
         if score.loss is not None and not math.isfinite(score.loss):

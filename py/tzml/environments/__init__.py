@@ -59,6 +59,7 @@ class Environment:
 ENVIRONMENTS = {
     environment.name: environment
     for environment in (
+        Environment("flower", "federated training over Flower", python="3.11", megabytes=450),
         Environment("kserve", "testing with KServe's client", python="3.11", megabytes=440),
         Environment("mxnet", "reading MXNet models", python="3.11", megabytes=500),
     )

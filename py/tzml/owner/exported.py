@@ -57,7 +57,12 @@ def open_exported(checkpoint: Checkpoint, key: OwnerKey, device: bytes) -> bytes
 
 
 def with_state(bundle: Bundle, state: bytes) -> Bundle:
-    """The bundle's next version, whose state begins as a device left it. Raises BundleError if the size differs."""
+    """The bundle's next version, whose state begins as a device left it. Raises BundleError if the size differs.
+
+    Of a private model, devices export the parameters alone; the rest begins as zeros.
+    """
+    if all(memory.noise and memory.noise.sums == len(state) for memory in bundle.memories):
+        state = state.ljust(bundle.memory.state_size, b"\0")
     memories = [memory for memory in bundle.memories if memory.state_size]
     if [memory.state_size for memory in memories] != [len(state)]:
         raise BundleError(
@@ -74,9 +79,13 @@ def with_state(bundle: Bundle, state: bytes) -> Bundle:
 
 
 def parameters(bundle: Bundle, state: bytes) -> dict[str, Array]:
-    """What a bundle's notes name in its state, as float32: parameters, and what the optimizer keeps of them."""
+    """What a bundle's notes name in its state, as float32: parameters, and what the optimizer keeps of them.
+
+    What an export of a private model leaves out is not there.
+    """
     found = json.loads(bundle.notes or b"{}").get("state", [])
     return {
         name: np.frombuffer(state, np.float32, int(np.prod(shape)), offset).reshape(shape)
-        for name, offset, shape in found
+        for name, offset, shape, *dtype in found
+        if not dtype and offset < len(state)
     }

@@ -21,7 +21,7 @@ from tzml.owner.wrapping import ROW, wrap
 UNLIMITED = 2**64 - 1
 MAX_RECIPIENTS = 1024
 _LABEL = b"tzml grant 2"
-_HEADER = struct.Struct("<8s4I32s16s64sQIIQIIQ64s80s")
+_HEADER = struct.Struct("<8s4I32s16s64sQIIQIIQ64sQ72s")
 
 
 class Rights(enum.IntFlag):
@@ -31,6 +31,7 @@ class Rights(enum.IntFlag):
     export_state = 2
     measure = 4
     train = 8
+    federate = 16
 
 
 NO_RIGHTS = Rights(0)
@@ -43,7 +44,8 @@ class Terms:
     """What a grant allows.
 
     `argument` is k of top_k, or the bits of the mantissa that stay of rounded; `budget` the runs that are allowed;
-    `programs` has a bit for each program; `serial` goes up with each grant for a model.
+    `programs` has a bit for each program; `serial` goes up with each grant for a model; `noised_updates` are those
+    of a private model that a device may make in all its life.
     """
 
     policy: OutputPolicy = OutputPolicy.full
@@ -54,6 +56,7 @@ class Terms:
     lowest_ta_version: int = 0
     export_key: bytes = bytes(KEY_SIZE)
     serial: int = 0
+    noised_updates: int = 0
 
 
 def new_serial() -> int:
@@ -114,7 +117,7 @@ def make_grant(key: ContentKey, owner: Signer, devices: Sequence[bytes], terms: 
     data = _HEADER.pack(
         GRANT_MAGIC, FORMAT_VERSION, size, len(recipients), 0, key.bundle_digest, key.model_id, owner.public,
         terms.serial, terms.policy, terms.argument, terms.budget, terms.programs, terms.rights,
-        terms.lowest_ta_version, terms.export_key, b"",
+        terms.lowest_ta_version, terms.export_key, terms.noised_updates, b"",
     )  # fmt: skip
     data += b"".join(recipients)
     return data + owner.sign(hashlib.sha256(data).digest())
@@ -141,7 +144,7 @@ def read_grant(data: bytes) -> Grant:
     check(len(data) >= _HEADER.size + ROW.size + KEY_SIZE, f"a grant of {len(data)} bytes")
     (
         magic, version, size, count, required, digest, model_id, owner, serial, policy, argument, budget, programs,
-        rights, lowest, export_key, reserved,
+        rights, lowest, export_key, noised_updates, reserved,
     ) = _HEADER.unpack_from(data)  # fmt: skip
     check(magic == GRANT_MAGIC and version == FORMAT_VERSION, "the file is not a grant of format 2")
     check(1 <= count <= MAX_RECIPIENTS, f"{count} recipients")
@@ -157,9 +160,12 @@ def read_grant(data: bytes) -> Grant:
     low, high = limits.get(OutputPolicy(policy), (0, 0))
     check(low <= argument <= high, f"{argument} for the output policy {OutputPolicy(policy).name}")
     check(0 < programs < 1 << 16 and rights <= sum(Rights), f"programs {programs:#x}, rights {rights:#x}")
-    check(not rights & Rights.export_state or any(export_key), "state may be exported, and there is no key for it")
+    leaves = rights & (Rights.export_state | Rights.federate)
+    check(not leaves or any(export_key), "state may be exported, and there is no key for it")
     rows = [ROW.unpack_from(data, _HEADER.size + i * ROW.size) for i in range(count)]
     ids = [row[0] for row in rows]
     check(ids == sorted(set(ids)) and not any(any(row[3]) for row in rows), "the recipients are out of order")
-    terms = Terms(OutputPolicy(policy), argument, budget, programs, Rights(rights), lowest, export_key, serial)
+    terms = Terms(
+        OutputPolicy(policy), argument, budget, programs, Rights(rights), lowest, export_key, serial, noised_updates
+    )
     return Grant(digest, model_id, owner, terms, tuple(ids))

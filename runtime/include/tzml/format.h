@@ -55,7 +55,8 @@
 #define TZML_MAX_MEMORY		(UINT64_C(1) << 32)
 #define TZML_MAX_SEALED_SIZE	(UINT64_C(1) << 29) /* less than that */
 #define TZML_MAX_RECIPIENTS	1024
-#define TZML_MAX_SEGMENT_SIZE	(64 * 1024) /* of a checkpoint */
+#define TZML_MAX_SEGMENT_SIZE	(64 * 1024)	    /* of a checkpoint */
+#define TZML_MAX_DEVIATION	(UINT32_C(1) << 24) /* of noise */
 
 enum tzml_protection {
 	TZML_PROTECTION_CLEAR = 0,   /* the tag is a SHA-256 digest */
@@ -174,11 +175,13 @@ struct tzml_memory_header {
 	uint32_t chunk_count;
 	uint32_t first_state; /* index of its first state section */
 	uint32_t state_count;
-	uint8_t reserved[8];
+	/* of a private model, else zero: where in the state its sums begin */
+	uint64_t sums;
 	uint64_t arena_size;
 	uint64_t weights_size; /* of the memory that chunks are loaded into */
 	uint64_t state_size;
-	uint8_t reserved1[8];
+	uint32_t sum_count; /* int32 each */
+	uint32_t deviation; /* of the noise that each update adds to them */
 };
 
 struct tzml_chunk {
@@ -238,8 +241,9 @@ enum tzml_right {
 	TZML_RIGHT_SAVE_STATE = 1,
 	TZML_RIGHT_EXPORT_STATE = 2,
 	TZML_RIGHT_MEASURE = 4,
-	TZML_RIGHT_TRAIN = 8, /* run programs that accumulate or update */
-	TZML_RIGHTS = 15,
+	TZML_RIGHT_TRAIN = 8,	  /* run programs that accumulate or update */
+	TZML_RIGHT_FEDERATE = 16, /* take models of the export key's holder */
+	TZML_RIGHTS = 31,
 };
 
 #define TZML_UNLIMITED UINT64_MAX /* query_budget: any number of runs */
@@ -261,7 +265,8 @@ struct tzml_grant {
 	uint32_t rights;   /* enum tzml_right */
 	uint64_t lowest_ta_version;
 	uint8_t export_key[TZML_KEY_SIZE];
-	uint8_t reserved[80];
+	uint64_t noised_updates; /* of a private model, in all its life */
+	uint8_t reserved[72];
 };
 
 struct tzml_recipient {
@@ -277,6 +282,7 @@ enum tzml_checkpoint_kind {
 	TZML_CHECKPOINT_CLEAR = 1,    /* of a session in the normal world */
 	TZML_CHECKPOINT_SAVED = 2,    /* for the device that made it */
 	TZML_CHECKPOINT_EXPORTED = 3, /* for the grant's export key */
+	TZML_CHECKPOINT_GLOBAL = 4,   /* from its holder, for a round */
 };
 
 #define TZML_NOTE_SIZE 64
@@ -288,7 +294,7 @@ struct tzml_checkpoint {
 	uint32_t kind;	       /* enum tzml_checkpoint_kind */
 	uint32_t segment_size; /* of all segments but the last */
 	uint64_t state_size;
-	uint64_t number;  /* goes up with each; 0 of a clear model */
+	uint64_t number; /* goes up with each; or the round of federated ones */
 	uint64_t updates; /* runs of programs of that role so far */
 	uint64_t model_version;
 	uint8_t model_id[16];

@@ -50,10 +50,11 @@ enum tzml_model_state {
 /* A checkpoint that is being saved or restored, segment by segment. */
 struct tzml_transfer {
 	enum { TZML_NO_TRANSFER = 0, TZML_SAVING, TZML_RESTORING } direction;
-	bool counts; /* it is saved for this device, with a number */
+	uint32_t kind; /* enum tzml_checkpoint_kind */
 	uint64_t number;
 	uint64_t updates;
-	uint64_t done;			  /* bytes of the state */
+	uint64_t size;			  /* bytes of the state */
+	uint64_t done;			  /* of them */
 	uint8_t digest[TZML_DIGEST_SIZE]; /* of the header */
 	uint8_t key[TZML_SECRET_SIZE];
 };
@@ -85,6 +86,7 @@ struct tzml_model {
 	uint64_t updates;     /* runs of that role that made the state */
 	uint64_t checkpoint;  /* the one it comes from; 0: the bundle */
 	uint64_t unconfirmed; /* number of one that was saved, or 0 */
+	uint64_t round;	      /* of the global model it comes from, or 0 */
 	struct tzml_transfer transfer;
 
 	bool granted; /* what follows is there */

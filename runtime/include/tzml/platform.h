@@ -90,6 +90,19 @@ struct tzml_crypto {
 	 */
 	enum tzml_status (*spend)(void *context, const struct tzml_grant *grant,
 				  uint64_t *runs);
+	/*
+	 * Count one more update of a private model, for good: later grants do
+	 * not begin anew. TZML_ERROR_PRIVACY_BUDGET if the grant's are used up.
+	 */
+	enum tzml_status (*spend_update)(void *context,
+					 const struct tzml_grant *grant);
+	/*
+	 * TZML_ERROR_ROUND_OLD if a global model of a later round was taken.
+	 * With `take`, those before are refused from now on.
+	 */
+	enum tzml_status (*admit_round)(void *context,
+					const struct tzml_grant *grant,
+					uint64_t round, bool take);
 	/* TZML_ERROR_DOWNGRADE if the device has seen that model sealed. */
 	enum tzml_status (*admit_clear)(void *context,
 					const struct tzml_header *header);

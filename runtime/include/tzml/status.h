@@ -156,7 +156,7 @@
 	X(GRANT_STATE, 0x545a4d51,                                             \
 	  "no grant allows the model's state to be saved, or exported",        \
 	  "ask the owner for a grant that does (--save-state, "                \
-	  "--export-state)")                                                   \
+	  "--export-state, --federate)")                                       \
 	X(CHECKPOINT_MALFORMED, 0x545a4d52,                                    \
 	  "the file is no checkpoint, or not a whole one",                     \
 	  "give the file that `tzml train --checkpoint` wrote")                \
@@ -184,6 +184,13 @@
 	  "resume from it (--resume), or give it up (--restart)")              \
 	X(UNSEALED, 0x545a4d5a, "this device runs sealed models only",         \
 	  "get the sealed model and a grant from its owner")                   \
+	X(PRIVACY_BUDGET, 0x545a4d68,                                          \
+	  "the updates of the private model that the grant allows are used "   \
+	  "up",                                                                \
+	  "ask the owner for a grant that allows more (--noised-updates)")     \
+	X(ROUND_OLD, 0x545a4d69,                                               \
+	  "this device has taken a global model of a later round",             \
+	  "get the newest one from the server")                                \
 	/* the client's own */                                                 \
 	X(FILE, 0x545a4d81, "the bundle cannot be read", "check the path")     \
 	X(NO_TEE, 0x545a4d82, "there is no TEE to talk to",                    \

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from tzml.bundle import NO_IDENTITY, Bundle, Library, derive_model_id
+from tzml.bundle import NO_IDENTITY, Bundle, Library, UpdateNoise, derive_model_id
 from tzml.bundle.identity import digest_uuid
 from tzml.compiler.codegen.link import build_libraries
 from tzml.compiler.codegen.tuning_records import Tuning
@@ -28,7 +29,7 @@ from tzml.compiler.metadata import match_labels, match_preprocessing, source_dig
 from tzml.compiler.partition import CutModel, compile_parts, describe_range, partition
 from tzml.compiler.passes.layers import SourceLayer, find_layers
 from tzml.compiler.passes.stages import cut_stages
-from tzml.compiler.passes.training import TrainOptions, training_programs
+from tzml.compiler.passes.training import BOUND, TrainOptions, training_programs
 from tzml.compiler.planning.code_memory import code_memory
 from tzml.compiler.planning.memory import Layout
 from tzml.compiler.planning.names import bundle_names
@@ -288,7 +289,7 @@ def compile_training(
             simplified = prepare(program.imported, target)
             graph = lower(simplified, target, tuning=options.tuning, progress=progress)
         programs.append(GraphProgram(program.name, graph, program.role))
-    bundle = stream(_bundle(programs, options, progress), programs, options.secure_memory)
+    bundle = with_noise(stream(_bundle(programs, options, progress), programs, options.secure_memory), train)
     if bundle.secure_memory > options.secure_memory:
         raise CompileError(
             f"the model takes {bundle.secure_memory:,} bytes of secure memory, not {options.secure_memory:,}: "
@@ -297,6 +298,17 @@ def compile_training(
             "give a smaller --micro-batch, --freeze layers, or give more to --secure-memory",
         )
     return bundle
+
+
+def with_noise(bundle: Bundle, train: TrainOptions) -> Bundle:
+    """The bundle with the noise that `train` asks for, by what its notes say of the state."""
+    if not train.noise:
+        return bundle
+    sums = [(offset, math.prod(shape)) for _, offset, shape, *dtype in json.loads(bundle.notes)["state"] if dtype]
+    begin, end = sums[0][0], max(offset + 4 * count for offset, count in sums)
+    noise = UpdateNoise(begin, (end - begin) // 4, round(train.noise * BOUND))
+    (memory,) = bundle.memories
+    return replace(bundle, memories=(replace(memory, noise=noise),))
 
 
 def _bundle(programs: Sequence[GraphProgram], options: CompileOptions, progress: Progress) -> Bundle:
@@ -372,7 +384,11 @@ def _program_notes(program: GraphProgram, layout: Layout) -> dict[str, Any]:
 def _state_notes(state: State) -> dict[str, Any]:
     """What the notes say of the state, for those who read it."""
     places = {buffer: place for buffer, place in state.places.items() if isinstance(buffer, StateBuffer)}
-    found = [[b.name, place.offset, list(b.shape)] for b, place in places.items() if b.name]
+    found = [
+        [b.name, place.offset, list(b.shape), *([] if b.dtype == "float32" else [b.dtype])]
+        for b, place in places.items()
+        if b.name
+    ]
     return {"state": found} if found else {}
 
 

@@ -55,12 +55,14 @@ class Buffer:
 class StateBuffer(Buffer):
     """Memory that lives as long as a session, and that all programs of a model share.
 
-    `initial` is its first content; without it, that is zeros. `name` and `shape` of its float32 are for the notes.
+    `initial` is its first content; without it, that is zeros. Its numbers have four bytes each; `name`, `shape` and
+    `dtype` are for the notes.
     """
 
     initial: bytes | None = None
     name: str = ""
     shape: tuple[int, ...] = ()
+    dtype: str = "float32"
 
     @property
     def in_arena(self) -> bool:

@@ -17,6 +17,10 @@ IN_PLACE = "tzml.in_place"
 """Attribute of functions that go number by number: how many of their first buffers they read and write."""
 
 
+_VECTORS = 4
+"""Of numbers of the state, which are computed at once."""
+
+
 def schedule(function: Any, isa: Isa) -> Any:
     """The function with elementwise blocks merged, and its last block in vectors where they fit."""
     if function.attrs and TUNED in function.attrs:
@@ -56,9 +60,12 @@ def _in_vectors(sch: Any, block: Any, lanes: int) -> Any:
     TVM's schedule refuses a block that writes what it reads, though each number depends on that at its own place.
     """
     (loop,) = sch.get_loops(block)
-    if int(sch.get(loop).extent) % lanes:
+    extent = int(sch.get(loop).extent)
+    if extent % lanes:
         return sch.mod["main"]
-    _, inner = sch.split(loop, [None, lanes])
+    # several vectors at once: counting and jumping would be a quarter of the instructions
+    width = _VECTORS * lanes if extent % (_VECTORS * lanes) == 0 else lanes
+    _, inner = sch.split(loop, [None, width])
     variable = sch.get(inner).loop_var
 
     def vectorized(node: Any) -> Any:

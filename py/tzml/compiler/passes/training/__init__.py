@@ -1,6 +1,7 @@
 """Training: from a model to the programs that change its parameters (docs/training.md)."""
 
+from tzml.compiler.passes.training.clipping import BOUND
 from tzml.compiler.passes.training.options import TrainOptions
 from tzml.compiler.passes.training.programs import TrainingProgram, training_programs
 
-__all__ = ["TrainOptions", "TrainingProgram", "training_programs"]
+__all__ = ["BOUND", "TrainOptions", "TrainingProgram", "training_programs"]

@@ -10,7 +10,7 @@ from tvm import relax, te, tirx
 
 from tzml.compiler.codegen.kernels import IN_PLACE
 from tzml.compiler.codegen.kernels.tir import substitute
-from tzml.compiler.ir.rewrite import Expr, shape_of
+from tzml.compiler.ir.rewrite import Expr, dtype_of, shape_of
 
 _OPAQUE = 8
 """TVM's OpPatternKind of what nothing is fused with."""
@@ -26,8 +26,8 @@ def assign(builder: Any, name: str, state: Expr, element: Element, *operands: Ex
     must come before this one.
     """
     (count,) = shape_of(state)
-    tensors = [te.placeholder((count,), name="state")]
-    tensors += [te.placeholder(shape_of(o), name=f"operand{i}") for i, o in enumerate(operands)]
+    tensors = [te.placeholder((count,), dtype_of(state), name="state")]
+    tensors += [te.placeholder(shape_of(o), dtype_of(o), name=f"operand{i}") for i, o in enumerate(operands)]
 
     def number(i: Expr) -> Expr:
         places: dict[tuple[int, ...], tuple[Expr, ...]] = {(): (), (1,): (0,), (count,): (i,)}

@@ -26,6 +26,7 @@ class Normalization:
     """A batch normalisation that is trained; `mean` and `variance` are its running statistics in the state."""
 
     variable: Any
+    layer: str
     mean: StateBuffer
     variance: StateBuffer
 
@@ -39,7 +40,7 @@ class Normalization:
             found.append(
                 StateBuffer(value.nbytes, initial=value.tobytes(), name=f"{name}.{what}", shape=value.shape)
             )
-        return cls(variable, *found)
+        return cls(variable, name, *found)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ class TrainOptions:
         momentum: Of SGD; 0 for none.
         decay: Of the weights, as a part of the gradient (L2).
         freeze: Ranges of layers that are not trained (passes/layer_range.py).
+        clip: Length that the gradient of each example is limited to; 0 for none.
+        noise: Deviation of the noise that each update adds to the sum of clipped gradients, in clips; 0 for none.
 
     """
 
@@ -28,3 +30,5 @@ class TrainOptions:
     momentum: float = 0.0
     decay: float = 0.0
     freeze: tuple[str, ...] = ()
+    clip: float = 0.0
+    noise: float = 0.0

@@ -6,6 +6,7 @@ the state, `update` changes the parameters by them, and `evaluate` tells the los
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,6 +21,8 @@ from tzml.compiler.ir.graph import StateBuffer
 from tzml.compiler.ir.imported import Imported
 from tzml.compiler.ir.layer_names import number_of
 from tzml.compiler.ir.rewrite import Expr, bindings_of, const, free_variables, op_name, rebuilt, shape_of
+from tzml.compiler.ir.shapes import static_shape
+from tzml.compiler.passes.training.clipping import add_clipped, added, unit
 from tzml.compiler.passes.training.dropout import Dropout
 from tzml.compiler.passes.training.forward import Forward
 from tzml.compiler.passes.training.gradients import register_gradients, why_not
@@ -82,7 +85,13 @@ class _Programs:
         if not shape:
             raise CompileError("the model's input is a single number, and no batch of examples")
         self.examples = relax.TensorType((options.micro_batch, *shape[1:]), str(main.params[0].ty.dtype))
-        self.sums = tuple(_beside(parameter, "gradient") for parameter in self.parameters)
+        dtype = "int32" if options.clip else "float32"
+        self.sums = tuple(replace(_beside(parameter, "gradient"), dtype=dtype) for parameter in self.parameters)
+        if options.clip and self.normalizations:
+            raise CompileError(
+                "batch normalisation mixes the examples of a micro-batch, so that none has a gradient of its own",
+                f"freeze the layers that have one (--freeze {self.normalizations[0].layer}), or leave out --clip",
+            )
         self.moments = tuple(
             tuple(_beside(parameter, f"moment{i}") for i in range(self.optimizer.moments))
             for parameter in self.parameters
@@ -170,6 +179,43 @@ class _Programs:
     # its gradient
 
     def accumulate(self) -> Imported:
+        return self.accumulate_clipped() if self.options.clip else self.accumulate_plain()
+
+    def accumulate_clipped(self) -> Imported:
+        """Example by example: each gradient is clipped before it is added (clipping.py)."""
+        one = copy.copy(self)
+        one.options = replace(self.options, micro_batch=1)
+        one.examples = relax.TensorType((1, *static_shape(self.examples)[1:]), self.examples.dtype)
+        function = one.gradient()
+        given, gradients = len(self.batch_types), len(self.parameters)
+        inputs = (EXAMPLES, self.loss.target, COUNT, *(dropout.name for dropout in self.dropouts))
+
+        def body(builder: Any, *arguments: Any) -> Expr:
+            examples, targets, left, *random = arguments[: len(inputs)]
+            weights, sums = arguments[len(inputs) : -gradients], list(arguments[-gradients:])
+            clip, last = relax.const(self.options.clip, "float32"), relax.const(1, "int32")
+            totals: list[Expr] = []
+            for i in range(self.options.micro_batch):
+                left = builder.emit(op.subtract(left, last)) if i else left
+                rows = [_example(builder, tensor, i) for tensor in (examples, targets, *random)]
+                own: dict[int, Expr] = {}
+
+                def take(number: int, gradient: Expr, own: dict[int, Expr] = own) -> None:
+                    own[number] = builder.emit(op.reshape(gradient, (self.parameters[number].value.size,)))
+
+                numbers = (*rows[:2], left, *rows[2:], *weights)
+                losses = _inlined(builder, function, numbers, take)[: len(self.loss_names)]
+                sums = add_clipped(builder, [own[number] for number in range(gradients)], sums, left, clip)
+                totals = [added(builder, a, b) for a, b in zip(totals, losses, strict=True)] if i else [*losses]
+            return relax.Tuple([*totals, *sums])
+
+        types = (*self.batch_types, *self.random_types)
+        assert given == 3
+        made = self.made(inputs, types, self.loss_names, body, self.sums, shaped=True)
+        return replace(made, random=inputs[given:])
+
+    def accumulate_plain(self) -> Imported:
+        """Of the whole micro-batch at once."""
         function = self.gradient()
         gradients, given = len(self.parameters), len(self.batch_types) + len(self.dropouts)
 
@@ -258,20 +304,29 @@ class _Programs:
             *counted, step = arguments[len(arguments) - len(self.scalars) - 1 :]
             emit = builder.emit
             zero, one = relax.const(0, "float32"), relax.const(1, "float32")
+            nothing = relax.const(0, "int32") if self.options.clip else zero
             examples = emit(op.maximum(emit(op.astype(batch_size, "float32")), zero))
             share = emit(op.divide(emit(op.minimum(examples, one)), emit(op.maximum(examples, one))))
-            for numbers in (rate, *sums):
+            for numbers in (rate,) if self.options.clip else (rate, *sums):  # integers are finite
                 share = emit(op.add(share, _nothing(emit, numbers)))
             scalars = self.optimizer.begin(builder, counted, share)
             changed = [assign(builder, "count", step, _one_more, share, one), *scalars]
             for i, (weight, total) in enumerate(zip(weights, sums, strict=True)):
                 kept = own[i * moments : (i + 1) * moments]
-                changed += self.optimizer.update(builder, weight, kept, total, StepNumbers(rate, share, scalars))
-                changed.append(assign(builder, "clear", total, lambda _, zero: zero, zero))
+                gradient = self.gradient_of(builder, total)
+                changed += self.optimizer.update(builder, weight, kept, gradient, StepNumbers(rate, share, scalars))
+                changed.append(assign(builder, "clear", total, lambda _, none: none, nothing))
             return relax.Tuple(changed)
 
         state = (*self.sums, *(m for own in self.moments for m in own), *self.scalars, self.step)
         return self.made((RATE, BATCH_SIZE), (_SCALAR, _INTEGER), (STEP,), body, state, shaped=False)
+
+    def gradient_of(self, builder: Any, total: Expr) -> Expr:
+        """The sum of gradients as float32."""
+        if not self.options.clip:
+            return total
+        units = builder.emit(op.astype(total, "float32"))
+        return builder.emit(op.multiply(units, relax.const(unit(self.options.clip), "float32")))
 
     # what they share
 
@@ -293,7 +348,7 @@ class _Programs:
         """A program of inputs of these names and types, the parameters, and `state`, in rows of numbers."""
         inputs = [relax.Var(f"input{i}", kind) for i, kind in enumerate(types)]
         weights = [self.parameter(p, shaped=shaped) for p in self.parameters]
-        rows = [relax.Var("state", relax.TensorType((b.size // 4,), "float32")) for b in state]
+        rows = [relax.Var("state", relax.TensorType((b.size // 4,), b.dtype)) for b in state]
         builder = relax.BlockBuilder()
         with builder.function("main", [*inputs, *weights, *rows]):
             with builder.dataflow():
@@ -311,6 +366,13 @@ class _Programs:
 def _beside(parameter: Parameter, what: str) -> StateBuffer:
     """Room for something of a parameter's size, that begins as zeros."""
     return StateBuffer(parameter.value.nbytes, name=f"{parameter.name}.{what}", shape=parameter.buffer.shape)
+
+
+def _example(builder: Any, tensor: Expr, number: int) -> Expr:
+    """One of the examples that a tensor has along its first axis, as a tensor of one."""
+    if shape_of(tensor)[0] == 1:
+        return tensor
+    return builder.emit(op.strided_slice(tensor, axes=[0], begin=[number], end=[number + 1]))
 
 
 def _followed(running: Expr, found: Expr, share: Expr, zero: Expr) -> Expr:

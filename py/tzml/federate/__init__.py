@@ -1,0 +1,1 @@
+"""Federated training: rounds of a server, and what a device does in each (docs/federated.md)."""
