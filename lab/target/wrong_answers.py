@@ -5,7 +5,7 @@ usage: wrong_answers.py BUNDLE GRANT STORAGE STEP
 tee-supplicant has hostile_supplicant.c in it. Each way of answering is tried for all requests of an opening and a
 run, and for every STEPth of them alone. STORAGE, OP-TEE's folder, is put back after each. Prints a JSON object:
 `requests`, how many reads and writes there were; `right`, the answer; `tried`, a list of [mode, number, the status
-or the answer, the same once tee-supplicant is honest again].
+or the answer]; `afterwards`, the answers once tee-supplicant is honest again, after each way.
 """
 
 from __future__ import annotations
@@ -59,17 +59,17 @@ def main(bundle: str, grant_file: str, storage: Path, step: int) -> dict[str, An
     LOG.write_bytes(b"")
     answer(bundle, grant)
     requests = {"reads": LOG.read_bytes().count(b"r"), "writes": LOG.read_bytes().count(b"w")}
-    tried = []
+    tried, afterwards = [], []
     for modes, count in ((READS, requests["reads"]), (WRITES, requests["writes"])):
         for mode in modes:
             for number in (0, *range(1, count + 1, step)):
                 replace(storage, safe)
                 order(mode, number)
-                found = answer(bundle, grant)
-                order("honest")
-                replace(storage, safe)
-                tried.append([mode, number, found, answer(bundle, grant)])
-    return {"requests": requests, "right": right, "tried": tried}
+                tried.append([mode, number, answer(bundle, grant)])
+            order("honest")
+            replace(storage, safe)
+            afterwards.append(answer(bundle, grant))
+    return {"requests": requests, "right": right, "tried": tried, "afterwards": afterwards}
 
 
 if __name__ == "__main__":
