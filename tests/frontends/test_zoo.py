@@ -29,8 +29,8 @@ def test_a_network_compiles_and_agrees_with_onnx_runtime(name: str, libtzml: Pat
     assert found.difference < 1e-5
 
 
-# VGG-16 takes long; a quantized network has no twin in PyTorch
-TWINS = [model for model in models().values() if model.name not in ("vgg16", "digits_int8")]
+# these take long; a quantized network has no twin in PyTorch
+TWINS = [model for model in models().values() if model.name not in ("vgg16", "vgg19", "digits_int8")]
 
 
 @pytest.mark.parametrize("model", TWINS, ids=lambda model: model.name)
