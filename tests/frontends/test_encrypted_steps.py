@@ -83,7 +83,7 @@ def test_the_steps_of_an_encrypted_model_answer_as_the_clear_one_does(
         ("encrypted", encrypted, ("--key", folder / "compiler.pem", "--clear")),
     ):
         bundle, inputs, outputs = (tmp_path / f"{name}{ending}" for ending in (".tzm", ".in.npz", ".out.npz"))
-        beside = ["--labels", folder / "labels.txt", "--preprocess", folder / "images.json"]
+        beside: list[str | Path] = ["--labels", folder / "labels.txt", "--preprocess", folder / "images.json"]
         if kind == "saved_model":  # where Keras leaves the batch open, though the network's is fixed
             beside += ["--input", "image=1x224x224x3"]
         step("compile", source, *key, *beside, "--target", "host", "-o", bundle)
