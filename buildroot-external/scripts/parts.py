@@ -152,7 +152,7 @@ def make_overlay(output: Path, image: Path, downloads: Downloads) -> Path:
             raise BuildError(f"{package.name} has no module {name}")
         add(name)
     shutil.rmtree(folder, ignore_errors=True)
-    target = folder / "lib/modules"
+    target = folder / "usr/lib/modules"  # Buildroot's root file system has one /usr, to which /lib leads
     target.mkdir(parents=True)
     for name in order:
         path = found[name]

@@ -237,6 +237,16 @@ endef
 
 
 @pytest.mark.image
+def test_the_modules_are_where_a_root_file_system_with_one_usr_has_them(build: ModuleType, tmp_path: Path) -> None:
+    """Buildroot refuses an overlay with a folder /lib, which is a link there."""
+    overlay = build.make_overlay(tmp_path, ROOT / "build/deploy/qemu", build.Downloads())
+    assert [path.name for path in overlay.iterdir()] == ["usr"]
+    folder = overlay / "usr/lib/modules"
+    assert (folder / "order").read_text().split() == ["tee.ko", "optee.ko"]
+    assert all((folder / name).read_bytes()[:4] == b"\x7fELF" for name in ("tee.ko", "optee.ko"))
+
+
+@pytest.mark.image
 def test_the_packages_steps_work_with_the_toolchain_of_debians_packages(build: ModuleType, tmp_path: Path) -> None:
     downloads = build.Downloads()
     toolchain = build.make_toolchain(tmp_path, downloads)
