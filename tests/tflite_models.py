@@ -15,7 +15,7 @@ Array = NDArray[Any]
 
 TYPES = {
     "float32": "FLOAT32", "int32": "INT32", "uint8": "UINT8", "int64": "INT64", "bool": "BOOL", "int16": "INT16",
-    "int8": "INT8",
+    "int8": "INT8", "resource": "RESOURCE",
 }  # fmt: skip
 
 
@@ -55,13 +55,24 @@ class TfliteFile:
     def operator(
         self, name: str, inputs: Sequence[int], *results: Tensor, options: str = "", **values: Any
     ) -> list[int]:
-        """Add an operator with such options; its results are outputs of the network."""
+        """Add an operator with such options; its results are outputs of the network, unless they are resources."""
         made = [self.tensor(result) for result in results]
         self.operators.append((name, list(inputs), made, options, values))
-        self.outputs += made
+        self.outputs += [number for number in made if self.tensors[number].kind != "resource"]
         return made
 
-    def to_bytes(self) -> bytes:
+    def to_bytes(self, *, behind: bool = False) -> bytes:
+        """The file; `behind` puts the data of constants behind the FlatBuffer, as large files have it."""
+        if not behind:
+            return self._flatbuffer([])
+        sizes = [_bytes(tensor.data) for tensor in self.tensors if tensor.data is not None]
+        places, whole = [2] * len(sizes), b""
+        for _ in range(2):  # first as large as it will be, then with the places
+            whole = self._flatbuffer(places)
+            places = [len(whole) + sum(map(len, sizes[:i])) for i in range(len(sizes))]
+        return whole + b"".join(map(bytes, sizes))
+
+    def _flatbuffer(self, places: list[int]) -> bytes:
         b = flatbuffers.Builder(1024)
         names = list(dict.fromkeys(operator[0] for operator in self.operators))
         buffers = [_table(b, "Buffer")]
@@ -70,7 +81,11 @@ class TfliteFile:
             at = 0
             if tensor.data is not None:
                 at = len(buffers)
-                buffers.append(_table(b, "Buffer", Data=b.CreateNumpyVector(_bytes(tensor.data))))
+                data = _bytes(tensor.data)
+                if places:
+                    buffers.append(_table(b, "Buffer", Offset=places[at - 1], Size=len(data)))
+                else:
+                    buffers.append(_table(b, "Buffer", Data=b.CreateNumpyVector(data)))
             tensors.append(self._tensor(b, number, tensor, at))
         operators = [self._operator(b, names, *operator) for operator in self.operators]
         graph = _table(

@@ -240,3 +240,59 @@ def test_what_would_be_passed_over_is_refused(file: bytes, message: str, tmp_pat
     with pytest.raises(CompileError) as caught:
         import_file(path, {}, lambda _: None)
     assert message in str(caught.value)
+
+
+def summing(shape: tuple[int, ...] = (1, 4)) -> TfliteFile:
+    """What it was given so far, in a variable, and twice that."""
+    file = TfliteFile()
+    x = file.input(Tensor(shape))
+    (handle,) = file.operator("VAR_HANDLE", [], Tensor((), "resource"))
+    (before,) = file.operator("READ_VARIABLE", [handle], Tensor(shape))
+    (total,) = file.operator("ADD", [before, x], Tensor(shape), options="AddOptions")
+    file.operator("ASSIGN_VARIABLE", [handle, total])
+    (after,) = file.operator("READ_VARIABLE", [handle], Tensor(shape))
+    (result,) = file.operator("ADD", [after, total], Tensor(shape), options="AddOptions")
+    file.outputs = [result]
+    return file
+
+
+def test_a_variable_is_an_input_and_an_output(tmp_path: Path, libtzml: Path) -> None:
+    """What is read after it is assigned is what was assigned."""
+    from tzml.client import World, open_model
+
+    (tmp_path / "model.tflite").write_bytes(summing().to_bytes())
+    told: list[str] = []
+    compile_model(tmp_path / "model.tflite", CompileOptions("host"), warn=told.append).write(tmp_path / "model.tzm")
+    assert "the variable variable0 is an input, which begins as zeros" in told[0]
+    x, total = np.arange(4, dtype=np.float32)[None], np.zeros((1, 4), np.float32)
+    with open_model(tmp_path / "model.tzm", World.ree) as model:
+        for run in (1, 2, 3):
+            result, total = model.run({"t0": x, "variable0": total}).outputs.values()
+            assert (total == run * x).all()
+            assert (result == 2 * total).all()
+
+
+def scaled(file: TfliteFile) -> TfliteFile:
+    """x + w, with another axis."""
+    w = file.constant(np.arange(4, dtype=np.float32)[None])
+    (y,) = file.operator("ADD", [file.input(Tensor((1, 4))), w], Tensor((1, 4)), options="AddOptions")
+    axis = file.constant(np.array(1, np.int32))
+    file.operator("EXPAND_DIMS", [y, axis], Tensor((1, 1, 4)), options="ExpandDimsOptions")
+    file.outputs = file.outputs[-1:]
+    return file
+
+
+@pytest.mark.parametrize("behind", [False, True])
+def test_constants_may_lie_behind_the_flatbuffer(
+    behind: bool, tmp_path: Path, compile_and_run: CompileAndRun
+) -> None:
+    """As files have them that are larger than 2 GB, and those of newer tools."""
+    path = tmp_path / "model.tflite"
+    path.write_bytes(scaled(TfliteFile()).to_bytes(behind=behind))
+    x = np.ones((1, 4), np.float32)
+    assert compile_and_run(path, x[None])[0].tolist() == [[[1, 2, 3, 4]]]
+
+
+def test_constants_beyond_the_file_are_refused() -> None:
+    with pytest.raises(FlatbufferError, match="buffer 2 is outside of the file: 4 bytes at"):
+        check_tflite(scaled(TfliteFile()).to_bytes(behind=True)[:-1])

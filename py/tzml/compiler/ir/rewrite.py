@@ -141,12 +141,15 @@ def bindings_of(function: Any) -> list[Any]:
 @contextmanager
 def naming(builder: Any, hint: str) -> Iterator[None]:
     """Let `builder` give that name to what it binds inside of this, unless it is given another."""
-    emit = builder.emit
+    emit, is_inner = builder.emit, "emit" in vars(builder)
     builder.emit = lambda expression, name_hint="": emit(expression, name_hint or hint)
     try:
         yield
     finally:
-        del builder.emit
+        if is_inner:
+            builder.emit = emit
+        else:
+            del builder.emit
 
 
 def bound(builder: Any, result: Expr, hint: str) -> Expr:

@@ -70,9 +70,12 @@ def _check_tensor(tensor: FlatTable, buffers: list[int]) -> str:
 
 
 def _buffer(table: FlatTable) -> int:
-    """Bytes of a buffer; those beyond the FlatBuffer, which files over 2 GB use, are not for us."""
-    _require(table.scalar(1, "uint64") <= 1, f"{table.what} is outside the FlatBuffer; tzml reads files below 2 GB")
-    return table.count(0, 1)
+    """Bytes of a buffer, which may lie behind the FlatBuffer; there an offset of 0 or 1 means that it does not."""
+    offset, size = table.scalar(1, "uint64"), table.scalar(2, "uint64")
+    if offset <= 1:
+        return table.count(0, 1)
+    _require(offset + size <= len(table.data), f"{table.what} is outside of the file: {size} bytes at {offset}")
+    return size
 
 
 def _require(condition: bool, what: str) -> None:

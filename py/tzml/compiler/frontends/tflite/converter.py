@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import importlib
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from tvm import relax, tirx
 
 from tzml.compiler.ir.errors import CompileError
-from tzml.compiler.ir.rewrite import Expr, dtype_of, ints, op_name, shape_of
-from tzml.compiler.ir.tvm_internals import tflite_converter
+from tzml.compiler.ir.operators import operator
+from tzml.compiler.ir.rewrite import Expr, const, constant, dtype_of, ints, op_name, shape_of
+from tzml.compiler.ir.tvm_internals import tflite_converter, tflite_tensor_name
 
 # Options that TVM's converter does not read: (operator, table of options, option, the values that it computes)
 UNREAD = (
@@ -27,6 +31,8 @@ UNREAD = (
 )
 # Operators of integers whose kernels in TFLite take the scale and the zero point of all tensors to be one
 ONE_SCALE = {"MAXIMUM", "MINIMUM", "NEG", "RESHAPE", "RESIZE_BILINEAR"}
+_LARGEST_KNOWN = 4096
+"""Elements of a value that is computed while a file is read; larger ones are weights."""
 _LARGEST_WINDOW = 4096
 """Positions of a window whose mean float32 tells apart from one that is halfway between two integers."""
 
@@ -34,10 +40,158 @@ _LARGEST_WINDOW = 4096
 class TfliteConverter(tflite_converter()):  # type: ignore[misc]
     """Converts operators as TFLite's kernels compute them."""
 
+    reads: Mapping[int, int] = MappingProxyType({})
+    """For what is read of a variable the tensor that it is (model.py)."""
+
+    def get_tensor_value(self, tensor_wrapper: Any, is_sparse: bool = False) -> Any:
+        """A tensor that has to be known: a constant, or what was computed of constants and shapes."""
+        if isinstance(tensor_wrapper.buffer, int) or tensor_wrapper.buffer.DataLength():
+            return super().get_tensor_value(tensor_wrapper, is_sparse)
+        shape = tensor_wrapper.tensor.ShapeAsNumpy()
+        if isinstance(shape, np.ndarray) and 0 in shape:
+            return np.zeros(shape, self.get_tensor_type_str(tensor_wrapper.tensor.Type()))
+        if self.is_prefetched(tensor_wrapper.tensor_idx):
+            return self.get_prefetched_node(tensor_wrapper.tensor_idx)
+        expression = self.get_expr(tensor_wrapper.tensor_idx) if self.has_expr(tensor_wrapper.tensor_idx) else None
+        value = None if expression is None else self._known(expression)
+        if value is None:
+            name = (tensor_wrapper.tensor.Name() or b"").decode(errors="replace")
+            raise CompileError(f"its operand {name} must be known when compiling")
+        return value.astype(self.get_tensor_type_str(tensor_wrapper.tensor.Type()))
+
+    def get_expr(self, input_tensor_idx: int) -> Expr:
+        """The value of a tensor, of a constant too."""
+        if not self.has_expr(input_tensor_idx):
+            (wrapper,) = self.get_tensors([input_tensor_idx])
+            if wrapper.buffer.DataLength() or self.is_prefetched(input_tensor_idx):
+                return self.get_tensor_expr(wrapper)
+        return super().get_expr(input_tensor_idx)
+
+    def _known(self, expression: Expr) -> NDArray[Any] | None:
+        """What an expression is, if that follows from constants and shapes."""
+        value = constant(expression)
+        if value is not None:
+            return value
+        if isinstance(expression, relax.Var):
+            made = self.bb.lookup_binding(expression)
+            return None if made is None else self._known(made)
+        if not isinstance(expression, relax.Call):
+            return None
+        if op_name(expression) == "relax.shape_to_tensor":
+            return self._shape(expression.args[0])
+        row = operator(expression)
+        if row is None or row.fold is None:
+            return None
+        given = expression.args[: row.operands] if row.operands else getattr(expression.args[0], "fields", [])
+        operands = [self._known(argument) for argument in given]
+        known = [value for value in operands if value is not None and value.size <= _LARGEST_KNOWN]
+        return np.asarray(row.fold(expression, known)) if known and len(known) == len(operands) else None
+
+    def _shape(self, expression: Expr) -> NDArray[Any] | None:
+        if isinstance(expression, relax.Var):
+            expression = self.bb.lookup_binding(expression)
+        if isinstance(expression, relax.ShapeExpr):
+            return np.array(ints(expression.values), np.int64)
+        of = op_name(expression) == "relax.shape_of" if isinstance(expression, relax.Call) else False
+        return np.array(shape_of(expression.args[0]), np.int64) if of else None
+
+    def convert_expand_dims(self, op: Any) -> Expr:
+        """TVM's does not fit its own operator."""
+        source, axis = self.get_input_tensors(op)
+        return relax.op.expand_dims(self.get_tensor_expr(source), int(self.get_tensor_value(axis).reshape(-1)[0]))
+
+    def convert_reshape(self, op: Any) -> Expr:
+        """To a shape that may be computed, of constants and shapes."""
+        source, *target = self.get_input_tensors(op)
+        if not target or not self.has_expr(target[0].tensor_idx):
+            return super().convert_reshape(op)
+        known = self._known(self.get_expr(target[0].tensor_idx))
+        (result,) = self.get_output_tensors(op)
+        if known is None:
+            raise CompileError("the shape that it gives must be known when compiling")
+        if source.qnn_params and not self.has_same_qnn_params(source, result):
+            raise CompileError("its input and its output have different scales or zero points")
+        return relax.op.reshape(self.get_tensor_expr(source), tuple(known.reshape(-1).tolist()))
+
+    def convert_batch_matmul(self, op: Any) -> Expr:
+        """Of any ranks, which TVM's converter makes 3 of."""
+        sources, (result,) = self.get_input_tensors(op), self.get_output_tensors(op)
+        if result.qnn_params or any(source.qnn_params for source in sources):
+            return super().convert_batch_matmul(op)
+        operands = []
+        for source, option in zip(sources, ("AdjX", "AdjY"), strict=True):
+            value = self.get_tensor_expr(source)
+            axes = list(range(len(shape_of(value))))
+            if _option(op, "BatchMatMulOptions", option):
+                value = self.bb.emit(relax.op.permute_dims(value, [*axes[:-2], axes[-1], axes[-2]]))
+            operands.append(value)
+        return relax.op.matmul(*operands)
+
+    def convert_dequantize(self, op: Any) -> Expr:
+        """Of weights that were sparse, too."""
+        (source,) = self.get_input_tensors(op)
+        if not self.is_prefetched(source.tensor_idx):
+            return super().convert_dequantize(op)
+        values = self.get_prefetched_node(source.tensor_idx)
+        if source.qnn_params:
+            return self.dequantize(const(values), source)
+        return const(np.asarray(values, np.float32))
+
+    def convert_var_handle(self, op: Any) -> Expr | None:
+        """The importer knows where its variable is (model.py)."""
+        return None
+
+    def convert_call_once(self, op: Any) -> Expr | None:
+        """What variables begin with is given to the first run."""
+        return None
+
+    def convert_assign_variable(self, op: Any) -> Expr | None:
+        """What is assigned last is an output."""
+        return None
+
+    def convert_read_variable(self, op: Any) -> Expr | None:
+        """The input, or what was assigned before."""
+        (result,) = self.get_output_tensors(op)
+        now = self.reads[result.tensor_idx]
+        return None if now == result.tensor_idx else self.get_expr(now)
+
+    def convert_if(self, op: Any) -> Expr:
+        """Both branches are computed, if the condition depends on the data: time must not tell of it."""
+        condition, *given = self.get_input_tensors(op)
+        known = self._known(self.get_tensor_expr(condition))
+        branches = [_option(op, "IfOptions", f"{which}SubgraphIndex") for which in ("Then", "Else")]
+        if known is not None:
+            (result,) = self._results(branches[0 if known.any() else 1], given)
+            return result
+        one, other = (self._results(branch, given) for branch in branches)
+        chosen = []
+        test = relax.op.reshape(self.get_tensor_expr(condition), ())
+        for a, b in zip(one, other, strict=True):
+            if shape_of(a) != shape_of(b) or dtype_of(a) != dtype_of(b):
+                raise CompileError("its condition depends on the data, and its branches give different tensors")
+            chosen.append(self.bb.emit(relax.op.where(test, a, b)))
+        return chosen[0] if len(chosen) == 1 else relax.Tuple(chosen)
+
+    def _results(self, number: int, given: list[Any]) -> list[Expr]:
+        """What another graph of the file makes of tensors of this one."""
+        depth = self.conversion_state.setdefault("tzml_depth", [])
+        if not 0 < number < self.model.SubgraphsLength() or number in depth:
+            raise CompileError(f"its branch {number} is no graph of its own")
+        graph = self.model.Subgraphs(number)
+        depth.append(number)
+        inner = type(self)(self.model, graph, type(self.exp_tab)(), self.bb, self.conversion_state)
+        for wrapper, mine in zip(inner.get_tensors(graph.InputsAsNumpy()), given, strict=True):
+            inner.exp_tab.set_expr(tflite_tensor_name(graph, wrapper.tensor_idx), self.get_tensor_expr(mine))
+        inner.check_unsupported_ops()
+        inner.convert_op_to_relax()
+        depth.pop()
+        results = [inner.get_tensor_expr(wrapper) for wrapper in inner.get_tensors(graph.OutputsAsNumpy())]
+        return [self.bb.emit(result) for result in results]
+
     def unheeded(self, op: Any, name: str) -> str:
         """What of an operator would be passed over, in words; empty if nothing would."""
-        for operator, options, option, understood in UNREAD:
-            found = _option(op, options, option) if name == operator else understood[0]
+        for operation, options, option, understood in UNREAD:
+            found = _option(op, options, option) if name == operation else understood[0]
             if found not in understood:
                 return f"{option} is {found}; only {', '.join(map(str, understood))} is understood"
         if not self.is_quantized(op):

@@ -14,6 +14,7 @@ from tzml.compiler.frontends.inputs import Declared, Inputs, settle_inputs
 from tzml.compiler.frontends.tflite.check import check_tflite
 from tzml.compiler.frontends.tflite.converter import TfliteConverter
 from tzml.compiler.frontends.tflite.flatbuffer import FlatbufferError
+from tzml.compiler.frontends.tflite.model import RESOURCES, Resources, as_seen, beginning, output_name
 from tzml.compiler.ir.errors import CompileError, reason
 from tzml.compiler.ir.imported import Imported
 from tzml.compiler.ir.layer_names import SourceNames
@@ -35,6 +36,7 @@ BECOMES = {
     "GATHER": ("take",),
     "PACK": ("expand_dims", "concat"),
     "PAD": ("nn.pad",),
+    "PADV2": ("nn.pad",),
     "RESIZE_NEAREST_NEIGHBOR": ("image.resize2d",),
     "SLICE": ("strided_slice",),
     "SPACE_TO_BATCH_ND": ("nn.pad", "reshape", "permute_dims"),
@@ -49,7 +51,7 @@ BECOMES = {
 }
 # Operators that answer with positions, for which the scale does not matter.
 POSITIONS = {"ARG_MAX", "ARG_MIN", "SHAPE"}
-STATEFUL = {"ASSIGN_VARIABLE", "CALL", "CALL_ONCE", "IF", "READ_VARIABLE", "VAR_HANDLE", "WHILE"}
+STATEFUL = {"CALL", "WHILE"}
 
 
 def import_tflite(path: Path, inputs: Inputs, warn: Warn) -> Imported:
@@ -64,29 +66,53 @@ def import_tflite(path: Path, inputs: Inputs, warn: Warn) -> Imported:
         check_tflite(data)
     except FlatbufferError as error:
         raise malformed(path, "TFLite file", error) from error
-    model = schema.Model.GetRootAsModel(data, 0)
+    model, resources = as_seen(schema.Model.GetRootAsModel(data, 0), data, path.name, schema)
     graph = model.Subgraphs(0)
     names = {kind: [tflite_tensor_name(graph, i) for i in _indices(getattr(graph, f"{kind}sAsNumpy")())]
              for kind in ("Input", "Output")}  # fmt: skip
     shapes = settle_inputs(_declared(graph, inputs, path), inputs)
     layers = SourceNames()
-    module = import_tflite_model(model, shapes, _converter(path.name, not inputs, layers))
+    module = import_tflite_model(model, shapes, _converter(path.name, not inputs, layers, resources))
     warn_of_nan(_weights(model, graph), warn)
     ports = [*_indices(graph.InputsAsNumpy()), *_indices(graph.OutputsAsNumpy())]
     quantization = {tflite_tensor_name(graph, i): q for i in ports if (q := _quantization(graph.Tensors(i)))}
+    if resources.variables:
+        _name_variables(names, quantization, model, resources, warn)
     return Imported(
         checked(module, path.name), tuple(names["Input"]), tuple(names["Output"]), quantization, layers.sources
     )
 
 
-def _converter(file: str, same_shapes: bool, layers: SourceNames) -> Callable[..., Any]:
+def _name_variables(
+    names: dict[str, list[str]], quantization: dict[str, Quantization], model: Any, resources: Resources, warn: Warn
+) -> None:
+    """Give the inputs and outputs that variables are the variables' names, and tell what they begin with."""
+    count = len(resources.variables)
+    taken = {*names["Input"][:-count], *names["Output"][:-count]}
+    for position, variable in enumerate(resources.variables, -count):
+        names["Input"][position] = variable.name
+        names["Output"][position] = output_name(variable, taken)
+        about = _quantization(model.Subgraphs(0).Tensors(variable.given))
+        if about:
+            quantization |= {variable.name: about, names["Output"][position]: about}
+        warn(
+            f"the variable {variable.name} is an input, which begins as {beginning(model, variable)}; what is in "
+            f"the output {names['Output'][position]} is for the next run"
+        )
+
+
+def _converter(file: str, same_shapes: bool, layers: SourceNames, resources: Resources) -> Callable[..., Any]:
     class Converter(TfliteConverter):
         """A converter with the layer's name in its errors, and more quantized operators."""
+
+        reads = resources.reads
 
         def check_unsupported_ops(self) -> None:
             found, dynamic = [], []
             for op in _operators(self.subgraph):
                 name, layer = self._name(op), self._layer(op)
+                if name in RESOURCES:
+                    continue
                 if name not in self.convert_map or name in STATEFUL:
                     found.append((name, layer))
                 elif self._is_dynamic_range(op):
