@@ -277,6 +277,9 @@ class Examples(ExampleList):
         trained = (FOLDER / "checkpoint.tzm").read_bytes()
         about = "a sealed bundle whose state is saved, without a grant (tests/checkpoint_example.py)"
         self.add("checkpoint", "GRANT_ABSENT", about, trained)
+        private = (FOLDER / "federated.tzm").read_bytes()
+        about = "a sealed bundle that federated rounds train, without a grant (tests/federated_example.py)"
+        self.add("federated", "GRANT_ABSENT", about, private)
         for name, row, code, status, about in (
             ("sealed-interface", at.interface, 1, "SECTION_TABLE", "the interface is sealed"),
             ("unknown-protection", at.plan, 2, "PROTECTION", "a plan that is protected in a way nobody knows"),
