@@ -101,6 +101,9 @@ def test_it_has_the_modules_that_its_commands_import(
         ),
     ):
         assert refusal in device.python(TRACED, *arguments, cwd=tmp_path, code=2)[1]
+    examples = ("--global", "x.npy", "--update", "x.tzs", "--images", "x.npy", "--labels", "x.npy", "--rate", "1")
+    _, said = device.python(TRACED, "federate", "round", "digits.tzm", *examples, cwd=tmp_path, code=2)
+    assert "built without that world" in said
     _, said = device.python(TRACED, "serve", "digits.tzm", cwd=tmp_path, code=2)
     assert "install the package tzml-serve" in said
     assert device.third_parties() == {"cffi", "click", "numpy", "pycparser"}
@@ -118,6 +121,7 @@ def test_it_says_what_it_does_not_have(device: Device, digits_for_host: Path, tm
     assert re.findall(r"^  (\w+)  ", shown.partition("Commands:")[2], re.MULTILINE) == [
         "device",
         "evaluate",
+        "federate",
         "inspect",
         "libraries",
         "postprocess",

@@ -283,7 +283,12 @@ AREAS = {
     "tzml_zoo": "zoo",
     "tzml": "",
 }
-IN_ENVIRONMENTS = {"tzml/compiler/frontends/mxnet/worker.py": "mxnet"}
+IN_ENVIRONMENTS = {
+    "tzml/compiler/frontends/mxnet/worker.py": "mxnet",
+    "tzml/federate/flower_app/tzml_federated/client.py": "flower",
+    "tzml/federate/flower_app/tzml_federated/server.py": "flower",
+    "tzml/federate/privacy.py": "flower",
+}
 NOT_HERE = {
     "ai_edge_litert": "ai-edge-litert", "art": "adversarial-robustness-toolbox", "litert_torch": "litert-torch",
     "tensorflow": "tensorflow-cpu",

@@ -186,6 +186,7 @@ def test_each_update_adds_noise_to_the_sums_and_what_is_trained_comes_before_the
     sizes = [p.size for layer in network.trained for p in layer.parameters]
     noise = bundle.memory.noise
     assert noise == UpdateNoise(4 * (8000 + 208), 8000 + 200, round(0.8 * BOUND))
+    assert noise.multiplier == pytest.approx(0.8, rel=1e-4)
     with_a_program_that_reads_the_state(bundle, 2 * sizes).write(tmp_path / "model.tzm")
     found = []
     with open_model(tmp_path / "model.tzm", World.ree) as model:

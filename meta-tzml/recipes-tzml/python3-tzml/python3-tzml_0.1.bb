@@ -24,6 +24,7 @@ TZML_MODULES = " \
     cli/arrays.py \
     cli/device.py \
     cli/evaluate.py \
+    cli/federate.py \
     cli/inspect.py \
     cli/libraries.py \
     cli/options.py \
@@ -51,6 +52,9 @@ TZML_MODULES = " \
     darknet/training.py \
     device.py \
     errors.py \
+    federate/__init__.py \
+    federate/device.py \
+    federate/privacy.py \
     files.py \
     memory_map.py \
     metadata.py \

@@ -209,6 +209,11 @@ class UpdateNoise:
     count: int
     deviation: int
 
+    @property
+    def multiplier(self) -> float:
+        """The deviation in clips, as `tzml compile --noise` takes it: a clip has 65,536 units."""
+        return self.deviation / 65536
+
 
 @dataclass(frozen=True)
 class Memory:

@@ -214,3 +214,82 @@ def end(
 def device_id(device: bytes) -> bytes:
     """What a checkpoint says of its device, of the public key."""
     return hashlib.sha256(b"\x04" + device).digest()
+
+
+@command.command("server")
+@_of_server
+@click.option("--rounds", required=True, type=click.IntRange(1), help="Rounds to make.")
+@click.option(
+    "--listen", default="127.0.0.1:9093", show_default=True, metavar="HOST:PORT", help="Where devices find it."
+)
+@click.option("--least", default=1, show_default=True, type=click.IntRange(1),
+              help="Devices that must give an update in each round.")  # fmt: skip
+@click.option("--wait", default=300, show_default=True, type=click.IntRange(1), metavar="SECONDS",
+              help="For devices to come, before the first round.")  # fmt: skip
+@click.option("--timeout", default=3600, show_default=True, type=click.IntRange(1), metavar="SECONDS",
+              help="For the updates of a round.")  # fmt: skip
+@_share
+@click.option("-o", "--output", type=OutputFile(), help="As for `end`, after each round.")
+@click.option("--tls", nargs=3, type=_FILE, metavar="CA CERTIFICATE KEY",
+              help="Of the server (PEM). Without them, it listens on this machine alone.")  # fmt: skip
+def server(
+    bundle: Path,
+    content_key: Path,
+    key: Path,
+    devices: tuple[Path, ...],
+    state: Path,
+    passphrase_file: Path | None,
+    rounds: int,
+    listen: str,
+    least: int,
+    wait: int,
+    timeout: int,
+    share: float,
+    output: Path | None,
+    tls: tuple[Path, Path, Path] | None,
+) -> None:
+    """Make rounds over Flower, with the devices that `tzml federate client` connects: a `begin` and `end` each."""
+    from tzml.federate.flower import serve, tzml_command
+
+    given = (bundle, content_key, key, devices, state, passphrase_file)
+    before = _opened(*given).number  # whatever is wrong is told now
+    files = {"--content-key": content_key, "--key": key, "--state": state}
+    files |= {"--passphrase-file": passphrase_file} if passphrase_file else {}
+    common = [str(bundle.resolve()), *(a for name, path in files.items() for a in (name, str(path.resolve())))]
+    common += [a for path in devices for a in ("--device", str(path.resolve()))]
+    after = ["--share", str(share), *(["--output", str(output.resolve())] if output else [])]
+    job = {
+        "begin": [*tzml_command(), "federate", "begin", *common],
+        "end": [*tzml_command(), "federate", "end", *common, *after],
+        "devices": [read_device(path).public_key.hex() for path in devices],
+        "rounds": rounds, "least": least, "wait": wait, "timeout": timeout,
+    }  # fmt: skip
+    code = serve(job, listen, tls or (), click.echo)
+    made = _opened(*given).number - before
+    if code or made < rounds:  # Flower also ends well where a run failed
+        raise TzmlError(
+            f"{made} of {rounds} rounds were made", f"the lines above say why; go on with --state {state}"
+        )
+
+
+@command.command("client", context_settings={"ignore_unknown_options": True})
+@click.option(
+    "--server", "address", required=True, metavar="HOST:PORT", help="Where `tzml federate server` listens."
+)
+@click.option("--device", required=True, type=_FILE, help="The record (.tzd) of the device.")
+@click.option("--listen", default="127.0.0.1:9094", show_default=True, metavar="HOST:PORT",
+              help="An address of this machine that is free, for Flower.")  # fmt: skip
+@click.option("--tls", type=_FILE, metavar="CA", help="The certificate of the server's CA (PEM).")
+@click.argument("command_line", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND…")
+def client(address: str, device: Path, listen: str, tls: Path | None, command_line: tuple[str, ...]) -> None:
+    """Connect a device to a server over Flower, until the server goes away.
+
+    COMMAND does the device's part of a round, and is given --global FILE --update FILE: `tzml federate round`, or a
+    program that starts it on the device, as over SSH.
+    """
+    from tzml.federate.flower import take_part
+
+    job = {"public_key": read_device(device).public_key.hex(), "command": list(command_line)}
+    code = take_part(job, address, listen, tls, click.echo)
+    if code:
+        raise TzmlError(f"Flower ended with exit code {code}", "its lines above say why")

@@ -76,6 +76,7 @@ def _memory(memory: Memory) -> dict[str, Any]:
         "arena": memory.arena_size,
         "weights": memory.weights_size,
         "state": memory.state_size,
+        **({"noise": memory.noise.multiplier} if memory.noise else {}),
         "chunks": [{"size": chunk.size, "offset": chunk.offset} for chunk in memory.chunks],
     }
 
@@ -234,6 +235,8 @@ def command(
         _echo(f"  {calls} kernel calls{of}, {len(memory['chunks'])} chunks of weights")
         for what in ("arena", "weights", *(["state"] if memory["state"] else [])):
             _echo(f"  {'  ' + what:<34} {memory[what]:>13,} bytes")
+        if "noise" in memory:
+            _echo(f"  {'  noise of each update':<34} {memory['noise']:>13.4g} clips")
     for size, what in _SIZES.items():
         _echo(f"  {what:<34} {about[size]:>13,} bytes")
     loaded = sum(program["loaded_each_inference"] for program in about["programs"] if program["entry"] == 0)

@@ -20,8 +20,6 @@ from tzml.owner.global_model import exported_size, make_global_model
 from tzml.owner.keys import OwnerKey
 
 _FORMAT = "tzml federation 1"
-UNITS = 65536
-"""Of a clip: what the deviation of a private model's noise is measured in."""
 
 Parameters = NDArray[np.float32]
 
@@ -58,7 +56,7 @@ class Federation:
     def multiplier(self) -> float:
         """The deviation of the noise of an update, in clips."""
         noise = self.model.memory.noise
-        return noise.deviation / UNITS if noise else 0.0
+        return noise.multiplier if noise else 0.0
 
 
 class Rounds:

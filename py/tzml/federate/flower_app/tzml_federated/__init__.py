@@ -1,0 +1,1 @@
+"""tzml's federated training as an app of Flower. It imports nothing of tzml."""
