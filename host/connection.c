@@ -258,10 +258,19 @@ enum tzml_status connection_read_device(struct connection *connection)
 	return connection_invoke(connection, TZML_CMD_DEVICE, &operation);
 }
 
+/* libteec takes a block that was never shared for one with descriptor 0. */
+static void release(TEEC_SharedMemory *memory)
+{
+	if (memory->buffer)
+		TEEC_ReleaseSharedMemory(memory);
+	memset(memory, 0, sizeof(*memory));
+}
+
 enum tzml_status connection_share(struct connection *connection,
 				  TEEC_SharedMemory *memory, size_t size,
 				  uint32_t direction)
 {
+	release(memory);
 	memory->size = size;
 	memory->flags = direction;
 	if (!TEEC_AllocateSharedMemory(&connection->context, memory))
@@ -348,13 +357,6 @@ enum tzml_status connection_open(struct connection **result, const char *about,
 	return connect(connection);
 }
 
-/* libteec takes a block that was never shared for one with descriptor 0. */
-static void release(TEEC_SharedMemory *memory)
-{
-	if (memory->buffer)
-		TEEC_ReleaseSharedMemory(memory);
-}
-
 static void dispose(void *context)
 {
 	struct connection *connection = context;
@@ -363,6 +365,8 @@ static void dispose(void *context)
 		TEEC_CloseSession(&connection->session);
 	if (connection->has_context) {
 		release(&connection->piece);
+		release(&connection->record);
+		release(&connection->given);
 		release(&connection->inputs);
 		release(&connection->outputs);
 		release(&connection->segment);

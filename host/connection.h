@@ -62,7 +62,10 @@ struct connection {
 	TEEC_SharedMemory inputs;
 	TEEC_SharedMemory outputs;
 	TEEC_SharedMemory segment; /* of a checkpoint; shared when needed */
-	struct pool heap;	   /* before this session */
+	/* of a stage: the record that it takes, and the one that it gives */
+	TEEC_SharedMemory record;
+	TEEC_SharedMemory given;
+	struct pool heap; /* before this session */
 	struct pool tas;
 	uint64_t features;	/* TZML_TA_FEATURE_* */
 	const char *about;	/* the bundle's name, for messages */
@@ -108,9 +111,18 @@ enum tzml_status connection_invoke_directly(struct connection *connection,
 					    uint32_t command,
 					    TEEC_Operation *operation);
 
+/* Memory that is shared already is given back before. */
 enum tzml_status connection_share(struct connection *connection,
 				  TEEC_SharedMemory *memory, size_t size,
 				  uint32_t direction);
+
+/*
+ * A command with an input and an output, for which `piece` and `outputs` are
+ * shared anew: the answer lies in `outputs`. In device.c.
+ */
+enum tzml_status connection_ask(struct connection *connection, uint32_t command,
+				const void *request, size_t request_size,
+				size_t answer_size);
 
 /* TZML_ERROR_NO_SUPPLICANT as above; no statistics are no error. */
 enum tzml_status connection_read_pool(struct connection *connection,

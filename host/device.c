@@ -13,10 +13,9 @@
 _Static_assert(sizeof(struct tzml_evidence) == sizeof(struct tzml_ta_evidence),
 	       "tzml.h and tzml_ta.h have one layout");
 
-/* A command with an input and an output, in memory of the connection. */
-static enum tzml_status ask(struct connection *connection, uint32_t command,
-			    const void *request, size_t request_size,
-			    size_t answer_size)
+enum tzml_status connection_ask(struct connection *connection, uint32_t command,
+				const void *request, size_t request_size,
+				size_t answer_size)
 {
 	TEEC_SharedMemory *in = &connection->piece;
 	TEEC_SharedMemory *out = &connection->outputs;
@@ -62,9 +61,9 @@ uint32_t tzml_device_enroll(const uint8_t *verifier, const uint8_t *owners,
 	memcpy(request.owners, owners, owners_size);
 	status = connection_open(&connection, ABOUT, TA_MEMORY);
 	if (!status)
-		status = ask(connection, TZML_CMD_ENROLL, &request,
-			     sizeof(request.enroll) + owners_size,
-			     sizeof(struct tzml_ta_device));
+		status = connection_ask(connection, TZML_CMD_ENROLL, &request,
+					sizeof(request.enroll) + owners_size,
+					sizeof(struct tzml_ta_device));
 	if (!status)
 		memcpy(point, connection->outputs.buffer, TZML_POINT_SIZE);
 	explicit_bzero(&request, sizeof(request));
@@ -80,8 +79,8 @@ uint32_t tzml_device_attest(const uint8_t *nonce,
 		connection_open(&connection, ABOUT, TA_MEMORY);
 
 	if (!status)
-		status = ask(connection, TZML_CMD_ATTEST, nonce,
-			     TZML_CHALLENGE_SIZE, sizeof(*evidence));
+		status = connection_ask(connection, TZML_CMD_ATTEST, nonce,
+					TZML_CHALLENGE_SIZE, sizeof(*evidence));
 	if (!status)
 		memcpy(evidence, connection->outputs.buffer, sizeof(*evidence));
 	connection_close(connection);

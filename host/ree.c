@@ -225,11 +225,13 @@ static void ree_close(void *opaque)
 	free(state);
 }
 
-static enum tzml_status ree_open(void **result, const struct bundle *bundle)
+static enum tzml_status ree_open(void **result, const struct bundle *bundle,
+				 const struct stage_begin *begin)
 {
 	enum tzml_status status = TZML_SUCCESS;
 	struct ree_state *state = NULL;
 
+	(void)begin; /* the secure world's part is the stage */
 	state = calloc(1, sizeof(*state));
 	if (!state)
 		return fail(TZML_ERROR_MEMORY, NULL);

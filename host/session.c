@@ -26,7 +26,8 @@ static enum tzml_status open_world(struct tzml_session *session, size_t number,
 				   const struct world *world)
 {
 	session->worlds[number].world = world;
-	return world->open(&session->worlds[number].state, &session->bundle);
+	return world->open(&session->worlds[number].state, &session->bundle,
+			   &session->begin);
 }
 
 /* Whether a program runs in none of the worlds that are open. */
@@ -167,6 +168,27 @@ uint32_t tzml_open_granted(const char *path, const void *grant, size_t size,
 	if (!status)
 		status = open_path(&session->bundle, path);
 	return finish_open(session, status, world, result);
+}
+
+uint32_t tzml_open_stage(const char *path, const void *grant, size_t size,
+			 const uint8_t *nonce, struct tzml_evidence *evidence,
+			 struct tzml_session **result)
+{
+	struct tzml_session *session = NULL;
+	enum tzml_status status = new_session(TZML_WORLD_TEE, &session, result);
+
+	if (status)
+		return status;
+	session->begin = (struct stage_begin){ nonce, evidence };
+	if (grant)
+		status = keep_grant(&session->bundle, grant, size);
+	if (!status)
+		status = open_path(&session->bundle, path);
+	status = finish_open(session, status, TZML_WORLD_TEE, result);
+	/* both are the caller's */
+	if (!status)
+		(*result)->begin = (struct stage_begin){ NULL, NULL };
+	return status;
 }
 
 uint32_t tzml_open_fd(int fd, const char *name, uint32_t world,
@@ -316,6 +338,27 @@ uint32_t tzml_run(struct tzml_session *session, const void *inputs,
 	if (nanoseconds)
 		*nanoseconds = now() - start;
 	return status;
+}
+
+uint32_t tzml_join(struct tzml_session *session, const void *release,
+		   size_t size, struct tzml_record_sizes *sizes)
+{
+	const struct opened *opened = session->worlds;
+
+	if (!opened->world->join)
+		return fail(TZML_ERROR_WORLD, "stages are in the TEE");
+	return opened->world->join(opened->state, release, size, sizes);
+}
+
+uint32_t tzml_run_record(struct tzml_session *session, const void *record,
+			 size_t size, void *given, size_t given_size)
+{
+	const struct opened *opened = session->worlds;
+
+	if (!opened->world->run_record)
+		return fail(TZML_ERROR_WORLD, "stages are in the TEE");
+	return opened->world->run_record(opened->state, record, size, given,
+					 given_size);
 }
 
 uint32_t tzml_reset(struct tzml_session *session)

@@ -40,19 +40,32 @@ struct grant {
 	size_t size;
 };
 
+/* What a session begins with that is to be a stage of a pipeline. */
+struct stage_begin {
+	const uint8_t *nonce; /* NULL: it is not to be one */
+	struct tzml_evidence *evidence;
+};
+
 /*
  * A world: how to open, run and close. `state` is the world's own; the bundle
  * stays open as long as it, for chunks of weights that are loaded in a run.
  */
 struct world {
 	enum tzml_worlds bit;
-	enum tzml_status (*open)(void **state, const struct bundle *bundle);
+	enum tzml_status (*open)(void **state, const struct bundle *bundle,
+				 const struct stage_begin *begin);
 	/* Make room for the inputs of any program, and for the outputs. */
 	enum tzml_status (*reserve)(void *state, size_t inputs_size,
 				    size_t outputs_size);
 	enum tzml_status (*run)(void *state, uint32_t program,
 				const void *inputs, size_t inputs_size,
 				void *outputs, size_t outputs_size);
+	/* NULL, as the next one, in a world without stages. */
+	enum tzml_status (*join)(void *state, const void *release, size_t size,
+				 struct tzml_record_sizes *sizes);
+	enum tzml_status (*run_record)(void *state, const void *record,
+				       size_t size, void *given,
+				       size_t given_size);
 	enum tzml_status (*reset)(void *state);
 	/*
 	 * Write a whole checkpoint, or read one; and say that the last that was
@@ -83,6 +96,7 @@ struct opened {
 
 struct tzml_session {
 	struct bundle bundle;
+	struct stage_begin begin;
 	void *interface_data;
 	struct tzml_interface interface;
 	struct opened worlds[2]; /* the one that was asked for comes first */

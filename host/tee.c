@@ -18,6 +18,7 @@ _Static_assert(sizeof(struct tzml_header) +
 struct tee_state {
 	struct connection *connection;
 	const struct bundle *bundle;
+	const struct stage_begin *begin;
 	struct grant grant;
 	uint32_t wanted; /* section the TA asks for */
 	bool running;	 /* chunks are loaded in a run, where nothing waits */
@@ -117,6 +118,24 @@ static enum tzml_status open_model(struct tee_state *state, uint32_t flags)
 	return status ? status : load(state);
 }
 
+/* Make the session's key before anything is loaded into the TA. */
+static enum tzml_status begin_stage(struct tee_state *state)
+{
+	struct connection *connection = state->connection;
+	struct tzml_evidence *evidence = state->begin->evidence;
+	enum tzml_status status = TZML_SUCCESS;
+
+	if (!(connection->features & TZML_TA_FEATURE_STAGES))
+		return fail(TZML_ERROR_PROTOCOL,
+			    "the TA is older than libtzml, and cannot be a "
+			    "stage of a pipeline");
+	status = connection_ask(connection, TZML_CMD_STAGE, state->begin->nonce,
+				TZML_CHALLENGE_SIZE, sizeof(*evidence));
+	if (!status)
+		memcpy(evidence, connection->outputs.buffer, sizeof(*evidence));
+	return status;
+}
+
 static enum tzml_status connect_and_open(struct tee_state *state,
 					 uint32_t flags)
 {
@@ -124,6 +143,8 @@ static enum tzml_status connect_and_open(struct tee_state *state,
 		connection_open(&state->connection, state->bundle->name,
 				state->bundle->header->secure_memory);
 
+	if (!status && state->begin->nonce)
+		status = begin_stage(state);
 	if (!status)
 		status = connection_share(state->connection,
 					  &state->connection->piece, PIECE_SIZE,
@@ -131,7 +152,8 @@ static enum tzml_status connect_and_open(struct tee_state *state,
 	return status ? status : open_model(state, flags);
 }
 
-static enum tzml_status tee_open(void **result, const struct bundle *bundle)
+static enum tzml_status tee_open(void **result, const struct bundle *bundle,
+				 const struct stage_begin *begin)
 {
 	struct tee_state *state = NULL;
 	enum tzml_status status = TZML_SUCCESS;
@@ -141,6 +163,7 @@ static enum tzml_status tee_open(void **result, const struct bundle *bundle)
 		return fail(TZML_ERROR_MEMORY, NULL);
 	*result = state;
 	state->bundle = bundle;
+	state->begin = begin;
 
 	status = connect_and_open(state, 0);
 	if (status == TZML_ERROR_TA_DEAD || status == TZML_ERROR_STORAGE) {
@@ -177,32 +200,44 @@ static bool has_budget(const struct tee_state *state)
 	return grant.query_budget != TZML_UNLIMITED;
 }
 
-static enum tzml_status start_run(struct tee_state *state, uint32_t program,
-				  size_t inputs_size, size_t outputs_size)
+/* A run: its commands, and where the TA reads from and writes to. */
+struct run {
+	uint32_t start;
+	uint32_t go_on;
+	uint32_t value;	  /* type of the third parameter of `start` */
+	uint32_t program; /* if it is an input, too */
+	TEEC_SharedMemory *in;
+	size_t in_size;
+	TEEC_SharedMemory *out;
+	size_t out_size;
+};
+
+static enum tzml_status start_run(struct tee_state *state,
+				  const struct run *run)
 {
 	TEEC_Operation operation = { 0 };
 	enum tzml_status status = TZML_SUCCESS;
 
 	operation.paramTypes = TEEC_PARAM_TYPES(TEEC_MEMREF_PARTIAL_INPUT,
 						TEEC_MEMREF_PARTIAL_OUTPUT,
-						TEEC_VALUE_INOUT, TEEC_NONE);
-	operation.params[0].memref.parent = &state->connection->inputs;
-	operation.params[0].memref.size = inputs_size;
-	operation.params[1].memref.parent = &state->connection->outputs;
-	operation.params[1].memref.size = outputs_size;
-	operation.params[2].value.a = program;
+						run->value, TEEC_NONE);
+	operation.params[0].memref.parent = run->in;
+	operation.params[0].memref.size = run->in_size;
+	operation.params[1].memref.parent = run->out;
+	operation.params[1].memref.size = run->out_size;
+	operation.params[2].value.a = run->program;
 	/* a budget is kept in storage: that takes the supplicant */
 	status = has_budget(state)
-			 ? connection_invoke(state->connection, TZML_CMD_RUN,
+			 ? connection_invoke(state->connection, run->start,
 					     &operation)
 			 : connection_invoke_directly(state->connection,
-						      TZML_CMD_RUN, &operation);
+						      run->start, &operation);
 	state->wanted = operation.params[2].value.a;
 	return status;
 }
 
 static enum tzml_status continue_run(struct tee_state *state,
-				     size_t outputs_size)
+				     const struct run *run)
 {
 	TEEC_Operation operation = { 0 };
 	enum tzml_status status = TZML_SUCCESS;
@@ -210,11 +245,29 @@ static enum tzml_status continue_run(struct tee_state *state,
 	operation.paramTypes =
 		TEEC_PARAM_TYPES(TEEC_MEMREF_PARTIAL_OUTPUT, TEEC_VALUE_OUTPUT,
 				 TEEC_NONE, TEEC_NONE);
-	operation.params[0].memref.parent = &state->connection->outputs;
-	operation.params[0].memref.size = outputs_size;
-	status = connection_invoke_directly(state->connection,
-					    TZML_CMD_CONTINUE, &operation);
+	operation.params[0].memref.parent = run->out;
+	operation.params[0].memref.size = run->out_size;
+	status = connection_invoke_directly(state->connection, run->go_on,
+					    &operation);
 	state->wanted = operation.params[1].value.a;
+	return status;
+}
+
+static enum tzml_status run(struct tee_state *state, const struct run *run,
+			    const void *inputs, void *outputs)
+{
+	enum tzml_status status = TZML_SUCCESS;
+
+	memcpy(run->in->buffer, inputs, run->in_size);
+	state->running = true;
+	status = start_run(state, run);
+	while (!status && state->wanted != TZML_TA_READY) {
+		status = load(state);
+		if (!status)
+			status = continue_run(state, run);
+	}
+	if (!status)
+		memcpy(outputs, run->out->buffer, run->out_size);
 	return status;
 }
 
@@ -223,20 +276,74 @@ static enum tzml_status tee_run(void *opaque, uint32_t program,
 				void *outputs, size_t outputs_size)
 {
 	struct tee_state *state = opaque;
+	const struct run clear = {
+		.start = TZML_CMD_RUN,
+		.go_on = TZML_CMD_CONTINUE,
+		.value = TEEC_VALUE_INOUT,
+		.program = program,
+		.in = &state->connection->inputs,
+		.in_size = inputs_size,
+		.out = &state->connection->outputs,
+		.out_size = outputs_size,
+	};
+
+	return run(state, &clear, inputs, outputs);
+}
+
+static enum tzml_status tee_join(void *opaque, const void *release, size_t size,
+				 struct tzml_record_sizes *sizes)
+{
+	struct tee_state *state = opaque;
+	struct connection *connection = state->connection;
+	TEEC_Operation operation = { 0 };
 	enum tzml_status status = TZML_SUCCESS;
 
-	memcpy(state->connection->inputs.buffer, inputs, inputs_size);
-	state->running = true;
-	status = start_run(state, program, inputs_size, outputs_size);
-	while (!status && state->wanted != TZML_TA_READY) {
-		status = load(state);
-		if (!status)
-			status = continue_run(state, outputs_size);
-	}
-	if (!status)
-		memcpy(outputs, state->connection->outputs.buffer,
-		       outputs_size);
-	return status;
+	if (size > connection->piece.size)
+		return fail(TZML_ERROR_RELEASE_MALFORMED, "%zu bytes", size);
+	memcpy(connection->piece.buffer, release, size);
+	operation.paramTypes =
+		TEEC_PARAM_TYPES(TEEC_MEMREF_PARTIAL_INPUT, TEEC_VALUE_OUTPUT,
+				 TEEC_NONE, TEEC_NONE);
+	operation.params[0].memref.parent = &connection->piece;
+	operation.params[0].memref.size = size;
+	status = connection_invoke(connection, TZML_CMD_JOIN, &operation);
+	if (status)
+		return status;
+	sizes->taken = operation.params[1].value.a;
+	sizes->given = operation.params[1].value.b;
+	status = connection_share(connection, &connection->record, sizes->taken,
+				  TEEC_MEM_INPUT);
+	return status ? status
+		      : connection_share(connection, &connection->given,
+					 sizes->given, TEEC_MEM_OUTPUT);
+}
+
+static enum tzml_status tee_run_record(void *opaque, const void *record,
+				       size_t size, void *given,
+				       size_t given_size)
+{
+	struct tee_state *state = opaque;
+	struct connection *connection = state->connection;
+	const struct run sealed = {
+		.start = TZML_CMD_RUN_RECORD,
+		.go_on = TZML_CMD_CONTINUE_RECORD,
+		.value = TEEC_VALUE_OUTPUT,
+		.in = &connection->record,
+		.in_size = size,
+		.out = &connection->given,
+		.out_size = given_size,
+	};
+
+	if (!connection->record.buffer)
+		return fail(TZML_ERROR_NOT_RELEASED, "%s", state->bundle->name);
+	if (size != connection->record.size)
+		return fail(TZML_ERROR_RECORD_MALFORMED,
+			    "%zu bytes instead of %zu", size,
+			    connection->record.size);
+	if (given_size != connection->given.size)
+		return fail(TZML_ERROR_OUTPUT_SIZE, "%zu bytes instead of %zu",
+			    given_size, connection->given.size);
+	return run(state, &sealed, record, given);
 }
 
 static enum tzml_status tee_reset(void *opaque)
@@ -343,6 +450,8 @@ const struct world tee_world = {
 	.open = tee_open,
 	.reserve = tee_reserve,
 	.run = tee_run,
+	.join = tee_join,
+	.run_record = tee_run_record,
 	.reset = tee_reset,
 	.save = tee_save,
 	.confirm = tee_confirm,

@@ -123,7 +123,7 @@ static enum tzml_status global_key(struct tzml_model *model,
 
 	memcpy(peer + 1, model->grant.export_key, TZML_KEY_SIZE);
 	memcpy(info.digest, model->transfer.digest, sizeof(info.digest));
-	status = crypto->agree(model->context, peer, secret);
+	status = crypto->agree(model->context, NULL, peer, secret);
 	if (!status)
 		status = crypto->hmac(model->context, checkpoint->salt,
 				      sizeof(checkpoint->salt), secret,

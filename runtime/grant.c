@@ -94,7 +94,7 @@ static enum tzml_status check_fields(const struct tzml_grant *grant)
 
 	if (grant->required)
 		return TZML_ERROR_UNSUPPORTED;
-	if (grant->output_policy > TZML_OUTPUT_ROUNDED ||
+	if (grant->output_policy > TZML_OUTPUT_SEALED ||
 	    (!argument && grant->policy_argument) ||
 	    (grant->output_policy == TZML_OUTPUT_TOP_K &&
 	     !grant->policy_argument) ||
@@ -170,14 +170,16 @@ static enum tzml_status unwrap(struct tzml_model *model,
 			       const struct tzml_recipient *own)
 {
 	const struct tzml_header *header = header_of(model);
+	const struct tzml_receiver device = { .crypto = model->platform->crypto,
+					      .context = model->context };
 	struct hpke_info info = { .label = HPKE_LABEL };
+	const struct tzml_hpke_info about = { &info, sizeof(info) };
 	enum tzml_status status = TZML_SUCCESS;
 
 	memcpy(info.bundle_digest, header->digest, sizeof(info.bundle_digest));
 	memcpy(info.owner, header->owner, sizeof(info.owner));
-	status = tzml_hpke_open(model->platform->crypto, model->context,
-				own->enc, own->wrapped, &info, sizeof(info),
-				model->content_key);
+	status = tzml_hpke_open(&device, own->enc, &about, own->wrapped,
+				model->content_key, TZML_SECRET_SIZE);
 	/* the owner signed what does not open: it was made wrongly */
 	return status == TZML_ERROR_SECTION_DIGEST ? TZML_ERROR_GRANT_MALFORMED
 						   : status;

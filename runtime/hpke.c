@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * RFC 9180: the receiver in base mode, and the sender in mode_auth, from the platform's HMAC, ECDH and AES-GCM. HKDF
- * (RFC 5869) is HMAC alone here: nothing that is derived is longer than one
- * block of SHA-256.
+ * RFC 9180: the receiver in base mode, and the sender in mode_auth, from the
+ * platform's HMAC, ECDH and AES-GCM. HKDF (RFC 5869) is HMAC alone here:
+ * nothing that is derived is longer than one block of SHA-256.
  */
 #include <string.h>
 
@@ -105,22 +105,25 @@ static enum tzml_status share(const struct tzml_crypto *crypto, void *context,
 }
 
 /* Decap (4.1) */
-static enum tzml_status decapsulate(const struct tzml_crypto *crypto,
-				    void *context,
+static enum tzml_status decapsulate(const struct tzml_receiver *receiver,
 				    const uint8_t enc[TZML_POINT_SIZE],
 				    uint8_t shared[TZML_DIGEST_SIZE])
 {
 	uint8_t kem_context[2 * TZML_POINT_SIZE] = { 0 };
+	uint8_t *own = kem_context + TZML_POINT_SIZE;
 	uint8_t secret[TZML_SECRET_SIZE] = { 0 };
-	enum tzml_status status = crypto->agree(context, enc, secret);
+	enum tzml_status status = receiver->crypto->agree(
+		receiver->context, receiver->key, enc, secret);
 
 	memcpy(kem_context, enc, TZML_POINT_SIZE);
+	if (receiver->key)
+		memcpy(own, receiver->key->point, TZML_POINT_SIZE);
+	else if (!status)
+		status = receiver->crypto->device_key(receiver->context, own);
 	if (!status)
-		status = crypto->device_key(context,
-					    kem_context + TZML_POINT_SIZE);
-	if (!status)
-		status = share(crypto, context, secret, sizeof(secret),
-			       kem_context, sizeof(kem_context), shared);
+		status = share(receiver->crypto, receiver->context, secret,
+			       sizeof(secret), kem_context, sizeof(kem_context),
+			       shared);
 	wipe(secret, sizeof(secret));
 	return status;
 }
@@ -138,7 +141,7 @@ static enum tzml_status encapsulate(const struct tzml_crypto *crypto,
 		crypto->agree_once(context, peer, enc, secrets);
 
 	if (!status)
-		status = crypto->agree(context, peer,
+		status = crypto->agree(context, NULL, peer,
 				       secrets + TZML_SECRET_SIZE);
 	memcpy(kem_context, enc, TZML_POINT_SIZE);
 	memcpy(kem_context + TZML_POINT_SIZE, peer, TZML_POINT_SIZE);
@@ -161,7 +164,7 @@ enum mode {
 static enum tzml_status schedule(const struct tzml_crypto *crypto,
 				 void *context, enum mode mode,
 				 const uint8_t shared[TZML_DIGEST_SIZE],
-				 const void *info, size_t info_size,
+				 const struct tzml_hpke_info *info,
 				 uint8_t key[TZML_SECRET_SIZE],
 				 uint8_t nonce[TZML_NONCE_SIZE])
 {
@@ -178,8 +181,8 @@ static enum tzml_status schedule(const struct tzml_crypto *crypto,
 					  bound.psk_id_hash);
 
 	if (!status)
-		status = extract(&hpke, no_salt, "info_hash", info, info_size,
-				 bound.info_hash);
+		status = extract(&hpke, no_salt, "info_hash", info->data,
+				 info->size, bound.info_hash);
 	if (!status)
 		status = extract(&hpke, shared, "secret", "", 0, secret);
 	if (!status)
@@ -192,11 +195,11 @@ static enum tzml_status schedule(const struct tzml_crypto *crypto,
 	return status;
 }
 
-enum tzml_status tzml_hpke_open(const struct tzml_crypto *crypto, void *context,
+enum tzml_status tzml_hpke_open(const struct tzml_receiver *receiver,
 				const uint8_t enc[TZML_POINT_SIZE],
-				const uint8_t wrapped[TZML_WRAPPED_SIZE],
-				const void *info, size_t info_size,
-				uint8_t secret[TZML_SECRET_SIZE])
+				const struct tzml_hpke_info *info,
+				const uint8_t *sealed, uint8_t *message,
+				size_t size)
 {
 	uint8_t shared[TZML_DIGEST_SIZE] = { 0 };
 	uint8_t nonce[TZML_NONCE_SIZE] = { 0 };
@@ -205,17 +208,17 @@ enum tzml_status tzml_hpke_open(const struct tzml_crypto *crypto, void *context,
 
 	if (enc[0] != 4) /* the only form of a point that DHKEM has */
 		return TZML_ERROR_SECTION_DIGEST;
-	status = decapsulate(crypto, context, enc, shared);
+	status = decapsulate(receiver, enc, shared);
 	if (!status)
-		status = schedule(crypto, context, MODE_BASE, shared, info,
-				  info_size, key, nonce);
-	memcpy(secret, wrapped, TZML_SECRET_SIZE);
+		status = schedule(receiver->crypto, receiver->context,
+				  MODE_BASE, shared, info, key, nonce);
+	memcpy(message, sealed, size);
 	if (!status)
-		status = crypto->unseal(context, key, nonce, NULL, 0, secret,
-					TZML_SECRET_SIZE,
-					wrapped + TZML_SECRET_SIZE);
+		status = receiver->crypto->unseal(receiver->context, key, nonce,
+						  NULL, 0, message, size,
+						  sealed + size);
 	if (status)
-		wipe(secret, TZML_SECRET_SIZE);
+		wipe(message, size);
 	wipe(shared, sizeof(shared));
 	wipe(nonce, sizeof(nonce));
 	wipe(key, sizeof(key));
@@ -232,12 +235,13 @@ enum tzml_status tzml_hpke_seal(const struct tzml_crypto *crypto, void *context,
 	uint8_t shared[TZML_DIGEST_SIZE] = { 0 };
 	uint8_t nonce[TZML_NONCE_SIZE] = { 0 };
 	uint8_t key[TZML_SECRET_SIZE] = { 0 };
+	const struct tzml_hpke_info about = { info, info_size };
 	enum tzml_status status =
 		encapsulate(crypto, context, peer, enc, shared);
 
 	if (!status)
-		status = schedule(crypto, context, MODE_AUTH, shared, info,
-				  info_size, key, nonce);
+		status = schedule(crypto, context, MODE_AUTH, shared, &about,
+				  key, nonce);
 	memcpy(wrapped, secret, TZML_SECRET_SIZE);
 	if (!status)
 		status = crypto->seal(context, key, nonce, NULL, 0, wrapped,

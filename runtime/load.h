@@ -32,4 +32,13 @@ enum tzml_status tzml_load_state(struct tzml_model *model, uint32_t piece);
 /* Ask for a chunk; those that lie in its place are gone with its first byte. */
 enum tzml_status tzml_want_chunk(struct tzml_model *model, uint32_t chunk);
 
+/*
+ * tzml_model_start and tzml_model_continue of a run whose inputs came in a
+ * record, and whose outputs go into one. `outputs` is private memory.
+ */
+enum tzml_status tzml_start_sealed(struct tzml_model *model, uint32_t program,
+				   const void *inputs, size_t inputs_size);
+enum tzml_status tzml_continue_sealed(struct tzml_model *model, void *outputs,
+				      size_t outputs_size);
+
 #endif /* LOAD_H */

@@ -41,6 +41,7 @@ bool tzml_policy_shape(uint32_t policy, uint32_t argument,
 	*given = *tensor;
 	switch (policy) {
 	case TZML_OUTPUT_FULL:
+	case TZML_OUTPUT_SEALED:
 		return true;
 	case TZML_OUTPUT_ROUNDED:
 		return tensor->dtype == TZML_FLOAT32;
@@ -190,6 +191,7 @@ void tzml_policy_apply(uint32_t policy, uint32_t argument,
 
 	switch (policy) {
 	case TZML_OUTPUT_FULL:
+	case TZML_OUTPUT_SEALED:
 		memcpy(to, value, tensor->size);
 		return;
 	case TZML_OUTPUT_ROUNDED:

@@ -20,6 +20,7 @@ static void give_up(struct tzml_model *model)
 	    model->plans[model->program].writes_state)
 		model->state_lost = true;
 	model->wanted = TZML_NO_SECTION;
+	model->sealed_run = false;
 	model->state = TZML_MODEL_READY;
 }
 
@@ -49,8 +50,16 @@ static bool can_start(const struct tzml_model *model)
 	       model->state == TZML_MODEL_RUNNING;
 }
 
-enum tzml_status tzml_model_start(struct tzml_model *model, uint32_t program,
-				  const void *inputs, size_t inputs_size)
+/* Whether the grant lets outputs leave this way. */
+static bool may_leave(const struct tzml_model *model, bool sealed)
+{
+	return sealed || !model->granted ||
+	       model->grant.output_policy != TZML_OUTPUT_SEALED;
+}
+
+static enum tzml_status start(struct tzml_model *model, uint32_t program,
+			      const void *inputs, size_t inputs_size,
+			      bool sealed)
 {
 	const struct tzml_plan *plan = NULL;
 	enum tzml_status status = TZML_SUCCESS;
@@ -66,6 +75,8 @@ enum tzml_status tzml_model_start(struct tzml_model *model, uint32_t program,
 		return TZML_ERROR_PROGRAM;
 	if (model->state_lost)
 		return TZML_ERROR_STATE_LOST;
+	if (!may_leave(model, sealed))
+		return TZML_ERROR_OUTPUT_POLICY;
 	if (inputs_size != plan->inputs_size)
 		return TZML_ERROR_INPUT_SIZE;
 	status = tzml_spend_run(model, program);
@@ -92,8 +103,21 @@ enum tzml_status tzml_model_start(struct tzml_model *model, uint32_t program,
 		return status;
 	memset(&model->position, 0, sizeof(model->position));
 	model->program = program;
+	model->sealed_run = sealed;
 	model->state = TZML_MODEL_RUNNING;
 	return TZML_SUCCESS;
+}
+
+enum tzml_status tzml_model_start(struct tzml_model *model, uint32_t program,
+				  const void *inputs, size_t inputs_size)
+{
+	return start(model, program, inputs, inputs_size, false);
+}
+
+enum tzml_status tzml_start_sealed(struct tzml_model *model, uint32_t program,
+				   const void *inputs, size_t inputs_size)
+{
+	return start(model, program, inputs, inputs_size, true);
 }
 
 /* What leaves the secure world: only here, and only what the grant allows. */
@@ -141,14 +165,14 @@ static enum tzml_status make_call(struct tzml_model *model,
 	return status;
 }
 
-enum tzml_status tzml_model_continue(struct tzml_model *model, void *outputs,
-				     size_t outputs_size)
+static enum tzml_status go_on(struct tzml_model *model, void *outputs,
+			      size_t outputs_size, bool sealed)
 {
 	const struct tzml_plan *plan = model->plans + model->program;
 	enum tzml_status status = TZML_SUCCESS;
 	uint32_t chunk = TZML_NO_CHUNK;
 
-	if (model->state != TZML_MODEL_RUNNING ||
+	if (model->state != TZML_MODEL_RUNNING || model->sealed_run != sealed ||
 	    model->wanted != TZML_NO_SECTION)
 		return TZML_ERROR_STATE;
 	if (outputs_size != plan->outputs_size)
@@ -168,6 +192,18 @@ enum tzml_status tzml_model_continue(struct tzml_model *model, void *outputs,
 		model->updates++;
 	model->state = TZML_MODEL_READY;
 	return TZML_SUCCESS;
+}
+
+enum tzml_status tzml_model_continue(struct tzml_model *model, void *outputs,
+				     size_t outputs_size)
+{
+	return go_on(model, outputs, outputs_size, false);
+}
+
+enum tzml_status tzml_continue_sealed(struct tzml_model *model, void *outputs,
+				      size_t outputs_size)
+{
+	return go_on(model, outputs, outputs_size, true);
 }
 
 enum tzml_status tzml_model_reset(struct tzml_model *model)

@@ -97,9 +97,9 @@ static TEE_Result measure(TEE_TASessionHandle session, uint32_t command,
 	return result;
 }
 
-enum tzml_status attest_device(TEE_OperationHandle digest,
-			       const uint8_t nonce[TZML_CHALLENGE_SIZE],
-			       struct tzml_ta_evidence *evidence)
+enum tzml_status attest_key(TEE_OperationHandle digest, const char *whose,
+			    const uint8_t nonce[TZML_CHALLENGE_SIZE],
+			    struct tzml_ta_evidence *evidence)
 {
 	const TEE_UUID attestation = PTA_ATTESTATION_UUID;
 	const struct {
@@ -107,8 +107,7 @@ enum tzml_status attest_device(TEE_OperationHandle digest,
 		uint32_t command;
 		struct tzml_ta_report *report;
 	} reports[] = {
-		{ "tzml device 1", PTA_ATTESTATION_HASH_TA_MEMORY,
-		  &evidence->ta },
+		{ whose, PTA_ATTESTATION_HASH_TA_MEMORY, &evidence->ta },
 		{ "tzml core 1", PTA_ATTESTATION_HASH_TEE_MEMORY,
 		  &evidence->core },
 	};

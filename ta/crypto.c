@@ -126,7 +126,7 @@ enum tzml_status derive_common(const uint8_t secret[TZML_SECRET_SIZE],
 		TEE_InitRefAttribute(attributes + 1,
 				     TEE_ATTR_ECC_PUBLIC_VALUE_Y,
 				     peer + 1 + P256_SIZE, P256_SIZE);
-		/* panics for a point that is not on the curve */
+		/* panics for a point that is not on the curve: is_on_curve */
 		TEE_DeriveKey(operation, attributes, 2, derived);
 		result = TEE_GetObjectBufferAttribute(
 			derived, TEE_ATTR_SECRET_VALUE, common, &size);
@@ -141,7 +141,7 @@ enum tzml_status derive_common(const uint8_t secret[TZML_SECRET_SIZE],
 static enum tzml_status device_key(void *opaque __unused,
 				   uint8_t point[TZML_POINT_SIZE])
 {
-	struct device_key key = { 0 };
+	struct tzml_key_pair key = { 0 };
 	enum tzml_status status = device_read_key(&key);
 
 	memcpy(point, key.point, sizeof(key.point));
@@ -150,12 +150,19 @@ static enum tzml_status device_key(void *opaque __unused,
 }
 
 static enum tzml_status agree(void *context __unused,
+			      const struct tzml_key_pair *own,
 			      const uint8_t point[TZML_POINT_SIZE],
 			      uint8_t secret[TZML_SECRET_SIZE])
 {
-	struct device_key key = { 0 };
-	enum tzml_status status = device_read_key(&key);
+	struct tzml_key_pair key = { 0 };
+	enum tzml_status status = TZML_SUCCESS;
 
+	if (!is_on_curve(point))
+		return TZML_ERROR_SECTION_DIGEST;
+	if (own)
+		key = *own;
+	else
+		status = device_read_key(&key);
 	if (!status)
 		status = derive_common(key.secret, key.point, point, secret);
 	memzero_explicit(&key, sizeof(key));
@@ -242,8 +249,8 @@ static enum tzml_status agree_once(void *opaque,
 {
 	struct platform_context *context = opaque;
 	uint8_t seed[TZML_DIGEST_SIZE] = { 0 };
-	struct device_key device = { 0 };
-	struct device_key once = { 0 };
+	struct tzml_key_pair device = { 0 };
+	struct tzml_key_pair once = { 0 };
 	enum tzml_status status = device_read_key(&device);
 
 	TEE_GenerateRandom(seed, sizeof(seed));
@@ -251,7 +258,8 @@ static enum tzml_status agree_once(void *opaque,
 		status = hmac(NULL, device.secret, sizeof(device.secret), seed,
 			      sizeof(seed), seed);
 	if (!status)
-		status = device_make_key(context->system, seed, &once);
+		status = device_make_key(context->system, EXPORT_KEY, seed,
+					 &once);
 	if (!status)
 		status = derive_common(once.secret, once.point, point, secret);
 	memcpy(own, once.point, TZML_POINT_SIZE);
@@ -266,7 +274,7 @@ static enum tzml_status checkpoint_key(void *context __unused,
 				       uint8_t key[TZML_SECRET_SIZE])
 {
 	uint8_t text[sizeof(CHECKPOINT_LABEL) - 1 + TZML_DIGEST_SIZE] = { 0 };
-	struct device_key device = { 0 };
+	struct tzml_key_pair device = { 0 };
 	enum tzml_status status = device_read_key(&device);
 
 	memcpy(text, CHECKPOINT_LABEL, sizeof(CHECKPOINT_LABEL) - 1);
@@ -291,6 +299,7 @@ const struct tzml_crypto tee_crypto = {
 	.checkpoint_key = checkpoint_key,
 	.number_checkpoint = device_number_checkpoint,
 	.admit_checkpoint = device_admit_checkpoint,
+	.know = device_know,
 	.admit = device_admit,
 	.spend = device_spend,
 	.spend_update = device_spend_update,

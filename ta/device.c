@@ -38,7 +38,7 @@ struct record {
 	uint32_t version;
 	uint32_t owner_count;
 	uint32_t model_count;
-	struct device_key key;
+	struct tzml_key_pair key;
 	uint8_t owners[TZML_TA_MAX_OWNERS][TZML_KEY_SIZE];
 	struct seen models[MAX_MODELS];
 	/* version 1 ended here */
@@ -134,7 +134,7 @@ static enum tzml_status close_record(TEE_ObjectHandle object,
 	return to_status(result);
 }
 
-enum tzml_status device_read_key(struct device_key *key)
+enum tzml_status device_read_key(struct tzml_key_pair *key)
 {
 	TEE_ObjectHandle object = TEE_HANDLE_NULL;
 	struct record *record = NULL;
@@ -162,7 +162,7 @@ enum tzml_status device_describe(struct tzml_ta_evidence *evidence)
 
 static bool is_enrolled(void)
 {
-	struct device_key key = { 0 };
+	struct tzml_key_pair key = { 0 };
 	bool found = device_read_key(&key) != TZML_ERROR_NOT_ENROLLED;
 
 	memzero_explicit(&key, sizeof(key));
@@ -185,7 +185,8 @@ enum tzml_status device_enroll(TEE_TASessionHandle system,
 	record->version = RECORD_VERSION;
 	record->owner_count = request->owner_count;
 	memcpy(record->owners, owners, request->owner_count * TZML_KEY_SIZE);
-	status = device_make_key(system, request->verifier, &record->key);
+	status = device_make_key(system, DEVICE_KEY, request->verifier,
+				 &record->key);
 	if (!status)
 		status = storage_write(STORAGE_IDENTITY, name, record,
 				       sizeof(*record));
@@ -213,6 +214,21 @@ static uint32_t owner_of(const struct record *record,
 		if (!memcmp(record->owners[i], owner, TZML_KEY_SIZE))
 			return i;
 	return record->owner_count;
+}
+
+enum tzml_status device_know(void *context __unused,
+			     const uint8_t owner[TZML_KEY_SIZE])
+{
+	TEE_ObjectHandle object = TEE_HANDLE_NULL;
+	struct record *record = NULL;
+	enum tzml_status status = open_record(&object, &record);
+
+	if (status)
+		return status;
+	if (owner_of(record, owner) == record->owner_count)
+		status = TZML_ERROR_OWNER_UNKNOWN;
+	close_record(object, record, false);
+	return status;
 }
 
 static enum tzml_status admit(struct record *record,

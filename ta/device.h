@@ -7,17 +7,13 @@
 #ifndef DEVICE_H
 #define DEVICE_H
 
+#include <stdbool.h>
 #include <tee_internal_api.h>
 #include <tzml/platform.h>
 #include <tzml_ta.h>
 
-struct device_key {
-	uint8_t secret[TZML_SECRET_SIZE];
-	uint8_t point[TZML_POINT_SIZE];
-};
-
 /* TZML_ERROR_NOT_ENROLLED without an identity. The caller wipes the key. */
-enum tzml_status device_read_key(struct device_key *key);
+enum tzml_status device_read_key(struct tzml_key_pair *key);
 
 /*
  * Make an identity for these owners. The key is as secret as the most secret
@@ -32,6 +28,9 @@ enum tzml_status device_enroll(TEE_TASessionHandle system,
 
 /* The device and its owners, for evidence. TZML_ERROR_NOT_ENROLLED. */
 enum tzml_status device_describe(struct tzml_ta_evidence *evidence);
+
+/* TZML_ERROR_OWNER_UNKNOWN if it was not enrolled for this owner. */
+enum tzml_status device_know(void *context, const uint8_t owner[TZML_KEY_SIZE]);
 
 /* struct tzml_crypto's, with what the device remembers. */
 enum tzml_status device_admit(void *context, const struct tzml_header *header,
@@ -55,10 +54,18 @@ enum tzml_status device_admit_checkpoint(void *context,
 
 /* device_key.c */
 
+/* What keys are for: no two uses get the same one. */
+#define DEVICE_KEY  "tzml device key 1"
+#define SESSION_KEY "tzml session key 1"
+#define EXPORT_KEY  "tzml export key 1"
+
 /* A key from all three sources of secrecy, with its public half. */
-enum tzml_status device_make_key(TEE_TASessionHandle system,
+enum tzml_status device_make_key(TEE_TASessionHandle system, const char *use,
 				 const uint8_t verifier[TZML_SECRET_SIZE],
-				 struct device_key *key);
+				 struct tzml_key_pair *key);
+
+/* ECDH with a point that is not ends the TA. */
+bool is_on_curve(const uint8_t point[TZML_POINT_SIZE]);
 
 /* crypto.c */
 

@@ -16,7 +16,8 @@
 
 #include "device.h"
 
-#define LABEL	     "tzml device key 1"
+#define LABEL	     "tzml device key 1" /* of the TA's unique key */
+#define MOST_USE     20
 #define WORDS	     TEE_BigIntSizeInU32(512)
 #define DERIVED_SIZE 48 /* of 384 bits modulo the order nothing is favoured */
 
@@ -100,31 +101,60 @@ static TEE_Result to_scalar(const uint8_t bytes[DERIVED_SIZE], uint8_t *scalar)
 	return result;
 }
 
-/* y = (x^3 - 3 x + b) ^ ((p + 1) / 4) */
-static TEE_Result to_y(const uint8_t *x_bytes, uint8_t *y_bytes)
+/* y^2 = x^3 - 3 x + b for an x below the prime p */
+static TEE_Result to_square(const struct number *x, const struct number *p,
+			    struct number *square)
 {
-	struct number x, p, power, three_x, other;
-	TEE_Result result = load(&x, x_bytes, TZML_SECRET_SIZE);
+	struct number power, three_x, other;
+	TEE_Result result = load(&other, b, sizeof(b));
 
 	TEE_BigIntInit(power.words, WORDS);
 	TEE_BigIntInit(three_x.words, WORDS);
+	TEE_BigIntInit(square->words, WORDS);
+	if (result)
+		return result;
+	TEE_BigIntMulMod(power.words, x->words, x->words, p->words);
+	TEE_BigIntMulMod(three_x.words, power.words, x->words, p->words);
+	TEE_BigIntAddMod(power.words, three_x.words, other.words, p->words);
+	TEE_BigIntAddMod(three_x.words, x->words, x->words, p->words);
+	TEE_BigIntAddMod(other.words, three_x.words, x->words, p->words);
+	TEE_BigIntSubMod(square->words, power.words, other.words, p->words);
+	return TEE_SUCCESS;
+}
+
+/* y = (y^2) ^ ((p + 1) / 4) */
+static TEE_Result to_y(const uint8_t *x_bytes, uint8_t *y_bytes)
+{
+	struct number x, p, square, exponent, y;
+	TEE_Result result = load(&x, x_bytes, TZML_SECRET_SIZE);
+
+	TEE_BigIntInit(y.words, WORDS);
 	if (!result)
 		result = load(&p, prime, sizeof(prime));
 	if (!result)
-		result = load(&other, b, sizeof(b));
-	if (result)
-		return result;
-	TEE_BigIntMulMod(power.words, x.words, x.words, p.words);
-	TEE_BigIntMulMod(three_x.words, power.words, x.words, p.words);
-	TEE_BigIntAddMod(power.words, three_x.words, other.words, p.words);
-	TEE_BigIntAddMod(three_x.words, x.words, x.words, p.words);
-	TEE_BigIntAddMod(other.words, three_x.words, x.words, p.words);
-	TEE_BigIntSubMod(three_x.words, power.words, other.words, p.words);
-	result = load(&other, root, sizeof(root));
+		result = load(&exponent, root, sizeof(root));
 	if (!result)
-		result = TEE_BigIntExpMod(power.words, three_x.words,
-					  other.words, p.words, NULL);
-	return result ? result : store(&power, y_bytes);
+		result = to_square(&x, &p, &square);
+	if (!result)
+		result = TEE_BigIntExpMod(y.words, square.words, exponent.words,
+					  p.words, NULL);
+	return result ? result : store(&y, y_bytes);
+}
+
+bool is_on_curve(const uint8_t point[TZML_POINT_SIZE])
+{
+	struct number x, y, p, square, expected;
+
+	TEE_BigIntInit(square.words, WORDS);
+	if (point[0] != 4 || load(&x, point + 1, TZML_SECRET_SIZE) ||
+	    load(&y, point + 1 + TZML_SECRET_SIZE, TZML_SECRET_SIZE) ||
+	    load(&p, prime, sizeof(prime)) ||
+	    TEE_BigIntCmp(x.words, p.words) >= 0 ||
+	    TEE_BigIntCmp(y.words, p.words) >= 0 ||
+	    to_square(&x, &p, &expected))
+		return false;
+	TEE_BigIntMulMod(square.words, y.words, y.words, p.words);
+	return !TEE_BigIntCmp(square.words, expected.words);
 }
 
 static TEE_Result unique_key(TEE_TASessionHandle system,
@@ -147,35 +177,37 @@ static TEE_Result unique_key(TEE_TASessionHandle system,
 
 /* HKDF (RFC 5869) over all that may be secret, to 384 bits. */
 static enum tzml_status derive(const uint8_t secrets[3 * TZML_SECRET_SIZE],
+			       const char *use,
 			       uint8_t out[2 * TZML_DIGEST_SIZE])
 {
 	const uint8_t no_salt[TZML_DIGEST_SIZE] = { 0 };
-	uint8_t info[TZML_DIGEST_SIZE + sizeof(LABEL)] = { 0 };
+	uint8_t info[TZML_DIGEST_SIZE + MOST_USE + 1] = { 0 };
+	size_t size = strnlen(use, MOST_USE) + 1;
 	uint8_t key[TZML_DIGEST_SIZE] = { 0 };
 	enum tzml_status status =
 		tee_crypto.hmac(NULL, no_salt, sizeof(no_salt), secrets,
 				3 * TZML_SECRET_SIZE, key);
 
-	/* T(1) = HMAC(label, 1), T(2) = HMAC(T(1), label, 2) */
-	memcpy(info + TZML_DIGEST_SIZE, LABEL, sizeof(LABEL));
-	info[sizeof(info) - 1] = 1;
+	/* T(1) = HMAC(use, 1), T(2) = HMAC(T(1), use, 2) */
+	memcpy(info + TZML_DIGEST_SIZE, use, size - 1);
+	info[TZML_DIGEST_SIZE + size - 1] = 1;
 	if (!status)
 		status = tee_crypto.hmac(NULL, key, sizeof(key),
-					 info + TZML_DIGEST_SIZE, sizeof(LABEL),
-					 out);
+					 info + TZML_DIGEST_SIZE, size, out);
 	memcpy(info, out, TZML_DIGEST_SIZE);
-	info[sizeof(info) - 1] = 2;
+	info[TZML_DIGEST_SIZE + size - 1] = 2;
 	if (!status)
 		status = tee_crypto.hmac(NULL, key, sizeof(key), info,
-					 sizeof(info), out + TZML_DIGEST_SIZE);
+					 TZML_DIGEST_SIZE + size,
+					 out + TZML_DIGEST_SIZE);
 	memzero_explicit(info, sizeof(info));
 	memzero_explicit(key, sizeof(key));
 	return status;
 }
 
-enum tzml_status device_make_key(TEE_TASessionHandle system,
+enum tzml_status device_make_key(TEE_TASessionHandle system, const char *use,
 				 const uint8_t verifier[TZML_SECRET_SIZE],
-				 struct device_key *key)
+				 struct tzml_key_pair *key)
 {
 	uint8_t secrets[3 * TZML_SECRET_SIZE] = { 0 };
 	uint8_t derived[2 * TZML_DIGEST_SIZE] = { 0 };
@@ -184,7 +216,7 @@ enum tzml_status device_make_key(TEE_TASessionHandle system,
 	memcpy(secrets, verifier, TZML_SECRET_SIZE);
 	TEE_GenerateRandom(secrets + 2 * TZML_SECRET_SIZE, TZML_SECRET_SIZE);
 	if (!unique_key(system, secrets + TZML_SECRET_SIZE))
-		status = derive(secrets, derived);
+		status = derive(secrets, use, derived);
 	if (!status && to_scalar(derived, key->secret))
 		status = TZML_ERROR_PLATFORM;
 	key->point[0] = 4;

@@ -30,6 +30,7 @@ static TEE_Result ping(struct session *session __unused, uint32_t types,
 		.kernel_abi = TZML_KERNEL_ABI,
 		.features = TZML_TA_FEATURE_LIBRARIES |
 			    TZML_TA_FEATURE_CHECKPOINTS |
+			    TZML_TA_FEATURE_STAGES |
 			    (TZML_SEALED_ONLY ? 0 : TZML_TA_FEATURE_CLEAR),
 		.max_sections = TZML_MAX_SECTIONS,
 		.max_programs = TZML_MAX_PROGRAMS,
@@ -59,6 +60,7 @@ static TEE_Result open_model(struct session *session, uint32_t types,
 	    params[1].value.b)
 		return TZML_ERROR_REQUEST;
 
+	tzml_stage_leave(&session->stage);
 	tzml_model_close(&session->model);
 	session->platform.reinstall = params[1].value.a & TZML_OPEN_REINSTALL;
 	status = tzml_model_open(&session->model, &tee_platform,
@@ -321,9 +323,7 @@ static TEE_Result attest(struct session *session, uint32_t types,
 	if (types != expected || params[0].memref.size != sizeof(nonce) ||
 	    params[1].memref.size != sizeof(*evidence))
 		return TZML_ERROR_REQUEST;
-	/* what is loaded would be measured too */
-	if (session->model.state != TZML_MODEL_CLOSED ||
-	    session->platform.library_count)
+	if (!can_attest(session))
 		return TZML_ERROR_STATE;
 	memcpy(nonce, params[0].memref.buffer, sizeof(nonce));
 	evidence = TEE_Malloc(sizeof(*evidence), TEE_MALLOC_FILL_ZERO);
@@ -331,8 +331,8 @@ static TEE_Result attest(struct session *session, uint32_t types,
 		return TZML_ERROR_MEMORY;
 	status = device_describe(evidence);
 	if (!status)
-		status = attest_device(session->platform.digest, nonce,
-				       evidence);
+		status = attest_key(session->platform.digest, ATTEST_DEVICE,
+				    nonce, evidence);
 	if (!status)
 		memcpy(params[1].memref.buffer, evidence, sizeof(*evidence));
 	TEE_Free(evidence);
@@ -405,6 +405,7 @@ void TA_CloseSessionEntryPoint(void *context)
 {
 	struct session *session = context;
 
+	tzml_stage_close(&session->stage);
 	tzml_model_close(&session->model);
 	platform_close(&session->platform);
 	memzero_explicit(session, sizeof(*session));
@@ -455,6 +456,14 @@ TEE_Result TA_InvokeCommandEntryPoint(void *context, uint32_t command,
 		return restore(context, types, params);
 	case TZML_CMD_RESTORE_SEGMENT:
 		return restore_segment(context, types, params);
+	case TZML_CMD_STAGE:
+		return begin_stage(context, types, params);
+	case TZML_CMD_JOIN:
+		return join_pipeline(context, types, params);
+	case TZML_CMD_RUN_RECORD:
+		return run_record(context, types, params);
+	case TZML_CMD_CONTINUE_RECORD:
+		return continue_record(context, types, params);
 	default:
 		return TZML_ERROR_REQUEST;
 	}

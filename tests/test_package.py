@@ -269,6 +269,7 @@ AREAS = {
     "tzml/partitioning": "partition",
     "tzml/report": "report",
     "tzml/results": "report",
+    "tzml/pipeline": "seal",
     "tzml/signing.py": "compile",
     "tzml/owner/pkcs11.py": "pkcs11",
     "tzml/owner": "seal",

@@ -158,6 +158,35 @@ uint32_t tzml_device_attest(const uint8_t *nonce,
 uint32_t tzml_device_key(uint8_t *point);
 
 /*
+ * Open a bundle in the TEE as a stage of a pipeline: a session whose inputs
+ * come, and whose outputs go, in sealed records (docs/bundle.md). `grant`, of
+ * `size` bytes, is as for tzml_open_granted, or NULL. The session makes a key
+ * that dies with it; `evidence` is OP-TEE's for that key, which stands there
+ * in the place of the device's, for whoever chose the 32 random bytes of
+ * `nonce`.
+ */
+uint32_t tzml_open_stage(const char *path, const void *grant, size_t size,
+			 const uint8_t *nonce, struct tzml_evidence *evidence,
+			 struct tzml_session **session);
+
+/* Bytes of the records that a stage takes, and of those that it gives. */
+struct tzml_record_sizes {
+	uint64_t taken;
+	uint64_t given;
+};
+
+/*
+ * Give a stage the release (.tzr) that the owner's verifier made for it. One
+ * of a later epoch replaces it.
+ */
+uint32_t tzml_join(struct tzml_session *session, const void *release,
+		   size_t size, struct tzml_record_sizes *sizes);
+
+/* Run a stage on a record; `given` has room for exactly the one it gives. */
+uint32_t tzml_run_record(struct tzml_session *session, const void *record,
+			 size_t size, void *given, size_t given_size);
+
+/*
  * What the grant's output policy leaves of the outputs: 0 all of them,
  * 1 indices of the k largest numbers, 2 index of the largest, 3 indices of all,
  * largest first, 4 numbers with fewer bits. Indices count along the last

@@ -191,6 +191,7 @@ static bool submit(struct exchange *exchange)
 	/* simdjson may look at them */
 	memset(exchange->body + exchange->size, 0, REQUEST_PADDING);
 	job->exchange = exchange;
+	job->kind = exchange->kind;
 	job->body = exchange->body;
 	job->size = exchange->size;
 	job->json_size =

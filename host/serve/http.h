@@ -31,6 +31,7 @@ struct exchange {
 	struct MHD_Connection *connection;
 	struct peer *peer;
 	struct model *model; /* NULL: the answer is there already */
+	enum job_kind kind;
 	char *body;
 	size_t size;
 	size_t room;	  /* of the body, with its padding */

@@ -99,10 +99,16 @@ static void serve(struct worker *worker, struct job *job)
 	struct answer answer = { 0 };
 	struct request request = { 0 };
 	struct seat *seat = NULL;
-	unsigned int status = request_read(&request, &worker->model->signature,
-					   job->body, job->size, job->json_size,
-					   worker->model->settings->samples);
+	unsigned int status = 0;
 
+	if (job->kind != JOB_INFER) {
+		serve_stage(worker, job, &answer);
+		finish(worker->model, job, &answer);
+		return;
+	}
+	status = request_read(&request, &worker->model->signature, job->body,
+			      job->size, job->json_size,
+			      worker->model->settings->samples);
 	if (status) {
 		answer_error(&answer, status, "%s", request.error);
 	} else {
@@ -128,6 +134,9 @@ static void look_after(struct worker *worker)
 		if (worker->seats[i].session &&
 		    tzml_memory(worker->seats[i].session, &memory))
 			lose(worker, worker->seats + i);
+	/* a stage is opened again by whoever attests it */
+	if (worker->model->settings->stages)
+		return;
 	if (worker->broken && now_ms() >= worker->next_attempt) {
 		if (worker->seats[0].session)
 			set_broken(worker, false);
@@ -271,6 +280,8 @@ int model_open(struct model *model, const struct options *settings,
 		model->worker_count++;
 		if (!worker->seats)
 			return -1;
+		if (settings->stages)
+			continue;
 		status = fill(worker, worker->seats);
 		if (status && !may_pass(status))
 			return -1;
@@ -344,7 +355,8 @@ bool model_ready(struct model *model)
 				       now_ms() - worker->busy_since > timeout))
 			ready = false;
 	}
-	ready = ready && model->has_signature && !model->stopping;
+	ready = ready && model->has_signature && !model->stopping &&
+		(model->joined || !model->settings->stages);
 	pthread_mutex_unlock(&model->lock);
 	return ready;
 }
@@ -355,6 +367,8 @@ uint64_t model_most_body(const struct model *model)
 	/* of a number in JSON, with its comma and brackets */
 	const uint64_t longest = 32;
 
+	if (model->settings->stages)
+		return stage_most_body(model);
 	return 65536 +
 	       model->settings->samples * (longest * signature->input_elements);
 }

@@ -29,6 +29,8 @@ static const char usage[] =
 	"                          are needed for an address that is not loopback\n"
 	"      --grant NAME=FILE   the grant (.tzg) for a sealed bundle\n"
 	"      --entry NAME=NUMBER the entry point that is run (default 0)\n"
+	"      --stages            the models are stages of attested pipelines: they\n"
+	"                          take and give sealed records only\n"
 	"      --instances COUNT   sessions of a model without state (default 1)\n"
 	"      --queue COUNT       requests that wait for a model (default 16);\n"
 	"                          more are answered with 503\n"
@@ -67,6 +69,7 @@ enum {
 	PROBE,
 	CONNECTIONS,
 	MEMORY,
+	STAGES,
 };
 
 static const struct option names[] = {
@@ -85,6 +88,7 @@ static const struct option names[] = {
 	{ "samples", required_argument, NULL, SAMPLES },
 	{ "sequence-idle", required_argument, NULL, SEQUENCE_IDLE },
 	{ "sequences", required_argument, NULL, SEQUENCES },
+	{ "stages", no_argument, NULL, STAGES },
 	{ "timeout", required_argument, NULL, TIMEOUT },
 	{ "tls-cert", required_argument, NULL, TLS_CERT },
 	{ "tls-key", required_argument, NULL, TLS_KEY },
@@ -335,6 +339,9 @@ int options_read(struct options *options, int argc, char **argv)
 		case TLS_KEY:
 			options->key = optarg;
 			break;
+		case STAGES:
+			options->stages = 1;
+			break;
 		case CLIENT_CA:
 			options->client_ca = optarg;
 			break;
@@ -349,6 +356,10 @@ int options_read(struct options *options, int argc, char **argv)
 		code = read_model(options, argv[i]);
 	if (code < 0 && !options->model_count)
 		code = complain("give a BUNDLE");
+	if (code < 0 && options->stages &&
+	    (options->world != TZML_WORLD_TEE || options->instances > 1))
+		code = complain("--stages takes --world tee and one instance: "
+				"each session has a key of its own");
 	if (code < 0)
 		code = read_about_models(options, argc, argv);
 	return code < 0 ? check_listen(options) : code;

@@ -74,7 +74,8 @@ static void begin_inference(struct exchange *exchange)
 		connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_ENCODING);
 	int64_t size = 0;
 
-	if (exchange->server->stopping || !exchange->model->has_signature) {
+	if (exchange->server->stopping ||
+	    (exchange->kind == JOB_INFER && !exchange->model->has_signature)) {
 		refuse(exchange, 503,
 		       exchange->server->stopping ? "the server stops"
 						  : "the model is not open");
@@ -115,6 +116,25 @@ static void begin_inference(struct exchange *exchange)
 	grow(exchange, (size_t)size);
 }
 
+/* What a path below a model's asks of it, with a body. */
+static bool find_kind(const char *path, enum job_kind *kind)
+{
+	static const char *const paths[] = {
+		[JOB_INFER] = "/infer",
+		[JOB_STAGE] = "/stage",
+		[JOB_RELEASE] = "/release",
+		[JOB_RECORD] = "/record",
+	};
+
+	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+		if (strcmp(path, paths[i]))
+			continue;
+		*kind = (enum job_kind)i;
+		return true;
+	}
+	return false;
+}
+
 static void route_model(struct exchange *exchange, const char *rest, bool get,
 			const char *method)
 {
@@ -127,10 +147,18 @@ static void route_model(struct exchange *exchange, const char *rest, bool get,
 			     "there is no model %.*s here",
 			     size < 200 ? (int)size : 200, rest);
 		exchange->answered = true;
-	} else if (!strcmp(what, "/infer")) {
+	} else if (find_kind(what, &exchange->kind)) {
 		exchange->model = model;
 		if (strcmp(method, "POST"))
-			refuse(exchange, 405, "infer takes POST");
+			refuse(exchange, 405, "this path takes POST");
+		else if ((exchange->kind == JOB_INFER) ==
+			 !!exchange->server->options->stages)
+			refuse(exchange, 404,
+			       exchange->kind == JOB_INFER
+				       ? "this model is a stage of a pipeline: "
+					 "it takes records"
+				       : "this model is no stage of a pipeline "
+					 "(tzml-serve --stages)");
 		else
 			begin_inference(exchange);
 	} else if (strcmp(what, "") && strcmp(what, "/ready")) {

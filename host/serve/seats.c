@@ -87,6 +87,25 @@ static int check_signature(struct model *model, struct tzml_session *session)
 	return status;
 }
 
+uint32_t fill_stage(struct worker *worker, struct seat *seat,
+		    const uint8_t *nonce, struct tzml_evidence *evidence)
+{
+	struct model *model = worker->model;
+	uint32_t status = tzml_open_stage(model->options->path, model->grant,
+					  model->grant_size, nonce, evidence,
+					  &seat->session);
+
+	if (status)
+		return status;
+	model->openings++;
+	if (check_signature(model, seat->session)) {
+		tzml_close(seat->session);
+		seat->session = NULL;
+		return TZML_ERROR_STATE;
+	}
+	return 0;
+}
+
 void set_broken(struct worker *worker, bool broken)
 {
 	struct model *model = worker->model;
@@ -139,6 +158,7 @@ void lose(struct worker *worker, struct seat *seat)
 	log_line("model %s: a session ended: %s", worker->model->options->name,
 		 tzml_error());
 	worker->model->failures++;
+	worker->model->joined = false;
 	empty(worker->model, seat);
 	set_broken(worker, true);
 	worker->pause = 0;

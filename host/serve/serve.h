@@ -43,6 +43,7 @@ struct options {
 	const char *client_ca;
 	uint32_t port;
 	uint32_t instances;
+	uint32_t stages; /* not 0: models take records, and nothing else */
 	uint32_t queue;
 	uint32_t samples;
 	uint32_t sequences;
@@ -98,11 +99,20 @@ void metrics_write(struct text *text, struct server *server);
 
 struct exchange;
 
+/* What is asked of a model: the last three only of a stage. */
+enum job_kind {
+	JOB_INFER,
+	JOB_STAGE,   /* a nonce; the evidence for the session's new key */
+	JOB_RELEASE, /* the release with the keys of an epoch */
+	JOB_RECORD,  /* a sealed record, and the one that comes of it */
+};
+
 /* A request to a model, from the last byte of its body to the answer. */
 struct job {
 	STAILQ_ENTRY(job) entry;
 	LIST_ENTRY(job) all;
 	struct exchange *exchange; /* NULL: nobody waits for it any more */
+	enum job_kind kind;
 	char *body;
 	size_t size;
 	size_t json_size;
@@ -147,6 +157,10 @@ struct model {
 	void *grant;
 	size_t grant_size;
 	atomic_bool has_signature;
+	/* of a stage */
+	atomic_bool joined;	     /* it has keys */
+	_Atomic uint64_t taken_size; /* bytes of the records that it takes */
+	uint64_t given_size;	     /* and gives */
 	struct signature signature;
 	pthread_mutex_t lock; /* of what follows */
 	pthread_cond_t work;
@@ -202,6 +216,10 @@ bool may_pass(uint32_t status);
 bool is_fatal(uint32_t status);
 /* Open the session of a seat. What fails is tried again after a pause. */
 uint32_t fill(struct worker *worker, struct seat *seat);
+/* The same as a stage; an attempt fails at once. */
+struct tzml_evidence;
+uint32_t fill_stage(struct worker *worker, struct seat *seat,
+		    const uint8_t *nonce, struct tzml_evidence *evidence);
 void empty(struct model *model, struct seat *seat);
 /* The session is of no use: is there another TA, or another OP-TEE? */
 void lose(struct worker *worker, struct seat *seat);
@@ -215,6 +233,14 @@ void end_sequence(struct worker *worker, struct seat *seat);
 void expire_sequences(struct worker *worker);
 /* Of a run that failed. */
 void answer_status(struct answer *answer, uint32_t status);
+
+/* stage.c */
+
+/* What is asked of a stage of a pipeline. */
+void serve_stage(struct worker *worker, const struct job *job,
+		 struct answer *answer);
+/* Bytes of the largest body of a request to a stage. */
+uint64_t stage_most_body(const struct model *model);
 
 /* http.c */
 

@@ -9,10 +9,11 @@ import base64
 import hashlib
 import json
 import secrets
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from tzml.errors import TzmlError
 from tzml.files import write_file, write_secret
@@ -21,7 +22,12 @@ _FORMAT = "tzml device 1"
 _CHALLENGE = "tzml challenge 1"
 _NONCE_SIZE, _HASH_SIZE, _KEY_SIZE = 32, 32, 64
 # The labels of what OP-TEE signs.
-_TA_LABEL, _CORE_LABEL = b"tzml device 1", b"tzml core 1"
+_TA_LABEL, _SESSION_LABEL, _CORE_LABEL = b"tzml device 1", b"tzml stage 1", b"tzml core 1"
+
+
+# struct tzml_evidence
+_MAX_OWNERS, _MAX_RSA_SIZE = 8, 512
+_EVIDENCE = struct.Struct("<65s7xII512s512s32s512s32s512s")
 
 
 @dataclass(frozen=True)
@@ -85,6 +91,8 @@ class DeviceRecord:
     owners: tuple[bytes, ...]
     evidence: Evidence | None
 
+    _ta_label: ClassVar[bytes] = _TA_LABEL
+
     @property
     def key_id(self) -> bytes:
         """What grants call the device: SHA-256 of its public key as a point."""
@@ -93,7 +101,7 @@ class DeviceRecord:
     @property
     def ta_nonce(self) -> bytes:
         """The nonce of the TA's report: it ties key and owners to whoever chose the challenge."""
-        return self._bound(_TA_LABEL)
+        return self._bound(self._ta_label)
 
     @property
     def core_nonce(self) -> bytes:
@@ -119,6 +127,33 @@ class DeviceRecord:
             "evidence": evidence,
         }
         write_file(path, json.dumps(about, indent=1) + "\n")
+
+
+class SessionRecord(DeviceRecord):
+    """What a session tells of its own key, which dies with it: `public_key` is the session's."""
+
+    _ta_label = _SESSION_LABEL
+
+    @property
+    def session_id(self) -> bytes:
+        """What releases and records call the session (docs/bundle.md, "Release (.tzr)")."""
+        return hashlib.sha256(b"tzml session 1" + self.nonce + b"\x04" + self.public_key).digest()
+
+
+def read_evidence(data: bytes, nonce: bytes) -> SessionRecord:
+    """From `struct tzml_evidence` (host/include/tzml.h), as tzml-serve sends it. Raises TzmlError."""
+    if len(data) != _EVIDENCE.size:
+        raise TzmlError(f"evidence has {_EVIDENCE.size} bytes, not {len(data)}", "use tzml-serve of this version")
+    point, count, size, owners, modulus, *reports = _EVIDENCE.unpack(data)
+    if count > _MAX_OWNERS or size > _MAX_RSA_SIZE or point[:1] != b"\x04":
+        raise TzmlError("the evidence has a field that is out of range", "ask the device again")
+    ta, core = (Report(reports[i], reports[i + 1][:size]) for i in (0, 2))
+    return SessionRecord(
+        point[1:],
+        nonce,
+        tuple(owners[i * _KEY_SIZE : (i + 1) * _KEY_SIZE] for i in range(count)),
+        Evidence(modulus[:size], ta, core) if size else None,
+    )
 
 
 def _report_to_json(report: Report) -> dict[str, str]:

@@ -67,6 +67,8 @@ struct tzml_ta_info {
 #define TZML_TA_FEATURE_CHECKPOINTS 2
 /* it runs models that nobody sealed, too: a development image's */
 #define TZML_TA_FEATURE_CLEAR 4
+/* STAGE, JOIN, RUN_RECORD and CONTINUE_RECORD */
+#define TZML_TA_FEATURE_STAGES 8
 
 /*
  * Take a bundle's header and section table. Closes the session's earlier
@@ -297,6 +299,56 @@ struct tzml_ta_device {
 #define TZML_MAX_RSA_SIZE   512 /* of a key of 4096 bits */
 
 /*
+ * Make a key for this session, which dies with it, and OP-TEE's evidence for
+ * it, in which it stands in the place of the device's. Otherwise as ATTEST.
+ * The key is another one at each call, and an earlier one is gone.
+ *
+ * [in]  memref[0]   32 random bytes of whoever checks the evidence
+ * [out] memref[1]   struct tzml_ta_evidence
+ */
+#define TZML_CMD_STAGE 13
+
+/*
+ * Take the keys of a stage, for the model, which is loaded.
+ *
+ * [in]  memref[0]   the release, signed by an owner of the device
+ * [out] value[1].a  bytes of the records that the stage takes
+ * [out] value[1].b  bytes of those that it gives
+ *
+ * TZML_ERROR_STATE		there was no STAGE, or the model is not loaded
+ * TZML_ERROR_RELEASE_MALFORMED, _UNSUPPORTED, _SIGNATURE, _RELEASE_OTHER,
+ * _RELEASE_OLD, _STAGE_PROGRAM	as docs/bundle.md, "Release (.tzr)", has them
+ * TZML_ERROR_PROGRAM		there is no such program, or not in this world
+ * TZML_ERROR_NOT_ENROLLED, _OWNER_UNKNOWN
+ * TZML_ERROR_MEMORY		no memory for the inputs or outputs
+ */
+#define TZML_CMD_JOIN 14
+
+/*
+ * Begin to run the stage's program on a sealed record, as RUN does.
+ *
+ * [in]  memref[0]   the record
+ * [out] memref[1]   room for exactly the record that comes out; written when
+ *		     done
+ * [out] value[2].a  section to load next, or TZML_TA_READY when done
+ *
+ * TZML_ERROR_NOT_RELEASED	the session has no keys
+ * TZML_ERROR_STATE		the model is not the release's any more
+ * TZML_ERROR_RECORD_MALFORMED, _UNSUPPORTED, _RECORD_OTHER, _RECORD_EPOCH,
+ * _RECORD_TAG			as docs/bundle.md, "Record (.tzx)", has them
+ * TZML_ERROR_OUTPUT_SIZE, _KERNEL_FAILED, _BUDGET, _GRANT_PROGRAM
+ */
+#define TZML_CMD_RUN_RECORD 15
+
+/*
+ * Go on with the run that RUN_RECORD began; CONTINUE does not.
+ *
+ * [out] memref[0]   as RUN_RECORD's memref[1]
+ * [out] value[1].a  as RUN_RECORD's value[2].a
+ */
+#define TZML_CMD_CONTINUE_RECORD 22
+
+/*
  * A hash of memory, and OP-TEE's signature (RSASSA-PSS with SHA-256, salt of 32
  * bytes) of SHA-256(SHA-256(label | nonce | point | SHA-256(owners)) | hash).
  */
@@ -312,8 +364,8 @@ struct tzml_ta_evidence {
 	uint32_t rsa_size;
 	uint8_t owners[TZML_TA_MAX_OWNERS][TZML_KEY_SIZE];
 	uint8_t modulus[TZML_MAX_RSA_SIZE]; /* of OP-TEE's key; 65537 */
-	struct tzml_ta_report ta;	    /* label "tzml device 1" */
-	struct tzml_ta_report core;	    /* label "tzml core 1" */
+	struct tzml_ta_report ta; /* label "tzml device 1", or "tzml stage 1" */
+	struct tzml_ta_report core; /* label "tzml core 1" */
 };
 
 /*

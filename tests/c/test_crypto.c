@@ -56,28 +56,45 @@ static EVP_PKEY *public_key(const uint8_t point[TZML_POINT_SIZE])
 	return key_from(builder, EVP_PKEY_PUBLIC_KEY);
 }
 
-void test_context_enroll(struct test_context *context,
-			 const uint8_t private_key[TZML_SECRET_SIZE])
+void test_key_pair(struct tzml_key_pair *pair)
 {
 	EC_GROUP *group = EC_GROUP_new_by_curve_name(NID_X9_62_prime256v1);
-	BIGNUM *number = BN_bin2bn(private_key, TZML_SECRET_SIZE, NULL);
+	BIGNUM *number = BN_bin2bn(pair->secret, TZML_SECRET_SIZE, NULL);
 	EC_POINT *point = EC_POINT_new(group);
-	uint8_t bytes[TZML_POINT_SIZE] = { 0 };
-	OSSL_PARAM_BLD *builder = p256();
 
 	if (EC_POINT_mul(group, point, number, NULL, NULL, NULL) != 1 ||
 	    !EC_POINT_point2oct(group, point, POINT_CONVERSION_UNCOMPRESSED,
-				bytes, sizeof(bytes), NULL))
-		abort();
-	OSSL_PARAM_BLD_push_octet_string(builder, OSSL_PKEY_PARAM_PUB_KEY,
-					 bytes, sizeof(bytes));
-	OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_PRIV_KEY, number);
-	context->device = key_from(builder, EVP_PKEY_KEYPAIR);
-	if (!context->device)
+				pair->point, sizeof(pair->point), NULL))
 		abort();
 	EC_POINT_free(point);
 	EC_GROUP_free(group);
 	BN_free(number);
+}
+
+static EVP_PKEY *from_pair(const struct tzml_key_pair *pair)
+{
+	BIGNUM *number = BN_bin2bn(pair->secret, TZML_SECRET_SIZE, NULL);
+	OSSL_PARAM_BLD *builder = p256();
+	EVP_PKEY *key = NULL;
+
+	OSSL_PARAM_BLD_push_octet_string(builder, OSSL_PKEY_PARAM_PUB_KEY,
+					 pair->point, sizeof(pair->point));
+	OSSL_PARAM_BLD_push_BN(builder, OSSL_PKEY_PARAM_PRIV_KEY, number);
+	key = key_from(builder, EVP_PKEY_KEYPAIR);
+	if (!key)
+		abort();
+	BN_free(number);
+	return key;
+}
+
+void test_context_enroll(struct test_context *context,
+			 const uint8_t private_key[TZML_SECRET_SIZE])
+{
+	struct tzml_key_pair pair = { 0 };
+
+	memcpy(pair.secret, private_key, sizeof(pair.secret));
+	test_key_pair(&pair);
+	context->device = from_pair(&pair);
 }
 
 static enum tzml_status verify(void *opaque, const uint8_t key[TZML_KEY_SIZE],
@@ -142,15 +159,16 @@ static enum tzml_status device_key(void *opaque, uint8_t point[TZML_POINT_SIZE])
 	return TZML_SUCCESS;
 }
 
-/* Aborts, as OP-TEE panics, for a point that is not on the curve. */
-static enum tzml_status agree(void *opaque,
+static enum tzml_status agree(void *opaque, const struct tzml_key_pair *pair,
 			      const uint8_t point[TZML_POINT_SIZE],
 			      uint8_t secret[TZML_SECRET_SIZE])
 {
 	struct test_context *context = opaque;
 	EVP_PKEY_CTX *deriver = NULL;
+	enum tzml_status status = TZML_SUCCESS;
 	size_t size = TZML_SECRET_SIZE;
 	EVP_PKEY *peer = NULL;
+	EVP_PKEY *own = NULL;
 
 	if (fails(context))
 		return TZML_ERROR_PLATFORM;
@@ -159,14 +177,19 @@ static enum tzml_status agree(void *opaque,
 		return TZML_SUCCESS;
 	}
 	peer = public_key(point);
-	deriver = EVP_PKEY_CTX_new(context->device, NULL);
-	if (!peer || EVP_PKEY_derive_init(deriver) != 1 ||
-	    EVP_PKEY_derive_set_peer(deriver, peer) != 1 ||
-	    EVP_PKEY_derive(deriver, secret, &size) != 1)
+	own = pair ? from_pair(pair) : context->device;
+	deriver = EVP_PKEY_CTX_new(own, NULL);
+	if (!peer)
+		status = TZML_ERROR_SECTION_DIGEST;
+	else if (EVP_PKEY_derive_init(deriver) != 1 ||
+		 EVP_PKEY_derive_set_peer(deriver, peer) != 1 ||
+		 EVP_PKEY_derive(deriver, secret, &size) != 1)
 		abort();
 	EVP_PKEY_CTX_free(deriver);
 	EVP_PKEY_free(peer);
-	return TZML_SUCCESS;
+	if (pair)
+		EVP_PKEY_free(own);
+	return status;
 }
 
 static enum tzml_status unseal(void *opaque,
@@ -246,7 +269,7 @@ static enum tzml_status agree_once(void *opaque,
 	test_context_enroll(&other, key);
 	status = device_key(&other, own);
 	if (!status)
-		status = agree(&other, point, secret);
+		status = agree(&other, NULL, point, secret);
 	EVP_PKEY_free(other.device);
 	return status;
 }
@@ -306,6 +329,15 @@ static enum tzml_status admit_checkpoint(void *opaque,
 	if (context->numbered < number)
 		context->numbered = number;
 	return TZML_SUCCESS;
+}
+
+static enum tzml_status know(void *opaque, const uint8_t owner[TZML_KEY_SIZE])
+{
+	const struct test_context *context = opaque;
+
+	(void)owner;
+	return context->knows_no_owner ? TZML_ERROR_OWNER_UNKNOWN
+				       : TZML_SUCCESS;
 }
 
 static enum tzml_status admit(void *opaque, const struct tzml_header *header,
@@ -387,6 +419,7 @@ const struct tzml_crypto test_crypto = {
 	.checkpoint_key = checkpoint_key,
 	.number_checkpoint = number_checkpoint,
 	.admit_checkpoint = admit_checkpoint,
+	.know = know,
 	.admit = admit,
 	.spend = spend,
 	.spend_update = spend_update,

@@ -110,11 +110,12 @@ enum tzml_status storage_status(TEE_Result result, const char *what)
 	return result ? TZML_ERROR_PLATFORM : TZML_SUCCESS;
 }
 
-enum tzml_status device_make_key(TEE_TASessionHandle system,
+enum tzml_status device_make_key(TEE_TASessionHandle system, const char *use,
 				 const uint8_t verifier[TZML_SECRET_SIZE],
-				 struct device_key *key)
+				 struct tzml_key_pair *key)
 {
 	(void)system;
+	(void)use;
 	memcpy(key->secret, verifier, TZML_SECRET_SIZE);
 	key->point[0] = 4;
 	return TZML_SUCCESS;
@@ -299,7 +300,7 @@ static void test_update(void)
 	const struct tzml_grant grant = grant_of(1, 5);
 	const struct tzml_grant older = grant_of(1, 4);
 	const uint32_t version = 1;
-	struct device_key key = { 0 };
+	struct tzml_key_pair key = { 0 };
 	size_t size = 0;
 
 	enroll();

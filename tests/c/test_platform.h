@@ -44,6 +44,9 @@ void test_context_open(struct test_context *context);
 void test_context_enroll(struct test_context *context,
 			 const uint8_t private_key[TZML_SECRET_SIZE]);
 
+/* Fill in the public half of a key. */
+void test_key_pair(struct tzml_key_pair *pair);
+
 /* Abort if something was not given back. */
 void test_context_close(struct test_context *context);
 

@@ -288,6 +288,7 @@ def test_each_option_that_names_a_file_to_write_is_checked_first() -> None:
         "fleet",
         "grant",
         "inspect",
+        "pipeline",
         "keygen",
         "preprocess",
         "report",

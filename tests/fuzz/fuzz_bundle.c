@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "example_kernels.h"
+#include "fuzz.h"
 #include "test_platform.h"
 
 enum {
@@ -26,6 +27,7 @@ enum {
 	WRONG_OUTPUTS = 32,
 	GIVE_UP = 64,	    /* begin again in the middle of a chunk, once */
 	KERNELS_FAIL = 128, /* in the second run of each program */
+	STAGES = WRONG_INPUTS | WRONG_OUTPUTS, /* alone: releases, records */
 };
 
 /* of a checkpoint's header, what its key is bound to */
@@ -164,30 +166,39 @@ static void check_state(const struct tzml_model *model, uint8_t *bundle)
 			abort();
 }
 
-static enum tzml_status load(struct tzml_model *model, uint8_t *data,
-			     size_t size, size_t piece_size, uint8_t faults)
+enum tzml_status fuzz_load(struct tzml_model *model,
+			   const struct fuzzed *bundle)
 {
 	enum tzml_status status = TZML_SUCCESS;
 	uint32_t wanted = TZML_NO_SECTION;
+	uint8_t faults = bundle->faults;
 
 	while (!status &&
 	       (wanted = tzml_model_wanted(model)) != TZML_NO_SECTION) {
-		const struct tzml_section *section = section_at(data, wanted);
+		const struct tzml_section *section =
+			section_at(bundle->data, wanted);
 		uint64_t left = section->size - model->loaded;
 
-		if (!lies_in(section, size))
+		if (!lies_in(section, bundle->size))
 			return TZML_ERROR_TRUNCATED;
-		if (left > piece_size)
-			left = piece_size;
+		if (left > bundle->piece_size)
+			left = bundle->piece_size;
 		status = tzml_model_load(
 			model, wanted, model->loaded + !!(faults & WRONG_ORDER),
-			data + section->offset + model->loaded, left);
-		check_chunks(model, data);
+			bundle->data + section->offset + model->loaded, left);
+		check_chunks(model, bundle->data);
 		if (faults & GIVE_UP && tzml_model_running(model) &&
 		    model->loaded)
 			break;
 	}
 	return status;
+}
+
+static enum tzml_status load(struct tzml_model *model, uint8_t *data,
+			     size_t size, size_t piece_size, uint8_t faults)
+{
+	return fuzz_load(model,
+			 &(struct fuzzed){ data, size, piece_size, faults });
 }
 
 static void run(struct tzml_model *model, uint32_t program, uint8_t *data,
@@ -351,6 +362,10 @@ static void run_all(struct tzml_model *model, uint8_t *data, size_t size,
 		for (uint32_t flags = 0; flags <= TZML_SAVE_FLAGS; flags++)
 			save_and_restore(model, data, size, flags);
 	}
+	if ((faults & ~WRONG_DIGESTS) == STAGES &&
+	    model->state == TZML_MODEL_READY)
+		fuzz_stage(model,
+			   &(struct fuzzed){ data, size, piece_size, faults });
 }
 
 static uint8_t faults_of(const uint8_t *input, size_t size)

@@ -20,6 +20,7 @@ from bundle_examples import FOLDER
         "test_noise",
         "test_policy",
         "test_sealed",
+        "test_stage",
     ],
 )
 def test_every_check_passes(c_tests: Path, program: str) -> None:

@@ -36,7 +36,7 @@ def seeds(tmp_path: Path) -> Path:
     folder = tmp_path / "seeds"
     folder.mkdir()
     for example in Examples():
-        for faults in (0, 1, 2, 4, 5, 8, 16, 32, 64, 128):
+        for faults in (0, 1, 2, 4, 5, 8, 16, 32, 48, 64, 128):
             tail = bytes([faults]) if faults else b""
             (folder / f"{example.name}-{faults}").write_bytes(example.data + tail)
     for name, data in granted():

@@ -97,6 +97,14 @@ def test_a_wrong_path_method_or_header_has_its_status(
     assert answer["error"]
 
 
+@pytest.mark.parametrize("what", ["stage", "release", "record"])
+def test_a_model_that_is_no_stage_takes_no_records(server: Server, what: str) -> None:
+    status, answer = server.ask(f"/v2/models/plain/{what}", b"x" * 512)
+    assert status == 404
+    assert "no stage of a pipeline (tzml-serve --stages)" in answer["error"]
+    assert server.infer("plain", [image()])[0] == 200
+
+
 def test_too_many_samples_and_too_large_bodies_are_refused_before_they_are_kept(server: Server) -> None:
     status, answer = server.infer("plain", [image(samples=9)])
     assert status == 413

@@ -28,6 +28,14 @@ def test_a_program_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, t
     assert f"there is no program {tmp_path}/gone; install the package tzml-serve" in done.stderr
 
 
+def test_stages_are_in_the_secure_world_and_have_one_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZML_SERVE", str(program()))
+    for more in (["--world", "ree"], ["--instances", "2"]):
+        done = tzml("serve", "--stages", *more, "x.tzm")
+        assert done.returncode == 2
+        assert "--stages takes --world tee and one instance" in done.stderr
+
+
 def test_an_error_is_one_write() -> None:
     """So that lines of several programs stay whole in a log."""
     for arguments in (["none.tzm"], ["--queue", "0", "none.tzm"]):

@@ -510,7 +510,8 @@ static void test_ping(TEEC_Session *session)
 		      info->kernel_abi == TZML_KERNEL_ABI &&
 		      info->features == (TZML_TA_FEATURE_LIBRARIES |
 					 TZML_TA_FEATURE_CHECKPOINTS |
-					 TZML_TA_FEATURE_CLEAR) &&
+					 TZML_TA_FEATURE_CLEAR |
+					 TZML_TA_FEATURE_STAGES) &&
 		      info->max_programs == TZML_MAX_PROGRAMS,
 	      "PING says what the TA is");
 	memset(info, 0, sizeof(info));

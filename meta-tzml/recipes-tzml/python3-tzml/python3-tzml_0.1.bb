@@ -43,6 +43,7 @@ TZML_MODULES = " \
     client/libraries.py \
     client/library.py \
     client/model.py \
+    client/stage.py \
     client/trainer.py \
     client/training.py \
     client/tvm_ffi.py \

@@ -54,6 +54,7 @@ class OutputPolicy(enum.IntEnum):
     top_1 = 2
     ranks = 3
     rounded = 4
+    sealed = 5
 
     @property
     def gives_indices(self) -> bool:

@@ -40,6 +40,7 @@ COMMANDS = {
     "leakage": ("Measure what a model with layers outside of the TEE tells an attacker.", "leakage"),
     "libraries": ("List and remove the kernel libraries on this device.", ""),
     "partition": ("Choose which layers of a model run in the TEE.", "partition"),
+    "pipeline": ("Run one model on several attested devices.", "seal"),
     "postprocess": ("Name what a model's outputs say.", ""),
     "preprocess": ("Turn images into a model's input.", "image"),
     "profile": ("Measure what the layers of a model cost in each world.", "compile"),

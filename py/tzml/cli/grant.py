@@ -22,10 +22,11 @@ from tzml.printable import printable
 
 
 def parse_policy(_: click.Context, __: click.Parameter, value: str) -> tuple[OutputPolicy, int]:
-    match = re.fullmatch(r"(full|top-1|ranks)|(top)-([1-9]\d*)|(rounded)-(\d{1,2})", value)
+    match = re.fullmatch(r"(full|top-1|ranks|sealed)|(top)-([1-9]\d*)|(rounded)-(\d{1,2})", value)
     if not match or (match[4] and int(match[5]) > 23):
         raise click.BadParameter(
-            f"{value!r} is not full, top-1, top-K (as in top-5), ranks or rounded-BITS (0 to 23, as in rounded-7)"
+            f"{value!r} is not full, top-1, top-K (as in top-5), ranks, sealed, or rounded-BITS "
+            "(0 to 23, as in rounded-7)"
         )
     if match[2]:
         return OutputPolicy.top_k, int(match[3])
@@ -45,7 +46,7 @@ def parse_policy(_: click.Context, __: click.Parameter, value: str) -> tuple[Out
     show_default=True,
     callback=parse_policy,
     metavar="POLICY",
-    help="What devices give of the outputs: full, top-1, top-K, ranks, rounded-BITS.",
+    help="What devices give of the outputs: full, top-1, top-K, ranks, rounded-BITS; sealed: only in records.",
 )
 @click.option(
     "--budget",

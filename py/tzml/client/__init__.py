@@ -15,6 +15,7 @@ from tzml.client.model import (
     World,
     open_model,
 )
+from tzml.client.stage import DeviceStage, open_stage
 from tzml.client.trainer import LossError, Trainer, TrainingScore
 from tzml.client.training import Checkpoints, Plan, Position, Training
 
@@ -22,6 +23,7 @@ __all__ = [
     "Answer",
     "Checkpoints",
     "ChunkLoads",
+    "DeviceStage",
     "InstalledLibrary",
     "LossError",
     "MemoryUse",
@@ -44,5 +46,6 @@ __all__ = [
     "enroll_device",
     "installed_libraries",
     "open_model",
+    "open_stage",
     "remove_library",
 ]

@@ -33,6 +33,11 @@ def attest_device(nonce: bytes) -> DeviceRecord:
     """
     told: Any = ffi.new("struct tzml_evidence *")
     check(library().tzml_device_attest(nonce, told))
+    return DeviceRecord(*record_of(told, nonce))
+
+
+def record_of(told: Any, nonce: bytes) -> tuple[bytes, bytes, tuple[bytes, ...], Evidence | None]:
+    """The fields of a record, from a `struct tzml_evidence *`."""
 
     def report(of: Any) -> Report:
         return Report(bytes(of.hash), bytes(of.signature)[: told.rsa_size])
@@ -40,7 +45,7 @@ def attest_device(nonce: bytes) -> DeviceRecord:
     modulus = bytes(told.modulus)[: told.rsa_size]
     owners = tuple(bytes(owner) for owner in told.owners[0 : told.owner_count])
     evidence = Evidence(modulus, report(told.ta), report(told.core)) if modulus else None
-    return DeviceRecord(bytes(told.point)[1:], nonce, owners, evidence)
+    return bytes(told.point)[1:], nonce, owners, evidence
 
 
 def device_key() -> bytes:

@@ -23,7 +23,7 @@ _PSS = padding.PSS(padding.MGF1(hashes.SHA256()), _SALT_SIZE)
 
 
 class Refusal(enum.IntEnum):
-    """Why evidence is refused; the values are exit codes of `tzml device verify`."""
+    """Why evidence is refused; the values are exit codes of `tzml device verify` and `tzml pipeline admit`."""
 
     NO_EVIDENCE = 20
     NONCE = 21

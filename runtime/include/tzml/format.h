@@ -13,19 +13,23 @@
 #error "bundles are little-endian, and so must the processor be"
 #endif
 
-#define TZML_ALIGNMENT	  64 /* of sections, chunks and kernel arguments */
-#define TZML_DIGEST_SIZE  32 /* SHA-256 */
-#define TZML_KEY_SIZE	  64 /* P-256 public key, X and Y; also a signature */
-#define TZML_POINT_SIZE	  65 /* the same behind a 4 */
-#define TZML_SECRET_SIZE  32 /* content key; what ECDH gives */
-#define TZML_NONCE_SIZE	  12 /* of AES-GCM */
-#define TZML_TAG_SIZE	  16 /* likewise */
-#define TZML_WRAPPED_SIZE (TZML_SECRET_SIZE + TZML_TAG_SIZE)
-#define TZML_PAGE_SIZE	  4096 /* of secure memory */
+#define TZML_ALIGNMENT	   64 /* of sections, chunks and kernel arguments */
+#define TZML_DIGEST_SIZE   32 /* SHA-256 */
+#define TZML_KEY_SIZE	   64 /* P-256 public key, X and Y; also a signature */
+#define TZML_POINT_SIZE	   65 /* the same behind a 4 */
+#define TZML_SECRET_SIZE   32 /* content key; what ECDH gives */
+#define TZML_NONCE_SIZE	   12 /* of AES-GCM */
+#define TZML_TAG_SIZE	   16 /* likewise */
+#define TZML_WRAPPED_SIZE  (TZML_SECRET_SIZE + TZML_TAG_SIZE)
+#define TZML_RELEASED_SIZE (2 * TZML_SECRET_SIZE + TZML_TAG_SIZE)
+#define TZML_REQUEST_SIZE  16	/* id of a request */
+#define TZML_PAGE_SIZE	   4096 /* of secure memory */
 
 #define TZML_MAGIC	      "\x89TZM\r\n\x1a\n"
 #define TZML_GRANT_MAGIC      "\x89TZG\r\n\x1a\n"
 #define TZML_CHECKPOINT_MAGIC "\x89TZS\r\n\x1a\n"
+#define TZML_RELEASE_MAGIC    "\x89TZR\r\n\x1a\n"
+#define TZML_RECORD_MAGIC     "\x89TZX\r\n\x1a\n"
 #define TZML_INTERFACE_MAGIC  "INTF"
 #define TZML_MEMORY_MAGIC     "MEMO"
 #define TZML_PLAN_MAGIC	      "PLAN"
@@ -57,6 +61,7 @@
 #define TZML_MAX_RECIPIENTS	1024
 #define TZML_MAX_SEGMENT_SIZE	(64 * 1024)	    /* of a checkpoint */
 #define TZML_MAX_DEVIATION	(UINT32_C(1) << 24) /* of noise */
+#define TZML_MAX_STAGES		64
 
 enum tzml_protection {
 	TZML_PROTECTION_CLEAR = 0,   /* the tag is a SHA-256 digest */
@@ -234,6 +239,7 @@ enum tzml_output_policy {
 	TZML_OUTPUT_TOP_1 = 2,	 /* index of the largest */
 	TZML_OUTPUT_RANKS = 3,	 /* all indices, best first */
 	TZML_OUTPUT_ROUNDED = 4, /* fewer bits of the mantissa */
+	TZML_OUTPUT_SEALED = 5,	 /* all of it, but only in records */
 };
 
 /* Rights that a grant gives: a set. */
@@ -309,6 +315,47 @@ struct tzml_checkpoint {
 	uint8_t reserved[7];
 };
 
+/* A release: what a TEE session needs for a stage; a signature follows. */
+
+struct tzml_release {
+	uint8_t magic[8];
+	uint32_t format_version;
+	uint32_t required;
+	uint8_t pipeline[16];
+	uint64_t epoch;
+	uint32_t stage;
+	uint32_t stage_count;
+	uint32_t program; /* of the bundle: what the stage runs */
+	uint32_t reserved;
+	uint8_t bundle_digest[TZML_DIGEST_SIZE];
+	uint8_t owner[TZML_KEY_SIZE];
+	uint8_t session[TZML_DIGEST_SIZE]; /* the session's id */
+	uint8_t client_key[TZML_KEY_SIZE]; /* that clients seal to */
+	uint8_t enc[TZML_POINT_SIZE];	   /* HPKE's encapsulated key */
+	uint8_t wrapped[TZML_RELEASED_SIZE];
+	uint8_t reserved1[55];
+};
+
+/* A record: header, sealed payload, tag. */
+
+struct tzml_record {
+	uint8_t magic[8];
+	uint32_t format_version;
+	uint32_t required;
+	uint8_t pipeline[16];
+	uint64_t epoch;
+	uint32_t edge; /* the stage that it goes to; stage_count: the client */
+	uint32_t reserved;
+	uint8_t request[TZML_REQUEST_SIZE];
+	uint8_t sender[TZML_DIGEST_SIZE];
+	uint64_t counter;
+	uint64_t size; /* of the payload */
+	/* edge 0: the client's secret, sealed to client_key; else zero */
+	uint8_t enc[TZML_POINT_SIZE];
+	uint8_t wrapped[TZML_WRAPPED_SIZE];
+	uint8_t reserved1[31];
+};
+
 _Static_assert(sizeof(struct tzml_header) == 320, "docs/bundle.md");
 _Static_assert(sizeof(struct tzml_section) == 64, "docs/bundle.md");
 _Static_assert(sizeof(struct tzml_interface_header) == 32, "docs/bundle.md");
@@ -323,5 +370,7 @@ _Static_assert(sizeof(struct tzml_argument) == 24, "docs/bundle.md");
 _Static_assert(sizeof(struct tzml_grant) == 320, "docs/bundle.md");
 _Static_assert(sizeof(struct tzml_recipient) == 160, "docs/bundle.md");
 _Static_assert(sizeof(struct tzml_checkpoint) == 416, "docs/bundle.md");
+_Static_assert(sizeof(struct tzml_release) == 448, "docs/bundle.md");
+_Static_assert(sizeof(struct tzml_record) == 256, "docs/bundle.md");
 
 #endif /* TZML_FORMAT_H */

@@ -82,6 +82,7 @@ struct tzml_model {
 	uint64_t loaded;  /* bytes of it that came */
 	uint32_t program; /* of the run that is under way */
 	struct tzml_position position;
+	bool sealed_run;      /* of a record: only one takes its outputs */
 	bool state_lost;      /* half changed by what did not end */
 	uint64_t updates;     /* runs of that role that made the state */
 	uint64_t checkpoint;  /* the one it comes from; 0: the bundle */

@@ -9,6 +9,12 @@
 #include <tzml/kernels.h>
 #include <tzml/status.h>
 
+/* A P-256 key that is not the device's. */
+struct tzml_key_pair {
+	uint8_t secret[TZML_SECRET_SIZE];
+	uint8_t point[TZML_POINT_SIZE];
+};
+
 /*
  * The cryptography of a world that opens sealed bundles. Keys of the device
  * never leave the platform. Data is in memory that nobody else can write.
@@ -29,8 +35,12 @@ struct tzml_crypto {
 	/* The device's public key, or TZML_ERROR_NOT_ENROLLED. */
 	enum tzml_status (*device_key)(void *context,
 				       uint8_t point[TZML_POINT_SIZE]);
-	/* ECDH with the device's key: the X of the common point. */
+	/*
+	 * ECDH with a key, NULL: the device's: the X of the common point.
+	 * TZML_ERROR_SECTION_DIGEST if the other one is not on the curve.
+	 */
 	enum tzml_status (*agree)(void *context,
+				  const struct tzml_key_pair *own,
 				  const uint8_t point[TZML_POINT_SIZE],
 				  uint8_t secret[TZML_SECRET_SIZE]);
 	/*
@@ -43,7 +53,7 @@ struct tzml_crypto {
 				   const void *aad, size_t aad_size, void *data,
 				   size_t size,
 				   const uint8_t tag[TZML_TAG_SIZE]);
-	/* Seal with AES-256-GCM in place. */
+	/* Seal with AES-256-GCM in place. A nonce is used once with a key. */
 	enum tzml_status (*seal)(void *context,
 				 const uint8_t key[TZML_SECRET_SIZE],
 				 const uint8_t nonce[TZML_NONCE_SIZE],
@@ -76,6 +86,9 @@ struct tzml_crypto {
 	enum tzml_status (*admit_checkpoint)(void *context,
 					     const struct tzml_grant *grant,
 					     uint64_t number, bool confirm);
+	/* TZML_ERROR_OWNER_UNKNOWN if the device was not enrolled for it. */
+	enum tzml_status (*know)(void *context,
+				 const uint8_t owner[TZML_KEY_SIZE]);
 	/*
 	 * Whether the device takes this grant: it knows the owner, and has
 	 * seen neither a newer version of the model nor a later grant.

@@ -184,6 +184,32 @@
 	  "resume from it (--resume), or give it up (--restart)")              \
 	X(UNSEALED, 0x545a4d5a, "this device runs sealed models only",         \
 	  "get the sealed model and a grant from its owner")                   \
+	X(RELEASE_MALFORMED, 0x545a4d5b,                                       \
+	  "the release has a field that is out of range",                      \
+	  "get the release from the owner's verifier again")                   \
+	X(RELEASE_OTHER, 0x545a4d5c,                                           \
+	  "the release is for another session, bundle or owner",               \
+	  "ask the verifier for one with this session's evidence")             \
+	X(RELEASE_OLD, 0x545a4d5d,                                             \
+	  "this session had a release for this epoch or a later one",          \
+	  "ask the verifier for one of the next epoch")                        \
+	X(NOT_RELEASED, 0x545a4d5e, "this session has no keys for records",    \
+	  "attest it, and give it the verifier's release")                     \
+	X(STAGE_PROGRAM, 0x545a4d5f,                                           \
+	  "a program that changes state or draws random numbers cannot be a "  \
+	  "stage: records may come twice",                                     \
+	  "compile the model without training")                                \
+	X(RECORD_MALFORMED, 0x545a4d60,                                        \
+	  "the record has a field or size that is out of range",               \
+	  "seal the inputs again")                                             \
+	X(RECORD_OTHER, 0x545a4d61,                                            \
+	  "the record is for another pipeline or stage",                       \
+	  "send it where its edge leads")                                      \
+	X(RECORD_EPOCH, 0x545a4d62, "the record is of another epoch",          \
+	  "seal the inputs again, for the pipeline's present epoch")           \
+	X(RECORD_TAG, 0x545a4d63,                                              \
+	  "the record was changed, or sealed with another key",                \
+	  "seal the inputs again")                                             \
 	X(PRIVACY_BUDGET, 0x545a4d68,                                          \
 	  "the updates of the private model that the grant allows are used "   \
 	  "up",                                                                \

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the parts of fuzz_bundle share. */
+#ifndef FUZZ_H
+#define FUZZ_H
+
+#include <stdint.h>
+#include <tzml/model.h>
+
+/* A bundle with a byte behind it, which says what goes wrong. */
+struct fuzzed {
+	uint8_t *data;
+	size_t size;
+	size_t piece_size; /* in which sections are loaded */
+	uint8_t faults;
+};
+
+/* Load what is wanted, until nothing is or it is refused. */
+enum tzml_status fuzz_load(struct tzml_model *model,
+			   const struct fuzzed *bundle);
+
+/*
+ * Make a stage of the model, which is ready: give it a release and records that
+ * fit, and the same with each field changed.
+ */
+void fuzz_stage(struct tzml_model *model, const struct fuzzed *bundle);
+
+#endif /* FUZZ_H */
