@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
@@ -18,6 +21,7 @@ from tzml_lab import environment as environments
 from tzml_lab.consoles.boot_progress import BootProgress
 from tzml_lab.consoles.lines import Line, Speaker
 from tzml_lab.consoles.shell_files import ShellFiles
+from tzml_lab.environment import ROOT
 
 from .test_file_transfer import PROMPT
 from .test_file_transfer import Line as LocalLine
@@ -127,3 +131,33 @@ def test_files_arrive_as_they_were(line: LocalLine, tmp_path: Path) -> None:
         files.get(PurePosixPath(tmp_path / "missing"), tmp_path / "x")
     line.sendline("echo $((6 * 7))")
     line.expect(r"\n42\r")
+
+
+# Of the lab's modules, those with tests that run on any image, also without Python, systemd, SSH, xtest. They ask
+# models with tzml-run, send messages with tzml-ta-test, start and stop the machine, or need none.
+FOR_ALL_IMAGES = {
+    "bad_input", "boot", "entropy", "faults", "inference", "ptest", "shared_lab",
+}  # fmt: skip
+
+LIST_WHAT_IS_NOT_SKIPPED = """
+import pytest
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish(session):
+    for item in session.items:
+        if not item.get_closest_marker("skip"):
+            print("selected", item.path.stem)
+"""
+
+
+def test_tests_say_what_they_need_of_an_image(tmp_path: Path) -> None:
+    """While tests are only collected, no image adds its features: whoever says nothing is still selected."""
+    (tmp_path / "list_selected.py").write_text(LIST_WHAT_IS_NOT_SKIPPED)
+    command = [sys.executable, "-m", "pytest", "lab", "--collect-only", "-q", "-p", "list_selected"]
+    done = subprocess.run(
+        [*command, "-p", "no:cacheprovider", "--lg-env", "qemu.yaml"], cwd=ROOT, text=True, check=False,
+        capture_output=True, env=os.environ | {"PYTHONPATH": str(tmp_path)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-2000:]
+    selected = {line.split()[1] for line in done.stdout.splitlines() if line.startswith("selected ")}
+    assert selected == {f"test_{name}" for name in FOR_ALL_IMAGES}
