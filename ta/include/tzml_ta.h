@@ -130,6 +130,8 @@ struct tzml_ta_info {
  * TZML_ERROR_STATE_LOST	a run that did not end left the state half
  *				changed
  * TZML_ERROR_INPUT_SIZE, _OUTPUT_SIZE
+ * TZML_ERROR_GRANT_PROGRAM, _BUDGET, _PRIVACY_BUDGET	the grant does not
+ *				allow it, or not once more
  * TZML_ERROR_KERNEL_FAILED
  */
 #define TZML_CMD_RUN 2
@@ -418,7 +420,7 @@ struct tzml_ta_evidence {
  *
  * TZML_ERROR_STATE, _STATELESS, _GRANT_STATE, _NOT_ENROLLED	as SAVE
  * TZML_ERROR_CHECKPOINT_MALFORMED, _CHECKPOINT_KIND, _CHECKPOINT_MODEL,
- * _CHECKPOINT_VERSION, _CHECKPOINT_DEVICE, _CHECKPOINT_OLD
+ * _CHECKPOINT_VERSION, _CHECKPOINT_DEVICE, _CHECKPOINT_OLD, _ROUND_OLD
  *				as docs/bundle.md, "Checkpoint (.tzs)"
  * TZML_ERROR_GRANT_OLD		a later grant came meanwhile
  */
@@ -434,7 +436,8 @@ struct tzml_ta_evidence {
  * TZML_ERROR_STATE		nothing is being restored
  * TZML_ERROR_CHECKPOINT_MALFORMED	it has the wrong size
  * TZML_ERROR_CHECKPOINT_DAMAGED
- * TZML_ERROR_CHECKPOINT_OLD, _GRANT_OLD, _STORAGE_FULL	at the last segment
+ * TZML_ERROR_CHECKPOINT_OLD, _ROUND_OLD, _GRANT_OLD, _STORAGE_FULL
+ *				at the last segment
  */
 #define TZML_CMD_RESTORE_SEGMENT 21
 

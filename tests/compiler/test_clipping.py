@@ -15,7 +15,7 @@ from training_state import Trained, compiled, shapes, with_a_program_that_reads_
 
 from tzml.bench.kernels import Kernels, random_inputs
 from tzml.bundle import Argument, Bundle, Region, UpdateNoise
-from tzml.client import World, open_model
+from tzml.client import Trainer, World, open_model
 from tzml.compiler import TARGETS, CompileOptions, compile_model
 from tzml.compiler.ir.errors import CompileError
 from tzml.compiler.passes.training import TrainOptions
@@ -203,3 +203,22 @@ def test_each_update_adds_noise_to_the_sums_and_what_is_trained_comes_before_the
         assert units.std() == pytest.approx(noise.deviation, rel=4 / (2 * units.size) ** 0.5)
         assert abs(units.mean()) < 4 * noise.deviation / units.size**0.5
     assert abs(np.corrcoef(found[0].reshape(-1), found[1].reshape(-1))[0, 1]) < 4 / found[0].size ** 0.5
+
+
+def test_a_batch_that_is_drawn_may_be_empty_and_its_update_is_noise_alone(tmp_path: Path) -> None:
+    """What `tzml federate round` does with each batch."""
+    network = Network((6,), [Dense(6, 8, seed=1), Relu(), Dense(8, CLASSES, seed=2)])
+    x, labels = examples(network, 5)
+    options = TrainOptions("sgd", micro_batch=MICRO_BATCH, clip=1.0, noise=1.0)
+    compiled(tmp_path, network.onnx(), options).write(tmp_path / "model.tzm")
+    with open_model(tmp_path / "model.tzm", World.ree) as model:
+        trainer = Trainer(model)
+        before = trainer.evaluate(x, labels)
+        assert trainer.noised_step(x[:0], labels[:0], 0.1, 5) is None
+        after = trainer.evaluate(x, labels)
+        assert after.loss != before.loss
+        score = trainer.noised_step(x, labels, 0.1, 5)
+        assert score
+        assert score.loss == pytest.approx(after.loss, rel=1e-5)  # before the step
+        assert (score.correct, score.examples) == (after.correct, 5)
+        assert trainer.steps == 2
