@@ -23,6 +23,10 @@ Fold = Callable[[Any, Sequence[Array]], Any]
 """From a call and the arrays that its constant operands hold to its result, which NumPy may cast."""
 
 
+TELLS = "tzml.timing"
+"""Attribute of a tensor function that takes more instructions for some numbers than for others."""
+
+
 class Kind(enum.Enum):
     """How an operator's result depends on its operands."""
 

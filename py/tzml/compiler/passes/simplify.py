@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import tvm
 import tvm_ffi
-from tvm import relax, tirx
+from tvm import relax, te, tirx
 
 from tzml.compiler.ir.rewrite import Expr, Rewriter, const, constant, dtype_of, ints, op_name, shape_of
 from tzml.compiler.passes.fold_constants import fold
@@ -60,6 +60,20 @@ class _Simplify(Rewriter):
             result = relax.Call(call.op, arguments, call.attrs, call.ty_args)
         return self.emit(result)
 
+    def output(self, body: Expr) -> Expr:
+        """Outputs that are constants are copied from the weights, as long as another one depends on an input."""
+        result = super().output(body)
+        fields = list(result.fields) if isinstance(result, relax.Tuple) else [result]
+        known = [constant(field) is not None for field in fields]
+        if not any(known) or all(known):
+            return result
+        return relax.Tuple(
+            [
+                self.bb.emit(self.bb.call_te(_copied, field, primfunc_name_hint="constant")) if is_known else field
+                for field, is_known in zip(fields, known, strict=True)
+            ]
+        )
+
     def emit(self, expression: Expr, like: Expr | None = None) -> Expr:
         if isinstance(expression, relax.Tuple):
             return relax.Tuple([self.emit(field, like) for field in expression.fields])
@@ -72,6 +86,12 @@ class _Simplify(Rewriter):
         """The call that makes `expression`, if it is of that operator and nothing else uses it."""
         call = self.calls.get(expression) if isinstance(expression, relax.Var) else None
         return call if call is not None and op_name(call) == name and expression in self.used_once else None
+
+
+def _copied(x: Any) -> Any:
+    """A copy in two steps, for TVM takes one of one step to be another name of what it copies."""
+    first = te.compute(x.shape, lambda *at: x(*at), name="constant")
+    return te.compute(x.shape, lambda *at: first(*at), name="copy")
 
 
 def _origin(call: Any, arguments: list[Expr]) -> tuple[Hashable, list[Expr]]:

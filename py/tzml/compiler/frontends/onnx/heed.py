@@ -39,9 +39,9 @@ HARMLESS = {
 HARMLESS_INPUTS = {("Dropout", 1): "nothing is dropped in an inference"}
 # Inputs, by their position, that have to be known: shapes depend on them
 KNOWN = {
-    "CumSum": (1,), "Expand": (1,), "OneHot": (1,), "Pad": (1, 3), "Range": (0, 1, 2), "Reshape": (1,),
-    "Resize": (2, 3), "Slice": (1, 2, 3, 4), "Split": (1,), "Squeeze": (1,), "Tile": (1,), "TopK": (1,),
-    "Unsqueeze": (1,), "Upsample": (1,), "ConstantOfShape": (0,), "MaxUnpool": (2,),
+    "CumSum": (1,), "DFT": (1, 2), "Expand": (1,), "OneHot": (1,), "Pad": (1, 3), "Range": (0, 1, 2),
+    "Reshape": (1,), "Resize": (2, 3), "Slice": (1, 2, 3, 4), "Split": (1,), "Squeeze": (1,), "STFT": (1, 3),
+    "Tile": (1,), "TopK": (1,), "Unsqueeze": (1,), "Upsample": (1,), "ConstantOfShape": (0,), "MaxUnpool": (2,),
     **{f"Reduce{what}": (1,) for what in (
         "L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare")},
 }  # fmt: skip
@@ -196,12 +196,6 @@ def _batch_normalization(attributes: Attributes, operands: list[Expr]) -> None:
         raise CompileError("its attribute training_mode must be 0, and spatial 1", "export the model for inference")
 
 
-def _bit_shift(attributes: Attributes, operands: list[Expr]) -> None:
-    amount, kind = constant(operands[1]), np.dtype(dtype_of(operands[0]))
-    if amount is None or (amount < 0).any() or (amount >= 8 * kind.itemsize).any():
-        raise CompileError(f"by how much it shifts must be known, and from 0 to {8 * kind.itemsize - 1}")
-
-
 def _dropout(attributes: Attributes, operands: list[Expr]) -> None:
     mode = operands[2] if len(operands) > 2 else None
     known = constant(mode) if mode is not None else np.zeros(1)
@@ -231,7 +225,6 @@ def _resize(attributes: Attributes, operands: list[Expr]) -> None:
 
 _CHECKS: dict[str, Callable[[Attributes, list[Expr]], None]] = {
     "BatchNormalization": _batch_normalization,
-    "BitShift": _bit_shift,
     "Dropout": _dropout,
     "Mod": _mod,
     "Resize": _resize,

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from tzml.compiler.frontends.checks import Warn, checked, warn_of_nan
 from tzml.compiler.frontends.errors import malformed, unsupported
@@ -77,7 +77,9 @@ def _import_model(model: onnx.ModelProto, path: Path, inputs: Inputs, warn: Warn
     warn_of_nan(_weights(model), warn)
     constants = {tensor.name for tensor in model.graph.initializer}
     declared = {value.name: _declared(value) for value in model.graph.input if value.name not in constants}
-    model, inputs = _fix_scalars(model, declared, inputs)
+    model, inputs = _fix_inputs(model, declared, inputs, warn)
+    if not declared:
+        raise CompileError(f"{path}: no input is left, so that the network always answers the same")
     shapes = settle_inputs(declared, inputs)
     model, values = fold(model, shapes, path.name)
     _check_operators(model, path)
@@ -144,14 +146,20 @@ class _Importer(onnx_importer()):  # type: ignore[misc]
             raise unsupported(self.file, [(operator, layer)]) from error
 
 
-def _fix_scalars(
-    model: onnx.ModelProto, declared: dict[str, Declared], inputs: Inputs
+def _fix_inputs(
+    model: onnx.ModelProto, declared: dict[str, Declared], inputs: Inputs, warn: Warn
 ) -> tuple[onnx.ModelProto, Inputs]:
     """The model in which each whole number that is given for a scalar input, as sr=16000, is a constant.
 
-    Such inputs are removed from `declared`; the inputs that are left are returned.
+    So is an input without elements. Such inputs are removed from `declared`; the inputs that are left are returned.
     """
     fixed = {}
+    for name, found in list(declared.items()):
+        sizes = [size for size in found.dimensions if isinstance(size, int)]
+        if 0 in sizes and len(sizes) == len(found.dimensions):
+            warn(f"input {name} has no elements: its shape is {sizes}; the bundle does not have it")
+            fixed[name] = np.zeros(sizes, helper.tensor_dtype_to_np_dtype(_element_kind(model, name)))
+            del declared[name]
     for name, given in inputs.items():
         kind = declared.get(name)
         if kind and kind.dimensions == () and len(given.shape) == 1 and np.dtype(kind.dtype).kind in "iu":
@@ -170,6 +178,10 @@ def _fix_scalars(
     changed.graph.input.extend(kept)
     changed.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in fixed.items())
     return changed, {name: given for name, given in inputs.items() if name not in fixed}
+
+
+def _element_kind(model: onnx.ModelProto, name: str) -> int:
+    return next(int(v.type.tensor_type.elem_type) for v in model.graph.input if v.name == name)
 
 
 def _check_operators(model: onnx.ModelProto, path: Path, replaced: Set[str] = frozenset()) -> None:

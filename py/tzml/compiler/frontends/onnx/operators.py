@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from tvm import relax, te, tirx
 
+from tzml.compiler.frontends.onnx.positions import POSITIONS
 from tzml.compiler.frontends.onnx.recurrent import RECURRENT
+from tzml.compiler.frontends.onnx.signals import SIGNALS
 from tzml.compiler.ir.errors import CompileError
 from tzml.compiler.ir.rewrite import const, constant, dtype_of, shape_of
 
@@ -116,8 +118,43 @@ def _conv_integer(builder: Any, inputs: Any, attributes: Any) -> Expr:
     )
 
 
+def _bit_shift(builder: Any, inputs: Any, attributes: Any) -> Expr:
+    """By less than nothing, or by all bits and more, as ONNX has it: nothing is left but the sign."""
+    left = attributes.get("direction") in (b"LEFT", "LEFT")
+    return builder.call_te(_shifted, inputs[0], inputs[1], left, primfunc_name_hint="shifted")
+
+
+def _shifted(x: Any, amount: Any, left: bool) -> Any:
+    kinds = [np.dtype(str(operand.dtype)) for operand in (x, amount)]
+    bits, signed = 8 * kinds[0].itemsize, kinds[0].kind == "i"
+
+    def element(*at: Any) -> Any:
+        value, by = (_broadcast(operand, at) for operand in (x, amount))
+        inside = by < tirx.const(bits, amount.dtype)
+        if kinds[1].kind == "i":
+            inside = tirx.all(by >= tirx.const(0, amount.dtype), inside)
+        inside, zero = inside.astype(x.dtype), tirx.const(0, x.dtype)
+        near = by.astype(x.dtype) * inside  # without a branch
+        shifted = (value << near if left else value >> near) * inside
+        if left or not signed:
+            return shifted
+        return shifted - (value < zero).astype(x.dtype) * (tirx.const(1, x.dtype) - inside)
+
+    shape = np.broadcast_shapes(*(tuple(int(n) for n in operand.shape) for operand in (x, amount)))
+    return te.compute(shape, element, name="shifted")
+
+
+def _broadcast(operand: Any, at: Any) -> Any:
+    """The element of an operand at a place of the result."""
+    places = at[len(at) - len(operand.shape) :]
+    return operand(*(p if int(n) > 1 else 0 for p, n in zip(places, operand.shape, strict=True)))
+
+
 OPERATORS: dict[str, Callable[..., Expr]] = {
+    **POSITIONS,
     **RECURRENT,
+    **SIGNALS,
+    "BitShift": _bit_shift,
     "ConvInteger": _conv_integer,
     "CumSum": _cum_sum,
     "LpNormalization": _lp_normalization,

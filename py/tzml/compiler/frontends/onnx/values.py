@@ -82,6 +82,8 @@ class Values:
             schema = onnx.defs.get_schema(node.op_type, max(self.opset, _INFERENCE.get(node.op_type, 1)), "")
         except onnx.defs.SchemaError:
             return {}
+        if node.op_type == "STFT":
+            node = _one_sided(node)
         known = {name: self.known[name] for name in types if name in self.known}
         if node.op_type == "Range":  # runtimes take single elements of any rank; inference does not
             known = {name: array.reshape(()) if array.size == 1 else array for name, array in known.items()}
@@ -127,6 +129,15 @@ class Values:
         sizes = self.shape(name)
         if sizes is not None and found != tuple(sizes):
             raise CompileError(f"its result {name} would have the shape {list(found)}, not {sizes}")
+
+
+def _one_sided(node: onnx.NodeProto) -> onnx.NodeProto:
+    """With its default, which ONNX's inference does not know."""
+    whole = onnx.NodeProto()
+    whole.CopyFrom(node)
+    if all(attribute.name != "onesided" for attribute in node.attribute):
+        whole.attribute.append(helper.make_attribute("onesided", 1))
+    return whole
 
 
 def element_type(kind: onnx.TypeProto) -> np.dtype[Any]:
