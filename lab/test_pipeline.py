@@ -45,11 +45,7 @@ from tzml_lab.target import Commands, commands_of, files_of
 from tzml_lab.time_limits import scaled
 from tzml_zoo.digits import ONNX
 
-pytestmark = [
-    pytest.mark.lg_feature("emulator"),
-    pytest.mark.lg_feature("network"),
-    pytest.mark.lg_feature("python"),
-]
+pytestmark = pytest.mark.lg_feature(["emulator", "network", "python", "systemd"])
 
 FOLDER = "/tmp/pipeline"  # on the targets
 OWNER = OwnerKey(ec.generate_private_key(ec.SECP256R1()))

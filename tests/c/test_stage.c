@@ -376,12 +376,54 @@ static void test_refusals(void)
 	close_device(&f);
 }
 
+static bool is_zero(const void *data, size_t size)
+{
+	const uint8_t *bytes = data;
+
+	for (size_t i = 0; i < size; i++)
+		if (bytes[i])
+			return false;
+	return true;
+}
+
+static void test_wiping(void)
+{
+	const size_t kept = offsetof(struct tzml_stage, release);
+	struct file changed = releases[0];
+	struct fixture f;
+
+	if (get_ready(&f, 0))
+		abort();
+	check(!is_zero(f.stage.secret_in, sizeof(f.stage.secret_in)) &&
+		      !is_zero(f.stage.secret_out, sizeof(f.stage.secret_out)),
+	      "a stage has its secrets");
+	check(!start_with(&f, records) &&
+		      is_zero(f.stage.payload.data, f.stage.payload.size),
+	      "and no inputs once a run has begun");
+	check(!go_on(&f) && is_zero(f.stage.payload.data, f.stage.payload.size),
+	      "nor outputs once they are sealed");
+	changed = records[0];
+	changed.data[300] ^= 1;
+	check(start_with(&f, &changed) &&
+		      is_zero(f.stage.payload.data, f.stage.payload.size),
+	      "nor anything of a record that did not open");
+	changed = releases[0];
+	changed.data[320] ^= 1;
+	check(join_with(&f, &changed) && is_zero((uint8_t *)&f.stage + kept,
+						 sizeof(f.stage) - kept),
+	      "a release that is refused leaves no secret");
+	tzml_stage_close(&f.stage);
+	check(is_zero(&f.stage, sizeof(f.stage)), "nor does a closed stage");
+	close_device(&f);
+}
+
 /* Let everything of the platform fail once, at every call of it. */
 static void test_failures(const char *what, size_t offset,
 			  enum tzml_status expected, uint32_t least)
 {
 	enum tzml_status status = expected;
 	uint32_t before = 0;
+	uint32_t leaks = 0;
 	struct fixture f;
 
 	open_device(&f, 1);
@@ -395,8 +437,11 @@ static void test_failures(const char *what, size_t offset,
 			status = join(&f);
 		if (!status)
 			status = run(&f);
+		if (f.stage.payload.data &&
+		    !is_zero(f.stage.payload.data, f.stage.payload.size))
+			leaks++;
 	}
-	check(!status && before > least && is_vector(&f),
+	check(!status && !leaks && before > least && is_vector(&f),
 	      "%s fails at any of %u times", what, before);
 	close_device(&f);
 }
@@ -426,6 +471,7 @@ int main(int argc, char **argv)
 	test_flipped_bytes();
 	test_refusals();
 	test_without_cryptography();
+	test_wiping();
 	test_failures("an allocation",
 		      offsetof(struct test_context, allocations_left),
 		      TZML_ERROR_MEMORY, 0);
