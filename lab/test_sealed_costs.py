@@ -122,7 +122,7 @@ def test_a_budget_costs_a_write_for_many_runs(
     record(record_property, without=without, counted=counted)
     record_property("instructions a query for its budget", each)
     timings.add("digits/sealed/budget", [counted.total / without.total], "ratio")
-    assert counted.run == pytest.approx(without.run, rel=0.05), "most runs write nothing"
+    assert counted.run - without.run < each / 4, "most runs write nothing"
 
 
 def record(record_property: RecordProperty, **costs: Costs) -> None:

@@ -77,6 +77,8 @@ void tzml_stage_leave(struct tzml_stage *stage)
 		stage->platform->release(stage->context, payload->data,
 					 payload->size);
 	}
+	if (stage->platform && stage->platform->crypto->forget)
+		stage->platform->crypto->forget(stage->context);
 	stage->released = false;
 	wipe(&stage->release,
 	     sizeof(*stage) - offsetof(struct tzml_stage, release));

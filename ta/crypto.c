@@ -169,47 +169,85 @@ static enum tzml_status agree(void *context __unused,
 	return status;
 }
 
-/* AES-256-GCM, with its associated data taken. */
+/* AES-256-GCM with a key. */
 static TEE_Result gcm(uint32_t mode, const uint8_t key[TZML_SECRET_SIZE],
-		      const uint8_t nonce[TZML_NONCE_SIZE], const void *aad,
-		      size_t aad_size, size_t size, TEE_ObjectHandle *object,
 		      TEE_OperationHandle *operation)
 {
+	TEE_ObjectHandle object = TEE_HANDLE_NULL;
 	TEE_Result result =
-		secret_object(TEE_TYPE_AES, key, TZML_SECRET_SIZE, object);
+		secret_object(TEE_TYPE_AES, key, TZML_SECRET_SIZE, &object);
 
 	if (!result)
-		result = operation_of(TEE_ALG_AES_GCM, mode, 256, *object,
+		result = operation_of(TEE_ALG_AES_GCM, mode, 256, object,
 				      operation);
-	if (!result)
-		result = TEE_AEInit(*operation, nonce, TZML_NONCE_SIZE,
-				    TZML_TAG_SIZE * 8, aad_size, size);
-	if (!result && aad_size)
-		TEE_AEUpdateAAD(*operation, aad, aad_size);
+	TEE_FreeTransientObject(object);
 	return result;
 }
 
-static enum tzml_status unseal(void *context __unused,
+static TEE_Result gcm_start(TEE_OperationHandle operation,
+			    const uint8_t nonce[TZML_NONCE_SIZE],
+			    const void *aad, size_t aad_size, size_t size)
+{
+	TEE_Result result = TEE_AEInit(operation, nonce, TZML_NONCE_SIZE,
+				       TZML_TAG_SIZE * 8, aad_size, size);
+
+	if (!result && aad_size)
+		TEE_AEUpdateAAD(operation, aad, aad_size);
+	return result;
+}
+
+void forget_key(void *opaque)
+{
+	struct platform_context *context = opaque;
+
+	TEE_FreeOperation(context->unsealing.operation);
+	context->unsealing.operation = TEE_HANDLE_NULL;
+	memzero_explicit(context->unsealing.key,
+			 sizeof(context->unsealing.key));
+}
+
+/*
+ * A model's chunks are opened with one key, again and again. Allocating an
+ * operation and setting its key is a tenth of what opening one takes.
+ */
+static TEE_Result take_key(struct platform_context *context,
+			   const uint8_t key[TZML_SECRET_SIZE])
+{
+	struct unsealing *last = &context->unsealing;
+	TEE_Result result = TEE_ERROR_GENERIC;
+
+	if (last->operation != TEE_HANDLE_NULL &&
+	    !consttime_memcmp(last->key, key, TZML_SECRET_SIZE))
+		return TEE_SUCCESS;
+	forget_key(context);
+	result = gcm(TEE_MODE_DECRYPT, key, &last->operation);
+	if (!result)
+		memcpy(last->key, key, TZML_SECRET_SIZE);
+	return result;
+}
+
+static enum tzml_status unseal(void *opaque,
 			       const uint8_t key[TZML_SECRET_SIZE],
 			       const uint8_t nonce[TZML_NONCE_SIZE],
 			       const void *aad, size_t aad_size, void *data,
 			       size_t size, const uint8_t tag[TZML_TAG_SIZE])
 {
-	TEE_OperationHandle operation = TEE_HANDLE_NULL;
-	TEE_ObjectHandle object = TEE_HANDLE_NULL;
+	struct platform_context *context = opaque;
 	uint8_t expected[TZML_TAG_SIZE] = { 0 };
 	size_t opened = size;
-	TEE_Result result = gcm(TEE_MODE_DECRYPT, key, nonce, aad, aad_size,
-				size, &object, &operation);
+	TEE_Result result = take_key(context, key);
 
 	memcpy(expected, tag, sizeof(expected)); /* its type is not const */
+	if (!result)
+		result = gcm_start(context->unsealing.operation, nonce, aad,
+				   aad_size, size);
 	/* writes what it opens before it compares the tag */
 	if (!result)
-		result =
-			TEE_AEDecryptFinal(operation, data, size, data, &opened,
-					   expected, sizeof(expected));
-	TEE_FreeOperation(operation);
-	TEE_FreeTransientObject(object);
+		result = TEE_AEDecryptFinal(context->unsealing.operation, data,
+					    size, data, &opened, expected,
+					    sizeof(expected));
+	if (result)
+		forget_key(context);
 	if (result == TEE_ERROR_MAC_INVALID)
 		return TZML_ERROR_SECTION_DIGEST;
 	return result || opened != size ? TZML_ERROR_PLATFORM : TZML_SUCCESS;
@@ -222,17 +260,16 @@ static enum tzml_status seal(void *context __unused,
 			     size_t size, uint8_t tag[TZML_TAG_SIZE])
 {
 	TEE_OperationHandle operation = TEE_HANDLE_NULL;
-	TEE_ObjectHandle object = TEE_HANDLE_NULL;
 	size_t tag_size = TZML_TAG_SIZE;
 	size_t sealed = size;
-	TEE_Result result = gcm(TEE_MODE_ENCRYPT, key, nonce, aad, aad_size,
-				size, &object, &operation);
+	TEE_Result result = gcm(TEE_MODE_ENCRYPT, key, &operation);
 
+	if (!result)
+		result = gcm_start(operation, nonce, aad, aad_size, size);
 	if (!result)
 		result = TEE_AEEncryptFinal(operation, data, size, data,
 					    &sealed, tag, &tag_size);
 	TEE_FreeOperation(operation);
-	TEE_FreeTransientObject(object);
 	return result || sealed != size || tag_size != TZML_TAG_SIZE
 		       ? TZML_ERROR_PLATFORM
 		       : TZML_SUCCESS;
@@ -294,6 +331,7 @@ const struct tzml_crypto tee_crypto = {
 	.device_key = device_key,
 	.agree = agree,
 	.unseal = unseal,
+	.forget = forget_key,
 	.seal = seal,
 	.agree_once = agree_once,
 	.checkpoint_key = checkpoint_key,

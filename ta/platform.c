@@ -112,6 +112,7 @@ TEE_Result platform_open(struct platform_context *context)
 
 	context->system = TEE_HANDLE_NULL;
 	context->digest = TEE_HANDLE_NULL;
+	context->unsealing.operation = TEE_HANDLE_NULL;
 	result = TEE_OpenTASession(&system, TEE_TIMEOUT_INFINITE, 0, NULL,
 				   &context->system, NULL);
 	if (result)
@@ -125,6 +126,7 @@ TEE_Result platform_open(struct platform_context *context)
 
 void platform_close(struct platform_context *context)
 {
+	forget_key(context);
 	if (context->digest != TEE_HANDLE_NULL)
 		TEE_FreeOperation(context->digest);
 	if (context->system != TEE_HANDLE_NULL)

@@ -8,9 +8,16 @@
 #include <tzml/model.h>
 #include <tzml_ta.h>
 
+/* The last key that something was opened with, and OP-TEE's use of it. */
+struct unsealing {
+	TEE_OperationHandle operation;
+	uint8_t key[TZML_SECRET_SIZE];
+};
+
 struct platform_context {
 	TEE_TASessionHandle system; /* OP-TEE's system pseudo TA */
 	TEE_OperationHandle digest;
+	struct unsealing unsealing;
 	void *libraries[TZML_MAX_LIBRARIES]; /* from dlopen */
 	uint32_t library_count;
 	bool reinstall;
@@ -22,6 +29,9 @@ extern const struct tzml_platform tee_platform;
 
 TEE_Result platform_open(struct platform_context *context);
 void platform_close(struct platform_context *context);
+
+/* struct tzml_crypto's forget. */
+void forget_key(void *context);
 
 /* struct tzml_platform's open_kernels and close_kernels; in kernels.c. */
 enum tzml_status open_kernels(void *context,

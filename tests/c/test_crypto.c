@@ -192,6 +192,13 @@ static enum tzml_status agree(void *opaque, const struct tzml_key_pair *pair,
 	return status;
 }
 
+static void forget(void *opaque)
+{
+	struct test_context *context = opaque;
+
+	context->keeps_key = false;
+}
+
 static enum tzml_status unseal(void *opaque,
 			       const uint8_t key[TZML_SECRET_SIZE],
 			       const uint8_t nonce[TZML_NONCE_SIZE],
@@ -203,6 +210,7 @@ static enum tzml_status unseal(void *opaque,
 	bool right = false;
 	int written = 0;
 
+	context->keeps_key = true;
 	if (fails(context))
 		return TZML_ERROR_PLATFORM;
 	/* what was handed over may change: nobody must look at it any more */
@@ -414,6 +422,7 @@ const struct tzml_crypto test_crypto = {
 	.device_key = device_key,
 	.agree = agree,
 	.unseal = unseal,
+	.forget = forget,
 	.seal = seal,
 	.agree_once = agree_once,
 	.checkpoint_key = checkpoint_key,

@@ -146,6 +146,6 @@ void test_context_close(struct test_context *context)
 {
 	EVP_MD_CTX_free(context->digest);
 	EVP_PKEY_free(context->device);
-	if (context->allocated || context->opened)
+	if (context->allocated || context->opened || context->keeps_key)
 		abort();
 }

@@ -30,7 +30,8 @@ struct test_context {
 	uint64_t confirmed;	/* that of the last that was confirmed */
 	bool knows_no_owner;
 	bool saw_it_sealed;
-	bool trusting; /* signatures and tags are right, points on the curve */
+	bool keeps_key; /* that something was opened with */
+	bool trusting;	/* signatures and tags are right, points on the curve */
 	uint32_t seals_left; /* calls of cryptography; or NEVER */
 };
 
