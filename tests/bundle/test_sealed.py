@@ -323,7 +323,7 @@ def refusal(grant: bytes) -> str:
 
 def test_fields_that_this_version_does_not_know_are_refused(device: Device, sealed: Sealed) -> None:
     grant = sealed.grant(lowest_ta_version=4)  # too new as well, which is looked at later
-    wrong = [changed(grant, at, b"\1") for at in (20, 240, 319, 0, 8, RECIPIENTS + 145, RECIPIENTS + 159)]
+    wrong = [changed(grant, at, b"\1") for at in (20, 248, 319, 0, 8, RECIPIENTS + 145, RECIPIENTS + 159)]
     expected = ["UNSUPPORTED", *["GRANT_MALFORMED"] * 6]
     assert statuses_of(device, sealed, *wrong) == expected
     assert [refusal(data) for data in wrong] == expected
