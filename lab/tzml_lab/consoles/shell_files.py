@@ -1,4 +1,4 @@
-"""Copy files over a console whose system has no Python: BusyBox's tar, base64 and sha256sum do it.
+"""Copy files over a console whose system has no Python: BusyBox's tar, gzip, base64 and sha256sum do it.
 
 Everything is packed into one archive, sent as text and compared by its digest. A damaged transfer is done again
 as a whole: this is for emulators, whose consoles lose nothing. Boards have file_transfer.py.
@@ -22,6 +22,7 @@ from tzml_lab.target import RecordedConsole
 from tzml_lab.time_limits import scaled
 
 _ARCHIVE = "/tmp/.tzml-lab-files"
+_TAR = f"{_ARCHIVE}.tar"
 _TRIES = 3
 # a terminal takes lines of up to 4095 bytes
 _WIDTH = 1024
@@ -51,13 +52,15 @@ class ShellFiles:
         for _ in range(_TRIES):
             self._send(base64.b64encode(data).decode())
             if self._digest() == hashlib.sha256(data).hexdigest():
-                self._run(f"mkdir -p {folder} && tar -xzf {_ARCHIVE} -C {folder}")
+                # two steps: not every BusyBox has tar's -z
+                self._run(f"mkdir -p {folder} && gzip -dc <{_ARCHIVE} >{_TAR} && tar -xf {_TAR} -C {folder}")
                 return
         raise ExecutionError(f"copying to {remote}: the console damaged it {_TRIES} times")
 
     def get(self, remote: PurePosixPath, local: Path) -> None:
         """Copy a file or folder to that path, or into that folder. Raises ExecutionError, pexpect's TIMEOUT."""
-        self._run(f"tar -czf {_ARCHIVE} -C {shlex.quote(str(remote.parent))} {shlex.quote(remote.name)}")
+        packed = f"tar -cf {_TAR} -C {shlex.quote(str(remote.parent))} {shlex.quote(remote.name)}"
+        self._run(f"{packed} && gzip -c <{_TAR} >{_ARCHIVE}")
         digest = self._digest()
         for _ in range(_TRIES):
             try:
