@@ -11,12 +11,23 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from bundle_examples import BUNDLE, HEADER, MEMORY, OWNER, PROGRAM, ROW, SCORE, Examples
+from bundle_examples import BUNDLE, HEADER, MEMORY, OWNER, PROGRAM, ROW, SCORE, Examples, with_noise
 from conftest import BUILD, ROOT, make
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from tzml.bundle import DType, Library, OutputPolicy, Port, Region, Worlds, container
-from tzml.owner.grant import UNLIMITED, Rights, Terms, make_grant
+from tzml.bundle import (
+    Bundle,
+    DType,
+    Library,
+    OutputPolicy,
+    Port,
+    Region,
+    Role,
+    UpdateNoise,
+    Worlds,
+    container,
+)
+from tzml.owner.grant import ALL_PROGRAMS, UNLIMITED, Rights, Terms, make_grant
 from tzml.owner.keys import coordinates
 from tzml.owner.seal import ContentKey
 
@@ -57,25 +68,45 @@ def granted() -> Iterator[tuple[str, bytes]]:
             memories=(replace(MEMORY, state_size=64, worlds=Worlds.tee),),
             libraries=(Library(b"signed OP-TEE library"),),
         )
-        data = bytearray(
-            container.encode(replace(bundle.header(), owner=OWNER.public), bundle.sections(), OWNER.sign)
-        )
-        for row in container.read_table(data).rows:
-            if row.worlds == Worlds.tee:
-                data[HEADER + ROW * row.number + 9] = 1
-        data += bytes(-len(data) % 64)
+        data = sealed(bundle)
         key = ContentKey(bytes(32), bundle.model_id.bytes, bytes(32))
         for policy in OutputPolicy:
             bits = 3 if policy == OutputPolicy.rounded else 1
             argument = bits if policy in (OutputPolicy.rounded, OutputPolicy.top_k) else 0
             terms = Terms(policy, argument, budget=100 if number else UNLIMITED)
             grant = make_grant(key, OWNER, [coordinates(device.public_key())], terms)
-            yield f"sealed-{dtype.name}-{policy.name}", bytes(data) + grant + b"\0"
+            yield f"sealed-{dtype.name}-{policy.name}", data + grant + b"\0"
         everything = Terms(
             rights=Rights.save_state | Rights.export_state, export_key=coordinates(device.public_key())
         )
         grant = make_grant(key, OWNER, [coordinates(device.public_key())], everything)
-        yield f"checkpoint-{dtype.name}", bytes(data) + grant + b"\4"
+        yield f"checkpoint-{dtype.name}", data + grant + b"\4"
+    private = with_noise(UpdateNoise(64, 16, 1 << 16))
+    private = replace(
+        private,
+        programs=(replace(private.program, role=Role.update, worlds=Worlds.tee),),
+        memories=(replace(private.memory, worlds=Worlds.tee),),
+        libraries=(Library(b"signed OP-TEE library"),),
+    )
+    federated = Terms(
+        rights=Rights.save_state | Rights.export_state | Rights.train | Rights.federate,
+        programs=ALL_PROGRAMS,
+        export_key=coordinates(device.public_key()),
+        noised_updates=1000,
+    )
+    key = ContentKey(bytes(32), private.model_id.bytes, bytes(32))
+    grant = make_grant(key, OWNER, [coordinates(device.public_key())], federated)
+    for faults in (0, 4):
+        yield f"private-{faults}", sealed(private) + grant + bytes([faults])
+
+
+def sealed(bundle: Bundle) -> bytes:
+    """The bundle as if all of the secure world were sealed, which is clear."""
+    data = bytearray(container.encode(replace(bundle.header(), owner=OWNER.public), bundle.sections(), OWNER.sign))
+    for row in container.read_table(data).rows:
+        if row.worlds == Worlds.tee:
+            data[HEADER + ROW * row.number + 9] = 1
+    return bytes(data) + bytes(-len(data) % 64)
 
 
 @pytest.mark.parametrize("count", [SOME_RUNS, pytest.param(RUNS, marks=pytest.mark.full)])
