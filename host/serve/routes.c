@@ -82,6 +82,12 @@ static void begin_inference(struct exchange *exchange)
 		exchange->answer.retry_after = 1;
 		return;
 	}
+	/* how long its records are, a stage knows from its first release on */
+	if (exchange->kind == JOB_RECORD && !exchange->model->taken_size) {
+		refuse(exchange, 503, "the stage has no keys (NOT_RELEASED)");
+		exchange->answer.retry_after = 1;
+		return;
+	}
 	exchange->most = model_most_body(exchange->model);
 	if (encoding && strcasecmp(encoding, "identity")) {
 		refuse(exchange, 415,
