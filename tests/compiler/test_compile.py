@@ -179,12 +179,8 @@ def test_open_dimensions_are_fixed_by_the_user(tmp_path: Path, libtzml: Path) ->
             r"no support for the operator StringNormalizer \(layer y\); do text processing outside",
         ),
         (model(helper.make_node("Identity", ["x"], ["y"])), "nothing is left to compute"),
-        (
-            model(helper.make_node("GridSample", ["image", "x"], ["y"]), image=[[[[1, 2]]]], shape=(1, 1, 4, 2)),
-            "indexes by its data",
-        ),
     ],
-    ids=["empty", "text", "truncated", "dangling", "fmod", "strings", "identity", "grid"],
+    ids=["empty", "text", "truncated", "dangling", "fmod", "strings", "identity"],
 )
 def test_what_cannot_be_compiled_is_refused(tmp_path: Path, data: bytes, message: str) -> None:
     with pytest.raises(CompileError, match=message):

@@ -65,6 +65,7 @@ _SIGNED = {
     "signed-weights": "KERNELS_REFUSED",
     "sealed": "KERNELS_ABSENT",
     "checkpoint": "KERNELS_ABSENT",
+    "federated": "KERNELS_ABSENT",
 }
 
 

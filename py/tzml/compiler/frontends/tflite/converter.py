@@ -78,7 +78,7 @@ class TfliteConverter(tflite_converter()):  # type: ignore[misc]
         if not isinstance(expression, relax.Call):
             return None
         if op_name(expression) == "relax.shape_to_tensor":
-            return self._shape(expression.args[0])
+            return self._shape_of(expression.args[0])
         row = operator(expression)
         if row is None or row.fold is None:
             return None
@@ -87,7 +87,7 @@ class TfliteConverter(tflite_converter()):  # type: ignore[misc]
         known = [value for value in operands if value is not None and value.size <= _LARGEST_KNOWN]
         return np.asarray(row.fold(expression, known)) if known and len(known) == len(operands) else None
 
-    def _shape(self, expression: Expr) -> NDArray[Any] | None:
+    def _shape_of(self, expression: Expr) -> NDArray[Any] | None:
         if isinstance(expression, relax.Var):
             expression = self.bb.lookup_binding(expression)
         if isinstance(expression, relax.ShapeExpr):
