@@ -133,6 +133,7 @@ def test_the_ta_links_with_a_compiler_that_has_no_sysroot(tmp_path: Path) -> Non
         PYTHON=sys.executable,
         STAGING_DIR_HOST=tmp_path / "sysroot",
         OPTEE_LOG_LEVEL="2",
+        TZML_SEALED_ONLY="n",
         TA_DEV_KIT_DIR=tmp_path / "export-user_ta",
         TA_SIGN_KEY=key,
     )
