@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import re
 import tempfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -79,7 +80,7 @@ class ZooModel:
         """The path of the network's ONNX file, which is made on the first call and then kept in the cache."""
         if self.file:
             return self.file
-        path = self._cached("onnx", "builder", "zoo", self.name)
+        path = self._cached("onnx", self.name)
         if not path.exists():
             write_file(path, self.build()[0].SerializeToString())
         return path
@@ -92,7 +93,7 @@ class ZooModel:
         """
         if self.tflite_file:
             return self.tflite_file
-        path = self._cached("tflite", "builder", "zoo", self.name, "torch_twin", "tflite_twin")
+        path = self._cached("tflite", self.name, "tflite_twin")
         if make and not path.exists():
             from .tflite_twin import save_tflite
 
@@ -105,17 +106,31 @@ class ZooModel:
     def _cached(self, suffix: str, *modules: str) -> Path:
         """The path in the cache.
 
-        The name depends on everything that decides the file's bytes, including `modules`.
+        The name depends on everything that decides the file's bytes, including `modules` and what they import here.
         """
         digest = hashlib.sha256(" ".join(map(metadata.version, ("numpy", "onnx"))).encode())
-        for module in modules:
-            digest.update((Path(__file__).parent / f"{module}.py").read_bytes())
+        for path in sources(*modules):
+            digest.update(path.read_bytes())
         return cache_folder("zoo") / f"{self.name}-{digest.hexdigest()[:12]}.{suffix}"
 
     def main(self) -> None:
         """Make the file and print its path, for `python -m tzml_zoo.NAME`."""
         path = self.onnx()
         click.echo(f"{path}: {self.title}, {path.stat().st_size:,} bytes")
+
+
+def sources(*modules: str) -> list[Path]:
+    """The files of modules of this package, and of those that they import from it."""
+    found: set[Path] = set()
+    left = [*modules]
+    while left:
+        name = left.pop()
+        path = Path(__file__).parent / name
+        path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        if path.exists() and path not in found:
+            found.add(path)
+            left += re.findall(r"^ *from \.+(\w+) import ", path.read_text(), re.MULTILINE)
+    return sorted(found)
 
 
 def models() -> dict[str, ZooModel]:

@@ -9,6 +9,7 @@ import pytest
 from conftest import ROOT
 
 from tzml_zoo import ZooModel, builder, models
+from tzml_zoo.zoo import sources
 
 BUILT = [model for model in models().values() if model.network]
 
@@ -49,3 +50,9 @@ def test_parameters_and_operations_are_those_that_the_list_gives(
     net = builder.Net(model.name, 0, None)
     model.network(net, net.input(model.input, *model.input_shape))
     assert (net.parameters, net.macs) == (model.parameters, model.macs)
+
+
+def test_a_cached_file_is_named_after_all_that_its_network_is_made_of() -> None:
+    names = {name: {path.name for path in sources(name)} for name in ("resnet50", "digits")}
+    assert {"resnet50.py", "resnet.py", "builder.py", "zoo.py"} <= names["resnet50"]
+    assert "resnet.py" not in names["digits"]
