@@ -84,7 +84,8 @@ def ask_in_c(
         (given / f"{number}.in").write_bytes(sample.tobytes())
     command.run_check(f"rm -rf {there}")
     files.put(str(given), there)
-    run = f"tzml-run -w {world} {bundle} $n.in $n.out || exit 1"
+    # a console shows warnings between the times
+    run = f"tzml-run -w {world} {bundle} $n.in $n.out 2>said || {{ cat said; exit 1; }}"
     loop = f"cd {there} && n=0; while [ -e $n.in ]; do {run}; n=$((n + 1)); done"
     said = command.run_check(loop, timeout=scaled(300))
     files.get(there, str(taken))
