@@ -34,7 +34,7 @@ void tzml_model_close(struct tzml_model *model)
 	if (!model->platform)
 		return;
 	model->platform->close_kernels(model->context);
-	if (model->platform->crypto && model->platform->crypto->forget)
+	if (model->platform->crypto)
 		model->platform->crypto->forget(model->context);
 	tzml_block_release(model, &model->state_memory);
 	tzml_block_release(model, &model->weights);

@@ -77,7 +77,7 @@ void tzml_stage_leave(struct tzml_stage *stage)
 		stage->platform->release(stage->context, payload->data,
 					 payload->size);
 	}
-	if (stage->platform && stage->platform->crypto->forget)
+	if (stage->platform)
 		stage->platform->crypto->forget(stage->context);
 	stage->released = false;
 	wipe(&stage->release,

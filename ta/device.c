@@ -282,21 +282,42 @@ enum tzml_status device_admit(void *context __unused,
 	return status ? status : closed;
 }
 
+/*
+ * The same, for what it remembers of a grant's model: `*model` is its number.
+ * TZML_ERROR_GRANT_OLD, and nothing is open, if a later grant came meanwhile.
+ */
+static enum tzml_status open_model(const struct tzml_grant *grant,
+				   TEE_ObjectHandle *object,
+				   struct record **record, size_t *model)
+{
+	enum tzml_status status = open_record(object, record);
+	const struct seen *seen = NULL;
+
+	if (status)
+		return status;
+	seen = find(*record, owner_of(*record, grant->owner), grant->model_id);
+	if (seen && seen->serial == grant->serial) {
+		*model = seen - (*record)->models;
+		return TZML_SUCCESS;
+	}
+	close_record(*object, *record, false);
+	return TZML_ERROR_GRANT_OLD;
+}
+
 enum tzml_status device_spend(void *context __unused,
 			      const struct tzml_grant *grant, uint64_t *runs)
 {
 	TEE_ObjectHandle object = TEE_HANDLE_NULL;
 	struct record *record = NULL;
 	struct seen *seen = NULL;
-	enum tzml_status status = open_record(&object, &record);
 	enum tzml_status closed = TZML_SUCCESS;
+	size_t model = 0;
+	enum tzml_status status = open_model(grant, &object, &record, &model);
 
 	if (status)
 		return status;
-	seen = find(record, owner_of(record, grant->owner), grant->model_id);
-	if (!seen || seen->serial != grant->serial)
-		status = TZML_ERROR_GRANT_OLD; /* a later one came meanwhile */
-	else if (seen->spent >= grant->query_budget)
+	seen = record->models + model;
+	if (seen->spent >= grant->query_budget)
 		status = TZML_ERROR_BUDGET;
 	if (!status) {
 		if (*runs > grant->query_budget - seen->spent)
@@ -307,41 +328,18 @@ enum tzml_status device_spend(void *context __unused,
 	return status ? status : closed;
 }
 
-/* The number of a grant's model, or MAX_MODELS. */
-static size_t model_of(struct record *record, const struct tzml_grant *grant)
-{
-	struct seen *seen =
-		find(record, owner_of(record, grant->owner), grant->model_id);
-
-	if (!seen || seen->serial != grant->serial)
-		return MAX_MODELS; /* a later one came meanwhile */
-	return seen - record->models;
-}
-
-/* What is remembered of the checkpoints of a grant's model. */
-static struct checkpoints *checkpoints_of(struct record *record,
-					  const struct tzml_grant *grant)
-{
-	size_t model = model_of(record, grant);
-
-	return model == MAX_MODELS ? NULL : record->checkpoints + model;
-}
-
 enum tzml_status device_spend_update(void *context __unused,
 				     const struct tzml_grant *grant)
 {
 	TEE_ObjectHandle object = TEE_HANDLE_NULL;
 	struct record *record = NULL;
-	enum tzml_status status = open_record(&object, &record);
 	enum tzml_status closed = TZML_SUCCESS;
 	size_t model = 0;
+	enum tzml_status status = open_model(grant, &object, &record, &model);
 
 	if (status)
 		return status;
-	model = model_of(record, grant);
-	if (model == MAX_MODELS)
-		status = TZML_ERROR_GRANT_OLD;
-	else if (record->privacy[model].updates >= grant->noised_updates)
+	if (record->privacy[model].updates >= grant->noised_updates)
 		status = TZML_ERROR_PRIVACY_BUDGET;
 	else
 		record->privacy[model].updates++;
@@ -355,17 +353,14 @@ enum tzml_status device_admit_round(void *context __unused,
 {
 	TEE_ObjectHandle object = TEE_HANDLE_NULL;
 	struct record *record = NULL;
-	enum tzml_status status = open_record(&object, &record);
 	enum tzml_status closed = TZML_SUCCESS;
 	bool changes = false;
 	size_t model = 0;
+	enum tzml_status status = open_model(grant, &object, &record, &model);
 
 	if (status)
 		return status;
-	model = model_of(record, grant);
-	if (model == MAX_MODELS)
-		status = TZML_ERROR_GRANT_OLD;
-	else if (round < record->privacy[model].round)
+	if (round < record->privacy[model].round)
 		status = TZML_ERROR_ROUND_OLD;
 	changes = !status && take && round > record->privacy[model].round;
 	if (changes)
@@ -382,15 +377,14 @@ enum tzml_status device_number_checkpoint(void *context __unused,
 	TEE_ObjectHandle object = TEE_HANDLE_NULL;
 	struct record *record = NULL;
 	struct checkpoints *own = NULL;
-	enum tzml_status status = open_record(&object, &record);
 	enum tzml_status closed = TZML_SUCCESS;
+	size_t model = 0;
+	enum tzml_status status = open_model(grant, &object, &record, &model);
 
 	if (status)
 		return status;
-	own = checkpoints_of(record, grant);
-	if (!own)
-		status = TZML_ERROR_GRANT_OLD;
-	else if (own->confirmed != base && !give_up)
+	own = record->checkpoints + model;
+	if (own->confirmed != base && !give_up)
 		status = TZML_ERROR_CHECKPOINT_FORKED;
 	else
 		*number = ++own->numbered;
@@ -405,16 +399,15 @@ enum tzml_status device_admit_checkpoint(void *context __unused,
 	TEE_ObjectHandle object = TEE_HANDLE_NULL;
 	struct record *record = NULL;
 	struct checkpoints *own = NULL;
-	enum tzml_status status = open_record(&object, &record);
 	enum tzml_status closed = TZML_SUCCESS;
 	bool changes = false;
+	size_t model = 0;
+	enum tzml_status status = open_model(grant, &object, &record, &model);
 
 	if (status)
 		return status;
-	own = checkpoints_of(record, grant);
-	if (!own)
-		status = TZML_ERROR_GRANT_OLD;
-	else if (number < own->numbered && number != own->confirmed)
+	own = record->checkpoints + model;
+	if (number < own->numbered && number != own->confirmed)
 		status = TZML_ERROR_CHECKPOINT_OLD;
 	changes = !status && confirm && number != own->confirmed;
 	if (changes) {

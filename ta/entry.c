@@ -310,8 +310,12 @@ static TEE_Result enroll(struct session *session, uint32_t types,
 	return status;
 }
 
-static TEE_Result attest(struct session *session, uint32_t types,
-			 TEE_Param params[TEE_NUM_PARAMS])
+TEE_Result
+give_evidence(struct session *session, uint32_t types,
+	      TEE_Param params[TEE_NUM_PARAMS],
+	      enum tzml_status (*make)(struct session *session,
+				       const uint8_t nonce[TZML_CHALLENGE_SIZE],
+				       struct tzml_ta_evidence *evidence))
 {
 	const uint32_t expected = TEE_PARAM_TYPES(
 		TEE_PARAM_TYPE_MEMREF_INPUT, TEE_PARAM_TYPE_MEMREF_OUTPUT,
@@ -323,20 +327,37 @@ static TEE_Result attest(struct session *session, uint32_t types,
 	if (types != expected || params[0].memref.size != sizeof(nonce) ||
 	    params[1].memref.size != sizeof(*evidence))
 		return TZML_ERROR_REQUEST;
-	if (!can_attest(session))
+	/* what is loaded would be measured with the TA */
+	if (session->model.state != TZML_MODEL_CLOSED ||
+	    session->platform.library_count)
 		return TZML_ERROR_STATE;
 	memcpy(nonce, params[0].memref.buffer, sizeof(nonce));
 	evidence = TEE_Malloc(sizeof(*evidence), TEE_MALLOC_FILL_ZERO);
 	if (!evidence)
 		return TZML_ERROR_MEMORY;
-	status = device_describe(evidence);
-	if (!status)
-		status = attest_key(session->platform.digest, ATTEST_DEVICE,
-				    nonce, evidence);
+	status = make(session, nonce, evidence);
 	if (!status)
 		memcpy(params[1].memref.buffer, evidence, sizeof(*evidence));
 	TEE_Free(evidence);
 	return status;
+}
+
+/* The evidence for the device's own key. */
+static enum tzml_status attest_device(struct session *session,
+				      const uint8_t nonce[TZML_CHALLENGE_SIZE],
+				      struct tzml_ta_evidence *evidence)
+{
+	enum tzml_status status = device_describe(evidence);
+
+	return status ? status
+		      : attest_key(session->platform.digest, ATTEST_DEVICE,
+				   nonce, evidence);
+}
+
+static TEE_Result attest(struct session *session, uint32_t types,
+			 TEE_Param params[TEE_NUM_PARAMS])
+{
+	return give_evidence(session, types, params, attest_device);
 }
 
 static TEE_Result describe_device(struct session *session __unused,

@@ -37,27 +37,7 @@ static enum tzml_status make_key(struct session *session,
 TEE_Result begin_stage(struct session *session, uint32_t types,
 		       TEE_Param params[TEE_NUM_PARAMS])
 {
-	const uint32_t expected = TEE_PARAM_TYPES(
-		TEE_PARAM_TYPE_MEMREF_INPUT, TEE_PARAM_TYPE_MEMREF_OUTPUT,
-		TEE_PARAM_TYPE_NONE, TEE_PARAM_TYPE_NONE);
-	struct tzml_ta_evidence *evidence = NULL;
-	enum tzml_status status = TZML_SUCCESS;
-	uint8_t nonce[TZML_CHALLENGE_SIZE] = { 0 };
-
-	if (types != expected || params[0].memref.size != sizeof(nonce) ||
-	    params[1].memref.size != sizeof(*evidence))
-		return TZML_ERROR_REQUEST;
-	if (!can_attest(session))
-		return TZML_ERROR_STATE;
-	memcpy(nonce, params[0].memref.buffer, sizeof(nonce));
-	evidence = TEE_Malloc(sizeof(*evidence), TEE_MALLOC_FILL_ZERO);
-	if (!evidence)
-		return TZML_ERROR_MEMORY;
-	status = make_key(session, nonce, evidence);
-	if (!status)
-		memcpy(params[1].memref.buffer, evidence, sizeof(*evidence));
-	TEE_Free(evidence);
-	return status;
+	return give_evidence(session, types, params, make_key);
 }
 
 TEE_Result join_pipeline(struct session *session, uint32_t types,

@@ -14,12 +14,16 @@ struct session {
 	struct tzml_stage stage;
 };
 
-/* What is loaded would be measured with the TA. */
-static inline bool can_attest(const struct session *session)
-{
-	return session->model.state == TZML_MODEL_CLOSED &&
-	       !session->platform.library_count;
-}
+/*
+ * entry.c: a command that takes a nonce, and gives the evidence that `make`
+ * makes for it.
+ */
+TEE_Result
+give_evidence(struct session *session, uint32_t types,
+	      TEE_Param params[TEE_NUM_PARAMS],
+	      enum tzml_status (*make)(struct session *session,
+				       const uint8_t nonce[TZML_CHALLENGE_SIZE],
+				       struct tzml_ta_evidence *evidence));
 
 /* pipeline.c: STAGE, JOIN, RUN_RECORD, CONTINUE_RECORD */
 TEE_Result begin_stage(struct session *session, uint32_t types,

@@ -21,19 +21,6 @@
 static struct tzml_crypto crypto;
 static struct tzml_platform platform;
 
-static const char *name_of(enum tzml_status status)
-{
-	switch (status) {
-#define TZML_STATUS_NAME(name, code, what, remedy) \
-	case TZML_ERROR_##name:                    \
-		return #name;
-		TZML_STATUS_LIST(TZML_STATUS_NAME)
-#undef TZML_STATUS_NAME
-	default:
-		return status ? "UNKNOWN" : "SUCCESS";
-	}
-}
-
 /* What a client does before it asks the TA: read as much as the header says. */
 static enum tzml_status check_file(const uint8_t *file, size_t size,
 				   size_t *header_size)
@@ -270,7 +257,7 @@ static void print(enum tzml_status status, const struct answer *answer)
 	float number = 0;
 
 	memcpy(&number, answer->bytes, sizeof(number));
-	printf("%s %.9g ", name_of(status), number);
+	printf("%s %.9g ", test_status_name(status), number);
 	for (size_t i = 0; i < answer->size; i++)
 		printf("%02x", answer->bytes[i]);
 	printf("%s\n", answer->size ? "" : "-");

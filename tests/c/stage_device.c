@@ -33,19 +33,6 @@ struct device {
 	size_t answer_size;
 };
 
-static const char *name_of(enum tzml_status status)
-{
-	switch (status) {
-#define TZML_STATUS_NAME(name, code, what, remedy) \
-	case TZML_ERROR_##name:                    \
-		return #name;
-		TZML_STATUS_LIST(TZML_STATUS_NAME)
-#undef TZML_STATUS_NAME
-	default:
-		return status ? "UNKNOWN" : "SUCCESS";
-	}
-}
-
 static void give(struct device *device, const void *data, size_t size)
 {
 	device->answer = realloc(device->answer, size + 1);
@@ -189,7 +176,7 @@ static enum tzml_status obey(struct device *device, int command,
 
 static void answer(struct device *device, enum tzml_status status)
 {
-	const char *name = name_of(status);
+	const char *name = test_status_name(status);
 	uint32_t size = (uint32_t)(strlen(name) + 1 + device->answer_size);
 
 	fwrite(&size, sizeof(size), 1, stdout);

@@ -142,6 +142,19 @@ void test_context_open(struct test_context *context)
 		abort();
 }
 
+const char *test_status_name(enum tzml_status status)
+{
+	switch (status) {
+#define TZML_STATUS_NAME(name, code, what, remedy) \
+	case TZML_ERROR_##name:                    \
+		return #name;
+		TZML_STATUS_LIST(TZML_STATUS_NAME)
+#undef TZML_STATUS_NAME
+	default:
+		return status ? "UNKNOWN" : "SUCCESS";
+	}
+}
+
 void test_context_close(struct test_context *context)
 {
 	EVP_MD_CTX_free(context->digest);

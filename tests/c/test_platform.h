@@ -39,6 +39,9 @@ struct test_context {
 extern const struct tzml_platform test_platform;
 extern const struct tzml_platform test_platform_ree;
 
+/* As status.h calls it, without what all names begin with. */
+const char *test_status_name(enum tzml_status status);
+
 void test_context_open(struct test_context *context);
 
 /* Give the device that private key. */

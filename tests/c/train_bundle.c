@@ -32,19 +32,6 @@ static struct file bundle, grant, checkpoint;
 static uint8_t output[64];
 static size_t output_size;
 
-static const char *name_of(enum tzml_status status)
-{
-	switch (status) {
-#define TZML_STATUS_NAME(name, code, what, remedy) \
-	case TZML_ERROR_##name:                    \
-		return #name;
-		TZML_STATUS_LIST(TZML_STATUS_NAME)
-#undef TZML_STATUS_NAME
-	default:
-		return status ? "UNKNOWN" : "SUCCESS";
-	}
-}
-
 static void read_file(const char *path, struct file *file)
 {
 	FILE *from = fopen(path, "rb");
@@ -212,7 +199,7 @@ static void step(struct test_context *context, char *told)
 		status = act(&model, what, argument);
 	}
 	tzml_model_close(&model);
-	printf("%s ", name_of(status));
+	printf("%s ", test_status_name(status));
 	for (size_t i = 0; i < output_size; i++)
 		printf("%02x", output[i]);
 	printf("%s\n", output_size ? "" : "-");

@@ -53,7 +53,7 @@ struct tzml_crypto {
 				   const void *aad, size_t aad_size, void *data,
 				   size_t size,
 				   const uint8_t tag[TZML_TAG_SIZE]);
-	/* Keep no key of those that unseal() had; NULL: it never does. */
+	/* Keep no key of those that unseal() had. */
 	void (*forget)(void *context);
 	/* Seal with AES-256-GCM in place. A nonce is used once with a key. */
 	enum tzml_status (*seal)(void *context,
