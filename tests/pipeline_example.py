@@ -29,8 +29,9 @@ from bundle_examples import (
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tzml.bundle import Bundle, Call, Direction, Port, Tensor, container
+from tzml.device import SessionRecord
 from tzml.owner.keys import coordinates
-from tzml.pipeline import EpochKeys, SealedRecord, SessionKey, make_release, seal_record
+from tzml.pipeline import EpochKeys, SealedRecord, make_release, seal_record
 from tzml.pipeline.release import wrap_client_secret
 
 TERMS = replace(IMAGE, name="terms", direction=Direction.output)
@@ -74,8 +75,8 @@ def main(folder: Path = FOLDER / "pipeline") -> None:
     for number, (secret, nonce) in enumerate(sessions):
         data = signed(stage(number))
         (folder / f"{number}.tzm").write_bytes(data)
-        session = SessionKey(point(secret), nonce)
-        ids.append(session.id)
+        session = SessionRecord(point(secret), nonce, (), None)
+        ids.append(session.session_id)
         release = make_release(keys, OWNER, session, number, data[224:256])
         (folder / f"{number}.tzr").write_bytes(release)
 

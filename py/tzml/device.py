@@ -57,6 +57,11 @@ class Challenge:
             raise TzmlError(f"{path} is not {kind}: {error}", remedy) from error
 
 
+def key_id(public_key: bytes) -> bytes:
+    """What names a public key, given as X and Y: SHA-256 of it as 65 bytes."""
+    return hashlib.sha256(b"\x04" + public_key).digest()
+
+
 @dataclass(frozen=True)
 class Report:
     """A SHA-256 of memory, and OP-TEE's RSA signature of it."""
@@ -95,8 +100,8 @@ class DeviceRecord:
 
     @property
     def key_id(self) -> bytes:
-        """What grants call the device: SHA-256 of its public key as a point."""
-        return hashlib.sha256(b"\x04" + self.public_key).digest()
+        """What grants call the device."""
+        return key_id(self.public_key)
 
     @property
     def ta_nonce(self) -> bytes:

@@ -19,8 +19,9 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_ds
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from tzml.bundle import BundleError
+from tzml.device import SessionRecord
 from tzml.owner.keys import OwnerKey, coordinates
-from tzml.pipeline import EpochKeys, SessionKey, make_release, open_record, read_record, read_release, seal_record
+from tzml.pipeline import EpochKeys, make_release, open_record, read_record, read_release, seal_record
 
 ABOUT: dict[str, Any] = json.loads((FOLDER / "pipeline/keys.json").read_text())
 RECORDS = [(FOLDER / f"pipeline/{edge}.tzx").read_bytes() for edge in range(3)]
@@ -145,7 +146,8 @@ def test_a_field_that_is_out_of_range_is_refused_though_the_owner_signed_it(
 
 def test_new_keys_are_new_and_fit_their_stages() -> None:
     owner = OwnerKey(ec.generate_private_key(ec.SECP256R1()))
-    session = SessionKey(coordinates(ec.generate_private_key(ec.SECP256R1()).public_key()), bytes(32))
+    public = coordinates(ec.generate_private_key(ec.SECP256R1()).public_key())
+    session = SessionRecord(public, bytes(32), (), None)
     one, two = (EpochKeys.new(bytes(16), 1, 3) for _ in range(2))
     assert one.client_key != two.client_key
     assert len({*one.edges, *two.edges}) == 4

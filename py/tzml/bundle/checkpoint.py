@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from tzml.bundle.content import Buffer, Memory
 from tzml.bundle.format import FORMAT_VERSION, BundleError
+from tzml.bundle.protection import nonce_of
 
 MAGIC = b"\x89TZS\r\n\x1a\n"
 NOTE_SIZE = 64
@@ -67,7 +68,7 @@ class Checkpoint:
         at = HEADER_SIZE
         for number, start in enumerate(range(0, self.state_size, self.segment_size)):
             end = at + min(self.segment_size, self.state_size - start)
-            yield bytes(4) + struct.pack("<Q", number), self.data[at:end], self.data[end : end + TAG_SIZE]
+            yield nonce_of(number), self.data[at:end], self.data[end : end + TAG_SIZE]
             at = end + TAG_SIZE
 
 

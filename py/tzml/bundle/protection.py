@@ -94,9 +94,9 @@ class AesGcm:
         return _Opening(self._key, binding)
 
 
-def nonce_of(row: int) -> bytes:
-    """The nonce of a section: the number of its row, which no other section of the bundle has."""
-    return bytes(4) + struct.pack("<Q", row)
+def nonce_of(number: int) -> bytes:
+    """AES-GCM's nonce of what has this number, and nothing else under its key: a section has that of its row."""
+    return bytes(4) + struct.pack("<Q", number)
 
 
 def associated_data(binding: Binding) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from tzml.bundle.checkpoint import read_checkpoint
 from tzml.cli.arrays import load_array
 from tzml.cli.options import OutputFile, passphrase_option, read_passphrase
 from tzml.client import World, open_model
-from tzml.device import read_device
+from tzml.device import key_id, read_device
 from tzml.errors import TzmlError
 from tzml.federate.device import LocalPlan, train_round
 from tzml.federate.privacy import DELTA, epsilon_elsewhere
@@ -181,7 +180,7 @@ def end(
     given = (bundle, content_key, key, state, *devices, *updates)
     if output:
         check_output(output, given)
-    by_id = {device_id(device): device for device in rounds.federation.devices}
+    by_id = {key_id(device): device for device in rounds.federation.devices}
     found = []
     for path in updates:
         data = read_file(path)
@@ -194,7 +193,7 @@ def end(
         rounds.trained().write(output)
     about = [
         {
-            "device": device_id(device).hex(),
+            "device": key_id(device).hex(),
             "updates": rounds.updates[device.hex()],
             "epsilon": epsilon_elsewhere(rounds.federation.multiplier, share, rounds.updates[device.hex()], delta),
         }
@@ -209,11 +208,6 @@ def end(
         if one["epsilon"] is not None:
             told = f"ε {one['epsilon']:.3f} for δ {delta:g}"
         click.echo(f"device {str(one['device'])[:16]}: {one['updates']} updates with noise, {told}")
-
-
-def device_id(device: bytes) -> bytes:
-    """What a checkpoint says of its device, of the public key."""
-    return hashlib.sha256(b"\x04" + device).digest()
 
 
 @command.command("server")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import replace
 
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from tzml.bundle import Bundle, BundleError, Chunk, Content
 from tzml.bundle.checkpoint import Checkpoint, CheckpointKind
+from tzml.device import key_id
 from tzml.owner.hpke_auth import open_auth
 from tzml.owner.keys import OwnerKey
 
@@ -38,7 +38,7 @@ def open_exported(checkpoint: Checkpoint, key: OwnerKey, device: bytes) -> bytes
             "CHECKPOINT_KIND", f"the checkpoint is {checkpoint.kind.name}, and not exported",
             "export one: tzml train --export",
         )  # fmt: skip
-    if hashlib.sha256(b"\x04" + device).digest() != checkpoint.device:
+    if key_id(device) != checkpoint.device:
         raise BundleError(
             "CHECKPOINT_DEVICE", "the checkpoint was exported by another device", "give that device's record (.tzd)"
         )

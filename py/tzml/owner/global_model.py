@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-import struct
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -17,6 +16,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from tzml.bundle import Bundle
 from tzml.bundle.checkpoint import HEADER, HEADER_SIZE, MAGIC, CheckpointKind, segment_size
 from tzml.bundle.format import FORMAT_VERSION
+from tzml.bundle.protection import nonce_of
+from tzml.device import key_id
 from tzml.errors import TzmlError
 from tzml.owner.keys import OwnerKey, public_key
 
@@ -62,13 +63,12 @@ def make_global_model(
     header = HEADER.pack(
         MAGIC, FORMAT_VERSION, HEADER_SIZE, CheckpointKind.global_model, size, len(data), number, 0,
         bundle.model_version, bundle.model_id.bytes, owner, bundle_digest,
-        hashlib.sha256(b"\x04" + device).digest(), salt, b"",
+        key_id(device), salt, b"",
     )  # fmt: skip
     digest = hashlib.sha256(header).digest()
     cipher = AESGCM(global_key(server.private, device, salt, digest))
     segments = (
-        cipher.encrypt(bytes(4) + struct.pack("<Q", i), data[at : at + size], digest)
-        for i, at in enumerate(range(0, len(data), size))
+        cipher.encrypt(nonce_of(i), data[at : at + size], digest) for i, at in enumerate(range(0, len(data), size))
     )
     return header.ljust(HEADER_SIZE, b"\0") + b"".join(segments)
 

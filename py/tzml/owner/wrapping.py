@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import struct
 from collections.abc import Iterable
 
@@ -10,17 +9,13 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hpke
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from tzml.device import key_id
 from tzml.errors import TzmlError
 from tzml.owner.keys import coordinates, public_key
 
 SUITE = hpke.Suite(hpke.KEM.P256, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
 ROW = struct.Struct("<32s65s48s15s")
 """A recipient: the id of its key, the encapsulated key, the content key as it is wrapped, zeros."""
-
-
-def key_id(recipient: bytes) -> bytes:
-    """What names a public key, given as X and Y: SHA-256 of it as 65 bytes."""
-    return hashlib.sha256(b"\x04" + recipient).digest()
 
 
 def wrap(secret: bytes, recipients: Iterable[bytes], info: bytes) -> list[bytes]:
@@ -36,8 +31,13 @@ def _row(secret: bytes, recipient: bytes, info: bytes) -> bytes:
         point = public_key(recipient)
     except ValueError as error:
         raise TzmlError(f"the public key {recipient.hex()} is not a point of P-256") from error
+    return ROW.pack(key_id(recipient), *seal_to(point, secret, info), b"")
+
+
+def seal_to(point: ec.EllipticCurvePublicKey, secret: bytes, info: bytes) -> tuple[bytes, bytes]:
+    """A secret for the holder of a key: the encapsulated key (65 bytes), and the secret as it is sealed."""
     sealed = SUITE.encrypt(secret, point, info)
-    return ROW.pack(key_id(recipient), sealed[:65], sealed[65:], b"")
+    return sealed[:65], sealed[65:]
 
 
 def unwrap(rows: bytes, key: ec.EllipticCurvePrivateKey, info: bytes) -> bytes | None:

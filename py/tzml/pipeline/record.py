@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from tzml.bundle import BundleError
 from tzml.bundle.format import FORMAT_VERSION, MAX_SEALED_SIZE, require
+from tzml.bundle.protection import nonce_of
 
 MAGIC = b"\x89TZX\r\n\x1a\n"
 SECRET_SIZE = 32
@@ -49,7 +50,7 @@ class SealedRecord:
     @property
     def nonce(self) -> bytes:
         """AES-GCM's, of 12 bytes."""
-        return bytes(4) + struct.pack("<Q", self.counter)
+        return nonce_of(self.counter)
 
     def key(self, secret: bytes) -> bytes:
         """The key of this record, from the secret of its edge."""

@@ -7,34 +7,21 @@ import secrets
 import struct
 from dataclasses import dataclass
 
-from cryptography.hazmat.primitives import hpke
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tzml.bundle.format import FORMAT_VERSION, KEY_SIZE, require
 from tzml.bundle.protection import verify_owner
+from tzml.device import SessionRecord
 from tzml.errors import TzmlError
 from tzml.owner.keys import Signer, coordinates, public_key
+from tzml.owner.wrapping import seal_to
 
 MAGIC = b"\x89TZR\r\n\x1a\n"
 MAX_STAGES = 64
 SECRET_SIZE = 32
-_SUITE = hpke.Suite(hpke.KEM.P256, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
 _ABOUT = struct.Struct("<8sII16sQIIII32s64s32s64s")
 _SEALED = struct.Struct("<65s80s55s")
 SIZE = _ABOUT.size + _SEALED.size + KEY_SIZE
-
-
-@dataclass(frozen=True)
-class SessionKey:
-    """What a TEE session made for a verifier: a public key, X and Y, and the verifier's nonce of 32 bytes."""
-
-    public: bytes
-    nonce: bytes
-
-    @property
-    def id(self) -> bytes:
-        """What releases call the session, and records their sender."""
-        return hashlib.sha256(b"tzml session 1" + self.nonce + b"\x04" + self.public).digest()
 
 
 @dataclass(frozen=True)
@@ -100,7 +87,7 @@ class StageRelease:
 
 
 def make_release(
-    keys: EpochKeys, owner: Signer, session: SessionKey, stage: int, bundle_digest: bytes, program: int = 0
+    keys: EpochKeys, owner: Signer, session: SessionRecord, stage: int, bundle_digest: bytes, program: int = 0
 ) -> bytes:
     """The bytes of a release (.tzr), for a session whose evidence was checked.
 
@@ -118,16 +105,15 @@ def make_release(
     if not 0 <= stage < keys.stage_count:
         raise TzmlError(f"the pipeline has the stages 0 to {keys.stage_count - 1}, and no stage {stage}")
     try:
-        point = public_key(session.public)
+        point = public_key(session.public_key)
     except ValueError as error:
-        raise TzmlError(f"the session's public key {session.public.hex()} is not a point of P-256") from error
+        raise TzmlError(f"the session's public key {session.public_key.hex()} is not a point of P-256") from error
     about = StageRelease(
-        keys.pipeline, keys.epoch, stage, keys.stage_count, program, bundle_digest, owner.public, session.id,
-        keys.client_public,
+        keys.pipeline, keys.epoch, stage, keys.stage_count, program, bundle_digest, owner.public,
+        session.session_id, keys.client_public,
     ).encode()  # fmt: skip
     info = b"tzml release 1" + hashlib.sha256(about).digest()
-    sealed = _SUITE.encrypt(keys.of_stage(stage), point, info)
-    data = about + _SEALED.pack(sealed[:65], sealed[65:], b"")
+    data = about + _SEALED.pack(*seal_to(point, keys.of_stage(stage), info), b"")
     return data + owner.sign(hashlib.sha256(data).digest())
 
 
@@ -151,5 +137,4 @@ def read_release(data: bytes) -> StageRelease:
 def wrap_client_secret(secret: bytes, pipeline: bytes, epoch: int, client_public: bytes) -> tuple[bytes, bytes]:
     """A client's secret, sealed to a pipeline's key: `enc` and `wrapped` of a record. Raises ValueError."""
     info = b"tzml client 1" + pipeline + struct.pack("<Q", epoch) + client_public
-    sealed = _SUITE.encrypt(secret, public_key(client_public), info)
-    return sealed[:65], sealed[65:]
+    return seal_to(public_key(client_public), secret, info)

@@ -10,7 +10,7 @@ from tzml.owner.attestation import EvidenceError, Measurements, Refusal, check_e
 from tzml.owner.keys import Signer
 from tzml.owner.register import Recorded, Register
 from tzml.pipeline.description import Pipeline
-from tzml.pipeline.release import EpochKeys, SessionKey, make_release
+from tzml.pipeline.release import EpochKeys, make_release
 
 
 @dataclass
@@ -54,5 +54,4 @@ class Verifier:
             )  # fmt: skip
         self._asked.remove(session.nonce)
         spec = self.pipeline.stages[stage]
-        key = SessionKey(session.public_key, session.nonce)
-        return make_release(self.keys, self.owner, key, stage, spec.bundle_digest, spec.program)
+        return make_release(self.keys, self.owner, session, stage, spec.bundle_digest, spec.program)
