@@ -22,6 +22,7 @@ import numpy as np
 from tzml.errors import TzmlError
 from tzml.fleet.grpc_messages import METHODS, SERVICE, message
 from tzml.fleet.haproxy import Device
+from tzml.http_client import KeptConnection, connect, error_of
 
 _STATUSES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
@@ -77,31 +78,19 @@ class Gateway:
         self, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> tuple[int, http.client.HTTPMessage, bytes]:
         """One request on this thread's connection, which is opened again if the device has closed it."""
-        for attempt in (0, 1):
-            kept = getattr(self._local, "connection", None)
-            connection = kept or self._connect()
-            self._local.connection = None
-            try:
-                connection.request("GET" if body is None else "POST", path, body, dict(headers or {}))
-                response = connection.getresponse()
-                answer = response.read()
-            except (OSError, http.client.HTTPException) as error:
-                connection.close()
-                if kept and not attempt and not isinstance(error, TimeoutError):
-                    continue
-                late = isinstance(error, TimeoutError)
-                status = grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.UNAVAILABLE
-                raise GrpcRefusal(status, f"the device does not answer: {error}") from error
-            if not response.will_close:
-                self._local.connection = connection
-            return response.status, response.headers, answer
-        raise AssertionError
+        if not hasattr(self._local, "connection"):
+            self._local.connection = KeptConnection(self._connect)
+        kept: KeptConnection = self._local.connection
+        try:
+            return kept.exchange("GET" if body is None else "POST", path, body, headers)
+        except (OSError, http.client.HTTPException) as error:
+            late = isinstance(error, TimeoutError)
+            status = grpc.StatusCode.DEADLINE_EXCEEDED if late else grpc.StatusCode.UNAVAILABLE
+            raise GrpcRefusal(status, f"the device does not answer: {error}") from error
 
     def _connect(self) -> http.client.HTTPConnection:
-        host, port = self._device.host, self._device.port
-        if self._context:
-            return http.client.HTTPSConnection(host, port, timeout=self._timeout, context=self._context)
-        return http.client.HTTPConnection(host, port, timeout=self._timeout)
+        device, context = self._device, self._context
+        return connect(device.host, device.port, self._timeout, context, secure=context is not None)
 
     def _is_true(self, path: str) -> bool:
         return self._exchange(path)[0] == 200
@@ -233,10 +222,7 @@ def _from_rest(answer: bytes, size: int) -> Any:
 
 
 def _refusal(status: int, answer: bytes) -> GrpcRefusal:
-    try:
-        said = str(json.loads(answer)["error"])
-    except (ValueError, KeyError, TypeError):
-        said = f"HTTP status {status}"
+    said = error_of(answer, f"HTTP status {status}")
     return GrpcRefusal(_STATUSES.get(status, grpc.StatusCode.INTERNAL), said)
 
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import json
 import shlex
 import ssl
 import subprocess
@@ -31,6 +30,7 @@ from tzml.bundle import read_public
 from tzml.errors import TzmlError
 from tzml.fleet.haproxy import Device
 from tzml.fleet.status import fleet_status
+from tzml.http_client import connect, error_of
 from tzml.owner.grant import Grant, read_grant
 
 MODELS = PurePosixPath("/var/lib/tzml/models")
@@ -117,11 +117,7 @@ def asks(model: str, request: bytes, timeout: float = 30, context: ssl.SSLContex
 
     def check(member: Member) -> str:
         device = member.device
-        connection = (
-            http.client.HTTPSConnection(device.host, device.port, timeout=timeout, context=context)
-            if context
-            else http.client.HTTPConnection(device.host, device.port, timeout=timeout)
-        )
+        connection = connect(device.host, device.port, timeout, context, secure=context is not None)
         try:
             connection.request("POST", f"/v2/models/{model}/infer", request)
             response = connection.getresponse()
@@ -132,11 +128,7 @@ def asks(model: str, request: bytes, timeout: float = 30, context: ssl.SSLContex
             connection.close()
         if response.status == 200:
             return ""
-        try:
-            said = str(json.loads(answer)["error"])
-        except (ValueError, KeyError, TypeError):
-            said = "no error is given"
-        return f"the request is answered with {response.status}: {said}"
+        return f"the request is answered with {response.status}: {error_of(answer, 'no error is given')}"
 
     return check
 

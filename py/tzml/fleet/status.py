@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tzml.fleet.haproxy import Device
+from tzml.http_client import connect
 
 _MOST_THREADS = 32
 _SAMPLE = re.compile(r"(?P<name>[a-z_]+)(?:\{(?P<labels>[^}]*)\})? (?P<value>[0-9.eE+-]+|NaN|\+Inf)$")
@@ -73,11 +74,7 @@ def fleet_status(
 
 def _ask(device: Device, timeout: float, context: ssl.SSLContext | None) -> DeviceStatus:
     start = time.monotonic()
-    connection = (
-        http.client.HTTPSConnection(device.host, device.port, timeout=timeout, context=context)
-        if context
-        else http.client.HTTPConnection(device.host, device.port, timeout=timeout)
-    )
+    connection = connect(device.host, device.port, timeout, context, secure=context is not None)
     try:
         about = json.loads(_get(connection, "/v2"))
         metrics = _get(connection, "/metrics").decode()

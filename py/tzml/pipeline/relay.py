@@ -7,7 +7,6 @@ to another one: any session of the stage can open it.
 from __future__ import annotations
 
 import http.client
-import json
 import ssl
 import threading
 import time
@@ -17,6 +16,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from tzml.errors import TzmlError
+from tzml.http_client import KeptConnection, connect, error_of
 
 
 class StageError(TzmlError):
@@ -41,8 +41,9 @@ class HttpReplica:
         parts = urllib.parse.urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or not parts.path.startswith("/v2/models/"):
             raise TzmlError(f"{url} is not a stage", "give http://HOST:PORT/v2/models/NAME")
-        self.url, self._parts, self._timeout, self._context = url, parts, timeout, context
-        self._connection: http.client.HTTPConnection | None = None
+        self.url, self._path = url, parts.path
+        host, port, secure = parts.hostname, parts.port, parts.scheme == "https"
+        self._connection = KeptConnection(lambda: connect(host, port, timeout, context, secure=secure))
 
     def attest(self, nonce: bytes) -> bytes:
         """The evidence (`struct tzml_evidence`) for a new session's new key. Raises StageError."""
@@ -57,37 +58,14 @@ class HttpReplica:
         return self._post("record", record)
 
     def _post(self, what: str, body: bytes) -> bytes:
-        status, answer = self._exchange(what, body)
+        try:
+            status, _, answer = self._connection.exchange("POST", f"{self._path}/{what}", body)
+        except (OSError, http.client.HTTPException) as error:
+            raise StageError(f"{self.url} does not answer: {error}", again=True) from error
         if status == 200:
             return answer
-        try:
-            said = str(json.loads(answer)["error"])
-        except (ValueError, KeyError, TypeError):
-            said = f"HTTP status {status}"
+        said = error_of(answer, f"HTTP status {status}")
         raise StageError(f"{self.url}: {said}", again=status in (502, 503, 504))
-
-    def _exchange(self, what: str, body: bytes) -> tuple[int, bytes]:
-        """One request, on the connection that is open; a connection that was closed meanwhile is opened again."""
-        for attempt in (0, 1):
-            kept = self._connection is not None
-            try:
-                connection = self._connection or self._connect()
-                connection.request("POST", f"{self._parts.path}/{what}", body)
-                response = connection.getresponse()
-                answer = response.read()
-                self._connection = None if response.will_close else connection
-                return response.status, answer
-            except (OSError, http.client.HTTPException) as error:
-                self._connection = None
-                if not kept or attempt or isinstance(error, TimeoutError):
-                    raise StageError(f"{self.url} does not answer: {error}", again=True) from error
-        raise AssertionError
-
-    def _connect(self) -> http.client.HTTPConnection:
-        host, port = self._parts.hostname or "", self._parts.port
-        if self._parts.scheme == "https":
-            return http.client.HTTPSConnection(host, port, timeout=self._timeout, context=self._context)
-        return http.client.HTTPConnection(host, port, timeout=self._timeout)
 
 
 class _Seat:

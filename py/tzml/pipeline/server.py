@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from tzml.bundle import BundleError
 from tzml.errors import TzmlError
+from tzml.http_client import connect, error_of
 from tzml.pipeline.description import Pipeline
 from tzml.pipeline.record import HEADER_SIZE, TAG_SIZE, read_record
 from tzml.pipeline.relay import Relay, StageError
@@ -113,11 +114,7 @@ def ask(
     parts = urllib.parse.urlsplit(address)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise TzmlError(f"{address} is not a relay", "give http://HOST:PORT")
-    connection = (
-        http.client.HTTPSConnection(parts.hostname, parts.port, timeout=timeout, context=context)
-        if parts.scheme == "https"
-        else http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout)
-    )
+    connection = connect(parts.hostname, parts.port, timeout, context, secure=parts.scheme == "https")
     try:
         connection.request("POST", path_of(pipeline), record)
         response = connection.getresponse()
@@ -127,9 +124,5 @@ def ask(
     finally:
         connection.close()
     if response.status != 200:
-        try:
-            said = str(json.loads(answer)["error"])
-        except (ValueError, KeyError, TypeError):
-            said = f"HTTP status {response.status}"
-        raise TzmlError(f"{address}: {said}")
+        raise TzmlError(f"{address}: {error_of(answer, f'HTTP status {response.status}')}")
     return answer
