@@ -100,6 +100,18 @@ class Operands(list[Any]):
         return [*self, *others]
 
 
+def known_number(operand: Expr) -> int:
+    """The number of an input that KNOWN has: `check_values` has seen that it is a constant."""
+    value = constant(operand)
+    assert value is not None
+    return int(value.item())
+
+
+def as_text(value: str | bytes) -> str:
+    """An attribute of text, which ONNX has as bytes and defaults here have as text."""
+    return value.decode() if isinstance(value, bytes) else value
+
+
 def check_heeded(operator: str, opset: int, attributes: Attributes, operands: Operands) -> None:
     """Raise CompileError for an attribute or an input that was not read and means something."""
     defaults = _defaults(operator, opset)

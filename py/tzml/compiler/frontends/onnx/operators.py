@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from tvm import relax, te, tirx
 
+from tzml.compiler.frontends.onnx.heed import known_number
 from tzml.compiler.frontends.onnx.positions import POSITIONS
 from tzml.compiler.frontends.onnx.recurrent import RECURRENT
 from tzml.compiler.frontends.onnx.signals import SIGNALS
 from tzml.compiler.ir.errors import CompileError
-from tzml.compiler.ir.rewrite import const, constant, dtype_of, shape_of
+from tzml.compiler.ir.rewrite import const, dtype_of, shape_of
 
 Expr = Any
 
@@ -30,10 +31,7 @@ def _thresholded_relu(_: Any, inputs: Any, attributes: Any) -> Expr:
 def _one_hot(builder: Any, inputs: Any, attributes: Any) -> Expr:
     """TVM wants a depth of rank 0, and constant values. An index out of range has the first value everywhere."""
     indices, depth, values = (inputs[i] for i in range(3))
-    known = constant(depth)
-    if known is None:
-        raise CompileError("its depth must be known when compiling")
-    size, kind = int(known.item()), dtype_of(indices)
+    size, kind = known_number(depth), dtype_of(indices)
     rank = len(shape_of(indices)) + 1
     axis = attributes.get("axis", -1) % rank
     index = builder.emit(relax.op.expand_dims(indices, axis))
@@ -47,10 +45,8 @@ def _one_hot(builder: Any, inputs: Any, attributes: Any) -> Expr:
 
 def _cum_sum(builder: Any, inputs: Any, attributes: Any) -> Expr:
     """TVM has it for GPUs only. Here sums of 1, 2, 4, … elements are added: a step for each bit of the length."""
-    x, axis = inputs[0], constant(inputs[1])
-    if axis is None:
-        raise CompileError("its axis must be known when compiling")
-    along = int(axis.item()) % len(shape_of(x))
+    x = inputs[0]
+    along = known_number(inputs[1]) % len(shape_of(x))
     step = -1 if attributes.get("reverse", 0) else 1
     exclusive = bool(attributes.get("exclusive", 0))
     return builder.call_te(_sums, x, along, step, exclusive, primfunc_name_hint="cumsum")

@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 from tvm import relax, te, tirx
 
+from tzml.compiler.frontends.onnx.heed import as_text, known_number
 from tzml.compiler.ir.errors import CompileError
 from tzml.compiler.ir.operators import TELLS
-from tzml.compiler.ir.rewrite import const, constant, dtype_of, shape_of
+from tzml.compiler.ir.rewrite import const, dtype_of, shape_of
 
 Expr = Any
 
@@ -50,11 +51,6 @@ def _combined(name: str, old: Expr, new: Expr) -> Expr:
     if name == "mul":
         return old * new
     return te.max(old, new) if name == "max" else te.min(old, new)
-
-
-def _text(attributes: Any, name: str, default: str) -> str:
-    value = attributes.get(name, default)
-    return value.decode() if isinstance(value, bytes) else value
 
 
 def _from_end(index: Expr, extent: int) -> Expr:
@@ -158,7 +154,7 @@ def scatter_elements(builder: Any, inputs: Any, attributes: Any) -> Expr:
 
         return sizes[axis], is_meant, lambda at, k: _linear(where(at, k), sizes)
 
-    return _scattered(builder, data, updates, indices, _text(attributes, "reduction", "none"), how)
+    return _scattered(builder, data, updates, indices, as_text(attributes.get("reduction", "none")), how)
 
 
 def scatter_nd(builder: Any, inputs: Any, attributes: Any) -> Expr:
@@ -176,7 +172,7 @@ def scatter_nd(builder: Any, inputs: Any, attributes: Any) -> Expr:
         part = math.prod(shape[depth:])
         return count, is_meant, lambda at, k: k * part + _linear(at[depth:], shape[depth:])
 
-    return _scattered(builder, data, updates, rows, _text(attributes, "reduction", "none"), how)
+    return _scattered(builder, data, updates, rows, as_text(attributes.get("reduction", "none")), how)
 
 
 def tensor_scatter(builder: Any, inputs: Any, attributes: Any) -> Expr:
@@ -184,7 +180,7 @@ def tensor_scatter(builder: Any, inputs: Any, attributes: Any) -> Expr:
     past, update, begin = inputs[0], inputs[1], inputs[2]
     shape, sizes = shape_of(past), shape_of(update)
     axis = attributes.get("axis", -2) % len(shape)
-    circular = _text(attributes, "mode", "linear") == "circular"
+    circular = as_text(attributes.get("mode", "linear")) == "circular"
     if not axis:
         raise CompileError("its axis is that of the batch")
     if begin is None:
@@ -225,13 +221,11 @@ def _reverse_sequence(data: Any, lengths: Any, time: int, batch: int) -> Any:
 
 def top_k(builder: Any, inputs: Any, attributes: Any) -> Expr:
     """Each element's rank is how many are before it; the element of each rank is then looked for."""
-    data, count = inputs[0], constant(inputs[1])
+    data, k = inputs[0], known_number(inputs[1])
     shape = shape_of(data)
     axis = attributes.get("axis", -1) % len(shape)
     attributes.get("sorted", 1)
-    if count is None:
-        raise CompileError("how many are wanted must be known when compiling")
-    k, largest = int(count.item()), bool(attributes.get("largest", 1))
+    largest = bool(attributes.get("largest", 1))
     if not 0 < k <= shape[axis]:
         raise CompileError(f"it wants {k} of {shape[axis]} elements")
     both = builder.emit(builder.call_te(_top_k, data, axis, k, largest, primfunc_name_hint="top_k"))
@@ -270,11 +264,11 @@ def _top_k(data: Any, axis: int, count: int, largest: bool) -> Any:
 def grid_sample(builder: Any, inputs: Any, attributes: Any) -> Expr:
     """Spatial transformer networks (arXiv:1506.02025), of images of 1 to 3 dimensions, as ONNX defines them."""
     data, grid = inputs[0], inputs[1]
-    mode = _text(attributes, "mode", "linear").removeprefix("bi")
+    mode = as_text(attributes.get("mode", "linear")).removeprefix("bi")
     dimensions = len(shape_of(data)) - 2
     if mode == "cubic" and dimensions != 2:
         raise CompileError(f"its mode is cubic, of {dimensions} dimensions; only 2 are understood")
-    padding = _text(attributes, "padding_mode", "zeros")
+    padding = as_text(attributes.get("padding_mode", "zeros"))
     align = bool(attributes.get("align_corners", 0))
     numbers = _row(builder, data, const(np.zeros((), dtype_of(data))))
     return builder.call_te(

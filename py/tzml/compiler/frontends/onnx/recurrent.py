@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from tvm import relax
 
+from tzml.compiler.frontends.onnx.heed import as_text
 from tzml.compiler.ir.errors import CompileError
 from tzml.compiler.ir.rewrite import Expr, concat, const, constant, dtype_of, shape_of
 
@@ -194,7 +195,7 @@ def _unroll(
     flat = bb.emit(relax.op.reshape(x, (time * n, features)))
 
     sequences, last = [], []
-    for d, reverse in enumerate(backward[_text(attributes.get("direction", "forward"))]):
+    for d, reverse in enumerate(backward[as_text(attributes.get("direction", "forward"))]):
         weights = _Weights(bb, d, r, b, peepholes)
         product = relax.op.matmul(flat, _part(bb, w, d, 0, rows, transposed=True))
         product = relax.op.add(product, weights.input_bias(with_state=fold_bias))
@@ -262,7 +263,7 @@ def _stack(bb: Any, values: list[Expr], axis: int) -> Expr:
 
 
 def _activations(attributes: dict[str, Any], default: tuple[str, ...]) -> list[Callable[[Expr], Expr]]:
-    names = [_text(name) for name in attributes.get("activations", default)]
+    names = [as_text(name) for name in attributes.get("activations", default)]
     count = len(default)
     _refuse(any(names[i : i + count] != names[:count] for i in range(0, len(names), count)),
             "each direction has activations of its own")  # fmt: skip
@@ -270,10 +271,6 @@ def _activations(attributes: dict[str, Any], default: tuple[str, ...]) -> list[C
         _refuse(name not in ACTIVATIONS, f"the activation {name} is not supported")
     _refuse("clip" in attributes, "clipping is not supported")
     return [ACTIVATIONS[name] for name in names[:count]]
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode() if isinstance(value, bytes) else value
 
 
 def _refuse(condition: bool, what: str) -> None:

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tvm import relax
 
+from tzml.compiler.frontends.onnx.heed import known_number
 from tzml.compiler.ir.errors import CompileError
-from tzml.compiler.ir.rewrite import const, constant, dtype_of, shape_of
+from tzml.compiler.ir.rewrite import const, dtype_of, shape_of
 
 Expr = Any
 LARGEST_MATRIX = 1 << 24
@@ -22,7 +23,7 @@ def dft(builder: Any, inputs: Any, attributes: Any) -> Expr:
     x, length, axis = inputs[0], inputs[1], inputs[2]
     shape = shape_of(x)
     if axis is not None:
-        axis = _known(axis)
+        axis = known_number(axis)
     elif "axis" in attributes:
         axis = attributes.get("axis")
     elif len(shape) != 3:
@@ -31,7 +32,7 @@ def dft(builder: Any, inputs: Any, attributes: Any) -> Expr:
         axis = 1
     axis %= len(shape)
     inverse, onesided = bool(attributes.get("inverse", 0)), bool(attributes.get("onesided", 0))
-    size = _known(length) if length is not None else shape[axis]
+    size = known_number(length) if length is not None else shape[axis]
     if length is None and inverse and onesided:
         size = 2 * (shape[axis] - 1)
     matrix = _matrix(shape[axis], shape[-1], size, inverse=inverse, onesided=onesided)
@@ -47,8 +48,8 @@ def stft(builder: Any, inputs: Any, attributes: Any) -> Expr:
     """Transforms of frames, which overlap."""
     x, step, window, length = (inputs[i] for i in range(4))
     batch, samples, parts = shape_of(x)
-    hop = _known(step)
-    size = _known(length) if length is not None else shape_of(window)[0] if window else samples
+    hop = known_number(step)
+    size = known_number(length) if length is not None else shape_of(window)[0] if window else samples
     if hop <= 0 or not 0 < size <= samples:
         raise CompileError(f"it makes frames of {size}, {hop} apart, of {samples} samples")
     frames = 1 + (samples - size) // hop
@@ -59,13 +60,6 @@ def stft(builder: Any, inputs: Any, attributes: Any) -> Expr:
         framed = builder.emit(relax.op.multiply(framed, relax.op.reshape(window, (size, 1))))
     matrix = _matrix(size, parts, size, inverse=False, onesided=bool(attributes.get("onesided", 1)))
     return _product(builder, framed, matrix, dtype_of(x))
-
-
-def _known(value: Expr) -> int:
-    known = constant(value)
-    if known is None:
-        raise CompileError("its step, length and axis must be known when compiling")
-    return int(known.item())
 
 
 def _product(builder: Any, x: Expr, matrix: NDArray[Any], kind: str) -> Expr:

@@ -14,7 +14,7 @@ from tzml.compiler.frontends.inputs import Declared, Inputs, settle_inputs
 from tzml.compiler.frontends.tflite.check import check_tflite
 from tzml.compiler.frontends.tflite.converter import TfliteConverter
 from tzml.compiler.frontends.tflite.flatbuffer import FlatbufferError
-from tzml.compiler.frontends.tflite.model import RESOURCES, Resources, as_seen, beginning, output_name
+from tzml.compiler.frontends.tflite.model import RESOURCES, Resources, as_seen, beginning, indices, output_name
 from tzml.compiler.ir.errors import CompileError, reason
 from tzml.compiler.ir.imported import Imported
 from tzml.compiler.ir.layer_names import SourceNames
@@ -68,13 +68,13 @@ def import_tflite(path: Path, inputs: Inputs, warn: Warn) -> Imported:
         raise malformed(path, "TFLite file", error) from error
     model, resources = as_seen(schema.Model.GetRootAsModel(data, 0), data, path.name, schema)
     graph = model.Subgraphs(0)
-    names = {kind: [tflite_tensor_name(graph, i) for i in _indices(getattr(graph, f"{kind}sAsNumpy")())]
+    names = {kind: [tflite_tensor_name(graph, i) for i in indices(getattr(graph, f"{kind}sAsNumpy")())]
              for kind in ("Input", "Output")}  # fmt: skip
     shapes = settle_inputs(_declared(graph, inputs, path), inputs)
     layers = SourceNames()
     module = import_tflite_model(model, shapes, _converter(path.name, not inputs, layers, resources))
     warn_of_nan(_weights(model, graph), warn)
-    ports = [*_indices(graph.InputsAsNumpy()), *_indices(graph.OutputsAsNumpy())]
+    ports = [*indices(graph.InputsAsNumpy()), *indices(graph.OutputsAsNumpy())]
     quantization = {tflite_tensor_name(graph, i): q for i in ports if (q := _quantization(graph.Tensors(i)))}
     if resources.variables:
         _name_variables(names, quantization, model, resources, warn)
@@ -159,7 +159,7 @@ def _converter(file: str, same_shapes: bool, layers: SourceNames, resources: Res
             return name
 
         def _layer(self, op: Any) -> str:
-            outputs = _indices(op.OutputsAsNumpy())
+            outputs = indices(op.OutputsAsNumpy())
             return tflite_tensor_name(self.subgraph, outputs[0]) if outputs else ""
 
         def _is_dynamic_range(self, op: Any) -> bool:
@@ -187,13 +187,13 @@ def _is_movement(name: str) -> bool:
 def _declared(graph: Any, inputs: Inputs, path: Path) -> dict[str, Declared]:
     """The inputs. Where a shape is open, the file has one all the same, which counts unless another is given."""
     found = {}
-    for i in _indices(graph.InputsAsNumpy()):
+    for i in indices(graph.InputsAsNumpy()):
         tensor = graph.Tensors(i)
         name = tflite_tensor_name(graph, i)
         if tensor.Type() not in DTYPES:
             raise CompileError(f"{path}: input {name} has elements of a type that tzml does not know")
-        shape = _indices(tensor.ShapeAsNumpy())
-        signature = _indices(tensor.ShapeSignatureAsNumpy()) or shape
+        shape = indices(tensor.ShapeAsNumpy())
+        signature = indices(tensor.ShapeSignatureAsNumpy()) or shape
         if name in inputs:
             shape = ["?" if d < 0 else d for d in signature]
         found[name] = Declared(tuple(shape), DTYPES[tensor.Type()])
@@ -217,8 +217,3 @@ def _weights(model: Any, graph: Any) -> Iterator[tuple[str, Any]]:
         buffer = model.Buffers(tensor.Buffer())
         if tensor.Type() in (0, 1) and buffer.DataLength():
             yield tflite_tensor_name(graph, i), np.frombuffer(buffer.DataAsNumpy(), DTYPES[tensor.Type()])
-
-
-def _indices(numbers: Any) -> list[Any]:
-    """A list of the schema as Python's; the reader gives 0 for one that is not there."""
-    return [int(n) for n in numbers] if isinstance(numbers, np.ndarray) else []

@@ -105,12 +105,12 @@ def _as(table: Any, kind: Any) -> Any:
 
 
 def _longer(numbers: Any, more: list[int]) -> Any:
-    """The schema's reader gives 0 for a list that is not there."""
-    return np.array([*(numbers if isinstance(numbers, np.ndarray) else ()), *more], np.int32) if more else numbers
+    return np.array([*indices(numbers), *more], np.int32) if more else numbers
 
 
-def _numbers(found: Any) -> list[int]:
-    return found.tolist() if isinstance(found, np.ndarray) else []
+def indices(numbers: Any) -> list[Any]:
+    """A list of the schema as Python's; the reader gives 0 for one that is not there."""
+    return [int(n) for n in numbers] if isinstance(numbers, np.ndarray) else []
 
 
 def _operators(model: Any, graph: Any) -> Iterator[tuple[int, Any, list[int], list[int]]]:
@@ -119,7 +119,7 @@ def _operators(model: Any, graph: Any) -> Iterator[tuple[int, Any, list[int], li
         operator = graph.Operators(i)
         code = model.OperatorCodes(operator.OpcodeIndex())
         kind = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
-        yield kind, operator, _numbers(operator.InputsAsNumpy()), _numbers(operator.OutputsAsNumpy())
+        yield kind, operator, indices(operator.InputsAsNumpy()), indices(operator.OutputsAsNumpy())
 
 
 def _name(operator: Any, schema: Any) -> str:
