@@ -18,6 +18,7 @@ from tzml.cli.progress import progress_bar, told
 from tzml.compiler import TARGETS, InputSpec
 from tzml.compiler.compile.check import ModelCheck, check_model
 from tzml.printable import printable
+from tzml.text_table import text_table
 
 _REFUSED = 1
 
@@ -122,14 +123,7 @@ def _text(model: Path, target: str, limit: int, found: ModelCheck) -> str:
         for checked in found.layers
     ]
     if found.layers:
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines += [
-            "  ".join(
-                cell.rjust(width) if i < 3 else cell.ljust(width)
-                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-            ).rstrip()
-            for row in rows
-        ]
+        lines += text_table(rows, range(3))
     lines += [f"refused: {_refusal(r.operator, r.layer)}{r.why}" for r in found.refusals]
     memory = found.memory
     if memory is not None:

@@ -17,6 +17,7 @@ from tzml.compiler import CompileOptions, InputSpec
 from tzml.compiler.frontends import recognise
 from tzml.printable import printable
 from tzml.stage_times import STAGES, Times, mean, measure
+from tzml.text_table import text_table
 
 _COLUMNS = (("import", "s", 1), ("build", "s", 1), ("run", "ms", 1000))
 
@@ -113,12 +114,7 @@ def _table(found: dict[Path, _Measured]) -> str:
     rows = [("model", "format", *(f"{stage} {unit}" for stage, unit, _ in _COLUMNS for unit in (unit, "CPU")))]
     rows += [_row(model.name, measured.format, _means(measured.times)) for model, measured in found.items()]
     rows += [_row("mean", kind, means) for kind, means in _of_formats(found).items() if several.count(kind) > 1]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) if i < 2 else cell.rjust(width)
-                  for i, (cell, width) in enumerate(zip(row, widths, strict=True))).rstrip()
-        for row in rows
-    )  # fmt: skip
+    return "\n".join(text_table(rows, range(2, len(rows[0]))))
 
 
 def _row(name: str, kind: str, means: dict[str, Any]) -> tuple[str, ...]:

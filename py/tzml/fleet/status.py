@@ -14,6 +14,7 @@ from typing import Any
 
 from tzml.fleet.haproxy import Device
 from tzml.http_client import connect
+from tzml.text_table import text_table
 
 _MOST_THREADS = 32
 _SAMPLE = re.compile(r"(?P<name>[a-z_]+)(?:\{(?P<labels>[^}]*)\})? (?P<value>[0-9.eE+-]+|NaN|\+Inf)$")
@@ -143,12 +144,4 @@ def status_table(statuses: Sequence[DeviceStatus]) -> str:
                 (*lead, named, f"{model.inferences:,}", mean, str(model.queued), str(model.sessions_lost),
                  str(status.failed) if number == 0 else "")
             )  # fmt: skip
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    right = range(4, 9)
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if column in right else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )
+    return "\n".join(text_table(rows, range(4, 9)))
