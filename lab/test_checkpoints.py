@@ -18,7 +18,7 @@ from training_networks import convolutions, lenet
 
 from tzml.bundle import Bundle, derive_model_id
 from tzml.bundle.checkpoint import read_checkpoint
-from tzml.compiler import CompileOptions, compile_model
+from tzml.compiler import compile_model
 from tzml.compiler.passes.training import TrainOptions
 from tzml.device import DeviceRecord
 from tzml.owner.exported import open_exported, parameters, with_state
@@ -26,11 +26,10 @@ from tzml.owner.grant import Rights, Terms, make_grant
 from tzml.owner.keys import OwnerKey
 from tzml.owner.seal import ContentKey, seal
 from tzml_lab.drivers.strategy import TrustZoneStrategy
-from tzml_lab.environment import image_of
 from tzml_lab.faults import RecordProperty
+from tzml_lab.inference.compiling import options_for
 from tzml_lab.inference.granted import OWNER, enroll
 from tzml_lab.inference.known_models import KNOWN
-from tzml_lab.inference.signing_key import signing_key
 from tzml_lab.target import Commands, commands_of, files_of
 from tzml_lab.time_limits import scaled
 
@@ -79,17 +78,11 @@ class Learner:
 
 @pytest.fixture(scope="module")
 def lab(command: Commands, target: Target, tmp_path_factory: pytest.TempPathFactory) -> Learner:
-    image = image_of(target.env.config)
-    signer = signing_key(image)
-    if signer is None:
-        pytest.skip("the key that the image was signed with is not here")
     folder = tmp_path_factory.mktemp("checkpoints") / Path(FOLDER).name
     folder.mkdir()
     (folder / "lenet.onnx").write_bytes(lenet(0).onnx())
     train = TrainOptions("sgd", micro_batch=8, momentum=0.9)
-    options = CompileOptions(
-        image.description.machine, signing_key=signer, owner=OWNER.public, train=train, secure_memory=2 << 20
-    )
+    options = options_for(target, owner=OWNER.public, train=train, secure_memory=2 << 20)
     clear = compile_model(folder / "lenet.onnx", options)
     samples, labels = KNOWN["digits"].samples
     np.savez(folder / "digits.npz", images=samples[:EXAMPLES], labels=labels[:EXAMPLES])
@@ -221,9 +214,8 @@ def test_many_steps_take_no_more_memory_than_a_few(
     command = commands_of(lab.target)
     network = convolutions()
     (lab.folder / "small.onnx").write_bytes(network.onnx())
-    image = image_of(lab.target.env.config)
     train = TrainOptions("sgd", micro_batch=4, momentum=0.9)
-    options = CompileOptions(image.description.machine, signing_key(image), owner=OWNER.public, train=train)
+    options = options_for(lab.target, owner=OWNER.public, train=train)
     key = seal(compile_model(lab.folder / "small.onnx", options), OWNER, lab.folder / "small.tzm")
     lab.put("small.tzm", (lab.folder / "small.tzm").read_bytes())
     lab.put("small.tzg", make_grant(key, OWNER, [lab.device.public_key], TERMS))

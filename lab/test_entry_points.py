@@ -14,9 +14,8 @@ from bundle_examples import ANSWER, KERNELS_DIGEST
 from labgrid import Target
 
 from tzml.bundle import Bundle, Worlds
-from tzml_lab.environment import image_of
+from tzml_lab.inference.compiling import needed_key
 from tzml_lab.inference.example_kernels import example_library, with_libraries
-from tzml_lab.inference.signing_key import signing_key
 from tzml_lab.target import Commands, files_of
 from tzml_lab.time_limits import scaled
 
@@ -41,9 +40,7 @@ BUNDLES: dict[str, Bundle] = {
 @pytest.fixture(scope="module")
 def bundles(command: Commands, target: Target, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
     """The examples with kernels that the image's OP-TEE loads, on the target in FOLDER."""
-    key = signing_key(image_of(target.env.config))
-    if key is None:
-        pytest.skip("this host does not have the key that signs libraries for this image")
+    key = needed_key(target)
     folder = tmp_path_factory.mktemp("examples") / Path(FOLDER).name
     folder.mkdir()
     elf, found = example_library(), {}

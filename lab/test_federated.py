@@ -17,18 +17,17 @@ from labgrid import Target
 from training_networks import lenet
 
 from tzml.bundle.checkpoint import read_checkpoint
-from tzml.compiler import CompileOptions, compile_model
+from tzml.compiler import compile_model
 from tzml.compiler.passes.training import TrainOptions
 from tzml.device import DeviceRecord
 from tzml.federate.rounds import Federation, Rounds, Update
 from tzml.owner.grant import Rights, Terms, make_grant
 from tzml.owner.keys import OwnerKey
 from tzml.owner.seal import ContentKey, seal
-from tzml_lab.environment import image_of
 from tzml_lab.faults import RecordProperty
+from tzml_lab.inference.compiling import options_for
 from tzml_lab.inference.granted import OWNER, enroll
 from tzml_lab.inference.known_models import KNOWN
-from tzml_lab.inference.signing_key import signing_key
 from tzml_lab.target import Commands, files_of
 from tzml_lab.time_limits import scaled
 
@@ -96,17 +95,11 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server(command: Commands, target: Target, tmp_path_factory: pytest.TempPathFactory) -> Server:
-    image = image_of(target.env.config)
-    signer = signing_key(image)
-    if signer is None:
-        pytest.skip("the key that the image was signed with is not here")
     folder = tmp_path_factory.mktemp("federated") / Path(FOLDER).name
     folder.mkdir()
     (folder / "lenet.onnx").write_bytes(lenet(0).onnx())
     train = TrainOptions("sgd", micro_batch=8, clip=CLIP, noise=NOISE)
-    options = CompileOptions(
-        image.description.machine, signing_key=signer, owner=OWNER.public, train=train, secure_memory=2 << 20
-    )
+    options = options_for(target, owner=OWNER.public, train=train, secure_memory=2 << 20)
     clear = compile_model(folder / "lenet.onnx", options)
     samples, labels = KNOWN["digits"].samples
     np.save(folder / "x.npy", samples[:EXAMPLES])

@@ -14,8 +14,8 @@ from tzml_lab.environment import image_of
 from tzml_lab.faults import RecordProperty
 from tzml_lab.inference import WORLDS
 from tzml_lab.inference.answers import TargetRun, ask
+from tzml_lab.inference.compiling import needed_key
 from tzml_lab.inference.networks import FULL, PART, SECURE_MEMORY, Network, networks
-from tzml_lab.inference.signing_key import signing_key
 from tzml_lab.results.timings import Timings
 from tzml_lab.target import Commands, files_of
 from tzml_lab.time_limits import scaled
@@ -36,11 +36,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="module")
 def bundle(network: Network, target: Target) -> Bundle:
-    image = image_of(target.env.config)
-    key = signing_key(image)
-    if key is None:
-        pytest.skip("this host does not have the key that the image trusts")
-    return network.compile(image.description.machine, key)
+    return network.compile(image_of(target.env.config).description.machine, needed_key(target))
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,10 @@ import pytest
 from labgrid import Target
 
 from tzml.bundle import Bundle
-from tzml.compiler import CompileOptions, compile_model
-from tzml_lab.environment import image_of
+from tzml.compiler import compile_model
 from tzml_lab.inference.answers import ask
+from tzml_lab.inference.compiling import options_for
 from tzml_lab.inference.known_models import KNOWN, TARGET_FOLDER
-from tzml_lab.inference.signing_key import signing_key
 from tzml_lab.target import Commands, files_of
 from tzml_zoo.digits import ONNX
 
@@ -26,11 +25,7 @@ RANGES = ("first", "middle", "last", "3")
 @pytest.fixture(scope="module", params=RANGES)
 def bundle(request: pytest.FixtureRequest, target: Target) -> Bundle:
     """The digits network with these of its layers in the TEE."""
-    image = image_of(target.env.config)
-    key = signing_key(image)
-    if key is None:
-        pytest.skip("the key that the image was signed with is not here")
-    return compile_model(ONNX, CompileOptions(image.description.machine, signing_key=key, tee=request.param))
+    return compile_model(ONNX, options_for(target, tee=request.param))
 
 
 def test_it_gives_the_bits_of_the_whole(bundle: Bundle, target: Target, command: Commands, tmp_path: Path) -> None:

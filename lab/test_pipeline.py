@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from labgrid import Target
 
 from tzml.bundle import OutputPolicy, read
-from tzml.compiler import CompileOptions, compile_model, compile_stages
+from tzml.compiler import compile_model, compile_stages
 from tzml.device import DeviceRecord, read_evidence
 from tzml.owner.attestation import EvidenceError, Measurements, Refusal, read_measurements
 from tzml.owner.grant import Terms, make_grant
@@ -38,9 +38,9 @@ from tzml_lab.emulation.memory import normal_memory
 from tzml_lab.environment import image_of
 from tzml_lab.faults import RecordProperty
 from tzml_lab.inference.answers import ask
+from tzml_lab.inference.compiling import options_for
 from tzml_lab.inference.granted import enroll
 from tzml_lab.inference.known_models import KNOWN
-from tzml_lab.inference.signing_key import signing_key
 from tzml_lab.target import Commands, commands_of, files_of
 from tzml_lab.time_limits import scaled
 from tzml_zoo.digits import ONNX
@@ -124,11 +124,10 @@ def set_up(target: Target, folder: Path, bundle: Path) -> tuple[DeviceRecord, by
 def studio(command: Commands, target: Target, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     folder = tmp_path_factory.mktemp("pipeline")
     image = image_of(target.env.config)
-    signer = signing_key(image)
     about = json.loads((image.folder / "image.json").read_text())
-    if signer is None or "measurements" not in about:
-        pytest.skip("the key that the image was signed with, or its attestation, is not here")
-    options = CompileOptions(image.description.machine, signing_key=signer, owner=OWNER.public, name="digits")
+    if "measurements" not in about:
+        pytest.skip("the image has no attestation")
+    options = options_for(target, owner=OWNER.public, name="digits")
     for number, bundle in enumerate(compile_stages(ONNX, options, "2")):
         bundle.write(folder / f"{number}.tzm")
     compile_model(ONNX, options).write(folder / "whole.tzm")

@@ -14,7 +14,7 @@ from tzml.owner.keys import OwnerKey, public_pem
 from tzml.signing import sign_library
 from tzml_lab.drivers.strategy import TrustZoneStrategy
 from tzml_lab.environment import image_of
-from tzml_lab.inference.signing_key import signing_key
+from tzml_lab.inference.compiling import needed_key
 from tzml_lab.target import Commands, commands_of, files_of
 from tzml_lab.time_limits import scaled
 
@@ -67,9 +67,7 @@ def test_the_normal_world_installs_nothing_into_optee(lab: Commands) -> None:
 
 
 def test_an_older_ta_is_refused(lab: Commands, target: Target, tmp_path: Path) -> None:
-    signer = signing_key(image_of(target.env.config))
-    if signer is None:
-        pytest.skip("the key that the image was signed with is not here")
+    signer = needed_key(target)
     before = enroll(lab)
     files_of(target).get(TA_FILE, str(tmp_path / "new.ta"))
     elf = (tmp_path / "new.ta").read_bytes()

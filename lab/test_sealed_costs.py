@@ -15,12 +15,13 @@ import pytest
 from labgrid import Target
 
 from tzml.bundle import Bundle
-from tzml.compiler import CompileOptions, compile_model
+from tzml.compiler import compile_model
 from tzml.owner.seal import seal
-from tzml_lab.environment import ROOT, image_of
+from tzml_lab.environment import ROOT
 from tzml_lab.faults import RecordProperty
+from tzml_lab.inference.compiling import options_for
 from tzml_lab.inference.granted import FOLDER, OWNER, Granted, enrolled
-from tzml_lab.inference.signing_key import signing_key
+from tzml_lab.inference.networks import SECURE_MEMORY
 from tzml_lab.results.timings import Timings
 from tzml_lab.target import Commands
 from tzml_lab.time_limits import scaled
@@ -28,7 +29,6 @@ from tzml_zoo import models
 
 pytestmark = pytest.mark.lg_feature(["counted", "network", "python"])
 
-SECURE_MEMORY = 8 << 20
 STREAMED = "mobilenet_v2"  # does not fit into it: each inference loads weights anew
 WRITE = 64  # runs that one write of the storage reserves (docs/sealing.md)
 QUERIES = 4 * WRITE
@@ -82,10 +82,7 @@ def measured(command: Commands, target: Target, tmp_path_factory: pytest.TempPat
 
 
 def compile_streamed(target: Target) -> Bundle:
-    image = image_of(target.env.config)
-    options = CompileOptions(
-        image.description.machine, signing_key=signing_key(image), owner=OWNER.public, secure_memory=SECURE_MEMORY
-    )
+    options = options_for(target, owner=OWNER.public, secure_memory=SECURE_MEMORY)
     return compile_model(models()[STREAMED].onnx(), options)
 
 

@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 from labgrid import Target
 
-from tzml_lab.environment import image_of
 from tzml_lab.faults import RecordProperty
+from tzml_lab.inference.compiling import needed_key
 from tzml_lab.inference.example_kernels import example_library, with_libraries
 from tzml_lab.inference.known_models import KNOWN, TARGET_FOLDER
-from tzml_lab.inference.signing_key import signing_key
 from tzml_lab.target import Commands, files_of
 from tzml_lab.time_limits import scaled
 
@@ -29,9 +28,7 @@ OPTIONS = f'TZML_SERVE_OPTIONS="digits={TARGET_FOLDER}/digits.tzm {FOLDER}/crash
 @pytest.fixture(scope="module")
 def found(command: Commands, target: Target, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What lab/target/serve.py prints."""
-    key = signing_key(image_of(target.env.config))
-    if key is None:
-        pytest.skip("this host does not have the key that signs libraries for this image")
+    key = needed_key(target)
     folder = tmp_path_factory.mktemp("served") / Path(FOLDER).name
     folder.mkdir()
     np.save(folder / "digits.npy", KNOWN["digits"].samples[0][:1])

@@ -13,12 +13,11 @@ from onnx import helper
 from training_networks import dense, lenet
 
 from tzml.bundle import Bundle
-from tzml.compiler import CompileOptions, compile_model
+from tzml.compiler import compile_model
 from tzml.compiler.passes.training import TrainOptions
-from tzml_lab.environment import image_of
 from tzml_lab.faults import RecordProperty
+from tzml_lab.inference.compiling import options_for
 from tzml_lab.inference.known_models import KNOWN
-from tzml_lab.inference.signing_key import signing_key
 from tzml_lab.target import Commands, files_of
 from tzml_lab.time_limits import scaled
 
@@ -31,15 +30,10 @@ STEPS, BATCH, MICRO_BATCH, RATE = 8, 23, 8, 0.05
 @pytest.fixture(scope="module")
 def bundle(target: Target, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """LeNet-5 with random numbers, in at most 2 MiB of secure memory."""
-    image = image_of(target.env.config)
-    key = signing_key(image)
-    if key is None:
-        pytest.skip("the key that the image was signed with is not here")
     path = tmp_path_factory.mktemp("training") / "lenet.onnx"
     path.write_bytes(lenet(0).onnx())
     train = TrainOptions("sgd", micro_batch=MICRO_BATCH, momentum=0.9, decay=5e-5)
-    options = CompileOptions(image.description.machine, signing_key=key, train=train, secure_memory=2 << 20)
-    return compile_model(path, options)
+    return compile_model(path, options_for(target, train=train, secure_memory=2 << 20))
 
 
 def test_both_worlds_learn_the_same_bits_in_the_promised_memory(
@@ -71,18 +65,13 @@ def test_both_worlds_learn_the_same_bits_in_the_promised_memory(
 
 def test_what_is_dropped_is_another_in_each_run(target: Target, command: Commands, tmp_path: Path) -> None:
     """By random numbers of the world that runs it; an evaluation drops nothing."""
-    image = image_of(target.env.config)
-    key = signing_key(image)
-    if key is None:
-        pytest.skip("the key that the image was signed with is not here")
     (tmp_path / "dropout.onnx").write_bytes(
         dense().onnx(helper.make_node("Dropout", ["scores"], ["dropped"], "drop"), result="dropped")
     )
     train = TrainOptions("sgd", micro_batch=MICRO_BATCH)
     folder = tmp_path / Path(FOLDER).name
     folder.mkdir()
-    options = CompileOptions(image.description.machine, signing_key=key, train=train)
-    compile_model(tmp_path / "dropout.onnx", options).write(folder / "dropout.tzm")
+    compile_model(tmp_path / "dropout.onnx", options_for(target, train=train)).write(folder / "dropout.tzm")
     (folder / "dropout.py").write_bytes((Path(__file__).parent / "target" / "dropout.py").read_bytes())
     command.run_check(f"rm -rf {FOLDER}")
     files_of(target).put(str(folder), FOLDER)

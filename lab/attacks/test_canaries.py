@@ -22,7 +22,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tzml.bundle import Bundle, Content
 from tzml.bundle.plan import encode_plan
-from tzml.compiler import CompileOptions, compile_model
+from tzml.compiler import compile_model
 from tzml.owner.grant import Terms, make_grant
 from tzml.owner.keys import OwnerKey
 from tzml.owner.seal import seal
@@ -30,9 +30,9 @@ from tzml_lab.consoles.lines import Speaker
 from tzml_lab.drivers.qemu import TrustZoneQEMUDriver
 from tzml_lab.emulation.memory import normal_memory, secure_memory
 from tzml_lab.environment import image_of
+from tzml_lab.inference.compiling import needed_key, options_for
 from tzml_lab.inference.example_kernels import example_library, with_libraries
 from tzml_lab.inference.granted import enroll
-from tzml_lab.inference.signing_key import signing_key
 from tzml_lab.target import Commands, files_of
 from tzml_lab.time_limits import scaled
 
@@ -93,18 +93,15 @@ class MarkedModel:
 
     def __init__(self, command: Commands, target: Target, machine: TrustZoneQEMUDriver, folder: Path) -> None:
         self.command, self.target, self.machine, self.folder = command, target, machine, folder
-        image = image_of(target.env.config)
-        signer = signing_key(image)
-        if signer is None:
-            pytest.skip("the key that the image was signed with is not here")
         owner = OwnerKey(ec.generate_private_key(ec.SECP256R1()))
         model, hidden = marked_network()
         (folder / "model.onnx").write_bytes(model)
-        options = CompileOptions(image.description.machine, signing_key=signer, owner=owner.public)
+        options = options_for(target, owner=owner.public)
         self.clear = compile_model(folder / "model.onnx", options)
         weights = np.random.default_rng(20261130).integers(1, 4000, 16).astype(np.float32)
         marked = replace(bundle_examples.BUNDLE, chunks=(Content((weights.tobytes(),)),))
-        crash = with_libraries(marked, example_library(crash=True), signer, [bundle_examples.KERNELS_DIGEST])
+        library, digests = example_library(crash=True), [bundle_examples.KERNELS_DIGEST]
+        crash = with_libraries(marked, library, needed_key(target), digests)
         self.key = seal(self.clear, owner, folder / "sealed.tzm")
         crash_key = seal(crash, owner, folder / "crash.tzm")
         self.canaries = canaries(self.clear, self.key.secret, hidden.tobytes()[640 : 640 + SIZE])

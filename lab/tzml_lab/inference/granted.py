@@ -8,18 +8,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from labgrid import Target
 
 from tzml.bundle import Bundle
-from tzml.compiler import CompileOptions, compile_model
+from tzml.compiler import compile_model
 from tzml.device import DeviceRecord, read_device
 from tzml.owner.grant import Terms, make_grant
 from tzml.owner.keys import OwnerKey, public_pem
 from tzml.owner.seal import ContentKey, seal
-from tzml_lab.environment import ROOT, image_of
-from tzml_lab.inference.signing_key import signing_key
+from tzml_lab.environment import ROOT
+from tzml_lab.inference.compiling import options_for
 from tzml_lab.target import Commands, files_of
 from tzml_lab.time_limits import scaled
 from tzml_zoo.digits import ONNX
@@ -69,12 +68,7 @@ def enrolled(command: Commands, target: Target, folder: Path, owners: Sequence[O
     Bundles: `sealed` and `again`, sealed twice; `newer`, a later version; `stranger`, STRANGER's; `changed`, with a
     bit of `sealed` changed; `clear`.
     """
-    image = image_of(target.env.config)
-    signer = signing_key(image)
-    if signer is None:
-        pytest.skip("the key that the image was signed with is not here")
-    options = CompileOptions(image.description.machine, signing_key=signer, owner=OWNER.public)
-    clear = compile_model(ONNX, options)
+    clear = compile_model(ONNX, options_for(target, owner=OWNER.public))
     clear.write(folder / "clear.tzm")
     keys = {name: seal(clear, OWNER, folder / f"{name}.tzm") for name in ("sealed", "again")}
     keys["newer"] = seal(replace(clear, model_version=clear.model_version + 1), OWNER, folder / "newer.tzm")
