@@ -42,7 +42,7 @@ def test_litert_answers_as_onnx_runtime(tmp_path: Path) -> None:
     save_tflite(tmp_path / "small.onnx", SHAPE, tmp_path / "small.tflite")
 
     np.save(tmp_path / "input.npy", x)
-    assert runtimes.litert(tmp_path / "small.tflite", tmp_path, False, 1)
+    assert runtimes.litert(tmp_path / "small.tflite", tmp_path, runtimes.How(repeat=1))
     np.testing.assert_allclose(np.load(tmp_path / "litert.npy"), theirs, atol=1e-5)
 
     kernels = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES  # so that the file's own operators are listed

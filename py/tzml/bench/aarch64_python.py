@@ -22,10 +22,12 @@ _PLATFORMS = ("manylinux2014_aarch64", "manylinux_2_27_aarch64", "manylinux_2_28
 
 LITERT = "ai-edge-litert==2.3.0"
 
+_PART_OF_CORTEX_A57, _PART_OF_CORTEX_A53 = "0xd07", "0xd03"
+
 # QEMU falls back to the host's files if the guest's root has none, and ONNX Runtime's cpuinfo trusts them
 _FILES = {
     "proc/cpuinfo": "processor\t: 0\nFeatures\t: fp asimd evtstrm crc32 cpuid\nCPU implementer\t: 0x41\n"
-    "CPU architecture: 8\nCPU variant\t: 0x1\nCPU part\t: 0xd07\nCPU revision\t: 0\n\n",
+    f"CPU architecture: 8\nCPU variant\t: 0x1\nCPU part\t: {_PART_OF_CORTEX_A57}\nCPU revision\t: 0\n\n",
     "sys/devices/system/cpu/possible": "0\n",
     "sys/devices/system/cpu/present": "0\n",
     "sys/devices/system/cpu/online": "0\n",
@@ -53,6 +55,19 @@ class Aarch64Python:
     @property
     def python(self) -> Path:
         return _python(self.root)
+
+    def shown_as_cortex_a53(self, folder: Path) -> Path:
+        """The root, with a processor that says it is a Cortex-A53; made in `folder`, of links."""
+        root = folder / "cortex-a53"
+        if not root.exists():
+            root.mkdir()
+            for entry in self.root.iterdir():
+                if entry.name != "proc":
+                    (root / entry.name).symlink_to(entry)
+            (root / "proc").mkdir()
+            text = _FILES["proc/cpuinfo"].replace(_PART_OF_CORTEX_A57, _PART_OF_CORTEX_A53)
+            (root / "proc/cpuinfo").write_text(text)
+        return root
 
 
 def _python(root: Path) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tzml.bench import runtimes
 from tzml.bench.kernels import Kernels, random_inputs
 from tzml.bench.programs import Cost
+from tzml.bench.runtimes import How
 from tzml.bundle import Target
 from tzml.compiler import TARGETS, CompileOptions, compile_model
 from tzml.compiler.ir.progress import Progress, no_progress
@@ -33,7 +34,8 @@ class Result:
     AArch64 instructions. They are None if a runtime is not installed or cannot read the network. `difference` is
     the largest absolute difference between our output and that of the runtime that reads the same file;
     `litert_difference` is that to LiteRT, which reads the TFLite file of the same network. `magnitude` is the
-    largest absolute output.
+    largest absolute output. `cycles` and `dram_bytes` are estimates for a Cortex-A53, by the names of these
+    runtimes; they are empty unless they were asked for.
     """
 
     name: str
@@ -48,6 +50,8 @@ class Result:
     difference: float | None
     litert_difference: float | None
     magnitude: float
+    cycles: dict[str, float] = field(default_factory=dict)
+    dram_bytes: dict[str, int] = field(default_factory=dict)
 
     @property
     def ratio(self) -> float | None:
@@ -63,11 +67,13 @@ def measure(
     macs: int = 0,
     tflite: Path | None = None,
     progress: Progress = no_progress,
+    estimated: bool = False,
 ) -> Result:
     """Compile `model` for `target` and measure it, on this machine `repeat` times per round. Raises TzmlError.
 
     `tflite` is a TFLite file of the same network for LiteRT, if the model is not a TFLite file itself. `macs` is
-    known for networks of the zoo, which are also measured in PyTorch.
+    known for networks of the zoo, which are also measured in PyTorch. With `estimated`, of an AArch64 target,
+    cycles and DRAM are estimated.
     """
     begin = time.process_time()
     bundle = compile_model(model, CompileOptions(target, secure_memory=_NO_LIMIT), progress)
@@ -79,18 +85,18 @@ def measure(
     with tempfile.TemporaryDirectory() as name_of_folder:
         folder = Path(name_of_folder)
         kernels = Kernels(bundle, TARGETS[target].cc, folder, [data])
-        emulated = bundle.target == Target.aarch64
+        how = How(repeat, bundle.target == Target.aarch64, estimated)
         costs: dict[str, list[Cost | None]] = {"ours": [], "onnxruntime": [], "pytorch": [], "litert": []}
         np.save(folder / "input.npy", data)
         progress("measuring")
-        for _ in range(1 if emulated else ROUNDS):
-            costs["ours"].append(kernels.measure(repeat))
+        for _ in range(1 if how.emulated else ROUNDS):
+            costs["ours"].append(kernels.measure(repeat, estimated=estimated))
             if model.suffix == ".onnx":
-                costs["onnxruntime"].append(runtimes.onnxruntime(model.resolve(), folder, emulated, repeat))
-                if macs and not emulated:
+                costs["onnxruntime"].append(runtimes.onnxruntime(model.resolve(), folder, how))
+                if macs and not how.emulated:
                     costs["pytorch"].append(runtimes.pytorch(model.resolve(), folder, repeat))
             if tflite:
-                costs["litert"].append(runtimes.litert(tflite, folder, emulated, repeat))
+                costs["litert"].append(runtimes.litert(tflite, folder, how))
         result = kernels.result()
         litert_difference = _difference(result, folder / "litert.npy")
         difference = litert_difference if model.suffix == ".tflite" else _difference(result, folder / "output.npy")
@@ -108,6 +114,10 @@ def measure(
         difference=difference,
         litert_difference=litert_difference,
         magnitude=float(np.abs(result.astype(np.float64)).max()),
+        cycles={who: c.cycles for who, found in costs.items() for c in found if c and c.cycles is not None},
+        dram_bytes={
+            who: c.dram_bytes for who, found in costs.items() for c in found if c and c.dram_bytes is not None
+        },
     )
 
 

@@ -54,10 +54,13 @@ class Kernels:
                 size += align(len(chunk))
         return starts
 
-    def measure(self, repeat: int) -> Cost:
-        """The minimum CPU time of `repeat` inferences, or the instructions of one."""
+    def measure(self, repeat: int, *, estimated: bool = False) -> Cost:
+        """The minimum CPU time of `repeat` inferences, or the instructions of one.
+
+        With `estimated`, of AArch64 kernels, also cycles and DRAM.
+        """
         if self.bundle.target == Target.aarch64:
-            return run_emulated(["./run_plan", "1"], self.folder, CROSS_LIBC)
+            return run_emulated(["./run_plan", "1"], self.folder, CROSS_LIBC, estimated=estimated)
         return run(["./run_plan", str(repeat)], self.folder)
 
     def result(self) -> NDArray[Any]:

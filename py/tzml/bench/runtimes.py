@@ -6,6 +6,7 @@ import functools
 import importlib.util
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
@@ -14,19 +15,28 @@ from tzml.bench.aarch64_python import Aarch64Python
 from tzml.bench.programs import Cost, run, run_emulated, source
 
 
-def onnxruntime(model: Path, folder: Path, emulated: bool, repeat: int) -> Cost:
+@dataclass(frozen=True)
+class How:
+    """`repeat` times on this machine, or once under QEMU if it is `emulated`; then perhaps with estimates."""
+
+    repeat: int
+    emulated: bool = False
+    estimated: bool = False
+
+
+def onnxruntime(model: Path, folder: Path, how: How) -> Cost:
     """Measure ONNX Runtime on an ONNX file and `folder`/input.npy. It writes output.npy."""
-    return _run("run_onnxruntime.py", model, folder, emulated, repeat)
+    return _run("run_onnxruntime.py", model, folder, how)
 
 
-def litert(model: Path, folder: Path, emulated: bool, repeat: int) -> Cost | None:
+def litert(model: Path, folder: Path, how: How) -> Cost | None:
     """Measure LiteRT on a TFLite file. It writes litert.npy if the file accepts input.npy.
 
     Returns None if LiteRT is not installed.
     """
-    if not emulated and importlib.util.find_spec("ai_edge_litert") is None:
+    if not how.emulated and importlib.util.find_spec("ai_edge_litert") is None:
         return None
-    return _run("run_litert.py", model, folder, emulated, repeat, "litert.npy")
+    return _run("run_litert.py", model, folder, how, "litert.npy")
 
 
 def pytorch(model: Path, folder: Path, repeat: int) -> Cost | None:
@@ -45,10 +55,13 @@ def _is_quantized(model: Path) -> bool:
     return any(node.op_type == "QuantizeLinear" for node in onnx.load(model, load_external_data=False).graph.node)
 
 
-def _run(program: str, model: Path, folder: Path, emulated: bool, repeat: int, output: str = "output.npy") -> Cost:
+def _run(program: str, model: Path, folder: Path, how: How, output: str = "output.npy") -> Cost:
     arguments: list[str | Path] = [source(program), model, "input.npy", output]
-    if not emulated:
-        return run([sys.executable, *arguments, str(repeat)], folder, dict(os.environ))
+    if not how.emulated:
+        return run([sys.executable, *arguments, str(how.repeat)], folder, dict(os.environ))
     environment = Aarch64Python()
     variables = {"PYTHONPATH": str(environment.site)}
-    return run_emulated([environment.python, "-S", *arguments, "1"], folder, environment.root, variables)
+    command = [environment.python, "-S", *arguments, "1"]
+    # XNNPACK has other kernels for a Cortex-A53 than for a Cortex-A57
+    root = environment.shown_as_cortex_a53(folder) if how.estimated else environment.root
+    return run_emulated(command, folder, root, variables, estimated=how.estimated)

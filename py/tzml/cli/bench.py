@@ -22,10 +22,17 @@ from tzml_zoo import models
 @click.argument("models_or_names", metavar="[MODEL]...", nargs=-1, shell_complete=completed(models, file=True))
 @click.option("--target", type=click.Choice(["host", "aarch64"]), default="host", show_default=True,
               help="host: CPU time on this machine; aarch64: instructions under QEMU.")  # fmt: skip
+@click.option(
+    "--cycles",
+    is_flag=True,
+    help="Of aarch64: also estimate a Cortex-A53's cycles and DRAM bytes; takes several times as long.",
+)
 @click.option("--repeat", default=10, show_default=True, type=click.IntRange(1), help="Inferences in each round.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--markdown", is_flag=True, help="Print a Markdown table as in docs/bench.md.")
-def command(models_or_names: tuple[str, ...], target: str, repeat: int, as_json: bool, markdown: bool) -> None:
+def command(
+    models_or_names: tuple[str, ...], target: str, cycles: bool, repeat: int, as_json: bool, markdown: bool
+) -> None:
     """Compare networks with ONNX Runtime, PyTorch and LiteRT, each with one thread.
 
     MODEL is a file or the name of a network in the zoo. Without MODEL, the whole zoo is measured.
@@ -34,13 +41,15 @@ def command(models_or_names: tuple[str, ...], target: str, repeat: int, as_json:
     measured. LiteRT runs the TFLite files that `tzml zoo convert` makes. The ratio is tzml's cost to that of ONNX
     Runtime: below 1, tzml is faster. docs/bench.md has results.
     """
+    if cycles and target != "aarch64":
+        raise TzmlError(f"--cycles estimates a Cortex-A53, and the target is {target}", "add --target aarch64")
     results = []
     names = models_or_names or tuple(models())
     for name in names:
-        result = in_child(partial(_measure, name, target, repeat), name)
+        result = in_child(partial(_measure, name, target, repeat, cycles), name)
         results.append(result)
         if not as_json:
-            _print(_columns(result, target), header=len(results) == 1, markdown=markdown)
+            _print(columns(result, target), header=len(results) == 1, markdown=markdown)
     if as_json:
         click.echo(json.dumps([{**asdict(r), "target": target, "ratio": r.ratio} for r in results], indent=1))
         return
@@ -57,19 +66,20 @@ def command(models_or_names: tuple[str, ...], target: str, repeat: int, as_json:
         )
 
 
-def _measure(name: str, target: str, repeat: int, tell: Tell) -> Result:
+def _measure(name: str, target: str, repeat: int, cycles: bool, tell: Tell) -> Result:
     # kernels for AArch64 are made for the Cortex-A53 of rpi3
     compiler_target = {"aarch64": "rpi3"}.get(target, target)
     zoo = models().get(name)
     if zoo:
-        return measure(zoo.onnx(), name, compiler_target, repeat, zoo.macs, zoo.tflite(make=False), told(tell))
+        tflite = zoo.tflite(make=False)
+        return measure(zoo.onnx(), name, compiler_target, repeat, zoo.macs, tflite, told(tell), cycles)
     path = Path(name)
     if not path.exists():
         raise TzmlError(f"{name} is neither a file nor a network in the zoo", f"the zoo has {', '.join(models())}")
-    return measure(path, path.stem, compiler_target, repeat, progress=told(tell))
+    return measure(path, path.stem, compiler_target, repeat, progress=told(tell), estimated=cycles)
 
 
-def _columns(result: Result, target: str) -> dict[str, str]:
+def columns(result: Result, target: str) -> dict[str, str]:
     """A row of the table: formatted cells by column name."""
     unit, scale = ("ms", 1e3) if target == "host" else ("Minstr", 1e-6)
     return {
@@ -83,11 +93,25 @@ def _columns(result: Result, target: str) -> dict[str, str]:
         **({"pytorch": _cell(result.pytorch, scale, "10.3f")} if target == "host" else {}),
         "litert": _cell(result.litert, scale, "10.3f"),
         "instr/MAC": f"{result.ours / result.macs:9.3f}" if target != "host" and result.macs else f"{'-':>9}",
+        **_estimates(result),
         "compile s": f"{result.compile_seconds:9.1f}",
         "difference": _cell(result.difference, 1, "10.1e"),
         "to litert": _cell(result.litert_difference, 1, "9.1e"),
         "of": f"{result.magnitude:8.1e}",
     }
+
+
+def _estimates(result: Result) -> dict[str, str]:
+    """Cells of what was estimated: of every runtime that can be, or none."""
+    if not result.cycles:
+        return {}
+    per_mac = result.cycles["ours"] / result.macs if result.macs else None
+    cells = {"Mcycles": _cell(result.cycles["ours"], 1e-6, "9.3f"), "cycles/MAC": _cell(per_mac, 1, "10.3f")}
+    cells["DRAM MB"] = _cell(result.dram_bytes["ours"], 1e-6, "8.2f")
+    for who in ("onnxruntime", "litert"):
+        cells[f"{who} Mcycles"] = _cell(result.cycles.get(who), 1e-6, f"{len(who) + 8}.3f")
+        cells[f"{who} DRAM MB"] = _cell(result.dram_bytes.get(who), 1e-6, f"{len(who) + 8}.2f")
+    return cells
 
 
 def _print(columns: dict[str, str], *, header: bool, markdown: bool) -> None:
