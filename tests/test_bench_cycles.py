@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from tzml.bench.bench import Result
-from tzml.bench.cycles import Block, estimate, read_blocks
+from tzml.bench.cycles import ExecutedBlock, estimate, read_blocks
 from tzml.bench.kernels import Kernels, random_inputs
 from tzml.bench.programs import CROSS_LIBC, compile_c, run_emulated, source
 from tzml.cli.bench import columns, command
@@ -47,20 +47,20 @@ needs_qemu = pytest.mark.skipif(not shutil.which("qemu-aarch64"), reason="qemu-u
 
 def test_a_loop_begins_with_the_end_of_its_last_turn() -> None:
     """Alone, the two start in cycles 0 and 0; in a loop, a turn waits 4 cycles for its accumulator."""
-    found = estimate([Block(100, 0x1000, 0x1000, (FMLA, LOOP))])
+    found = estimate([ExecutedBlock(100, 0x1000, 0x1000, (FMLA, LOOP))])
     assert (found.instructions, found.cycles, found.multiply_adds) == (200, 400, 100)
-    assert estimate([Block(100, 0, 0x1000, (FMLA, LOOP))]).cycles == 100
+    assert estimate([ExecutedBlock(100, 0, 0x1000, (FMLA, LOOP))]).cycles == 100
 
 
 def test_a_loop_in_two_blocks_is_a_loop() -> None:
-    blocks = [Block(100, 0x2000, 0x1000, (FMLA, ADD)), Block(100, 0x1000, 0x2000, (LOAD, LOOP))]
+    blocks = [ExecutedBlock(100, 0x2000, 0x1000, (FMLA, ADD)), ExecutedBlock(100, 0x1000, 0x2000, (LOAD, LOOP))]
     assert estimate(blocks).cycles == 100 * 4
-    whole = [Block(100, 0x1000, 0x1000, (FMLA, ADD, LOAD, LOOP))]
+    whole = [ExecutedBlock(100, 0x1000, 0x1000, (FMLA, ADD, LOAD, LOOP))]
     assert estimate(whole).cycles == estimate(blocks).cycles
 
 
 def test_what_is_rare_is_taken_to_be_like_the_rest() -> None:
-    blocks = [Block(1000, 0, 0x1000, (LOAD,)), Block(1, 0, 0x2000, (ADD,))]
+    blocks = [ExecutedBlock(1000, 0, 0x1000, (LOAD,)), ExecutedBlock(1, 0, 0x2000, (ADD,))]
     assert estimate(blocks).cycles == pytest.approx(1001)
 
 

@@ -28,7 +28,7 @@ _DISASSEMBLERS = ("aarch64-linux-gnu-objdump", "objdump")
 
 
 @dataclass(frozen=True)
-class Block:
+class ExecutedBlock:
     """Instructions with no branch but at their end, executed `count` times, mostly after the block at `before`."""
 
     count: int
@@ -51,7 +51,7 @@ class Estimate:
     multiply_adds: int
 
 
-def read_blocks(path: Path) -> list[Block]:
+def read_blocks(path: Path) -> list[ExecutedBlock]:
     """The blocks in a file of the plugin. Raises TzmlError for one that is damaged."""
     found = []
     for number, line in enumerate(path.read_text().splitlines(), 1):
@@ -59,15 +59,15 @@ def read_blocks(path: Path) -> list[Block]:
         if not match:
             raise TzmlError(f"{path.name}, line {number}: this is no block of instructions", "measure again")
         words = tuple(int(match[4][i : i + 8], 16) for i in range(0, len(match[4]), 8))
-        found.append(Block(int(match[1]), int(match[2], 16), int(match[3], 16), words))
+        found.append(ExecutedBlock(int(match[1]), int(match[2], 16), int(match[3], 16), words))
     return found
 
 
-def estimate(blocks: Iterable[Block]) -> Estimate:
+def estimate(blocks: Iterable[ExecutedBlock]) -> Estimate:
     """Cycles of all blocks together. Raises TzmlError if objdump is not installed."""
     ordered = sorted(blocks, key=lambda block: -block.instructions)
     total = sum(block.instructions for block in ordered)
-    by_address: dict[int, Block] = {}
+    by_address: dict[int, ExecutedBlock] = {}
     for block in ordered:
         by_address.setdefault(block.address, block)
     decoded = _decode({word for block in ordered for word in block.words})
@@ -80,7 +80,9 @@ def estimate(blocks: Iterable[Block]) -> Estimate:
     return Estimate(total, cycles * total / covered if covered else 0.0, products)
 
 
-def _cycles(block: Block, by_address: Mapping[int, Block], decoded: Mapping[int, Instruction]) -> float:
+def _cycles(
+    block: ExecutedBlock, by_address: Mapping[int, ExecutedBlock], decoded: Mapping[int, Instruction]
+) -> float:
     """From the start of the last instruction before the block to that of its own last one."""
     path = [block]
     loop = False

@@ -15,7 +15,7 @@ FLAGS = "flags"
 STACK = "sp"
 
 
-class Kind(enum.Enum):
+class Work(enum.Enum):
     """What an instruction occupies in the core."""
 
     ALU = enum.auto()
@@ -54,7 +54,7 @@ class Instruction:
     text: str
     mnemonic: str
     operands: tuple[str, ...]
-    kind: Kind
+    kind: Work
     reads: tuple[str, ...]
     writes: tuple[str, ...]
     accumulator: str | None = None
@@ -125,7 +125,7 @@ def parse(text: str) -> Instruction:
     if re.fullmatch(r"(ld|st)[1-4]r?", mnemonic):
         return _structure(text, mnemonic, operands)
     if mnemonic in ("prfm", "prfum"):
-        return Instruction(text, mnemonic, operands, Kind.PREFETCH, registers(rest), ())
+        return Instruction(text, mnemonic, operands, Work.PREFETCH, registers(rest), ())
     return _operation(text, mnemonic, operands)
 
 
@@ -156,7 +156,7 @@ def _branch(text: str, mnemonic: str, operands: tuple[str, ...]) -> Instruction:
         reads = (FLAGS,)
     elif mnemonic in ("cbz", "cbnz", "tbz", "tbnz", "br", "blr"):
         reads = registers(operands[0])
-    return Instruction(text, mnemonic, operands, Kind.BRANCH, reads, (), is_known=mnemonic not in ("bl", "blr"))
+    return Instruction(text, mnemonic, operands, Work.BRANCH, reads, (), is_known=mnemonic not in ("bl", "blr"))
 
 
 def _plain_access(text: str, mnemonic: str, operands: tuple[str, ...]) -> Instruction:
@@ -169,12 +169,12 @@ def _plain_access(text: str, mnemonic: str, operands: tuple[str, ...]) -> Instru
     is_load = mnemonic.startswith("ld")
     if letter == "q":
         kinds = (
-            (Kind.LOAD_QQ if is_pair else Kind.LOAD_Q) if is_load else Kind.STORE_QQ if is_pair else Kind.STORE_V
+            (Work.LOAD_QQ if is_pair else Work.LOAD_Q) if is_load else Work.STORE_QQ if is_pair else Work.STORE_V
         )
     elif letter in "dshb":
-        kinds = (Kind.LOAD_DD if is_pair else Kind.LOAD_D) if is_load else Kind.STORE_V
+        kinds = (Work.LOAD_DD if is_pair else Work.LOAD_D) if is_load else Work.STORE_V
     else:
-        kinds = (Kind.LOAD_XX if is_pair else Kind.LOAD_X) if is_load else Kind.STORE_X
+        kinds = (Work.LOAD_XX if is_pair else Work.LOAD_X) if is_load else Work.STORE_X
     changed = (updated,) if updated else ()
     known = bool(address) and mnemonic not in _ORDERED
     if is_load:
@@ -191,14 +191,14 @@ def _structure(text: str, mnemonic: str, operands: tuple[str, ...]) -> Instructi
     if mnemonic.startswith("st"):
         reads = vectors + base + more
         return Instruction(
-            text, mnemonic, operands, Kind.STORE_STRUCTURE, reads, changed, None, updated, len(vectors)
+            text, mnemonic, operands, Work.STORE_STRUCTURE, reads, changed, None, updated, len(vectors)
         )
     if mnemonic.endswith("r"):
-        kind, reads = Kind.LOAD_REPEATED, base + more
+        kind, reads = Work.LOAD_REPEATED, base + more
     elif operands[0].endswith("]"):
-        kind, reads = Kind.LOAD_LANE, base + more + vectors
+        kind, reads = Work.LOAD_LANE, base + more + vectors
     else:
-        kind, reads = Kind.LOAD_STRUCTURE, base + more
+        kind, reads = Work.LOAD_STRUCTURE, base + more
     return Instruction(text, mnemonic, operands, kind, reads, vectors + changed, None, updated, beats)
 
 
@@ -218,21 +218,21 @@ def _operation(text: str, mnemonic: str, operands: tuple[str, ...]) -> Instructi
     if mnemonic in _SETS_FLAGS:
         writes += (FLAGS,)
     if not is_vector:
-        kind = Kind.MULTIPLY if mnemonic in _MULTIPLIES else Kind.ALU
+        kind = Work.MULTIPLY if mnemonic in _MULTIPLIES else Work.ALU
         if mnemonic in _MERGES:
             reads += first
         known = mnemonic in _INTEGER | _MULTIPLIES
         return Instruction(text, mnemonic, operands, kind, reads, writes, is_known=known)
     if mnemonic == "ins" or (mnemonic in ("mov", "fmov") and _ELEMENT.match(operands[0])):
-        return Instruction(text, mnemonic, operands, Kind.INSERT, reads + first, writes)
+        return Instruction(text, mnemonic, operands, Work.INSERT, reads + first, writes)
     if first and not first[0].startswith("v") and mnemonic in ("fmov", "mov", "umov", "smov"):
-        return Instruction(text, mnemonic, operands, Kind.TO_GENERAL, reads, writes)
+        return Instruction(text, mnemonic, operands, Work.TO_GENERAL, reads, writes)
     accumulator = first[0] if mnemonic in _ACCUMULATES else None
     if mnemonic in _ACCUMULATES | _NARROWS_INTO_HIGH:
         reads += first
     if mnemonic in ("fdiv", "fsqrt"):
-        kind = Kind.DIVIDE
+        kind = Work.DIVIDE
     else:
-        kind = Kind.VECTOR_128 if re.search(r"\.(4s|2d|16b|8h)\b", text) else Kind.VECTOR_64
+        kind = Work.VECTOR_128 if re.search(r"\.(4s|2d|16b|8h)\b", text) else Work.VECTOR_64
     known = mnemonic in _VECTOR | _ACCUMULATES | _NARROWS_INTO_HIGH | _INTEGER | _MULTIPLIES
     return Instruction(text, mnemonic, operands, kind, reads, writes, accumulator, is_known=known)

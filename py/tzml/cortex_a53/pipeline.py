@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tzml.cortex_a53.instruction import FLAGS, Instruction, Kind
+from tzml.cortex_a53.instruction import FLAGS, Instruction, Work
 from tzml.cortex_a53.rules import WIDTH, busy, latency, start_together
 
 
-class Pipeline:
+class IssuePipeline:
     """Starts instructions one after the other, each as soon as the rules let it."""
 
     def __init__(self) -> None:
         self._cycle = 0
-        self._started: list[Kind] = []  # in that cycle
+        self._started: list[Work] = []  # in that cycle
         self._free = 0  # from when on anything can start
         self._producers: dict[str, tuple[Instruction, int]] = {}
 
@@ -45,7 +45,7 @@ class Pipeline:
 
 def starts(instructions: Iterable[Instruction]) -> list[int]:
     """The cycle in which each of some instructions starts, on a core that has done nothing before."""
-    pipeline = Pipeline()
+    pipeline = IssuePipeline()
     return [pipeline.start(instruction) for instruction in instructions]
 
 

@@ -14,29 +14,29 @@ The core starts two instructions a cycle, in order. Sources:
 
 from __future__ import annotations
 
-from tzml.cortex_a53.instruction import Instruction, Kind
+from tzml.cortex_a53.instruction import Instruction, Work
 
 WIDTH = 2
 """Instructions that start in a cycle, at most."""
 
 _LOADS_AND_STORES = {
-    Kind.LOAD_X, Kind.LOAD_XX, Kind.LOAD_D, Kind.LOAD_DD, Kind.LOAD_Q, Kind.LOAD_QQ, Kind.LOAD_REPEATED,
-    Kind.LOAD_LANE, Kind.LOAD_STRUCTURE, Kind.STORE_X, Kind.STORE_V, Kind.STORE_QQ, Kind.STORE_STRUCTURE,
-    Kind.PREFETCH,
+    Work.LOAD_X, Work.LOAD_XX, Work.LOAD_D, Work.LOAD_DD, Work.LOAD_Q, Work.LOAD_QQ, Work.LOAD_REPEATED,
+    Work.LOAD_LANE, Work.LOAD_STRUCTURE, Work.STORE_X, Work.STORE_V, Work.STORE_QQ, Work.STORE_STRUCTURE,
+    Work.PREFETCH,
 }  # fmt: skip
-_ALONE = {Kind.LOAD_Q, Kind.LOAD_QQ, Kind.LOAD_STRUCTURE, Kind.STORE_STRUCTURE}
-_TO_VECTORS = {Kind.LOAD_D, Kind.LOAD_DD, Kind.LOAD_REPEATED, Kind.LOAD_LANE}
-_VECTORS = {Kind.VECTOR_128, Kind.VECTOR_64, Kind.DIVIDE, Kind.INSERT, Kind.TO_GENERAL}
-_HALF_OF_THE_VECTOR_UNIT = {Kind.VECTOR_64, Kind.INSERT}
-_SINGLE_UNITS = ({Kind.BRANCH}, {Kind.MULTIPLY}, _LOADS_AND_STORES)
+_ALONE = {Work.LOAD_Q, Work.LOAD_QQ, Work.LOAD_STRUCTURE, Work.STORE_STRUCTURE}
+_TO_VECTORS = {Work.LOAD_D, Work.LOAD_DD, Work.LOAD_REPEATED, Work.LOAD_LANE}
+_VECTORS = {Work.VECTOR_128, Work.VECTOR_64, Work.DIVIDE, Work.INSERT, Work.TO_GENERAL}
+_HALF_OF_THE_VECTOR_UNIT = {Work.VECTOR_64, Work.INSERT}
+_SINGLE_UNITS = ({Work.BRANCH}, {Work.MULTIPLY}, _LOADS_AND_STORES)
 
-_BUSY = {Kind.LOAD_Q: 2, Kind.LOAD_QQ: 4, Kind.LOAD_DD: 2, Kind.LOAD_XX: 2, Kind.LOAD_LANE: 2, Kind.STORE_QQ: 2}
-_BUSY |= {Kind.DIVIDE: 10}
+_BUSY = {Work.LOAD_Q: 2, Work.LOAD_QQ: 4, Work.LOAD_DD: 2, Work.LOAD_XX: 2, Work.LOAD_LANE: 2, Work.STORE_QQ: 2}
+_BUSY |= {Work.DIVIDE: 10}
 
 _LATENCY = {
-    Kind.ALU: 1, Kind.BRANCH: 1, Kind.PREFETCH: 1, Kind.MULTIPLY: 3, Kind.INSERT: 3, Kind.TO_GENERAL: 4,
-    Kind.LOAD_X: 3, Kind.LOAD_XX: 3, Kind.LOAD_D: 4, Kind.LOAD_DD: 4, Kind.LOAD_Q: 5, Kind.LOAD_QQ: 7,
-    Kind.LOAD_REPEATED: 5, Kind.LOAD_LANE: 5, Kind.DIVIDE: 18,
+    Work.ALU: 1, Work.BRANCH: 1, Work.PREFETCH: 1, Work.MULTIPLY: 3, Work.INSERT: 3, Work.TO_GENERAL: 4,
+    Work.LOAD_X: 3, Work.LOAD_XX: 3, Work.LOAD_D: 4, Work.LOAD_DD: 4, Work.LOAD_Q: 5, Work.LOAD_QQ: 7,
+    Work.LOAD_REPEATED: 5, Work.LOAD_LANE: 5, Work.DIVIDE: 18,
 }  # fmt: skip
 _MULTIPLY_ADD = {"fmla", "fmls", "fmadd", "fmsub", "fnmadd", "fnmsub"}
 _INTEGER_PRODUCT = ("smlal", "umlal", "smull", "umull", "mul", "mla", "sadalp", "uadalp", "sdot", "udot")
@@ -45,7 +45,7 @@ _UPDATE = 1
 """Cycles until the next instruction has the address that a load or store changed."""
 
 
-def start_together(first: Kind, second: Kind) -> bool:
+def start_together(first: Work, second: Work) -> bool:
     """Whether the second instruction can start in the cycle of the first, which is before it in the program."""
     both = {first, second}
     if both & _ALONE:
@@ -53,13 +53,13 @@ def start_together(first: Kind, second: Kind) -> bool:
     if first in _VECTORS and second in _VECTORS:
         return both <= _HALF_OF_THE_VECTOR_UNIT
     if both & _TO_VECTORS and both & _VECTORS:
-        return Kind.INSERT in both
+        return Work.INSERT in both
     return not any(first in unit and second in unit for unit in _SINGLE_UNITS)
 
 
 def busy(instruction: Instruction) -> int:
     """Cycles that it keeps the core busy: where more than one, nothing starts until they are over."""
-    if instruction.kind in (Kind.LOAD_STRUCTURE, Kind.STORE_STRUCTURE):
+    if instruction.kind in (Work.LOAD_STRUCTURE, Work.STORE_STRUCTURE):
         return instruction.size
     return _BUSY.get(instruction.kind, 1)
 
@@ -73,7 +73,7 @@ def latency(producer: Instruction, register: str, *, to_accumulator: bool) -> in
         return _UPDATE
     if to_accumulator and producer.accumulator == register:
         return _TO_ACCUMULATOR
-    if producer.kind == Kind.LOAD_STRUCTURE:
+    if producer.kind == Work.LOAD_STRUCTURE:
         return 3 + producer.size
     if producer.kind in _LATENCY:
         return _LATENCY[producer.kind]
