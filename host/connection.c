@@ -369,6 +369,8 @@ static void dispose(void *context)
 		release(&connection->given);
 		release(&connection->inputs);
 		release(&connection->outputs);
+		release(&connection->samples_in);
+		release(&connection->samples_out);
 		release(&connection->segment);
 		TEEC_FinalizeContext(&connection->context);
 	}

@@ -61,6 +61,9 @@ struct connection {
 	TEEC_SharedMemory piece; /* of the bundle */
 	TEEC_SharedMemory inputs;
 	TEEC_SharedMemory outputs;
+	/* of several samples; shared when needed */
+	TEEC_SharedMemory samples_in;
+	TEEC_SharedMemory samples_out;
 	TEEC_SharedMemory segment; /* of a checkpoint; shared when needed */
 	/* of a stage: the record that it takes, and the one that it gives */
 	TEEC_SharedMemory record;

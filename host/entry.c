@@ -95,6 +95,7 @@ enum tzml_status select_entry(struct tzml_session *session, uint32_t entry)
 				session->interface.strings +
 					session->interface.programs[i].name);
 	session->entry = entry;
+	session->most_samples = TZML_MAX_SAMPLES;
 	session->input_count =
 		collect(session, entry, TZML_TENSOR_INPUT, session->inputs);
 	session->output_count =
@@ -233,6 +234,12 @@ static bool is_direct(const struct tzml_session *session, uint32_t program)
 	       about->output_count == session->output_count &&
 	       !memcmp(ports + session->input_count, session->outputs,
 		       session->output_count * sizeof(*ports));
+}
+
+bool has_one_program(const struct tzml_session *session, uint32_t *program)
+{
+	return programs_of(session, session->entry, program) == 1 &&
+	       is_direct(session, *program);
 }
 
 enum tzml_status run_entry(struct tzml_session *session, const void *inputs,

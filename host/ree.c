@@ -276,6 +276,27 @@ static enum tzml_status ree_run(void *opaque, uint32_t program,
 	return status;
 }
 
+static enum tzml_status ree_run_samples(void *opaque, uint32_t program,
+					uint32_t samples, const void *inputs,
+					size_t inputs_size, void *outputs,
+					size_t outputs_size)
+{
+	struct ree_state *state = opaque;
+	enum tzml_status status =
+		tzml_batch_start(&state->model, program, samples);
+
+	if (status)
+		return fail(status, "%s", state->bundle->name);
+	do {
+		status = tzml_batch_continue(&state->model, inputs, inputs_size,
+					     outputs, outputs_size);
+		if (status)
+			return fail(status, "%s", state->bundle->name);
+		status = load(state);
+	} while (!status && tzml_model_running(&state->model));
+	return status;
+}
+
 static enum tzml_status ree_reset(void *opaque)
 {
 	struct ree_state *state = opaque;
@@ -351,6 +372,7 @@ const struct world ree_world = {
 	.open = ree_open,
 	.reserve = ree_reserve,
 	.run = ree_run,
+	.run_samples = ree_run_samples,
 	.reset = ree_reset,
 	.save = ree_save,
 	.confirm = ree_confirm,

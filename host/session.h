@@ -60,6 +60,15 @@ struct world {
 	enum tzml_status (*run)(void *state, uint32_t program,
 				const void *inputs, size_t inputs_size,
 				void *outputs, size_t outputs_size);
+	/*
+	 * The same for several samples at once, back to back. Nothing was run
+	 * or counted, and fewer may do, after TZML_ERROR_MEMORY and _BUSY; one
+	 * by one does after _BATCH_PROGRAM.
+	 */
+	enum tzml_status (*run_samples)(void *state, uint32_t program,
+					uint32_t samples, const void *inputs,
+					size_t inputs_size, void *outputs,
+					size_t outputs_size);
 	/* NULL, as the next one, in a world without stages. */
 	enum tzml_status (*join)(void *state, const void *release, size_t size,
 				 struct tzml_record_sizes *sizes);
@@ -102,6 +111,7 @@ struct tzml_session {
 	struct opened worlds[2]; /* the one that was asked for comes first */
 	uint32_t output_policy;	 /* enum tzml_output_policy */
 	uint32_t entry;		 /* the entry point that was selected */
+	uint32_t most_samples;	 /* that its world takes at once */
 	struct program_runs runs[TZML_MAX_PROGRAMS];
 	/* numbers of its tensors */
 	uint32_t inputs[TZML_MAX_TENSORS];
@@ -180,6 +190,9 @@ struct port_sizes sizes_of(const struct tzml_interface *interface,
 enum tzml_status run_entry(struct tzml_session *session, const void *inputs,
 			   size_t inputs_size, void *outputs,
 			   size_t outputs_size);
+
+/* The only program of the selected entry point, if it has the caller's ports. */
+bool has_one_program(const struct tzml_session *session, uint32_t *program);
 
 /* error.c */
 

@@ -206,6 +206,7 @@ struct run {
 	uint32_t go_on;
 	uint32_t value;	  /* type of the third parameter of `start` */
 	uint32_t program; /* if it is an input, too */
+	uint32_t samples; /* of a run of several, which goes on with both */
 	TEEC_SharedMemory *in;
 	size_t in_size;
 	TEEC_SharedMemory *out;
@@ -226,6 +227,7 @@ static enum tzml_status start_run(struct tee_state *state,
 	operation.params[1].memref.parent = run->out;
 	operation.params[1].memref.size = run->out_size;
 	operation.params[2].value.a = run->program;
+	operation.params[2].value.b = run->samples;
 	/* a budget is kept in storage: that takes the supplicant */
 	status = has_budget(state)
 			 ? connection_invoke(state->connection, run->start,
@@ -236,12 +238,33 @@ static enum tzml_status start_run(struct tee_state *state,
 	return status;
 }
 
+static enum tzml_status continue_samples(struct tee_state *state,
+					 const struct run *run)
+{
+	TEEC_Operation operation = { 0 };
+	enum tzml_status status = TZML_SUCCESS;
+
+	operation.paramTypes = TEEC_PARAM_TYPES(TEEC_MEMREF_PARTIAL_INPUT,
+						TEEC_MEMREF_PARTIAL_OUTPUT,
+						TEEC_VALUE_OUTPUT, TEEC_NONE);
+	operation.params[0].memref.parent = run->in;
+	operation.params[0].memref.size = run->in_size;
+	operation.params[1].memref.parent = run->out;
+	operation.params[1].memref.size = run->out_size;
+	status = connection_invoke_directly(state->connection, run->go_on,
+					    &operation);
+	state->wanted = operation.params[2].value.a;
+	return status;
+}
+
 static enum tzml_status continue_run(struct tee_state *state,
 				     const struct run *run)
 {
 	TEEC_Operation operation = { 0 };
 	enum tzml_status status = TZML_SUCCESS;
 
+	if (run->samples)
+		return continue_samples(state, run);
 	operation.paramTypes =
 		TEEC_PARAM_TYPES(TEEC_MEMREF_PARTIAL_OUTPUT, TEEC_VALUE_OUTPUT,
 				 TEEC_NONE, TEEC_NONE);
@@ -288,6 +311,49 @@ static enum tzml_status tee_run(void *opaque, uint32_t program,
 	};
 
 	return run(state, &clear, inputs, outputs);
+}
+
+/* Make the memory for several samples larger if it has to be. */
+static enum tzml_status share_more(struct connection *connection,
+				   TEEC_SharedMemory *memory, size_t size,
+				   uint32_t direction)
+{
+	if (memory->buffer && memory->size >= size)
+		return TZML_SUCCESS;
+	return connection_share(connection, memory, size, direction)
+		       ? TZML_ERROR_MEMORY
+		       : TZML_SUCCESS;
+}
+
+static enum tzml_status tee_run_samples(void *opaque, uint32_t program,
+					uint32_t samples, const void *inputs,
+					size_t inputs_size, void *outputs,
+					size_t outputs_size)
+{
+	struct tee_state *state = opaque;
+	struct connection *connection = state->connection;
+	const struct run several = {
+		.start = TZML_CMD_RUN_BATCH,
+		.go_on = TZML_CMD_CONTINUE_BATCH,
+		.value = TEEC_VALUE_INOUT,
+		.program = program,
+		.samples = samples,
+		.in = &connection->samples_in,
+		.in_size = inputs_size,
+		.out = &connection->samples_out,
+		.out_size = outputs_size,
+	};
+	enum tzml_status status = TZML_SUCCESS;
+
+	/* an older TA takes none at once, whatever the program */
+	if (!(connection->features & TZML_TA_FEATURE_BATCHES))
+		return fail(TZML_ERROR_BATCH_PROGRAM, NULL);
+	status = share_more(connection, &connection->samples_in, inputs_size,
+			    TEEC_MEM_INPUT);
+	if (!status)
+		status = share_more(connection, &connection->samples_out,
+				    outputs_size, TEEC_MEM_OUTPUT);
+	return status ? status : run(state, &several, inputs, outputs);
 }
 
 static enum tzml_status tee_join(void *opaque, const void *release, size_t size,
@@ -450,6 +516,7 @@ const struct world tee_world = {
 	.open = tee_open,
 	.reserve = tee_reserve,
 	.run = tee_run,
+	.run_samples = tee_run_samples,
 	.join = tee_join,
 	.run_record = tee_run_record,
 	.reset = tee_reset,

@@ -4,14 +4,6 @@
 
 #include "written.h"
 
-/* What a kernel does with its arguments. */
-static const struct tzml_kernel_argument *
-arguments_of(const struct tzml_kernels *kernels, uint32_t kernel)
-{
-	return tzml_kernel_arguments(kernels->table) +
-	       tzml_kernel(kernels->table, kernel)->first_argument;
-}
-
 static bool overlap(const struct tzml_argument *a,
 		    const struct tzml_argument *b)
 {
@@ -48,7 +40,7 @@ static enum tzml_status check_call(const struct tzml_call *call,
 	if (call->argument_count !=
 	    tzml_kernel(kernels->table, call->kernel)->argument_count)
 		return TZML_ERROR_KERNEL_MISMATCH;
-	expected = arguments_of(kernels, call->kernel);
+	expected = tzml_arguments_of(kernels, call->kernel);
 	for (uint32_t i = 0; i < call->argument_count; i++)
 		if (arguments[i].size != expected[i].size)
 			return TZML_ERROR_KERNEL_MISMATCH;
@@ -166,7 +158,7 @@ enum tzml_status tzml_plan_check_calls(struct tzml_plan *plan,
 		status = check_call(call, arguments, kernels);
 		if (status)
 			return status;
-		expected = arguments_of(kernels, call->kernel);
+		expected = tzml_arguments_of(kernels, call->kernel);
 		if (!reads_are_sound(call, arguments, expected, &written))
 			return TZML_ERROR_KERNEL_MISMATCH;
 		if (writes_state(call, arguments, expected))

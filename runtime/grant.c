@@ -301,7 +301,8 @@ static bool allows_role(const struct tzml_grant *grant, uint32_t role)
 	return !trains || grant->rights & TZML_RIGHT_TRAIN;
 }
 
-enum tzml_status tzml_spend_run(struct tzml_model *model, uint32_t program)
+enum tzml_status tzml_spend_runs(struct tzml_model *model, uint32_t program,
+				 uint32_t count)
 {
 	const struct tzml_grant *grant = &model->grant;
 	uint32_t role = model->interface.programs[program].role;
@@ -318,15 +319,15 @@ enum tzml_status tzml_spend_run(struct tzml_model *model, uint32_t program)
 		return status;
 	if (grant->query_budget == TZML_UNLIMITED)
 		return TZML_SUCCESS;
-	if (!model->runs_left) {
-		model->runs_left = RUNS_RESERVED;
+	while (model->runs_left < count) {
+		uint64_t more = RUNS_RESERVED;
+
 		status = model->platform->crypto->spend(model->context, grant,
-							&model->runs_left);
-		if (status) {
-			model->runs_left = 0;
+							&more);
+		if (status)
 			return status;
-		}
+		model->runs_left += more;
 	}
-	model->runs_left--;
+	model->runs_left -= count;
 	return TZML_SUCCESS;
 }

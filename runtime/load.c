@@ -358,14 +358,20 @@ enum tzml_status tzml_load_state(struct tzml_model *model, uint32_t piece)
 				     model->platform->world));
 }
 
+void tzml_forget_overlapped(const struct tzml_layout *layout, uint32_t chunk,
+			    bool *present)
+{
+	for (uint32_t i = 0; i < layout->header->chunk_count; i++)
+		if (tzml_chunks_overlap(layout->chunks + i,
+					layout->chunks + chunk))
+			present[i] = false;
+}
+
 enum tzml_status tzml_want_chunk(struct tzml_model *model, uint32_t chunk)
 {
 	const struct tzml_layout *layout = &model->layout;
 
-	for (uint32_t i = 0; i < layout->header->chunk_count; i++)
-		if (tzml_chunks_overlap(layout->chunks + i,
-					layout->chunks + chunk))
-			model->present[i] = false;
+	tzml_forget_overlapped(layout, chunk, model->present);
 	return want(model,
 		    tzml_bundle_find(header_of(model), TZML_SECTION_WEIGHTS,
 				     layout->header->first_chunk + chunk,

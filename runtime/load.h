@@ -29,6 +29,10 @@ enum tzml_status tzml_want_interface(struct tzml_model *model);
  */
 enum tzml_status tzml_load_state(struct tzml_model *model, uint32_t piece);
 
+/* What lies in the place of a chunk is not there any more. */
+void tzml_forget_overlapped(const struct tzml_layout *layout, uint32_t chunk,
+			    bool *present);
+
 /* Ask for a chunk; those that lie in its place are gone with its first byte. */
 enum tzml_status tzml_want_chunk(struct tzml_model *model, uint32_t chunk);
 

@@ -6,6 +6,7 @@
 #include "check.h"
 #include "grant.h"
 #include "load.h"
+#include "run.h"
 
 enum tzml_status tzml_block_allocate(struct tzml_model *model,
 				     struct tzml_block *block, uint64_t size)
@@ -36,6 +37,7 @@ void tzml_model_close(struct tzml_model *model)
 	model->platform->close_kernels(model->context);
 	if (model->platform->crypto)
 		model->platform->crypto->forget(model->context);
+	tzml_batch_end(model);
 	tzml_block_release(model, &model->state_memory);
 	tzml_block_release(model, &model->weights);
 	tzml_block_release(model, &model->arena);

@@ -9,6 +9,7 @@
 #include "grant.h"
 #include "load.h"
 #include "noise.h"
+#include "run.h"
 
 /*
  * Give up a run that is under way. What was half loaded for it is not there;
@@ -19,6 +20,7 @@ static void give_up(struct tzml_model *model)
 	if (model->state == TZML_MODEL_RUNNING && model->position.call &&
 	    model->plans[model->program].writes_state)
 		model->state_lost = true;
+	tzml_batch_end(model);
 	model->wanted = TZML_NO_SECTION;
 	model->sealed_run = false;
 	model->state = TZML_MODEL_READY;
@@ -57,31 +59,28 @@ static bool may_leave(const struct tzml_model *model, bool sealed)
 	       model->grant.output_policy != TZML_OUTPUT_SEALED;
 }
 
-static enum tzml_status start(struct tzml_model *model, uint32_t program,
-			      const void *inputs, size_t inputs_size,
-			      bool sealed)
+enum tzml_status tzml_admit_run(struct tzml_model *model, uint32_t program,
+				bool sealed, const struct tzml_plan **plan)
 {
-	const struct tzml_plan *plan = NULL;
-	enum tzml_status status = TZML_SUCCESS;
-	uint8_t *arena = model->arena.data;
-	const uint8_t *from = inputs;
-
 	if (!can_start(model))
 		return TZML_ERROR_STATE;
 	give_up(model);
 	tzml_end_transfer(model);
-	plan = tzml_model_plan(model, program);
-	if (!plan)
+	*plan = tzml_model_plan(model, program);
+	if (!*plan)
 		return TZML_ERROR_PROGRAM;
 	if (model->state_lost)
 		return TZML_ERROR_STATE_LOST;
-	if (!may_leave(model, sealed))
-		return TZML_ERROR_OUTPUT_POLICY;
-	if (inputs_size != plan->inputs_size)
-		return TZML_ERROR_INPUT_SIZE;
-	status = tzml_spend_run(model, program);
-	if (status)
-		return status;
+	return may_leave(model, sealed) ? TZML_SUCCESS
+					: TZML_ERROR_OUTPUT_POLICY;
+}
+
+enum tzml_status tzml_place_inputs(struct tzml_model *model,
+				   const struct tzml_plan *plan,
+				   const uint8_t *from)
+{
+	enum tzml_status status = TZML_SUCCESS;
+	uint8_t *arena = model->arena.data;
 
 	for (uint32_t i = 0; !status && i < plan->program->input_count; i++) {
 		const struct tzml_tensor *tensor =
@@ -96,6 +95,23 @@ static enum tzml_status start(struct tzml_model *model, uint32_t program,
 		memcpy(to, from, tensor->size);
 		from += tensor->size;
 	}
+	return status;
+}
+
+static enum tzml_status start(struct tzml_model *model, uint32_t program,
+			      const void *inputs, size_t inputs_size,
+			      bool sealed)
+{
+	const struct tzml_plan *plan = NULL;
+	enum tzml_status status = tzml_admit_run(model, program, sealed, &plan);
+
+	if (status)
+		return status;
+	if (inputs_size != plan->inputs_size)
+		return TZML_ERROR_INPUT_SIZE;
+	status = tzml_spend_runs(model, program, 1);
+	if (!status)
+		status = tzml_place_inputs(model, plan, inputs);
 	if (!status && plan->program->role == TZML_ROLE_UPDATE &&
 	    model->layout.header->deviation)
 		status = add_noise(model);
@@ -120,9 +136,8 @@ enum tzml_status tzml_start_sealed(struct tzml_model *model, uint32_t program,
 	return start(model, program, inputs, inputs_size, true);
 }
 
-/* What leaves the secure world: only here, and only what the grant allows. */
-static void give_outputs(const struct tzml_model *model,
-			 const struct tzml_plan *plan, uint8_t *to)
+void tzml_give_outputs(const struct tzml_model *model,
+		       const struct tzml_plan *plan, uint8_t *to)
 {
 	const struct tzml_grant *grant = &model->grant;
 	const uint8_t *arena = model->arena.data;
@@ -145,9 +160,8 @@ static void give_outputs(const struct tzml_model *model,
 	}
 }
 
-/* Make the next call; one that fails may have changed a part of the state. */
-static enum tzml_status make_call(struct tzml_model *model,
-				  const struct tzml_plan *plan)
+enum tzml_status tzml_make_call(struct tzml_model *model,
+				const struct tzml_plan *plan)
 {
 	const struct tzml_regions regions = {
 		.arena = model->arena.data,
@@ -173,7 +187,7 @@ static enum tzml_status go_on(struct tzml_model *model, void *outputs,
 	uint32_t chunk = TZML_NO_CHUNK;
 
 	if (model->state != TZML_MODEL_RUNNING || model->sealed_run != sealed ||
-	    model->wanted != TZML_NO_SECTION)
+	    model->batch.samples || model->wanted != TZML_NO_SECTION)
 		return TZML_ERROR_STATE;
 	if (outputs_size != plan->outputs_size)
 		return TZML_ERROR_OUTPUT_SIZE;
@@ -183,11 +197,11 @@ static enum tzml_status go_on(struct tzml_model *model, void *outputs,
 						model->present);
 		if (chunk != TZML_NO_CHUNK)
 			return tzml_want_chunk(model, chunk);
-		status = make_call(model, plan);
+		status = tzml_make_call(model, plan);
 		if (status)
 			return status;
 	}
-	give_outputs(model, plan, outputs);
+	tzml_give_outputs(model, plan, outputs);
 	if (plan->program->role == TZML_ROLE_UPDATE)
 		model->updates++;
 	model->state = TZML_MODEL_READY;

@@ -30,7 +30,7 @@ static TEE_Result ping(struct session *session __unused, uint32_t types,
 		.kernel_abi = TZML_KERNEL_ABI,
 		.features = TZML_TA_FEATURE_LIBRARIES |
 			    TZML_TA_FEATURE_CHECKPOINTS |
-			    TZML_TA_FEATURE_STAGES |
+			    TZML_TA_FEATURE_STAGES | TZML_TA_FEATURE_BATCHES |
 			    (TZML_SEALED_ONLY ? 0 : TZML_TA_FEATURE_CLEAR),
 		.max_sections = TZML_MAX_SECTIONS,
 		.max_programs = TZML_MAX_PROGRAMS,
@@ -485,6 +485,10 @@ TEE_Result TA_InvokeCommandEntryPoint(void *context, uint32_t command,
 		return run_record(context, types, params);
 	case TZML_CMD_CONTINUE_RECORD:
 		return continue_record(context, types, params);
+	case TZML_CMD_RUN_BATCH:
+		return run_batch(context, types, params);
+	case TZML_CMD_CONTINUE_BATCH:
+		return continue_batch(context, types, params);
 	default:
 		return TZML_ERROR_REQUEST;
 	}

@@ -35,4 +35,10 @@ TEE_Result run_record(struct session *session, uint32_t types,
 TEE_Result continue_record(struct session *session, uint32_t types,
 			   TEE_Param params[TEE_NUM_PARAMS]);
 
+/* samples.c: RUN_BATCH, CONTINUE_BATCH */
+TEE_Result run_batch(struct session *session, uint32_t types,
+		     TEE_Param params[TEE_NUM_PARAMS]);
+TEE_Result continue_batch(struct session *session, uint32_t types,
+			  TEE_Param params[TEE_NUM_PARAMS]);
+
 #endif /* SESSION_H */

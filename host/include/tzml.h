@@ -239,6 +239,18 @@ uint32_t tzml_run(struct tzml_session *session, const void *inputs,
 		  uint64_t *nanoseconds);
 
 /*
+ * Run the model on several samples, which lie one after the other in `inputs`,
+ * and their outputs in `outputs`. The outputs have the bits that tzml_run gives
+ * for each. A world runs as many at once as it has memory for, and loads for
+ * all of them once what it has to load in every run; those of a model with state
+ * are run one by one. After an error none of the outputs counts, though a budget
+ * may have counted samples.
+ */
+uint32_t tzml_run_samples(struct tzml_session *session, uint32_t samples,
+			  const void *inputs, size_t inputs_size, void *outputs,
+			  size_t outputs_size, uint64_t *nanoseconds);
+
+/*
  * Give the model's state its initial content again. A model without state is
  * left as it is.
  */

@@ -69,6 +69,8 @@ struct tzml_ta_info {
 #define TZML_TA_FEATURE_CLEAR 4
 /* STAGE, JOIN, RUN_RECORD and CONTINUE_RECORD */
 #define TZML_TA_FEATURE_STAGES 8
+/* RUN_BATCH and CONTINUE_BATCH */
+#define TZML_TA_FEATURE_BATCHES 16
 
 /*
  * Take a bundle's header and section table. Closes the session's earlier
@@ -146,6 +148,38 @@ struct tzml_ta_info {
  * TZML_ERROR_OUTPUT_SIZE, _KERNEL_FAILED
  */
 #define TZML_CMD_CONTINUE 3
+
+/*
+ * Begin to run a program on several samples, as RUN does on one: chunks are
+ * loaded once for all of them. Inputs are read, sample by sample, until a chunk
+ * is missing after the first call; outputs are written at the end, the first
+ * of them also when a later sample fails. A budget counts each sample, all
+ * before the first is run.
+ *
+ * [in]  memref[0]   the inputs of the samples, back to back
+ * [out] memref[1]   room for exactly the outputs of the samples, likewise
+ * [inout] value[2].a  as RUN's
+ * [in]  value[2].b  samples, at most TZML_MAX_SAMPLES
+ *
+ * TZML_ERROR_LIMIT		no samples, or too many
+ * TZML_ERROR_BATCH_PROGRAM	the program changes state
+ * TZML_ERROR_MEMORY		no memory for what samples have while others are
+ *				run: fewer may do
+ * and what RUN returns
+ */
+#define TZML_CMD_RUN_BATCH 23
+
+/*
+ * Go on with the samples that RUN_BATCH began, on the same memory.
+ *
+ * [in]  memref[0]   as RUN_BATCH's
+ * [out] memref[1]   as RUN_BATCH's
+ * [out] value[2].a  as RUN's
+ *
+ * TZML_ERROR_STATE		none were begun, or a section is wanted first
+ * TZML_ERROR_INPUT_SIZE, _OUTPUT_SIZE, _KERNEL_FAILED
+ */
+#define TZML_CMD_CONTINUE_BATCH 24
 
 /*
  * What a program takes, and what it gives to the caller.

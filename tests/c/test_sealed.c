@@ -196,6 +196,42 @@ static void test_used_up(void)
 	close_device(&f);
 }
 
+/* Samples that are run at once count one by one, all before the first answer. */
+static void test_samples_used_up(void)
+{
+	uint8_t inputs[8 * INPUT_SIZE] = { 0 };
+	int32_t indices[8] = { 0 };
+	enum tzml_status status = TZML_SUCCESS;
+	struct fixture f;
+
+	open_device(&f);
+	f.context.runs_spent = 1000 - 15;
+	check(!open_all(&f) && !tzml_batch_start(&f.model, 0, 8) &&
+		      f.model.runs_left == 7 && f.context.runs_spent == 1000,
+	      "several samples take as many runs");
+	memset(indices, 0xff, sizeof(indices));
+	while (!status && tzml_model_running(&f.model))
+		status = tzml_batch_continue(&f.model, inputs, sizeof(inputs),
+					     indices, sizeof(indices));
+	check(!status && !indices[0] && !indices[7],
+	      "and the grant's policy is each one's");
+	check(tzml_batch_start(&f.model, 0, 8) == TZML_ERROR_BUDGET &&
+		      !tzml_model_running(&f.model) && f.model.runs_left == 7,
+	      "with fewer left than there are samples, none is run or counted");
+	check(!tzml_batch_start(&f.model, 0, 7) && !f.model.runs_left,
+	      "what is left is still there for fewer");
+	close_device(&f);
+
+	open_device(&f);
+	check(!open_all(&f) &&
+		      !tzml_batch_start(&f.model, 0, TZML_MAX_SAMPLES) &&
+		      !tzml_batch_start(&f.model, 0, TZML_MAX_SAMPLES) &&
+		      f.context.runs_spent - f.model.runs_left ==
+			      2 * TZML_MAX_SAMPLES,
+	      "nothing is given back of samples that were given up");
+	close_device(&f);
+}
+
 /* Let everything of the platform fail once, at every call of it. */
 static void test_failures(const char *what, size_t offset,
 			  enum tzml_status expected, uint32_t least)
@@ -231,6 +267,7 @@ int main(int argc, char **argv)
 	test_when_a_grant_is_taken();
 	test_without_cryptography();
 	test_used_up();
+	test_samples_used_up();
 	test_failures("an allocation",
 		      offsetof(struct test_context, allocations_left),
 		      TZML_ERROR_MEMORY, 5);

@@ -24,4 +24,7 @@ enum tzml_status fuzz_load(struct tzml_model *model,
  */
 void fuzz_stage(struct tzml_model *model, const struct fuzzed *bundle);
 
+/* Run all programs on several samples at once; the model is ready. */
+void fuzz_batch(struct tzml_model *model, const struct fuzzed *bundle);
+
 #endif /* FUZZ_H */

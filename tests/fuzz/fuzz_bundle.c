@@ -372,6 +372,10 @@ static void run_all(struct tzml_model *model, uint8_t *data, size_t size,
 	    tzml_model_start(model, TZML_MAX_PROGRAMS, data, 0) !=
 		    TZML_ERROR_PROGRAM)
 		abort();
+	if (!(faults & ~(LITTLE_MEMORY | GIVE_UP)) &&
+	    model->state == TZML_MODEL_READY)
+		fuzz_batch(model, &(struct fuzzed){ data, size, piece_size,
+						    faults & ~GIVE_UP });
 	/* a run that failed has closed the model, which then has nothing */
 	if ((faults & ~WRONG_DIGESTS) == CHECKPOINTS &&
 	    model->state != TZML_MODEL_CLOSED) {

@@ -12,6 +12,7 @@ from bundle_examples import FOLDER
 @pytest.mark.parametrize(
     "program",
     [
+        "test_batch",
         "test_calls",
         "test_checkpoint",
         "test_checks",

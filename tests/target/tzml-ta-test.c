@@ -253,6 +253,14 @@ static void test_parameter_types(TEEC_Session *session)
 		  TEEC_PARAM_TYPES(TEEC_MEMREF_TEMP_INPUT,
 				   TEEC_MEMREF_TEMP_OUTPUT, TEEC_VALUE_INOUT,
 				   TEEC_NONE) },
+		{ TZML_CMD_RUN_BATCH, "RUN_BATCH",
+		  TEEC_PARAM_TYPES(TEEC_MEMREF_TEMP_INPUT,
+				   TEEC_MEMREF_TEMP_OUTPUT, TEEC_VALUE_INOUT,
+				   TEEC_NONE) },
+		{ TZML_CMD_CONTINUE_BATCH, "CONTINUE_BATCH",
+		  TEEC_PARAM_TYPES(TEEC_MEMREF_TEMP_INPUT,
+				   TEEC_MEMREF_TEMP_OUTPUT, TEEC_VALUE_OUTPUT,
+				   TEEC_NONE) },
 		{ TZML_CMD_CONTINUE, "CONTINUE",
 		  TEEC_PARAM_TYPES(TEEC_MEMREF_TEMP_OUTPUT, TEEC_VALUE_OUTPUT,
 				   TEEC_NONE, TEEC_NONE) },
@@ -439,6 +447,77 @@ static void test_sizes(TEEC_Session *session)
 			      2 * sizeof(struct tzml_ta_port),
 	      "DESCRIBE with too little room says how much it takes");
 	free(outputs);
+}
+
+/* RUN_BATCH, or CONTINUE_BATCH with no samples said. */
+static TEEC_Result run_samples(TEEC_Session *session, uint32_t command,
+			       uint32_t samples, struct file inputs,
+			       struct file outputs)
+{
+	TEEC_Operation operation = { 0 };
+	bool begins = command == TZML_CMD_RUN_BATCH;
+
+	operation.paramTypes = TEEC_PARAM_TYPES(
+		TEEC_MEMREF_TEMP_INPUT, TEEC_MEMREF_TEMP_OUTPUT,
+		begins ? TEEC_VALUE_INOUT : TEEC_VALUE_OUTPUT, TEEC_NONE);
+	operation.params[0].tmpref.buffer = inputs.data;
+	operation.params[0].tmpref.size = inputs.size;
+	operation.params[1].tmpref.buffer = outputs.data;
+	operation.params[1].tmpref.size = outputs.size;
+	operation.params[2].value.b = samples;
+	return TEEC_InvokeCommand(session, command, &operation, NULL);
+}
+
+static void test_samples(TEEC_Session *session)
+{
+	const uint32_t counts[] = {
+		0, 1, 2, 4, TZML_MAX_SAMPLES + 1, UINT32_MAX
+	};
+	size_t size = load_model(session);
+	struct file inputs = { calloc(3, input.size), 3 * input.size };
+	struct file outputs = { calloc(4, size), 3 * size };
+	uint8_t *alone = calloc(1, size);
+	unsigned int refused = 0;
+
+	for (int i = 0; i < 3; i++)
+		memcpy(inputs.data + i * input.size, input.data, input.size);
+	check(!run(session, input.size, size, alone) &&
+		      !run_samples(session, TZML_CMD_RUN_BATCH, 3, inputs,
+				   outputs) &&
+		      !memcmp(outputs.data, alone, size) &&
+		      !memcmp(outputs.data + 2 * size, alone, size),
+	      "samples that are run at once have the bits that each has alone");
+	for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++)
+		refused += run_samples(session, TZML_CMD_RUN_BATCH, counts[i],
+				       inputs, outputs) != TEEC_SUCCESS;
+	check(refused == sizeof(counts) / sizeof(counts[0]),
+	      "inputs and outputs of other counts of samples are refused");
+	inputs.size--;
+	check(run_samples(session, TZML_CMD_RUN_BATCH, 3, inputs, outputs) ==
+		      (TEEC_Result)TZML_ERROR_INPUT_SIZE,
+	      "inputs that are a byte short are refused");
+	inputs.size++;
+	outputs.size++;
+	check(run_samples(session, TZML_CMD_RUN_BATCH, 3, inputs, outputs) ==
+			      (TEEC_Result)TZML_ERROR_OUTPUT_SIZE &&
+		      run_samples(session, TZML_CMD_CONTINUE_BATCH, 0, inputs,
+				  outputs) ==
+			      (TEEC_Result)TZML_ERROR_OUTPUT_SIZE,
+	      "room for outputs of another size is refused, also to go on");
+	outputs.size--;
+	check(continue_run(session, alone, size) ==
+		      (TEEC_Result)TZML_ERROR_STATE,
+	      "CONTINUE does not go on with samples");
+	check(!run_samples(session, TZML_CMD_CONTINUE_BATCH, 0, inputs,
+			   outputs) &&
+		      run_samples(session, TZML_CMD_CONTINUE_BATCH, 0, inputs,
+				  outputs) == (TEEC_Result)TZML_ERROR_STATE,
+	      "CONTINUE_BATCH does, to the end and not past it");
+	check(!run(session, input.size, size, alone),
+	      "and the session still runs one");
+	free(inputs.data);
+	free(outputs.data);
+	free(alone);
 }
 
 /* SAVE with a note of so many bytes, and room for a header of so many. */
@@ -900,6 +979,7 @@ int main(int argc, char **argv)
 	test_unknown_commands(&session);
 	test_order(&session);
 	test_sizes(&session);
+	test_samples(&session);
 	test_programs(&session);
 	test_reset(&session);
 	test_checkpoints(&session);

@@ -62,6 +62,7 @@
 #define TZML_MAX_SEGMENT_SIZE	(64 * 1024)	    /* of a checkpoint */
 #define TZML_MAX_DEVIATION	(UINT32_C(1) << 24) /* of noise */
 #define TZML_MAX_STAGES		64
+#define TZML_MAX_SAMPLES	64 /* that are run at once */
 
 enum tzml_protection {
 	TZML_PROTECTION_CLEAR = 0,   /* the tag is a SHA-256 digest */

@@ -65,4 +65,12 @@ tzml_kernel_arguments(const struct tzml_kernel_table *table)
 	return (const void *)tzml_kernel(table, table->kernel_count);
 }
 
+/* What a kernel, which the library has, does with its arguments. */
+static inline const struct tzml_kernel_argument *
+tzml_arguments_of(const struct tzml_kernels *kernels, uint32_t kernel)
+{
+	return tzml_kernel_arguments(kernels->table) +
+	       tzml_kernel(kernels->table, kernel)->first_argument;
+}
+
 #endif /* TZML_KERNELS_H */

@@ -59,6 +59,33 @@ struct tzml_transfer {
 	uint8_t key[TZML_SECRET_SIZE];
 };
 
+/* Bytes of the arena, sorted and apart. */
+#define TZML_LIVE_RANGES 16
+
+struct tzml_live {
+	uint32_t count;
+	struct tzml_range {
+		uint64_t start;
+		uint64_t end;
+	} ranges[TZML_LIVE_RANGES];
+};
+
+/* Where samples wait for a chunk, and what each has then. */
+struct tzml_stop {
+	struct tzml_position position;
+	struct tzml_live live; /* unused at the first stop, the beginning */
+};
+
+/* Several samples that are run at once. */
+struct tzml_batch {
+	uint32_t samples; /* 0: the run is one of a single sample, or none */
+	uint32_t stop;	  /* from which they go on */
+	uint32_t stop_count;
+	uint64_t slot;		  /* bytes of what one sample has at a stop */
+	struct tzml_block stops;  /* struct tzml_stop each */
+	struct tzml_block parked; /* a slot each sample */
+};
+
 struct tzml_model {
 	enum tzml_model_state state;
 	const struct tzml_platform *platform;
@@ -82,6 +109,7 @@ struct tzml_model {
 	uint64_t loaded;  /* bytes of it that came */
 	uint32_t program; /* of the run that is under way */
 	struct tzml_position position;
+	struct tzml_batch batch;
 	bool sealed_run;      /* of a record: only one takes its outputs */
 	bool state_lost;      /* half changed by what did not end */
 	uint64_t updates;     /* runs of that role that made the state */
@@ -147,6 +175,24 @@ enum tzml_status tzml_model_start(struct tzml_model *model, uint32_t program,
  */
 enum tzml_status tzml_model_continue(struct tzml_model *model, void *outputs,
 				     size_t outputs_size);
+
+/*
+ * Begin to run a program on several samples, at most TZML_MAX_SAMPLES: chunks
+ * are loaded once for all of them. The program changes no state. Takes memory
+ * for what samples have while others are run, besides the model's, and the
+ * budget of all samples. A run that was under way is given up.
+ */
+enum tzml_status tzml_batch_start(struct tzml_model *model, uint32_t program,
+				  uint32_t samples);
+
+/*
+ * Go on until a section is wanted, or to the end. Inputs lie back to back,
+ * sample by sample, and so do outputs, which are written one after the other,
+ * some of them also before an error. Each call is given both.
+ */
+enum tzml_status tzml_batch_continue(struct tzml_model *model,
+				     const void *inputs, size_t inputs_size,
+				     void *outputs, size_t outputs_size);
 
 /* Whether a run was started and is not at its end. */
 static inline bool tzml_model_running(const struct tzml_model *model)

@@ -210,6 +210,10 @@
 	X(RECORD_TAG, 0x545a4d63,                                              \
 	  "the record was changed, or sealed with another key",                \
 	  "seal the inputs again")                                             \
+	X(BATCH_PROGRAM, 0x545a4d64,                                           \
+	  "a program that changes state does not take several samples at "     \
+	  "once",                                                              \
+	  "run it once for each sample")                                       \
 	X(PRIVACY_BUDGET, 0x545a4d68,                                          \
 	  "the updates of the private model that the grant allows are used "   \
 	  "up",                                                                \
