@@ -11,12 +11,29 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from bundle_examples import BUNDLE, HEADER, MEMORY, OWNER, PROGRAM, ROW, SCORE, Examples, with_noise
+from bundle_examples import (
+    BUNDLE,
+    HEADER,
+    MEMORY,
+    ONES,
+    OWNER,
+    PROGRAM,
+    ROW,
+    SCORE,
+    WEIGHTS,
+    Examples,
+    arena,
+    content,
+    weights,
+    with_noise,
+)
 from conftest import BUILD, ROOT, make
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tzml.bundle import (
     Bundle,
+    Call,
+    Chunk,
     DType,
     Library,
     OutputPolicy,
@@ -52,7 +69,31 @@ def seeds(tmp_path: Path) -> Path:
             (folder / f"{example.name}-{faults}").write_bytes(example.data + tail)
     for name, data in granted():
         (folder / name).write_bytes(data)
+    for pieces in (2, 20):
+        (folder / f"apart-{pieces}").write_bytes(apart(pieces).encode())
     return folder
+
+
+def apart(pieces: int) -> Bundle:
+    """A streamed program that needs so many pieces of its input at a stop, and one piece within another."""
+    end = 128 * pieces
+    made = [arena(end + 64 * number) for number in range(5)]
+    calls = (
+        Call(0, (arena(0), weights(), made[0])),
+        Call(0, (arena(0), weights(0, 64, 1), made[1])),
+        Call(0, (arena(0), weights(0, 64, 1), made[2])),
+        Call(1, (arena(0), replace(made[1], size=4))),
+        *(Call(0, (arena(at), arena(at + 128), made[3])) for at in range(0, end, 256)),
+        *(Call(0, (made[number], weights(0, 64, 2), made[4])) for number in range(3)),
+        Call(1, (made[4], arena(end + 320, 4))),
+    )
+    return replace(
+        BUNDLE,
+        tensors=(replace(BUNDLE.tensors[0], shape=(1, 2 * pieces, 16)), SCORE),
+        programs=(replace(PROGRAM, outputs=(Port(1, end + 320),), calls=calls),),
+        memories=(replace(MEMORY, arena_size=end + 384, chunks=(Chunk(64, 0),) * 3),),
+        chunks=content(ONES, WEIGHTS, ONES),
+    )
 
 
 def granted() -> Iterator[tuple[str, bytes]]:

@@ -10,7 +10,7 @@ TA_MEMORY = 288 << 10
 """What OP-TEE takes for a session of the TA before it has a model, in bytes and rounded up.
 
 Its code and constants, its data with the heap (TA_DATA_SIZE), its stack (TA_STACK_SIZE), and the loader ldelf
-with heap and stack: 280 KiB with GCC 12. lab/test_networks.py compares it with what OP-TEE counts.
+with heap and stack: 284 to 288 KiB with GCC 12. lab/test_networks.py compares it with what OP-TEE counts.
 """
 
 _PT_LOAD = 1
