@@ -22,7 +22,7 @@ from tzml.compiler.ir.errors import CompileError
 from tzml.compiler.tuning.search import Candidate, Tuned, tune_model
 from tzml.errors import TzmlError
 
-CC = TARGETS["rpi3"].cc
+CC = TARGETS["qemu"].cc
 count = measure_with(count_instructions, CC)
 
 
@@ -40,14 +40,14 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def tuned(model: Path) -> tuple[Tuning, list[Tuned]]:
-    tuning = Tuning("rpi3", "instructions")
-    return tuning, tune_model(model, CompileOptions("rpi3"), tuning, count, trials=8)
+    tuning = Tuning("qemu", "instructions")
+    return tuning, tune_model(model, CompileOptions("qemu"), tuning, count, trials=8)
 
 
 def instructions(model: Path, tuning: Tuning | None, folder: Path) -> float:
     """Those of an inference, whose result is ONNX Runtime's."""
     folder.mkdir()
-    bundle = compile_model(model, CompileOptions("rpi3", tuning=tuning))
+    bundle = compile_model(model, CompileOptions("qemu", tuning=tuning))
     data = floats(1, 100)
     kernels = Kernels(bundle, CC, folder, [data])
     cost = kernels.measure(1).value
@@ -71,7 +71,7 @@ def test_what_was_found_is_kept_in_a_file_and_not_searched_again(
 ) -> None:
     tuning, found = tuned
     tuning.write(tmp_path / "tuning.json")
-    read = Tuning.read(tmp_path / "tuning.json", "rpi3")
+    read = Tuning.read(tmp_path / "tuning.json", "qemu")
     assert read.records == tuning.records
     measured: list[Candidate] = []
 
@@ -79,7 +79,7 @@ def test_what_was_found_is_kept_in_a_file_and_not_searched_again(
         measured.extend(candidates)
         return count(candidates)
 
-    again = tune_model(model, CompileOptions("rpi3"), read, note, trials=8)
+    again = tune_model(model, CompileOptions("qemu"), read, note, trials=8)
     assert [kernel.record for kernel in again] == [kernel.record for kernel in found]
     assert len(measured) == len(found)  # what ours take, which tells what is worth a search
 

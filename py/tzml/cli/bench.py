@@ -67,8 +67,8 @@ def command(
 
 
 def _measure(name: str, target: str, repeat: int, cycles: bool, tell: Tell) -> Result:
-    # kernels for AArch64 are made for the Cortex-A53 of rpi3
-    compiler_target = {"aarch64": "rpi3"}.get(target, target)
+    # instructions are counted of kernels for a Cortex-A57, and cycles estimated of those for a Cortex-A53
+    compiler_target = {"aarch64": "rpi3" if cycles else "qemu"}.get(target, target)
     zoo = models().get(name)
     if zoo:
         tflite = zoo.tflite(make=False)

@@ -13,6 +13,8 @@ import tvm_ffi
 from tvm import s_tir, tirx
 
 from tzml.compiler.codegen.build_graph import LoweredKernel
+from tzml.compiler.codegen.in_order.assemble import assemble, is_in_order
+from tzml.compiler.codegen.in_order.rewrite import for_in_order_core
 from tzml.compiler.codegen.kernel_cache import CompiledKernel, KernelCache
 from tzml.compiler.codegen.kernel_key import called, name_kernel, readable, unnamed
 from tzml.compiler.codegen.kernels import Isa, schedule
@@ -22,7 +24,7 @@ from tzml.compiler.codegen.scratch import Scratch, pointer_to
 from tzml.compiler.codegen.tuning_records import Tuning
 from tzml.compiler.ir.errors import explained
 from tzml.compiler.ir.progress import Progress
-from tzml.compiler.ir.tvm_internals import object_file
+from tzml.compiler.ir.tvm_internals import assembly, object_file
 
 _NO_LOOPS_IN_VECTORS = ["-vectorize-loops:bool=0"]
 """Options of LLVM."""
@@ -82,9 +84,10 @@ class KernelBuilder:
         return LoweredKernel(symbol, kernel.scratch, scheduled.packers)
 
 
-def build_kernel(function: Any, symbol: str, target: Any) -> CompiledKernel:
+def build_kernel(function: Any, symbol: str, target: Any, *, as_llvm: bool = False) -> CompiledKernel:
     """Machine code of one tensor function, under that name, as `int32_t symbol(void *, …)`.
 
+    With `as_llvm`, loops stay as LLVM orders them for a core that starts instructions in order.
     A pointer is a buffer of the function, in their order; behind them are those of scratch memory. Raises
     CompileError for a function that indexes by its data without a limit, and whatever TVM raises.
     """
@@ -92,8 +95,12 @@ def build_kernel(function: Any, symbol: str, target: Any) -> CompiledKernel:
     module = tvm.IRModule({symbol: unpacked})
     module = tvm.transform.Sequential([tirx.transform.LowerTVMBuiltin(), tirx.transform.LowerIntrin()])(module)
     lowered = keep_nan(module[symbol], target)
-    module = tvm.IRModule({symbol: lowered})
-    return CompiledKernel(object_file(module, _for_llvm(lowered, target)), tuple(scratch))
+    module, target = tvm.IRModule({symbol: lowered}), _for_llvm(lowered, target)
+    if is_in_order(target) and not as_llvm:
+        code = assemble(for_in_order_core(assembly(module, target), symbol))
+    else:
+        code = object_file(module, target)
+    return CompiledKernel(code, tuple(scratch))
 
 
 def plan_kernel(function: Any, symbol: str, target: Any) -> CompiledKernel:

@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 
 import tvm
 
+from tzml.compiler.codegen.in_order.assemble import assembler_version, is_in_order
+
 PREFIX = "tzml_k_"
 
 USED = ("ir/shapes.py", "ir/tvm_internals.py")
@@ -37,7 +39,8 @@ def name_kernel(function: Any, name: str, target: Any) -> KernelNames:
     parts = (name, tvm.ir.save_json(target), canonical(function))
     computes = b"".join(hashlib.sha256(part.encode()).digest() for part in parts)
     symbol = f"{PREFIX}{name}_{hashlib.sha256(computes).hexdigest()[:16]}"
-    return KernelNames(symbol, hashlib.sha256(_compiler() + computes).hexdigest())
+    assembler = assembler_version() if is_in_order(target) else ""
+    return KernelNames(symbol, hashlib.sha256(_compiler() + assembler.encode() + computes).hexdigest())
 
 
 def canonical(function: Any) -> str:
@@ -86,7 +89,8 @@ def _compiler() -> bytes:
     for package in ("apache-tvm", "apache-tvm-ffi"):
         digest.update(f"{package} {metadata.version(package)}\n".encode())
     compiler = resources.files("tzml.compiler")
-    for source in (compiler / "codegen", *(compiler.joinpath(*name.split("/")) for name in USED)):
+    rules = resources.files("tzml.cortex_a53")  # what the order of instructions is chosen by
+    for source in (rules, compiler / "codegen", *(compiler.joinpath(*name.split("/")) for name in USED)):
         digest.update(_digest(source))
     return digest.digest()
 

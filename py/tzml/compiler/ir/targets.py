@@ -24,9 +24,13 @@ class CompilerTarget:
         return self.processor == Target.aarch64
 
 
+AARCH64_CC = "gcc" if platform.machine() == "aarch64" else "aarch64-linux-gnu-gcc"
+"""The C compiler for AArch64, and its assembler."""
+
+
 def _aarch64(mcpu: str) -> CompilerTarget:
-    cc = "gcc" if platform.machine() == "aarch64" else "aarch64-linux-gnu-gcc"
-    return CompilerTarget(Target.aarch64, {"kind": "llvm", "mtriple": "aarch64-linux-gnu", "mcpu": mcpu}, cc)
+    tvm = {"kind": "llvm", "mtriple": "aarch64-linux-gnu", "mcpu": mcpu}
+    return CompilerTarget(Target.aarch64, tvm, AARCH64_CC)
 
 
 def _host() -> CompilerTarget:

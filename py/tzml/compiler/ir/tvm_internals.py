@@ -51,11 +51,20 @@ def type_of_attributes(attributes: Any) -> tuple[str, list[str]]:
 
 def object_file(module: Any, target: Any) -> bytes:
     """Machine code of a module's functions, as they are: no argument is packed as TVM's runtime would have it."""
+    return _built(module, target, "o")
+
+
+def assembly(module: Any, target: Any) -> str:
+    """The same as text."""
+    return _built(module, target, "s").decode()
+
+
+def _built(module: Any, target: Any, form: str) -> bytes:
     built = tvm.get_global_func(f"target.build.{target.kind.name}")(module, target)
     # in memory: LLVM ends the process when it writes to a disk that is full
-    descriptor = os.memfd_create("kernel.o")
+    descriptor = os.memfd_create("kernel")
     with os.fdopen(descriptor, "rb") as file:
-        built.write_to_file(f"/proc/self/fd/{descriptor}", "o")
+        built.write_to_file(f"/proc/self/fd/{descriptor}", form)
         return file.read()
 
 
