@@ -45,11 +45,13 @@ static enum tzml_status run_together(struct tzml_session *session,
 {
 	enum tzml_status status = TZML_SUCCESS;
 
-	while (!status && samples && session->most_samples > 1) {
+	while (!status && samples) {
 		uint32_t count = samples < session->most_samples
 					 ? samples
 					 : session->most_samples;
 
+		if (count == 1)
+			break;
 		status = run_some(session, program, count, inputs, input_size,
 				  outputs, output_size);
 		if (status == TZML_ERROR_MEMORY || status == TZML_ERROR_BUSY) {

@@ -14,6 +14,9 @@
 /* For a worker's last call to return. */
 #define STOP_SECONDS 2
 
+/* How long a client that sent a request is sure to wait for the answer. */
+#define PATIENCE_MS 5
+
 /* Answering */
 
 static void finish(struct model *model, struct job *job, struct answer *answer)
@@ -194,6 +197,19 @@ static struct job *take(struct worker *worker)
 	return job;
 }
 
+/*
+ * Whether nobody waits for an answer any more. Who has just asked does: looking
+ * takes a call of the system.
+ */
+static bool is_abandoned(const struct model *model, const struct job *job)
+{
+	uint64_t begin =
+		job->deadline - model->settings->timeout * UINT64_C(1000);
+
+	return !job->exchange || (now_ms() - begin >= PATIENCE_MS &&
+				  exchange_is_abandoned(job->exchange));
+}
+
 static void *work(void *opaque)
 {
 	struct worker *worker = opaque;
@@ -207,8 +223,7 @@ static void *work(void *opaque)
 		pthread_mutex_lock(&model->lock);
 		worker->busy_since = 0;
 		job = take(worker);
-		abandoned = job && (!job->exchange ||
-				    exchange_is_abandoned(job->exchange));
+		abandoned = job && is_abandoned(model, job);
 		worker->busy_since = now_ms();
 		stopping = model->stopping;
 		pthread_mutex_unlock(&model->lock);
@@ -386,11 +401,13 @@ bool model_submit(struct model *model, struct job *job,
 		STAILQ_INSERT_TAIL(&model->queue, job, entry);
 		LIST_INSERT_HEAD(&model->jobs, job, all);
 		model->queued++;
-		pthread_cond_broadcast(&model->work);
 	} else {
 		model->refused++;
 	}
 	pthread_mutex_unlock(&model->lock);
+	/* only now: whoever wakes up takes the lock first */
+	if (room)
+		pthread_cond_broadcast(&model->work);
 	return room;
 }
 

@@ -11,9 +11,6 @@
 
 #include "serve.h"
 
-/* How often is looked for what waits too long. */
-#define TICK_MS 100
-
 void log_line(const char *format, ...)
 {
 	char line[1024] = "";
@@ -49,8 +46,12 @@ static void notify(const char *state)
 
 static void wait_for_signal(struct server *server, const sigset_t *signals)
 {
-	const struct timespec tick = { .tv_nsec = TICK_MS * 1000000 };
+	/* a time-out is noticed a twentieth too late, at most */
+	uint64_t pause = server->options->timeout * UINT64_C(1000) / 20;
+	struct timespec tick = { .tv_sec = 1 };
 
+	if (pause < 1000)
+		tick = (struct timespec){ .tv_nsec = (long)pause * 1000000 };
 	while (sigtimedwait(signals, NULL, &tick) < 0) {
 		server_expire(server);
 		for (uint32_t i = 0; i < server->options->model_count; i++)
