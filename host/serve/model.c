@@ -14,9 +14,6 @@
 /* For a worker's last call to return. */
 #define STOP_SECONDS 2
 
-/* How long a client that sent a request is sure to wait for the answer. */
-#define PATIENCE_MS 5
-
 /* Answering */
 
 static void finish(struct model *model, struct job *job, struct answer *answer)
@@ -166,8 +163,11 @@ static struct job *first_job(struct worker *worker)
 	return mine ? STAILQ_FIRST(&model->queue) : NULL;
 }
 
-/* Wait for a job. NULL: look after the sessions. With the lock. */
-static struct job *take(struct worker *worker)
+/*
+ * Wait for a job. NULL: look after the sessions. With the lock. `waited`: the
+ * job was there before, and its client may have gone.
+ */
+static struct job *take(struct worker *worker, bool *waited)
 {
 	struct model *model = worker->model;
 	struct job *job = first_job(worker);
@@ -184,6 +184,7 @@ static struct job *take(struct worker *worker)
 		until.tv_sec++;
 		until.tv_nsec -= 1000000000;
 	}
+	*waited = job;
 	while (!job && !model->stopping && !error) {
 		error = pthread_cond_timedwait(&model->work, &model->lock,
 					       &until);
@@ -197,19 +198,6 @@ static struct job *take(struct worker *worker)
 	return job;
 }
 
-/*
- * Whether nobody waits for an answer any more. Who has just asked does: looking
- * takes a call of the system.
- */
-static bool is_abandoned(const struct model *model, const struct job *job)
-{
-	uint64_t begin =
-		job->deadline - model->settings->timeout * UINT64_C(1000);
-
-	return !job->exchange || (now_ms() - begin >= PATIENCE_MS &&
-				  exchange_is_abandoned(job->exchange));
-}
-
 static void *work(void *opaque)
 {
 	struct worker *worker = opaque;
@@ -219,11 +207,14 @@ static void *work(void *opaque)
 
 	while (!stopping || job) {
 		bool abandoned = false;
+		bool waited = false;
 
 		pthread_mutex_lock(&model->lock);
 		worker->busy_since = 0;
-		job = take(worker);
-		abandoned = job && is_abandoned(model, job);
+		job = take(worker, &waited);
+		abandoned = job &&
+			    (!job->exchange ||
+			     (waited && exchange_is_abandoned(job->exchange)));
 		worker->busy_since = now_ms();
 		stopping = model->stopping;
 		pthread_mutex_unlock(&model->lock);
