@@ -276,6 +276,39 @@ static void test_damage(void)
 	close_device(&f);
 }
 
+static void test_without_state(void)
+{
+	struct fixture f;
+	size_t size = 0;
+
+	open_device(&f);
+	size = f.model.state_memory.size;
+	f.model.state_memory.size = 0;
+	check(save(&f, 0) == TZML_ERROR_STATELESS &&
+		      restore(&f, files.checkpoint) == TZML_ERROR_STATELESS,
+	      "a model without state has none to save or restore");
+	f.model.state_memory.size = size;
+	close_device(&f);
+}
+
+static size_t segment_of(size_t arena)
+{
+	struct tzml_model model = { .arena.size = arena };
+
+	model.transfer.direction = TZML_SAVING;
+	model.transfer.size = 2 * TZML_MAX_SEGMENT_SIZE;
+	return tzml_model_segment(&model) - TZML_TAG_SIZE;
+}
+
+static void test_segments(void)
+{
+	const size_t most = TZML_MAX_SEGMENT_SIZE;
+
+	check(segment_of(most - 1) == most - 1 && segment_of(most) == most &&
+		      segment_of(most + 1) == most,
+	      "a segment is as large as the arena, up to a limit");
+}
+
 /* Let everything of the platform fail once, at every call of it. */
 static void test_failures(const char *what, size_t offset, uint32_t least,
 			  enum tzml_status (*act)(struct fixture *f))
@@ -333,6 +366,8 @@ int main(int argc, char **argv)
 	test_round_trip();
 	test_order();
 	test_damage();
+	test_without_state();
+	test_segments();
 	test_failures("a digest fails while it is saved", digests, 3, save_all);
 	test_failures("cryptography fails while it is saved", seals, 4,
 		      save_all);
