@@ -4,6 +4,8 @@
  * is left after a failure of the platform. FOLDER has the specification's
  * examples. Prints one TAP line a check, and exits 0 if all passed.
  */
+#include <openssl/sha.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +22,7 @@
 static const char *folder;
 static struct {
 	uint8_t bundle[1 << 16];
+	uint8_t clear[1 << 16];
 	uint8_t grant[1 << 12];
 	uint8_t about[1 << 16];
 	uint8_t checkpoint[MAX_SIZE];
@@ -31,17 +34,18 @@ static const uint8_t note[TZML_NOTE_SIZE] = "note";
 struct fixture {
 	struct test_context context;
 	struct tzml_model model;
+	const uint8_t *bundle;
 	uint8_t saved[MAX_SIZE];
 	size_t size;
 };
 
-static size_t read_example(const char *ending, uint8_t *to, size_t room)
+static size_t read_example(const char *name, uint8_t *to, size_t room)
 {
 	char path[4096] = "";
 	FILE *file = NULL;
 	size_t size = 0;
 
-	snprintf(path, sizeof(path), "%s/checkpoint.%s", folder, ending);
+	snprintf(path, sizeof(path), "%s/%s", folder, name);
 	file = fopen(path, "rb");
 	if (file)
 		size = fread(to, 1, room - 1, file);
@@ -61,11 +65,10 @@ static enum tzml_status load(struct fixture *f)
 	while (!status &&
 	       (wanted = tzml_model_wanted(&f->model)) != TZML_NO_SECTION) {
 		const struct tzml_section *section =
-			tzml_bundle_sections((const void *)files.bundle) +
-			wanted;
+			tzml_bundle_sections((const void *)f->bundle) + wanted;
 
 		status = tzml_model_load(&f->model, wanted, 0,
-					 files.bundle + section->offset,
+					 f->bundle + section->offset,
 					 section->size);
 	}
 	return status;
@@ -79,6 +82,7 @@ static void open_device(struct fixture *f)
 	uint8_t key[TZML_SECRET_SIZE] = { 0 };
 
 	memset(f, 0, sizeof(*f));
+	f->bundle = files.bundle;
 	test_context_open(&f->context);
 	hexadecimal += strlen("\"device_private\": \"");
 	for (size_t i = 0; i < sizeof(key); i++)
@@ -291,6 +295,61 @@ static void test_without_state(void)
 	close_device(&f);
 }
 
+/* Half of SHA-256 of the header's digest, the segment's number and the segment. */
+static bool has_clear_tag(const uint8_t *saved, uint64_t number,
+			  const uint8_t *segment, size_t size)
+{
+	uint8_t data[TZML_DIGEST_SIZE + sizeof(number) + MAX_SIZE] = { 0 };
+	uint8_t digest[TZML_DIGEST_SIZE] = { 0 };
+
+	SHA256(saved, offsetof(struct tzml_checkpoint, enc), data);
+	memcpy(data + TZML_DIGEST_SIZE, &number, sizeof(number));
+	memcpy(data + TZML_DIGEST_SIZE + sizeof(number), segment, size);
+	SHA256(data, TZML_DIGEST_SIZE + sizeof(number) + size, digest);
+	return !memcmp(segment + size, digest, TZML_TAG_SIZE);
+}
+
+/* Where nothing is protected, a checkpoint is protected only from accidents. */
+static void test_clear(void)
+{
+	struct tzml_platform plain = test_platform;
+	const struct tzml_header *header = (const void *)files.clear;
+	const struct tzml_checkpoint *saved = NULL;
+	struct fixture f = { .bundle = files.clear };
+	size_t size = 0;
+	size_t first = 0;
+	uint8_t *state = NULL;
+	float answers[3] = { 0 };
+
+	plain.crypto = NULL;
+	test_context_open(&f.context);
+	if (tzml_model_open(&f.model, &plain, &f.context, header,
+			    header->header_size) ||
+	    load(&f) || run(&f, 0, answers))
+		abort();
+	size = f.model.state_memory.size;
+	state = malloc(size);
+	memcpy(state, f.model.state_memory.data, size);
+	saved = (const void *)f.saved;
+	check(!save(&f, 0) && saved->kind == TZML_CHECKPOINT_CLEAR &&
+		      saved->number == 0,
+	      "a model that is clear has clear checkpoints");
+	first = size < saved->segment_size ? size : saved->segment_size;
+	check(!memcmp(f.saved + sizeof(*saved), state, first) &&
+		      has_clear_tag(f.saved, 0, f.saved + sizeof(*saved),
+				    first),
+	      "with the state as it is, and half of a digest");
+	check(!run(&f, 0, answers + 1) && answers[1] != answers[0] &&
+		      !restore(&f, f.saved) && !run(&f, 0, answers + 2) &&
+		      answers[2] == answers[1],
+	      "which are restored");
+	f.saved[f.size - 1] ^= 1;
+	check(restore(&f, f.saved) == TZML_ERROR_CHECKPOINT_DAMAGED,
+	      "unless a bit of them has changed");
+	free(state);
+	close_device(&f);
+}
+
 static size_t segment_of(size_t arena)
 {
 	struct tzml_model model = { .arena.size = arena };
@@ -357,16 +416,18 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	folder = argv[1];
-	read_example("tzm", files.bundle, sizeof(files.bundle));
-	read_example("json", files.about, sizeof(files.about));
+	read_example("checkpoint.tzm", files.bundle, sizeof(files.bundle));
+	read_example("state.tzm", files.clear, sizeof(files.clear));
+	read_example("checkpoint.json", files.about, sizeof(files.about));
 	files.grant_size =
-		read_example("tzg", files.grant, sizeof(files.grant));
+		read_example("checkpoint.tzg", files.grant, sizeof(files.grant));
 	files.checkpoint_size =
-		read_example("tzs", files.checkpoint, sizeof(files.checkpoint));
+		read_example("checkpoint.tzs", files.checkpoint, sizeof(files.checkpoint));
 	test_round_trip();
 	test_order();
 	test_damage();
 	test_without_state();
+	test_clear();
 	test_segments();
 	test_failures("a digest fails while it is saved", digests, 3, save_all);
 	test_failures("cryptography fails while it is saved", seals, 4,
