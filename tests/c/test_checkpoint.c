@@ -280,6 +280,18 @@ static void test_damage(void)
 	close_device(&f);
 }
 
+static void test_confirmation(void)
+{
+	struct fixture f;
+
+	open_device(&f);
+	check(!save(&f, 0) && !save(&f, TZML_SAVE_EXPORT) &&
+		      !tzml_model_confirm(&f.model),
+	      "a checkpoint is confirmed also after an export");
+	check(tzml_model_confirm(&f.model) == TZML_ERROR_STATE, "once");
+	close_device(&f);
+}
+
 static void test_without_state(void)
 {
 	struct fixture f;
@@ -426,6 +438,7 @@ int main(int argc, char **argv)
 	test_round_trip();
 	test_order();
 	test_damage();
+	test_confirmation();
 	test_without_state();
 	test_clear();
 	test_segments();
