@@ -431,10 +431,10 @@ int main(int argc, char **argv)
 	read_example("checkpoint.tzm", files.bundle, sizeof(files.bundle));
 	read_example("state.tzm", files.clear, sizeof(files.clear));
 	read_example("checkpoint.json", files.about, sizeof(files.about));
-	files.grant_size =
-		read_example("checkpoint.tzg", files.grant, sizeof(files.grant));
-	files.checkpoint_size =
-		read_example("checkpoint.tzs", files.checkpoint, sizeof(files.checkpoint));
+	files.grant_size = read_example("checkpoint.tzg", files.grant,
+					sizeof(files.grant));
+	files.checkpoint_size = read_example("checkpoint.tzs", files.checkpoint,
+					     sizeof(files.checkpoint));
 	test_round_trip();
 	test_order();
 	test_damage();
