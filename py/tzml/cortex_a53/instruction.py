@@ -15,7 +15,7 @@ FLAGS = "flags"
 STACK = "sp"
 
 
-class Work(enum.Enum):
+class Work(enum.IntEnum):
     """What an instruction occupies in the core."""
 
     ALU = enum.auto()

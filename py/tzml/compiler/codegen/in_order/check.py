@@ -4,7 +4,8 @@ A register holds a term: what instructions made of what was in registers when an
 of how the new loop came about. With `before` for the instructions in front of it, an iteration that is followed by
 another one must end as LLVM's does with `before` behind it, and the last one as LLVM's does, in every register that
 is read later. Branches must depend on the same term; memory that is read must be memory that LLVM's loop reads as
-well in as many iterations; and nothing may be written but what is unused of the stack.
+well in as many iterations; and nothing may be written but the stack below LLVM's stack pointer, which moves there
+and back.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tzml.cortex_a53.instruction import FLAGS, Instruction, Work, parse
+from tzml.cortex_a53.instruction import FLAGS, STACK, Instruction, Work, parse
 
 Term = tuple[Any, ...]
 
@@ -31,18 +32,17 @@ def check_loop(
     last: Sequence[str],
     needed: set[str],
     needed_behind: set[str],
-    unused: set[int],
 ) -> None:
     """Compare. `original` ends with its branch, and `first` with its own. Raises NotTheSame.
 
     `needed` are the registers that are live where an iteration of LLVM's loop begins, `needed_behind` those live
-    behind the loop. `unused` are offsets from the stack pointer of 8 bytes each that nothing needs, then or there.
+    behind the loop.
     """
     terms: dict[Term, int] = {}
     parts: dict[int, tuple[int, ...]] = {}
     *body, branch = original
     entered = _run(_parsed(before), _State(terms, parts))
-    if not set(entered.stack) <= unused:
+    if entered.pointer % 16 or not all(entered.pointer <= place < 0 for place in entered.stack):
         raise NotTheSame("it writes to the stack where something else is")
     theirs = _run(body, _State(terms, parts))
     if not rest:
@@ -96,6 +96,8 @@ class _State:
     """A term and a number that is added to it."""
     vectors: dict[str, tuple[int, int]] = field(default_factory=dict)
     stack: dict[int, tuple[int, int]] = field(default_factory=dict)
+    pointer: int = 0
+    """How far the stack pointer was moved."""
     flags: int | None = None
     read: set[tuple[int, int]] = field(default_factory=set)
     """Eight bytes each: a term, and a number that is added to it."""
@@ -107,6 +109,7 @@ class _State:
             dict(self.general),
             dict(self.vectors),
             dict(self.stack),
+            self.pointer,
             self.flags,
             set(self.read),
         )
@@ -172,6 +175,12 @@ def _named(operand: str) -> str:
 
 
 def _general(instruction: Instruction, state: _State) -> None:
+    pushed = re.fullmatch(r"(add|sub) sp, sp, #(\d+)", instruction.text)
+    if pushed:
+        state.pointer += int(pushed[2]) if pushed[1] == "add" else -int(pushed[2])
+        return
+    if STACK in (*instruction.reads, *instruction.writes):
+        raise NotTheSame(f"{instruction.text}: it gives the stack another name")
     if not instruction.is_known or instruction.kind not in (Work.ALU, Work.MULTIPLY):
         raise NotTheSame(f"{instruction.text}: nothing is known of it")
     inputs = [state.of(register) for register in instruction.reads if register != FLAGS]
@@ -207,7 +216,7 @@ def _access(instruction: Instruction, state: _State) -> None:
         register = f"v{operand[1:]}" if kind != "x" else operand
         at = offset + i * size
         if match[1] == "sp":
-            _on_stack(instruction, state, register, at, size)
+            _on_stack(instruction, state, register, state.pointer + at, size)
         elif instruction.mnemonic.startswith("st"):
             raise NotTheSame(f"{instruction.text}: it writes memory")
         else:
@@ -283,8 +292,8 @@ def _same_registers(theirs: _State, ours: _State, needed: set[str], read: set[st
     for register in needed | read:
         if register == FLAGS:
             same = theirs.flag() == ours.flag() or register not in needed
-        elif register == "sp":
-            same = True  # nothing here writes it
+        elif register == STACK:
+            same = theirs.pointer == ours.pointer
         else:
             same = theirs.of(register) == ours.of(register)
         if not same:

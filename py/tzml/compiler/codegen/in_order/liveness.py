@@ -43,19 +43,6 @@ class Liveness:
         """Whether one of the 8 bytes at these offsets from the stack pointer is live before line `at`."""
         return any(self.before[at] & _slot(offset) for offset in slots)
 
-    def unused_slots(self, *places: int) -> list[int]:
-        """Offsets from the stack pointer of 8 bytes each that are the function's own, and dead before these lines.
-
-        None in a function that does more to the stack pointer than to lower it once by a constant, and to raise it.
-        """
-        moves = [i for line in self._lines if (i := line.instruction) is not None and STACK in i.writes]
-        sizes = {-(_moves_stack(i) or 0) for i in moves if i.mnemonic == "sub"}
-        down = [i for i in moves if i.mnemonic == "sub"]
-        if not self.is_known or len(down) != 1 or any(_moves_stack(i) not in (-s, s) for i in moves for s in sizes):
-            return []
-        (size,) = sizes
-        return [offset for offset in range(0, size, 8) if not any(self.is_live(at, [offset]) for at in places)]
-
     def _solve(self, labels: dict[str, int]) -> None:
         changed = True
         while changed:

@@ -17,7 +17,7 @@ from tzml.cortex_a53.instruction import FLAGS, STACK, Instruction, Work
 
 _LEAST_PRODUCTS = 8
 """In fewer, there is nothing to gain."""
-_ENOUGH = 5
+_ENOUGH = 6
 """General registers for upper halves of what is loaded, if there are as many."""
 _NO_TEMPORARIES = {"x18", "x29", "x30"}
 """Of the platform, the frame and the caller (Procedure Call Standard for the Arm 64-bit Architecture, 6.1.1)."""
@@ -58,8 +58,8 @@ class Loop:
 
     `products` are in an order that keeps that of each sum. `scalars` are all instructions on general registers, in
     their order, and `branch` goes back to the label. `vectors` and `general` are registers that nothing needs,
-    within the loop and behind it; those in `saved` are needed behind it, and may be kept at that offset from the
-    stack pointer for as long.
+    within the loop and behind it; those in `saved` are needed behind it, and are to be kept on the stack for as
+    long, at that offset from a stack pointer that is lowered by `stack` bytes.
     """
 
     begin: int
@@ -70,6 +70,10 @@ class Loop:
     vectors: list[str]
     general: list[str]
     saved: dict[str, int]
+
+    @property
+    def stack(self) -> int:
+        return -(-8 * len(self.saved) // 16) * 16
 
 
 def find_loops(lines: Sequence[AssemblyLine], liveness: Liveness) -> Iterator[Loop]:
@@ -144,8 +148,7 @@ class _Reader:
         saved: dict[str, int] = {}
         if len(general) < _ENOUGH:
             others = [register for register in candidates if register in live]
-            slots = self.liveness.unused_slots(self.begin, self.end)
-            saved = dict(zip(others[: _ENOUGH - len(general)], slots, strict=False))
+            saved = {register: 8 * i for i, register in enumerate(others[: _ENOUGH - len(general)])}
         products = [product for product, _ in self.products]
         return Loop(self.begin, self.end, products, scalars, branch, vectors, [*general, *saved], saved)
 

@@ -31,7 +31,7 @@ def in_order_of_weights(products: Sequence[Product]) -> list[Product]:
     return found
 
 
-@dataclass
+@dataclass(eq=False)
 class Arc:
     """A load, with the first and the last product that uses it. It may begin from the product `start` on."""
 

@@ -31,9 +31,8 @@ def for_in_order_core(assembly: str, symbol: str) -> str:
         if found is None or label is None or found.cycles >= cycles_of_loop(original, warm_up=2, repeat=2):
             continue
         needed, behind = liveness.live(loop.begin), liveness.live(loop.end)
-        unused = set(liveness.unused_slots(loop.begin, loop.end))
         try:
-            check_loop(original, found.before, found.first, found.rest, found.last, needed, behind, unused)
+            check_loop(original, found.before, found.first, found.rest, found.last, needed, behind)
         except NotTheSame as fault:
             _log.warning("%s, %s stays as LLVM wrote it: %s", symbol, label, fault)
             continue

@@ -36,6 +36,8 @@ free; and how many loads may wait for INS before another one starts without one 
 _MOST_CYCLES = 100
 """For each product: a loop that takes more would take forever."""
 _UNSCALED = range(-256, 256)
+_CARRIED = 2
+"""Loads that may wait for INS from one iteration to the next."""
 _LEAST_GENERAL = 3
 """General registers that are left for halves of what is loaded, where an address needs one."""
 _OPPOSITE = {"eq": "ne", "ne": "eq", "hs": "lo", "lo": "hs", "hi": "ls", "ls": "hi", "ge": "lt", "lt": "ge",
@@ -109,7 +111,8 @@ class _Emitter:
         ]
         self.own = [arc for arc in self.arcs if arc not in self.ahead]
         self.scalars = list(self.loop.scalars)
-        self.before = [f"str {register}, [sp, #{offset}]" for register, offset in self.loop.saved.items()]
+        self.before = [f"sub sp, sp, #{self.loop.stack}"] if self.loop.saved else []
+        self.before += [f"str {register}, [sp, #{offset}]" for register, offset in self.loop.saved.items()]
         self.pointers: dict[VectorLoad, tuple[str, int]] = {}
         self.free = list(self.loop.general)
         self.lower: list[tuple[Arc, bool]] = []  # waits for its lower half; whether of the next iteration
@@ -120,6 +123,9 @@ class _Emitter:
         self.fetched: dict[int, tuple[str, int]] = {}  # where the upper half is, and when it was loaded
         self.text: list[str] = []
         self._point()
+        # the last of what is loaded ahead: INS is left to the next iteration, in registers of their own
+        count = min(_CARRIED, len(self.ahead), len(self.free) - _LEAST_GENERAL)
+        self.carried = {id(arc): self.free.pop() for arc in self.ahead[len(self.ahead) - max(count, 0) :]}
 
     def _point(self) -> None:
         """Give every load a register for its address: that of LLVM, or one of its own where offsets do not fit."""
@@ -141,7 +147,9 @@ class _Emitter:
 
     def emit(self) -> Rewritten:
         before = [*self.before, *(text for arc in self.ahead for text in self._load_at_once(arc))]
+        self.inserts = [(arc, self.carried[id(arc)], 0) for arc in self.ahead if id(arc) in self.carried]
         after = [f"ldr {register}, [sp, #{offset}]" for register, offset in self.loop.saved.items()]
+        after += [f"add sp, sp, #{self.loop.stack}"] if self.loop.saved else []
         self.lower = [(arc, False) for arc in self.own]
         self.upper = list(self.lower)
         branch = self.loop.branch
@@ -162,6 +170,10 @@ class _Emitter:
         return Rewritten(before, first, self.text, last + after, _cycles([*first, *self.text, "b 0"]))
 
     def _load_at_once(self, arc: Arc) -> list[str]:
+        upper = self.carried.get(id(arc))
+        if upper:
+            lower = f"ldr {_d(arc.register)}, {self._address(arc.load, 0, 8)}"
+            return [lower, f"ldr {upper}, {self._address(arc.load, 8, 8)}"]
         try:
             return [f"ldr {_q(arc.register)}, {self._address(arc.load, 0, 16)}"]
         except _DoesNotFit:
@@ -241,7 +253,8 @@ class _Emitter:
         if not isinstance(operand, VectorLoad):
             return 0
         arc = self.arcs_by_load[operand]
-        return self.ready.get(f"load {id(arc)}", 0 if arc in self.ahead else float("inf"))
+        is_there = arc in self.ahead and id(arc) not in self.carried
+        return self.ready.get(f"load {id(arc)}", 0 if is_there else float("inf"))
 
     def _can_load(self) -> bool:
         if not self.lower:
@@ -257,10 +270,10 @@ class _Emitter:
         self._join(arc)
 
     def _fetch_upper(self) -> bool:
-        if not self.upper or not self.free:
+        if not self.upper or not (self.free or id(self.upper[0][0]) in self.carried):
             return False
         arc, _ = self.upper.pop(0)
-        register = self.free.pop(0)
+        register = self.carried.get(id(arc)) or self.free.pop(0)
         self.text.append(f"ldr {register}, {self._address(arc.load, 8, 8)}")
         self.fetched[id(arc)] = register, self.cycle
         self._join(arc)
@@ -270,7 +283,8 @@ class _Emitter:
         if id(arc) in self.begun and id(arc) in self.fetched:
             register, cycle = self.fetched.pop(id(arc))
             ready = max(cycle + _latency("ldr x0, [x1]"), self.begun.pop(id(arc)) + _latency("ldr d0, [x1]"))
-            self.inserts.append((arc, register, ready))
+            if id(arc) not in self.carried:
+                self.inserts.append((arc, register, ready))
 
     def _can_insert(self) -> bool:
         return bool(self.inserts) and self.inserts[0][2] <= self.cycle
@@ -279,7 +293,8 @@ class _Emitter:
         arc, register, _ = self.inserts.pop(0)
         self.text.append(f"mov {arc.register}.d[1], {register}")
         self.ready[f"load {id(arc)}"] = self.cycle + _latency("mov v0.d[1], x0")
-        self.free.append(register)
+        if id(arc) not in self.carried:
+            self.free.append(register)
 
     def _move_on(self) -> bool:
         """The next instruction on general registers, once no load of this iteration needs the address before it."""
