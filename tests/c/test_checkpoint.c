@@ -20,15 +20,18 @@
 #define SEGMENT (256 + TZML_TAG_SIZE) /* each of the example's but the last */
 
 static const char *folder;
-static struct {
+struct example {
 	uint8_t bundle[1 << 16];
-	uint8_t clear[1 << 16];
 	uint8_t grant[1 << 12];
 	uint8_t about[1 << 16];
 	uint8_t checkpoint[MAX_SIZE];
 	size_t grant_size;
 	size_t checkpoint_size;
-} files;
+};
+
+static struct example files;
+static struct example federated; /* its checkpoint is a server's */
+static uint8_t clear[1 << 16];
 static const uint8_t note[TZML_NOTE_SIZE] = "note";
 
 struct fixture {
@@ -39,13 +42,14 @@ struct fixture {
 	size_t size;
 };
 
-static size_t read_example(const char *name, uint8_t *to, size_t room)
+static size_t read_file(const char *name, const char *ending, uint8_t *to,
+			size_t room)
 {
 	char path[4096] = "";
 	FILE *file = NULL;
 	size_t size = 0;
 
-	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	snprintf(path, sizeof(path), "%s/%s.%s", folder, name, ending);
 	file = fopen(path, "rb");
 	if (file)
 		size = fread(to, 1, room - 1, file);
@@ -55,6 +59,16 @@ static size_t read_example(const char *name, uint8_t *to, size_t room)
 	}
 	fclose(file);
 	return size;
+}
+
+static void read_example(const char *name, struct example *example)
+{
+	read_file(name, "tzm", example->bundle, sizeof(example->bundle));
+	read_file(name, "json", example->about, sizeof(example->about));
+	example->grant_size =
+		read_file(name, "tzg", example->grant, sizeof(example->grant));
+	example->checkpoint_size = read_file(name, "tzs", example->checkpoint,
+					     sizeof(example->checkpoint));
 }
 
 static enum tzml_status load(struct fixture *f)
@@ -74,15 +88,15 @@ static enum tzml_status load(struct fixture *f)
 	return status;
 }
 
-static void open_device(struct fixture *f)
+static void open_example(struct fixture *f, const struct example *example)
 {
-	const struct tzml_header *header = (const void *)files.bundle;
+	const struct tzml_header *header = (const void *)example->bundle;
 	const char *hexadecimal =
-		strstr((const char *)files.about, "\"device_private\": \"");
+		strstr((const char *)example->about, "\"device_private\": \"");
 	uint8_t key[TZML_SECRET_SIZE] = { 0 };
 
 	memset(f, 0, sizeof(*f));
-	f->bundle = files.bundle;
+	f->bundle = example->bundle;
 	test_context_open(&f->context);
 	hexadecimal += strlen("\"device_private\": \"");
 	for (size_t i = 0; i < sizeof(key); i++)
@@ -90,9 +104,15 @@ static void open_device(struct fixture *f)
 	test_context_enroll(&f->context, key);
 	if (tzml_model_open(&f->model, &test_platform, &f->context, header,
 			    header->header_size) ||
-	    tzml_model_take_grant(&f->model, files.grant, files.grant_size) ||
+	    tzml_model_take_grant(&f->model, example->grant,
+				  example->grant_size) ||
 	    load(f))
 		abort();
+}
+
+static void open_device(struct fixture *f)
+{
+	open_example(f, &files);
 }
 
 static void close_device(struct fixture *f)
@@ -280,6 +300,40 @@ static void test_damage(void)
 	close_device(&f);
 }
 
+static void test_number(void)
+{
+	uint8_t changed[MAX_SIZE];
+	struct tzml_checkpoint *header = (void *)changed;
+	struct fixture f;
+
+	open_device(&f);
+	memcpy(changed, files.checkpoint, sizeof(changed));
+	header->number = 0;
+	check(restore(&f, changed) == TZML_ERROR_CHECKPOINT_MALFORMED,
+	      "a sealed checkpoint has a number");
+	close_device(&f);
+}
+
+/* A restore that is only begun is nothing that the device must remember. */
+static void test_begun(void)
+{
+	const size_t header = sizeof(struct tzml_checkpoint);
+	struct fixture f;
+
+	open_device(&f);
+	check(!tzml_model_restore(&f.model, files.checkpoint, header) &&
+		      !f.context.numbered && !f.context.confirmed,
+	      "a checkpoint counts when all of it is restored");
+	close_device(&f);
+	open_example(&f, &federated);
+	check(!tzml_model_restore(&f.model, federated.checkpoint, header) &&
+		      !f.context.round,
+	      "so does a global model");
+	check(!restore(&f, federated.checkpoint) && f.context.round,
+	      "and then it does");
+	close_device(&f);
+}
+
 static void test_confirmation(void)
 {
 	struct fixture f;
@@ -325,9 +379,10 @@ static bool has_clear_tag(const uint8_t *saved, uint64_t number,
 static void test_clear(void)
 {
 	struct tzml_platform plain = test_platform;
-	const struct tzml_header *header = (const void *)files.clear;
-	const struct tzml_checkpoint *saved = NULL;
-	struct fixture f = { .bundle = files.clear };
+	const struct tzml_header *header = (const void *)clear;
+	struct tzml_checkpoint *saved = NULL;
+	struct tzml_header *loaded = NULL;
+	struct fixture f = { .bundle = clear };
 	size_t size = 0;
 	size_t first = 0;
 	uint8_t *state = NULL;
@@ -342,7 +397,7 @@ static void test_clear(void)
 	size = f.model.state_memory.size;
 	state = malloc(size);
 	memcpy(state, f.model.state_memory.data, size);
-	saved = (const void *)f.saved;
+	saved = (void *)f.saved;
 	check(!save(&f, 0) && saved->kind == TZML_CHECKPOINT_CLEAR &&
 		      saved->number == 0,
 	      "a model that is clear has clear checkpoints");
@@ -355,6 +410,19 @@ static void test_clear(void)
 		      !restore(&f, f.saved) && !run(&f, 0, answers + 2) &&
 		      answers[2] == answers[1],
 	      "which are restored");
+	saved->number = 1;
+	check(restore(&f, f.saved) == TZML_ERROR_CHECKPOINT_MALFORMED,
+	      "without a number");
+	saved->number = 0;
+	saved->bundle_digest[0] ^= 1;
+	check(restore(&f, f.saved) == TZML_ERROR_CHECKPOINT_VERSION,
+	      "of this version");
+	loaded = f.model.header.data;
+	memset(loaded->model_id, 0, sizeof(loaded->model_id));
+	memset(saved->model_id, 0, sizeof(saved->model_id));
+	check(restore(&f, f.saved) == TZML_ERROR_CHECKPOINT_MODEL,
+	      "of this model, which is all that is known without an id");
+	saved->bundle_digest[0] ^= 1;
 	f.saved[f.size - 1] ^= 1;
 	check(restore(&f, f.saved) == TZML_ERROR_CHECKPOINT_DAMAGED,
 	      "unless a bit of them has changed");
@@ -428,16 +496,14 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	folder = argv[1];
-	read_example("checkpoint.tzm", files.bundle, sizeof(files.bundle));
-	read_example("state.tzm", files.clear, sizeof(files.clear));
-	read_example("checkpoint.json", files.about, sizeof(files.about));
-	files.grant_size = read_example("checkpoint.tzg", files.grant,
-					sizeof(files.grant));
-	files.checkpoint_size = read_example("checkpoint.tzs", files.checkpoint,
-					     sizeof(files.checkpoint));
+	read_example("checkpoint", &files);
+	read_example("federated", &federated);
+	read_file("state", "tzm", clear, sizeof(clear));
 	test_round_trip();
 	test_order();
 	test_damage();
+	test_number();
+	test_begun();
 	test_confirmation();
 	test_without_state();
 	test_clear();
