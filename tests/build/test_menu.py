@@ -74,3 +74,17 @@ def test_every_choice_counts(library: Path, tmp_path: Path) -> None:
     assert "optee-test" not in installed
     [components] = [line for line in said.splitlines() if line.startswith("IMAGE_COMPONENTS=")]
     assert "optee-test" not in components
+
+
+def test_a_release_is_chosen_with_all_that_it_refuses(library: Path, tmp_path: Path) -> None:
+    said = configuration(library, tmp_path, {"RELEASE": "y", "NETWORK_DIGITS_INT8": "n"})
+    assert '\nTZML_RELEASE="1"\n' in said
+    assert '\nTZML_NETWORKS="digits.onnx"\n' in said
+    assert '\nOPTEE_COUNTER="secure-flash"\n' in said
+    assert "CFG_TEE_CORE_LOG_LEVEL=0 " in said
+    [installed] = [line for line in said.splitlines() if line.startswith("IMAGE_INSTALL=")]
+    assert "optee-test" not in installed
+
+
+def test_storage_is_counted_if_that_is_chosen(library: Path, tmp_path: Path) -> None:
+    assert '\nOPTEE_COUNTER="secure-flash"\n' in configuration(library, tmp_path, {"STORAGE_COUNTER": "y"})
