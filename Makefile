@@ -90,13 +90,15 @@ test-full: PI_TESTS = lab
 test-full: test test-boards test-release mutants test-leakage $(if $(BUILDROOT),test-buildroot)
 	@$(if $(BUILDROOT),:,echo "== not run: tests of an image made by Buildroot, because BUILDROOT= names no checkout")
 	@echo "== what layers and sealing cost, in instructions on QEMU (log: $(LOGS)/costs.log)"
-	@$(PYTEST) lab/test_partition.py lab/test_sealed_costs.py --lg-env qemu-counted.yaml --networks full 2>&1 | tee $(LOGS)/costs.log
+	@$(PYTEST) lab/test_partition.py lab/test_pipeline_costs.py lab/test_sealed_costs.py --lg-env qemu-counted.yaml --networks full 2>&1 | tee $(LOGS)/costs.log
 	@echo "== the compiler with all examples of ONNX, and more random networks (log: $(LOGS)/compiler.log)"
 	@$(PYTEST) tests/compiler -m full 2>&1 | tee $(LOGS)/compiler.log
 	@echo "== model files that packages ship, in an environment of their own (log: $(LOGS)/wild.log)"
 	@tools/test-frontends tests/wild -m full 2>&1 | tee $(LOGS)/wild.log
 	@echo "== the runtime with many bundles that a fuzzer makes (log: $(LOGS)/runtime.log)"
 	@$(PYTEST) tests/runtime -m full 2>&1 | tee $(LOGS)/runtime.log
+	@echo "== pipelines with many records that a relay changes (log: $(LOGS)/pipeline.log)"
+	@$(PYTEST) tests/pipeline -m full 2>&1 | tee $(LOGS)/pipeline.log
 	@echo "== tzml-serve with many requests that a fuzzer makes (log: $(LOGS)/serve.log)"
 	@$(PYTEST) tests/serve -m full 2>&1 | tee $(LOGS)/serve.log
 

@@ -24,6 +24,7 @@ from tzml.owner.keys import load_public
 from tzml.owner.register import Register
 from tzml.pipeline.client import Client
 from tzml.pipeline.description import Invitation, Pipeline, read_keys, write_keys
+from tzml.pipeline.ray_relay import RayRelay
 from tzml.pipeline.relay import HttpReplica, Relay, RelayStage
 from tzml.pipeline.release import EpochKeys
 from tzml.pipeline.server import serve
@@ -141,11 +142,17 @@ def admit(
 @_replicas_argument
 @click.option("--listen", default="127.0.0.1:8080", show_default=True, metavar="ADDRESS:PORT",
               help="Where clients connect to.")  # fmt: skip
+@click.option("--engine", type=click.Choice(["threads", "ray"]), default="threads", show_default=True,
+              help="What asks the devices: threads of this process, or a Ray actor for each of them.")  # fmt: skip
+@click.option("--ray-address", default="", metavar="ADDRESS",
+              help="A Ray cluster, on whose hosts the actors are. Default: this host alone.")  # fmt: skip
 @_connection_options
 def relay(
     pipeline: Path,
     replicas: tuple[str, ...],
     listen: str,
+    engine: str,
+    ray_address: str,
     timeout: float,
     ca: Path | None,
     certificate: Path | None,
@@ -156,7 +163,13 @@ def relay(
     record that a device does not answer goes to another one of its stage.
     """
     described = Pipeline.read(pipeline)
-    carried = _relay(_connect(described, replicas, timeout, ca, certificate))
+    if ray_address and engine != "ray":
+        raise TzmlError("--ray-address is given without --engine ray", "give both, or none")
+    connected = _connect(described, replicas, timeout, ca, certificate)
+    if engine == "ray":
+        urls = [[replica.url for replica in stage] for stage in connected]
+        RayRelay(str(pipeline), urls, listen, timeout, str(ca or ""), str(certificate or ""), ray_address).exec()
+    carried = _relay(connected)
     serve(carried, described, listen, lambda address: click.echo(f"listening on {address}"))
 
 

@@ -62,6 +62,7 @@ ENVIRONMENTS = {
         Environment("flower", "federated training over Flower", python="3.11", megabytes=450),
         Environment("kserve", "testing with KServe's client", python="3.11", megabytes=440),
         Environment("mxnet", "reading MXNet models", python="3.11", megabytes=500),
+        Environment("ray", "a pipeline's relay over Ray", python="3.11", megabytes=300),
     )
 }
 """By name, which is that of their command, too."""
