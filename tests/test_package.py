@@ -289,6 +289,7 @@ IN_ENVIRONMENTS = {
     "tzml/federate/flower_app/tzml_federated/client.py": "flower",
     "tzml/federate/flower_app/tzml_federated/server.py": "flower",
     "tzml/federate/privacy.py": "flower",
+    "tzml/pipeline/ray_relay.py": "ray",
 }
 NOT_HERE = {
     "ai_edge_litert": "ai-edge-litert", "art": "adversarial-robustness-toolbox", "litert_torch": "litert-torch",
