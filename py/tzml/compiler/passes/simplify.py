@@ -61,18 +61,26 @@ class _Simplify(Rewriter):
         return self.emit(result)
 
     def output(self, body: Expr) -> Expr:
-        """Outputs that are constants are copied from the weights, as long as another one depends on an input."""
+        """Outputs that are constants are copied from the weights, as long as another one depends on an input.
+
+        If all others are inputs as they are, these are copied too: a program has one kernel at least.
+        """
         result = super().output(body)
         fields = list(result.fields) if isinstance(result, relax.Tuple) else [result]
         known = [constant(field) is not None for field in fields]
-        if not any(known) or all(known):
+        if all(known):
             return result
-        return relax.Tuple(
-            [
-                self.bb.emit(self.bb.call_te(_copied, field, primfunc_name_hint="constant")) if is_known else field
-                for field, is_known in zip(fields, known, strict=True)
-            ]
-        )
+        inputs = [self.values[parameter] for parameter in self.module["main"].params]
+        is_input = [any(field.same_as(value) for value in inputs) for field in fields]
+        if all(a or b for a, b in zip(known, is_input, strict=True)):
+            known = [True] * len(fields)
+        if not any(known):
+            return result
+        copies = [
+            self.bb.emit(self.bb.call_te(_copied, field, primfunc_name_hint="constant")) if is_copied else field
+            for field, is_copied in zip(fields, known, strict=True)
+        ]
+        return relax.Tuple(copies) if isinstance(result, relax.Tuple) else copies[0]
 
     def emit(self, expression: Expr, like: Expr | None = None) -> Expr:
         if isinstance(expression, relax.Tuple):

@@ -80,7 +80,7 @@ def fold(model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]], file: str) 
 def _inner(node: onnx.NodeProto, values: Values, mark: str, unroller: Unroller) -> list[onnx.NodeProto] | None:
     """The nodes that a node stands for: branches, the steps of a loop, or what a function computes."""
     if node.domain not in DEFAULT_DOMAINS:
-        return None
+        return body(node, values, mark)
     if node.op_type in CONTROL_FLOW:
         return unroller.inner(node)
     return real_form(node, values, mark) or body(node, values, mark)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx
 
 from tzml.compiler.frontends.onnx.graphs import copied, graphs
-from tzml.compiler.frontends.onnx.values import Values
+from tzml.compiler.frontends.onnx.values import DEFAULT_DOMAINS, Values
 
 EXPANDED = frozenset((
     "AffineGrid", "Attention", "BlackmanWindow", "CastLike", "CausalConvWithState", "Celu", "CenterCropPad",
@@ -13,6 +13,15 @@ EXPANDED = frozenset((
     "SoftmaxCrossEntropyLoss", "SwiGLU", "Swish",
 ))  # fmt: skip
 """Operators that TVM's importer does not know, or only in a vendor's variant. It has the others' own kernels."""
+PREVIEWS = {"FlexAttention": "ai.onnx.preview"}
+"""Operators of other domains of ONNX's own, which it may still change."""
+
+
+def is_expanded(node: onnx.NodeProto) -> bool:
+    """Whether it is a function that is compiled as what it is made of."""
+    if node.domain in DEFAULT_DOMAINS:
+        return node.op_type in EXPANDED
+    return PREVIEWS.get(node.op_type) == node.domain
 
 
 def body(node: onnx.NodeProto, values: Values, mark: str) -> list[onnx.NodeProto] | None:
@@ -20,7 +29,7 @@ def body(node: onnx.NodeProto, values: Values, mark: str) -> list[onnx.NodeProto
 
     Their layer is the node's; `mark` makes the names of their values.
     """
-    if not (node.op_type in EXPANDED or _is_more_than_a_kernel(node)):
+    if not (is_expanded(node) or _is_more_than_a_kernel(node)):
         return None
     function = _function(node, values)
     if function is None or not all(_is_of(inner, values.opset) for inner in function.node):
@@ -29,7 +38,7 @@ def body(node: onnx.NodeProto, values: Values, mark: str) -> list[onnx.NodeProto
     names = {name: given.get(name, "") for name in function.input}
     names.update((name, result) for name, result in zip(function.output, node.output, strict=False) if result)
     prefix = f"{next(filter(None, node.output))}{mark}"
-    attributes = {attribute.name: attribute for attribute in _defaults(node, values.opset)}
+    attributes = {attribute.name: attribute for attribute in _defaults(node, _version(node, values))}
     attributes.update((attribute.name, attribute) for attribute in node.attribute)
     nodes = []
     for inner in function.node:
@@ -46,14 +55,15 @@ def _is_more_than_a_kernel(node: onnx.NodeProto) -> bool:
 
 
 def _function(node: onnx.NodeProto, values: Values) -> onnx.FunctionProto | None:
+    opset = _version(node, values)
     try:
-        schema = onnx.defs.get_schema(node.op_type, values.opset, "")
+        schema = onnx.defs.get_schema(node.op_type, opset, node.domain)
     except onnx.defs.SchemaError:
         return None  # its opset does not have it
-    plain = [version for version in schema.function_opset_versions if version <= values.opset]
+    plain = [version for version in schema.function_opset_versions if version <= opset]
     if plain:
         return onnx.FunctionProto.FromString(schema.get_function_with_opset_version(max(plain)))
-    built = [version for version in schema.context_dependent_function_opset_versions if version <= values.opset]
+    built = [version for version in schema.context_dependent_function_opset_versions if version <= opset]
     types = [values.types.get(name) if name else onnx.TypeProto() for name in node.input] if built else [None]
     if None in types:
         return None
@@ -61,6 +71,10 @@ def _function(node: onnx.NodeProto, values: Values) -> onnx.FunctionProto | None
     return onnx.FunctionProto.FromString(
         schema.get_context_dependent_function_with_opset_version(max(built), node.SerializeToString(), data)
     )
+
+
+def _version(node: onnx.NodeProto, values: Values) -> int:
+    return values.opset if node.domain in DEFAULT_DOMAINS else values.domains.get(node.domain, 0)
 
 
 def _is_of(node: onnx.NodeProto, opset: int) -> bool:
@@ -71,7 +85,7 @@ def _is_of(node: onnx.NodeProto, opset: int) -> bool:
 
 
 def _defaults(node: onnx.NodeProto, opset: int) -> list[onnx.AttributeProto]:
-    schema = onnx.defs.get_schema(node.op_type, opset, "")
+    schema = onnx.defs.get_schema(node.op_type, opset, node.domain)
     return [about.default_value for about in schema.attributes.values() if about.default_value.name]
 
 

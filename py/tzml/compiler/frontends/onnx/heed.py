@@ -222,23 +222,8 @@ def _mod(attributes: Attributes, operands: list[Expr]) -> None:
         raise CompileError("of real numbers its divisor must be known, and neither 0 nor infinite")
 
 
-def _resize(attributes: Attributes, operands: list[Expr]) -> None:
-    """TVM maps positions by the sizes; ONNX by the scale, which is another where a size was rounded down."""
-    scales = constant(operands[2]) if len(operands) > 2 and operands[2] is not None else None
-    if scales is None:
-        return
-    for size, scale in zip(shape_of(operands[0]), scales.ravel().tolist(), strict=False):
-        if abs(np.floor(np.float32(scale) * np.float32(size)) - scale * size) > 1e-6 * scale * size:
-            raise CompileError(
-                f"{size} times the scale {scale:g} is not an integer",
-                "export the layer with the sizes of its output",
-            )
-
-
 _CHECKS: dict[str, Callable[[Attributes, list[Expr]], None]] = {
     "BatchNormalization": _batch_normalization,
     "Dropout": _dropout,
     "Mod": _mod,
-    "Resize": _resize,
-    "Upsample": lambda attributes, operands: _resize(attributes, [operands[0], None, *operands[1:2]]),
 }

@@ -16,7 +16,7 @@ from tzml.compiler.frontends.checks import Warn, checked, warn_of_nan
 from tzml.compiler.frontends.errors import malformed, unsupported
 from tzml.compiler.frontends.inputs import Declared, Inputs, settle_inputs
 from tzml.compiler.frontends.onnx.fold import fold
-from tzml.compiler.frontends.onnx.functions import EXPANDED
+from tzml.compiler.frontends.onnx.functions import EXPANDED, is_expanded
 from tzml.compiler.frontends.onnx.heed import (
     Attributes,
     Operands,
@@ -25,6 +25,7 @@ from tzml.compiler.frontends.onnx.heed import (
     check_values,
     not_taken,
 )
+from tzml.compiler.frontends.onnx.implied import implied_inputs
 from tzml.compiler.frontends.onnx.operators import OPERATORS
 from tzml.compiler.frontends.onnx.quantized import QUANTIZED
 from tzml.compiler.frontends.onnx.tensors import check_tensors, load_external_data, load_without_weights
@@ -81,6 +82,7 @@ def _import_model(model: onnx.ModelProto, path: Path, inputs: Inputs, warn: Warn
     if not declared:
         raise CompileError(f"{path}: no input is left, so that the network always answers the same")
     shapes = settle_inputs(declared, inputs)
+    model = _imply_inputs(model, shapes, path.name, warn)
     model, values = fold(model, shapes, path.name)
     _check_operators(model, path)
     for node in model.graph.node:
@@ -169,15 +171,36 @@ def _fix_inputs(
                 raise CompileError(f"input {name} is of type {kind.dtype}, which has no {given.shape[0]}")
             fixed[name] = np.array(given.shape[0], kind.dtype)
             del declared[name]
+    return _with_known(model, fixed), {name: given for name, given in inputs.items() if name not in fixed}
+
+
+def _imply_inputs(
+    model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]], file: str, warn: Warn
+) -> onnx.ModelProto:
+    """The model in which inputs that say nothing but a declared shape are constants; they leave `shapes`.
+
+    One input is left at least.
+    """
+    found = implied_inputs(model, shapes, file)
+    if len(found) == len(shapes):
+        return model
+    for name, (value, result) in found.items():
+        warn(f"input {name} is always {value.tolist()} by the declared shape of {result}; the bundle does not have it")
+        del shapes[name]
+    return _with_known(model, {name: value for name, (value, _) in found.items()})
+
+
+def _with_known(model: onnx.ModelProto, fixed: dict[str, Any]) -> onnx.ModelProto:
+    """The model with constants in place of inputs; itself, if there are none."""
     if not fixed:
-        return model, inputs
+        return model
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
     kept = [value for value in model.graph.input if value.name not in fixed]
     del changed.graph.input[:]
     changed.graph.input.extend(kept)
     changed.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in fixed.items())
-    return changed, {name: given for name, given in inputs.items() if name not in fixed}
+    return changed
 
 
 def _element_kind(model: onnx.ModelProto, name: str) -> int:
@@ -189,6 +212,8 @@ def _check_operators(model: onnx.ModelProto, path: Path, replaced: Set[str] = fr
     found = []
     for node in model.graph.node:
         default = node.domain in DEFAULT_DOMAINS
+        if replaced and is_expanded(node):
+            continue
         if not default or node.op_type not in known:
             operator = node.op_type if default else f"{node.domain}::{node.op_type}"
             found.append((operator, node.name or next(iter(node.output), "")))

@@ -14,6 +14,7 @@ from tvm import relax, te, tirx
 from tzml.compiler.frontends.onnx.heed import known_number
 from tzml.compiler.frontends.onnx.positions import POSITIONS
 from tzml.compiler.frontends.onnx.recurrent import RECURRENT
+from tzml.compiler.frontends.onnx.resize import RESIZE
 from tzml.compiler.frontends.onnx.signals import SIGNALS
 from tzml.compiler.ir.errors import CompileError
 from tzml.compiler.ir.rewrite import const, dtype_of, shape_of
@@ -149,6 +150,7 @@ def _broadcast(operand: Any, at: Any) -> Any:
 OPERATORS: dict[str, Callable[..., Expr]] = {
     **POSITIONS,
     **RECURRENT,
+    **RESIZE,
     **SIGNALS,
     "BitShift": _bit_shift,
     "ConvInteger": _conv_integer,

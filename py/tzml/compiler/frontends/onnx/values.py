@@ -36,6 +36,7 @@ class Values:
     Attributes:
         types: An onnx.TypeProto for each value of known type.
         known: Values of at most LARGEST elements.
+        domains: The version of each domain of operators.
 
     """
 
@@ -43,6 +44,7 @@ class Values:
         """`shapes` are those of the model's inputs; `file` is what messages name."""
         self.file = file
         self.opsets = [opset for opset in model.opset_import if opset.domain in DEFAULT_DOMAINS]
+        self.domains = {opset.domain: opset.version for opset in model.opset_import}
         self.opset = max((opset.version for opset in self.opsets), default=1)
         self.types: dict[str, onnx.TypeProto] = {}
         self.known: dict[str, Array] = {}
