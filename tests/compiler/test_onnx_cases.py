@@ -54,31 +54,28 @@ def one(operator: str, *inputs: str, shape: tuple[int, ...] = IMAGE, **about: An
     """A model of one operator; arrays are constants, what else there is are attributes."""
     constants = {name: value for name, value in about.items() if isinstance(value, np.ndarray)}
     attributes = {name: value for name, value in about.items() if name not in constants}
-    node = helper.make_node(operator, ["x", *inputs], ["y"], "layer", **attributes)
+    results = ["y", "z"][: attributes.pop("outputs", 1)]
+    node = helper.make_node(operator, ["x", *inputs], results, "layer", **attributes)
     model = onnx_model(node, shape=shape, out=tuple("abcd"[: len(shape)]), **constants)
     model.opset_import[0].version = 21
     return model
 
 
-REAL = np.array([1, 1, 0.6, 0.6], np.float32)
 TWICE = np.array([1, 1, 2, 2], np.float32)
 
 
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (one("IsInf", detect_negative=0), "IsInf (layer layer); the attribute detect_negative is 0; only 1 is"),
-        (one("IsInf", detect_positive=0), "the attribute detect_positive is 0; only 1 is understood"),
-        (one("Resize", "", "s", s=TWICE, mode="linear", antialias=1), "antialias is 1; only 0 is understood"),
+        (one("Resize", "", "s", s=TWICE, mode="nearest", antialias=1), "antialias is 1, and its mode nearest"),
+        (one("Resize", "", "s", s=TWICE, mode="smooth"), "its attribute mode is smooth, which is not known"),
+        (one("Resize", "", "s", s=TWICE[1:], mode="linear"), "either a scale or a size for each of 4 axes"),
         (
-            one("Resize", "", "s", s=REAL, mode="linear"),
-            "6 times the scale 0.6 is not an integer; export the layer",
+            one("RoiAlign", "r", "n", r=floats(2, 4), n=np.zeros(2, np.int64)),
+            "sampling_ratio must be 1 at least; export the layer with it",
         ),
-        (
-            one("Resize", "", "s", s=REAL, mode="cubic", coordinate_transformation_mode="align_corners"),
-            "6 times the scale 0.6 is not an integer",
-        ),
-        (one("ConvTranspose", "w", w=floats(4, 2, 3, 3), output_shape=[9, 9]), "output_shape is [9, 9]"),
+        (one("ConvTranspose", "w", w=floats(4, 2, 3, 3), output_shape=[20, 20]), "output_shape has 20, where 8"),
+        (one("MaxPool", kernel_shape=[2, 2], ceil_mode=1, outputs=2), "ceil_mode and auto_pad are not understood"),
     ],
     ids=lambda value: value.graph.node[0].op_type if isinstance(value, onnx.ModelProto) else "",
 )

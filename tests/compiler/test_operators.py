@@ -36,7 +36,6 @@ LEFT_OUT = {
     "atan2": "not in math.c",
     "atanh": "TVM makes logarithms of it when it lowers the kernel",
     "tan": "TVM makes the sine and the cosine of it when it lowers the kernel",
-    "mod": "the remainder of real numbers is fmodf, which math.c does not have",
     **dict.fromkeys(("tril", "triu"), "a number's place decides what becomes of it"),
     **dict.fromkeys(("ones_like", "zeros_like"), "their result is a constant"),
     **dict.fromkeys(("collapse_sum_like", "size"), "of an operand of another shape they are sums"),

@@ -226,6 +226,7 @@ _ROWS = (
     _elementwise("logical_or", np.logical_or, operands=2),
     _elementwise("logical_xor", np.logical_xor, operands=2),
     _elementwise("maximum", np.maximum, operands=2),
+    _elementwise("mod", np.fmod, operands=2),
     _elementwise("multiply", np.multiply, operands=2),
     replace(_elementwise("not_equal", np.not_equal, operands=2), passes=("simplify",)),
     replace(_elementwise("power", np.power, "pow", operands=2), passes=("simplify",)),

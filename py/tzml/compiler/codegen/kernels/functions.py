@@ -181,3 +181,6 @@ FUNCTIONS = {
     "sinh": Function("sinhf", _sinh),
     "tanh": Function("tanhf", _tanh),
 }  # fmt: skip
+
+BY_LLVM = {"fmodf": "the remainder of real numbers, which TIR has a node for"}
+"""Functions of math.c that LLVM calls for what is no call in TIR."""

@@ -128,6 +128,7 @@ static double logarithm(double x)
 float expf(float x);
 float logf(float x);
 float powf(float x, float y);
+float fmodf(float x, float y);
 float sinhf(float x);
 float coshf(float x);
 float tanhf(float x);
@@ -178,6 +179,33 @@ float powf(float x, float y)
 		choose(exponent > LARGEST, choose(size == 1, 1, limit), result);
 	result = choose(is_nan(x) | is_nan(y), (double)x + y, result);
 	return (float)choose((y == 0) | (x == 1), 1, result);
+}
+
+/*
+ * What is left of x after multiples of y. Multiples of y, times 2 to the power
+ * of 29 i, are subtracted of what is left of those before: a number of 29 bits
+ * times one of 24 is exact, and so is what is left.
+ */
+float fmodf(float x, float y)
+{
+	double size = magnitude(x);
+	double divisor = magnitude(y);
+	int endless = divisor > LARGEST; /* nothing is subtracted */
+	int undefined = is_nan(x) | is_nan(y) | (size > LARGEST) | (y == 0);
+	double rest = choose(undefined, 0, size);
+	int i;
+
+	divisor = choose(undefined | endless, 1, divisor);
+	for (i = 9; i >= 0; i--) {
+		double step = divisor * from_bits((1023ULL + 29 * i) << 52);
+
+		rest -= (double)(int64_t)(rest / step) * step;
+		/* the quotient may have been rounded up to an integer */
+		rest += choose(rest < 0, step, 0);
+	}
+	rest = choose(endless, size, rest);
+	rest = negated(bits_of(x) >> 63, rest);
+	return (float)choose(undefined, NO_NUMBER, rest);
 }
 
 float tanhf(float x)

@@ -27,7 +27,7 @@ HARMLESS = {
     ("LSTM", "hidden_size"): "the weights have it in their shape",
     ("RNN", "hidden_size"): "the weights have it in their shape",
     ("LayerNormalization", "stash_type"): "sums are of float32",
-    ("MaxPool", "storage_order"): "it is for the output Indices, which is refused",
+    ("MaxPool", "storage_order"): "it is for the output Indices, which is made elsewhere",
     ("BatchNormalization", "momentum"): "it is for training",
     ("QuantizeLinear", "saturate"): "it is for 8-bit floats, which are refused",
     ("Split", "num_outputs"): "the node has as many",
@@ -39,13 +39,14 @@ HARMLESS = {
 HARMLESS_INPUTS = {("Dropout", 1): "nothing is dropped in an inference"}
 # Inputs, by their position, that have to be known: shapes depend on them
 KNOWN = {
-    "CumSum": (1,), "DFT": (1, 2), "Expand": (1,), "OneHot": (1,), "Pad": (1, 3), "Range": (0, 1, 2),
-    "Reshape": (1,), "Resize": (2, 3), "Slice": (1, 2, 3, 4), "Split": (1,), "Squeeze": (1,), "STFT": (1, 3),
+    "CumProd": (1,), "CumSum": (1,), "DFT": (1, 2), "Expand": (1,), "OneHot": (1,), "Pad": (1, 3),
+    "Range": (0, 1, 2), "Reshape": (1,), "Resize": (1, 2, 3), "Slice": (1, 2, 3, 4), "Split": (1,),
+    "Squeeze": (1,), "STFT": (1, 3),
     "Tile": (1,), "TopK": (1,), "Unsqueeze": (1,), "Upsample": (1,), "ConstantOfShape": (0,), "MaxUnpool": (2,),
     **{f"Reduce{what}": (1,) for what in (
         "L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare")},
 }  # fmt: skip
-WINDOWS = ("Conv", "ConvTranspose", "ConvInteger", "QLinearConv")
+WINDOWS = ("Conv", "ConvTranspose", "ConvInteger", "DeformConv", "QLinearConv")
 """Operators whose attribute kernel_shape repeats the shape of their weights."""
 
 
@@ -215,15 +216,7 @@ def _dropout(attributes: Attributes, operands: list[Expr]) -> None:
         raise CompileError("its input training_mode must be false", "export the model for inference")
 
 
-def _mod(attributes: Attributes, operands: list[Expr]) -> None:
-    divisor = constant(operands[1])
-    is_ordinary = divisor is not None and np.isfinite(divisor).all() and divisor.all()
-    if not attributes.get("fmod", 0) and "float" in dtype_of(operands[0]) and not is_ordinary:
-        raise CompileError("of real numbers its divisor must be known, and neither 0 nor infinite")
-
-
 _CHECKS: dict[str, Callable[[Attributes, list[Expr]], None]] = {
     "BatchNormalization": _batch_normalization,
     "Dropout": _dropout,
-    "Mod": _mod,
 }

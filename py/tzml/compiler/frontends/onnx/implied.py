@@ -1,8 +1,8 @@
 """Inputs of an ONNX model that only say what shape a result has, where the file says that shape as well.
 
-A Reshape by an input has a result whose shape is not known when compiling; but if the file declares that shape, only one
-answer is possible. So the input is a constant, and the bundle does not have it. What more than one value of an input
-would fit is left as it is, for others to refuse: axes of a reduction, unless the shapes tell which they are.
+The shape that a Reshape makes of an input is not known when compiling; but if the file declares it, only one answer
+is possible. So the input is a constant, and the bundle does not have it. Where more than one value would fit, the
+input stays as it is, for others to refuse: axes of a reduction, unless the shapes tell which they are.
 """
 
 from __future__ import annotations
@@ -75,9 +75,7 @@ def _asked(node: onnx.NodeProto) -> Iterator[str]:
             yield node.input[position]
 
 
-def _value(
-    node: onnx.NodeProto, name: str, values: Values, declared: dict[str, list[int]]
-) -> list[int] | None:
+def _value(node: onnx.NodeProto, name: str, values: Values, declared: dict[str, list[int]]) -> list[int] | None:
     data, own = values.shape(node.input[0]), values.shape(name)
     results = [declared.get(result, []) for result in node.output]
     if data is None or own is None or len(own) > 1 or not all(r in declared for r in node.output):
@@ -184,7 +182,9 @@ def _grid(node: _Node) -> list[int] | None:
 _IMPLIED: dict[str, tuple[int, Callable[[_Node], list[int] | None]]] = {
     "AffineGrid": (1, _grid),
     "CenterCropPad": (1, _along),
+    "Col2Im": (1, lambda node: node.result[2:] if len(node.result) == node.length + 2 else None),
     "ConstantOfShape": (0, _shape),
+    "CumProd": (1, _summed_axis),
     "CumSum": (1, _summed_axis),
     "Expand": (1, lambda node: node.result if len(node.result) >= node.length else None),
     "MaxUnpool": (2, _shape),

@@ -119,8 +119,9 @@ class _Importer(onnx_importer()):  # type: ignore[misc]
             check_values(operator, watched, operands)
             hint = self.names.add(layer, operator)
             with naming(self.bb, hint):
-                if operator in OPERATORS:
-                    result = self.bb.normalize(OPERATORS[operator](self.bb, operands, watched))
+                own = OPERATORS[operator](self.bb, operands, watched) if operator in OPERATORS else None
+                if own is not None:
+                    result = self.bb.normalize(own)
                 else:
                     result = self._convert(operator, layer, operands, watched, opset)
             check_heeded(operator, opset, watched, operands)
@@ -185,7 +186,8 @@ def _imply_inputs(
     if len(found) == len(shapes):
         return model
     for name, (value, result) in found.items():
-        warn(f"input {name} is always {value.tolist()} by the declared shape of {result}; the bundle does not have it")
+        says = f"which the shape of {result} says as well"
+        warn(f"input {name} is taken to be {value.tolist()}, {says}; the bundle does not have it")
         del shapes[name]
     return _with_known(model, {name: value for name, (value, _) in found.items()})
 

@@ -1,6 +1,7 @@
 """ONNX's operators that TVM's importer does not know, or computes otherwise, in Relax.
 
-Each is a function of the block builder, of the inputs, None where one is left out, and of the attributes.
+Each is a function of the block builder, of the inputs, None where one is left out, and of the attributes. What it
+leaves to TVM's importer after all, it says by None.
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ from typing import Any
 import numpy as np
 from tvm import relax, te, tirx
 
+from tzml.compiler.frontends.onnx.arithmetic import ARITHMETIC
+from tzml.compiler.frontends.onnx.blocked import BLOCKED
 from tzml.compiler.frontends.onnx.heed import known_number
 from tzml.compiler.frontends.onnx.positions import POSITIONS
 from tzml.compiler.frontends.onnx.recurrent import RECURRENT
 from tzml.compiler.frontends.onnx.resize import RESIZE
 from tzml.compiler.frontends.onnx.signals import SIGNALS
+from tzml.compiler.frontends.onnx.windows import WINDOW_OPERATORS
 from tzml.compiler.ir.errors import CompileError
 from tzml.compiler.ir.rewrite import const, dtype_of, shape_of
 
@@ -44,34 +48,42 @@ def _one_hot(builder: Any, inputs: Any, attributes: Any) -> Expr:
     return relax.op.where(chosen, on, off)
 
 
-def _cum_sum(builder: Any, inputs: Any, attributes: Any) -> Expr:
-    """TVM has it for GPUs only. Here sums of 1, 2, 4, … elements are added: a step for each bit of the length."""
-    x = inputs[0]
-    along = known_number(inputs[1]) % len(shape_of(x))
-    step = -1 if attributes.get("reverse", 0) else 1
-    exclusive = bool(attributes.get("exclusive", 0))
-    return builder.call_te(_sums, x, along, step, exclusive, primfunc_name_hint="cumsum")
+def _cumulative(name: str) -> Callable[..., Expr]:
+    """TVM has them for GPUs only. Here sums of 1, 2, 4, … elements are added: a step for each bit of the length."""
+
+    def convert(builder: Any, inputs: Any, attributes: Any) -> Expr:
+        x = inputs[0]
+        along = known_number(inputs[1]) % len(shape_of(x))
+        step = -1 if attributes.get("reverse", 0) else 1
+        exclusive = bool(attributes.get("exclusive", 0))
+        return builder.call_te(_accumulated, x, along, step, exclusive, name, primfunc_name_hint=f"cum{name}")
+
+    return convert
 
 
-def _sums(x: Any, axis: int, step: int, exclusive: bool) -> Any:
-    extent = int(x.shape[axis])
+def _accumulated(x: Any, axis: int, step: int, exclusive: bool, name: str) -> Any:
+    extent, is_sum = int(x.shape[axis]), name == "sum"
 
     def earlier(of: Any, distance: int, at: Any) -> Any:
         place = at[axis] - step * distance
         inside = place >= 0 if step > 0 else place < extent
         limited = te.max(te.min(place, extent - 1), 0)
         value = of(*at[:axis], limited, *at[axis + 1 :])
-        return tirx.if_then_else(inside, value, tirx.const(0, value.ty.dtype))
+        return tirx.if_then_else(inside, value, tirx.const(0 if is_sum else 1, value.ty.dtype))
 
-    def added(of: Any, distance: int) -> Any:
-        return te.compute(x.shape, lambda *at: of(*at) + earlier(of, distance, at), name="sums")
+    def joined(of: Any, distance: int) -> Any:
+        def element(*at: Any) -> Any:
+            mine, before = of(*at), earlier(of, distance, at)
+            return mine + before if is_sum else mine * before
+
+        return te.compute(x.shape, element, name="sums")
 
     total = x
     if exclusive:
         total = te.compute(x.shape, lambda *at: earlier(x, 1, at), name="shifted")
     distance = 1
     while distance < extent:
-        total = added(total, distance)
+        total = joined(total, distance)
         distance *= 2
     return total if total is not x else te.compute(x.shape, lambda *at: x(*at), name="sums")
 
@@ -147,14 +159,18 @@ def _broadcast(operand: Any, at: Any) -> Any:
     return operand(*(p if int(n) > 1 else 0 for p, n in zip(places, operand.shape, strict=True)))
 
 
-OPERATORS: dict[str, Callable[..., Expr]] = {
+OPERATORS: dict[str, Callable[..., Expr | None]] = {
+    **ARITHMETIC,
+    **BLOCKED,
     **POSITIONS,
     **RECURRENT,
     **RESIZE,
     **SIGNALS,
+    **WINDOW_OPERATORS,
     "BitShift": _bit_shift,
     "ConvInteger": _conv_integer,
-    "CumSum": _cum_sum,
+    "CumProd": _cumulative("prod"),
+    "CumSum": _cumulative("sum"),
     "LpNormalization": _lp_normalization,
     "OneHot": _one_hot,
     "ThresholdedRelu": _thresholded_relu,

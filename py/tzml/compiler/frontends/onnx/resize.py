@@ -94,7 +94,8 @@ def _settled(
 ) -> list[_Axis]:
     """How long each axis becomes, and by which scale. Raises CompileError for what does not fit."""
     old = [shape_of(x)[axis] for axis in axes]
-    if (scales is None) == (sizes is None) or len(scales if sizes is None else sizes) != len(axes):
+    given = scales if sizes is None else sizes
+    if given is None or (scales is not None and sizes is not None) or len(given) != len(axes):
         raise CompileError(f"it needs either a scale or a size for each of {len(axes)} axes")
     if how.coordinates != "tf_crop_and_resize":
         roi = None
