@@ -28,7 +28,7 @@ def _like(number: float, value: Expr) -> Expr:
     return const(np.asarray(number, dtype_of(value)))
 
 
-def _power(builder: Any, inputs: Any, attributes: Any) -> Expr | None:
+def power(builder: Any, inputs: Any, attributes: Any) -> Expr | None:
     """Of the base's type, whatever the exponent is. Integers are multiplied, and wrap around as NumPy's do."""
     base, exponent = inputs[0], inputs[1]
     if dtype_of(base) == dtype_of(exponent) and _is_real(base):
@@ -205,7 +205,7 @@ ARITHMETIC: dict[str, Callable[..., Expr | None]] = {
     "Elu": _elu,
     "IsInf": _is_inf,
     "Mod": _mod,
-    "Pow": _power,
+    "Pow": power,
     "ReduceMax": _reduced_bools("max"),
     "ReduceMin": _reduced_bools("min"),
     "Unsqueeze": _unsqueeze,

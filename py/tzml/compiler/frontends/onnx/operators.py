@@ -48,7 +48,7 @@ def _one_hot(builder: Any, inputs: Any, attributes: Any) -> Expr:
     return relax.op.where(chosen, on, off)
 
 
-def _cumulative(name: str) -> Callable[..., Expr]:
+def cumulative(name: str) -> Callable[..., Expr]:
     """TVM has them for GPUs only. Here sums of 1, 2, 4, … elements are added: a step for each bit of the length."""
 
     def convert(builder: Any, inputs: Any, attributes: Any) -> Expr:
@@ -169,8 +169,8 @@ OPERATORS: dict[str, Callable[..., Expr | None]] = {
     **WINDOW_OPERATORS,
     "BitShift": _bit_shift,
     "ConvInteger": _conv_integer,
-    "CumProd": _cumulative("prod"),
-    "CumSum": _cumulative("sum"),
+    "CumProd": cumulative("prod"),
+    "CumSum": cumulative("sum"),
     "LpNormalization": _lp_normalization,
     "OneHot": _one_hot,
     "ThresholdedRelu": _thresholded_relu,

@@ -5,7 +5,6 @@ What neither heeds is refused: tests/frontends/test_litert.py compares every qua
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -15,10 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tvm import relax, tirx
 
+from tzml.compiler.frontends.tflite.operators import OwnOperators
+from tzml.compiler.frontends.tflite.options import option
 from tzml.compiler.ir.errors import CompileError
 from tzml.compiler.ir.operators import operator
 from tzml.compiler.ir.rewrite import Expr, const, constant, dtype_of, ints, op_name, shape_of
-from tzml.compiler.ir.tvm_internals import tflite_converter, tflite_tensor_name
+from tzml.compiler.ir.tvm_internals import tflite_tensor_name
 
 # Options that TVM's converter does not read: (operator, table of options, option, the values that it computes)
 UNREAD = (
@@ -37,7 +38,7 @@ _LARGEST_WINDOW = 4096
 """Positions of a window whose mean float32 tells apart from one that is halfway between two integers."""
 
 
-class TfliteConverter(tflite_converter()):  # type: ignore[misc]
+class TfliteConverter(OwnOperators):
     """Converts operators as TFLite's kernels compute them."""
 
     reads: Mapping[int, int] = MappingProxyType({})
@@ -119,10 +120,10 @@ class TfliteConverter(tflite_converter()):  # type: ignore[misc]
         if result.qnn_params or any(source.qnn_params for source in sources):
             return super().convert_batch_matmul(op)
         operands = []
-        for source, option in zip(sources, ("AdjX", "AdjY"), strict=True):
+        for source, adjoint in zip(sources, ("AdjX", "AdjY"), strict=True):
             value = self.get_tensor_expr(source)
             axes = list(range(len(shape_of(value))))
-            if _option(op, "BatchMatMulOptions", option):
+            if option(op, "BatchMatMulOptions", adjoint):
                 value = self.bb.emit(relax.op.permute_dims(value, [*axes[:-2], axes[-1], axes[-2]]))
             operands.append(value)
         return relax.op.matmul(*operands)
@@ -159,7 +160,7 @@ class TfliteConverter(tflite_converter()):  # type: ignore[misc]
         """Both branches are computed, if the condition depends on the data: time must not tell of it."""
         condition, *given = self.get_input_tensors(op)
         known = self._known(self.get_tensor_expr(condition))
-        branches = [_option(op, "IfOptions", f"{which}SubgraphIndex") for which in ("Then", "Else")]
+        branches = [option(op, "IfOptions", f"{which}SubgraphIndex") for which in ("Then", "Else")]
         if known is not None:
             (result,) = self._results(branches[0 if known.any() else 1], given)
             return result
@@ -190,10 +191,10 @@ class TfliteConverter(tflite_converter()):  # type: ignore[misc]
 
     def unheeded(self, op: Any, name: str) -> str:
         """What of an operator would be passed over, in words; empty if nothing would."""
-        for operation, options, option, understood in UNREAD:
-            found = _option(op, options, option) if name == operation else understood[0]
+        for operation, options, which, understood in UNREAD:
+            found = option(op, options, which) if name == operation else understood[0]
             if found not in understood:
-                return f"{option} is {found}; only {', '.join(map(str, understood))} is understood"
+                return f"{which} is {found}; only {', '.join(map(str, understood))} is understood"
         if not self.is_quantized(op):
             return ""
         scales = [t for t in (*self.get_input_tensors(op), *self.get_output_tensors(op)) if t.qnn_params]
@@ -262,14 +263,14 @@ class TfliteConverter(tflite_converter()):  # type: ignore[misc]
 
     def convert_gelu(self, op: Any) -> Expr:
         """With the hyperbolic tangent where the file says so."""
-        if not _option(op, "GeluOptions", "Approximate"):
+        if not option(op, "GeluOptions", "Approximate"):
             return super().convert_gelu(op)
         (source,) = self.get_input_tensors(op)
         return relax.op.nn.gelu_tanh(self.get_expr(source.tensor_idx))
 
     def convert_softmax(self, op: Any) -> Expr:
         """Of the operand times beta."""
-        beta = _option(op, "SoftmaxOptions", "Beta")
+        beta = option(op, "SoftmaxOptions", "Beta")
         (source,), (result,) = self.get_input_tensors(op), self.get_output_tensors(op)
         x = self.get_expr(source.tensor_idx)
         if source.qnn_params:
@@ -282,16 +283,6 @@ class TfliteConverter(tflite_converter()):  # type: ignore[misc]
     def convert_fully_connected(self, op: Any) -> Expr:
         """Rows of a matrix, unless the number of dimensions is to be kept."""
         result = self.bb.normalize(super().convert_fully_connected(op))
-        if _option(op, "FullyConnectedOptions", "KeepNumDims"):
+        if option(op, "FullyConnectedOptions", "KeepNumDims"):
             return result
         return relax.op.reshape(result, (math.prod(shape_of(result)[:-1]), shape_of(result)[-1]))
-
-
-def _option(op: Any, options: str, option: str) -> Any:
-    """The value of an option, which is its default where the operator has no options."""
-    schema = importlib.import_module("tflite")
-    table, place = getattr(schema, options)(), op.BuiltinOptions()
-    if op.BuiltinOptionsType() != getattr(schema.BuiltinOptions, options):
-        return {"Beta": 1}.get(option, 0)
-    table.Init(place.Bytes, place.Pos)
-    return getattr(table, option)()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from tzml.compiler.frontends.tflite.check import check_tflite
 from tzml.compiler.frontends.tflite.converter import TfliteConverter
 from tzml.compiler.frontends.tflite.flatbuffer import FlatbufferError
 from tzml.compiler.frontends.tflite.model import RESOURCES, Resources, as_seen, beginning, indices, output_name
+from tzml.compiler.frontends.tflite.operators import REFUSED
 from tzml.compiler.ir.errors import CompileError, reason
 from tzml.compiler.ir.imported import Imported
 from tzml.compiler.ir.layer_names import SourceNames
@@ -22,6 +24,8 @@ from tzml.compiler.ir.operators import OPERATORS, Kind
 from tzml.compiler.ir.rewrite import bound, naming
 from tzml.compiler.ir.tvm_internals import import_tflite_model, tflite_tensor_name
 from tzml.preprocess import Quantization
+
+_log = logging.getLogger(__name__)
 
 # TensorType of schema.fbs
 DTYPES = {0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 6: "bool", 7: "int16", 9: "int8"}
@@ -119,6 +123,8 @@ def _converter(file: str, same_shapes: bool, layers: SourceNames, resources: Res
                     dynamic.append((name, layer))
                 elif self.is_quantized(op) and not self._can_be_quantized(op, name):
                     found.append((f"{name} on quantized tensors", layer))
+                elif name in REFUSED and op.InputsLength() < 3:
+                    raise unsupported(file, [(name, layer)], REFUSED[name])
                 elif what := self.unheeded(op, name):
                     raise unsupported(file, [(name, layer)], what)
             if found:
@@ -146,7 +152,9 @@ def _converter(file: str, same_shapes: bool, layers: SourceNames, resources: Res
                 except CompileError as error:
                     raise unsupported(file, [(name, self._layer(op))], str(error)) from error
                 except Exception as error:
-                    raise unsupported(file, [(name, self._layer(op))], f"TVM says: {reason(error)}") from error
+                    _log.info("TVM says of the operator %s: %s", name, reason(error))
+                    what = "there is no kernel for its operands and options"
+                    raise unsupported(file, [(name, self._layer(op))], what) from error
 
             return run
 
