@@ -159,8 +159,8 @@ def _compile_and_compare(case: Case) -> tuple[str, str]:
             # those without elements are not inputs of the bundle
             given = {port.name: np.asarray(_array(all_inputs[port.name]), order="C") for port in model.inputs}
             got = list(model.run(given).outputs.values())
-    for ours, theirs in zip(got, case.outputs, strict=True):
-        theirs = _array(theirs)
+    # those without elements are not outputs of the bundle
+    for ours, theirs in zip(got, [a for a in map(_array, case.outputs) if a.size], strict=True):
         if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
             return "wrong", f"{ours.dtype} {ours.shape}, not {theirs.dtype} {theirs.shape}"
         try:

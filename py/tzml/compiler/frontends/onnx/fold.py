@@ -14,9 +14,11 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from tzml.compiler.frontends.onnx.choices import choices
 from tzml.compiler.frontends.onnx.empty import empty_results, without_empty
 from tzml.compiler.frontends.onnx.functions import body
 from tzml.compiler.frontends.onnx.graphs import free_mark, needed
+from tzml.compiler.frontends.onnx.implied import declared_shapes
 from tzml.compiler.frontends.onnx.quantized import real_form
 from tzml.compiler.frontends.onnx.unroll import CONTROL_FLOW, Unroller
 from tzml.compiler.frontends.onnx.values import DEFAULT_DOMAINS, LARGEST, Array, Values, element_type
@@ -40,13 +42,14 @@ def fold(model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]], file: str) 
     outputs = {value.name for value in model.graph.output}
     mark = free_mark(model.graph)
     unroller = Unroller(values, mark)
+    declared = declared_shapes(model.graph)
     nodes: list[onnx.NodeProto] = []
     changed = False
     # each branch is in the file once, and loops are limited, so this ends
     waiting = deque(model.graph.node)
     while waiting:
         node = waiting.popleft()
-        inner = _inner(node, values, mark, unroller)
+        inner = _inner(node, values, mark, unroller) or choices(node, values, declared, mark)
         if inner is not None:
             waiting.extendleft(reversed(inner))
             changed = True

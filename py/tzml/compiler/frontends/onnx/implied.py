@@ -50,7 +50,7 @@ def implied_inputs(
     kinds = {v.name: v.type.tensor_type.elem_type for v in graph.input}
     elsewhere = [value.name for value in graph.output]
     elsewhere += [name for node in graph.node for inner in graphs(node) for name in inputs(inner.node)]
-    declared = _declared(graph)
+    declared = declared_shapes(graph)
     values = Values(model, shapes, file)
     found: dict[str, tuple[Array, str]] = {}
     for node in graph.node:
@@ -88,7 +88,7 @@ def _value(node: onnx.NodeProto, name: str, values: Values, declared: dict[str, 
         return None  # it does not fit its inputs, which others say
 
 
-def _declared(graph: onnx.GraphProto) -> dict[str, list[int]]:
+def declared_shapes(graph: onnx.GraphProto) -> dict[str, list[int]]:
     """The shapes that the file says, also of what a function of single elements is computed of."""
     found = {}
     for value in (*graph.value_info, *graph.output):
@@ -97,12 +97,12 @@ def _declared(graph: onnx.GraphProto) -> dict[str, list[int]]:
         if tensor.HasField("shape") and min(sizes, default=1) > 0:
             found[value.name] = sizes
     for node in reversed(graph.node):
-        if node.op_type in _KEEP_THEIR_SHAPE and len(node.input) == 1 and node.output[0] in found:
+        if node.op_type in _KEEP_THEIR_SHAPE and node.output[0] in found:
             found.setdefault(node.input[0], found[node.output[0]])
     return found
 
 
-_KEEP_THEIR_SHAPE = frozenset(("Abs", "Cast", "Exp", "Identity", "Log", "Neg", "Sqrt"))
+_KEEP_THEIR_SHAPE = frozenset(("Abs", "Cast", "CastLike", "Exp", "Identity", "Log", "Neg", "Sqrt"))
 
 
 def _shape(node: _Node) -> list[int] | None:
@@ -139,15 +139,24 @@ def _ones(longer: list[int], shorter: list[int], count: int) -> list[int] | None
 
 def _reduced_axes(node: _Node) -> list[int] | None:
     """A reduction along an axis of one element is none, so that only the others have to be certain."""
-    keep, fitting = node.attributes.get("keepdims", 1), {}
-    for axes in _sets(len(node.data), node.length):
-        if keep:
-            result = [1 if i in axes else n for i, n in enumerate(node.data)]
-        else:
-            result = [n for i, n in enumerate(node.data) if i not in axes]
-        if result == node.result:
-            fitting[tuple(i for i in axes if node.data[i] != 1)] = list(axes)
+    keep = bool(node.attributes.get("keepdims", 1))
+    fitting = fitting_axes(node.data, node.result, node.length, keep=keep)
     return fitting.popitem()[1] if node.length and len(fitting) == 1 else None
+
+
+def fitting_axes(
+    data: list[int], result: list[int], length: int, *, keep: bool
+) -> dict[tuple[int, ...], list[int]]:
+    """Sets of so many axes of which a reduction has that result, by those of their axes that are longer than 1."""
+    found = {}
+    for axes in _sets(len(data), length):
+        if keep:
+            made = [1 if i in axes else n for i, n in enumerate(data)]
+        else:
+            made = [n for i, n in enumerate(data) if i not in axes]
+        if made == result:
+            found[tuple(i for i in axes if data[i] != 1)] = list(axes)
+    return found
 
 
 def _summed_axis(node: _Node) -> list[int] | None:

@@ -88,9 +88,7 @@ def _import_model(model: onnx.ModelProto, path: Path, inputs: Inputs, warn: Warn
     for node in model.graph.node:
         if node.op_type != "Constant":  # of which its users are named
             values.check_types(node)
-    for value in model.graph.output:
-        if 0 in (values.shape(value.name) or ()):
-            raise CompileError(f"{path}: output {value.name} has no elements", "export the model without it")
+    model = _without_empty_outputs(model, values, path, warn)
     importer = _Importer(path.name)
     module = importer.run(model.graph, values.opset, shapes)
     importer.check_results(model, values)
@@ -147,6 +145,22 @@ class _Importer(onnx_importer()):  # type: ignore[misc]
         except Exception as error:
             _log.info("TVM says of the operator %s (layer %s): %s", operator, layer, reason(error))
             raise unsupported(self.file, [(operator, layer)]) from error
+
+
+def _without_empty_outputs(model: onnx.ModelProto, values: Values, path: Path, warn: Warn) -> onnx.ModelProto:
+    """The model without outputs that have no elements. Raises CompileError if none is left."""
+    empty = [value.name for value in model.graph.output if 0 in (values.shape(value.name) or ())]
+    if not empty:
+        return model
+    if len(empty) == len(model.graph.output):
+        raise CompileError(f"{path}: output {empty[0]} has no elements", "export the model without it")
+    for name in empty:
+        warn(f"output {name} has no elements: its shape is {values.shape(name)}; the bundle does not have it")
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    del changed.graph.output[:]
+    changed.graph.output.extend(value for value in model.graph.output if value.name not in empty)
+    return changed
 
 
 def _fix_inputs(
