@@ -6,7 +6,7 @@ Indices from data are limited as there (frontends/onnx/positions.py).
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from tvm import relax
@@ -83,9 +83,9 @@ class OwnOperators(tflite_converter()):  # type: ignore[misc]
         """With or without the numbers at the edge; each axis is read at places that are known."""
         source, _ = self.get_input_tensors(op)
         value = self.get_tensor_expr(source)
-        mode = "symmetric" if option(op, "MirrorPadOptions", "Mode") else "reflect"
+        mode: Literal["symmetric", "reflect"] = "symmetric" if option(op, "MirrorPadOptions", "Mode") else "reflect"
         pads = np.reshape(self._numbers(op, 1), (-1, 2))
-        for axis, (before, after) in enumerate(pads):
+        for axis, (before, after) in enumerate(pads.tolist()):
             if before or after:
                 places = np.pad(np.arange(shape_of(value)[axis]), (before, after), mode=mode)
                 value = self.bb.emit(relax.op.take(value, const(places), axis=axis, mode="clip"))
@@ -147,7 +147,7 @@ class OwnOperators(tflite_converter()):  # type: ignore[misc]
             return super().convert_l2_normalization(op)
         (x,) = self._given(op)
         squares = self.bb.emit(relax.op.sum(relax.op.multiply(x, x), -1, keepdims=True))
-        norm = relax.op.maximum(relax.op.sqrt(squares), const(np.float32(_SMALLEST_NORM)))
+        norm = relax.op.maximum(relax.op.sqrt(squares), const(np.array(_SMALLEST_NORM, np.float32)))
         return self._activated(relax.op.divide(x, norm), option(op, "L2NormOptions", "FusedActivationFunction"))
 
     def _activated(self, value: Expr, activation: int) -> Expr:
