@@ -343,6 +343,9 @@ static void test_confirmation(void)
 		      !tzml_model_confirm(&f.model),
 	      "a checkpoint is confirmed also after an export");
 	check(tzml_model_confirm(&f.model) == TZML_ERROR_STATE, "once");
+	check(!save(&f, 0) && !restore(&f, f.saved) && !f.model.round &&
+		      tzml_model_confirm(&f.model) == TZML_ERROR_STATE,
+	      "and not after another was restored, which is of no round");
 	close_device(&f);
 }
 

@@ -137,9 +137,12 @@ static enum tzml_status hmac(void *opaque, const uint8_t *key, size_t key_size,
 			     const void *data, size_t size,
 			     uint8_t mac[TZML_DIGEST_SIZE])
 {
+	uint8_t made[TZML_DIGEST_SIZE] = { 0 };
+
 	if (fails(opaque) || key_size < 32 ||
-	    !HMAC(EVP_sha256(), key, (int)key_size, data, size, mac, NULL))
+	    !HMAC(EVP_sha256(), key, (int)key_size, data, size, made, NULL))
 		return TZML_ERROR_PLATFORM;
+	memcpy(mac, made, sizeof(made)); /* the sanitizer sees this one */
 	return TZML_SUCCESS;
 }
 
