@@ -69,7 +69,10 @@ TWICE = np.array([1, 1, 2, 2], np.float32)
     [
         (one("Resize", "", "s", s=TWICE, mode="nearest", antialias=1), "antialias is 1, and its mode nearest"),
         (one("Resize", "", "s", s=TWICE, mode="smooth"), "its attribute mode is smooth, which is not known"),
-        (one("Resize", "", "s", s=TWICE[1:], mode="linear"), "either a scale or a size for each of 4 axes"),
+        (
+            one("Resize", "", "s", s=TWICE[1:], mode="linear"),
+            "the operator Resize (layer layer) does not fit its inputs",
+        ),
         (
             one("RoiAlign", "r", "n", r=floats(2, 4), n=np.zeros(2, np.int64)),
             "sampling_ratio must be 1 at least; export the layer with it",

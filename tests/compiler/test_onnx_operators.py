@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper
-from small_models import CompileAndRun, floats, onnx_model
+from onnx.reference import ReferenceEvaluator
+from small_models import Array, CompileAndRun, floats, onnx_model
 
 n = helper.make_node
 IMAGE = (1, 4, 6, 6)
@@ -71,6 +73,17 @@ CASES: dict[str, tuple[list[Any], dict[str, Any]]] = {
 }  # fmt: skip
 
 
+def answer_of_onnx(name: str, model: onnx.ModelProto, x: Array) -> Array:
+    """What ONNX Runtime answers; for products of 8 bits, what ONNX's reference does.
+
+    On x86-64 without VNNI, ONNX Runtime's sums of two such products saturate at 16 bits (its documentation calls for
+    `reduce_range` there), so that its answer depends on the machine.
+    """
+    if name.startswith("QLinear") or name == "dynamic quantization":
+        return np.asarray(ReferenceEvaluator(model).run(None, {"x": x})[0])
+    return np.asarray(onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": x})[0])
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_as_onnx_runtime(name: str, tmp_path: Path, compile_and_run: CompileAndRun) -> None:
     nodes, constants = CASES[name]
@@ -78,7 +91,7 @@ def test_as_onnx_runtime(name: str, tmp_path: Path, compile_and_run: CompileAndR
     path = tmp_path / "model.onnx"
     path.write_bytes(model.SerializeToString())
     x = 2 * floats(1, *IMAGE)
-    (theirs,) = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": x[0]})
+    theirs = answer_of_onnx(name, model, x[0])
     ours = compile_and_run(path, x)[0]
     if name.startswith("QLinear"):  # halves may be rounded to either side
         assert np.abs(ours - theirs).max() < 1.01 * STEP
