@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import shutil
 import statistics
 import time
 from dataclasses import dataclass
@@ -140,8 +141,8 @@ def measured(command: Commands, target: Target, tmp_path_factory: pytest.TempPat
         for number, name in enumerate(names):
             bench.seal(name)
             paths.append(bench.folder / f"sealed-{number}.tzm")
-            (bench.folder / "stage.tzm").rename(paths[-1])
-            (bench.folder / "stage.tzg").rename(bench.folder / f"sealed-{number}.tzg")
+            shutil.copyfile(bench.folder / "stage.tzm", paths[-1])
+            shutil.copyfile(bench.folder / "stage.tzg", bench.folder / f"sealed-{number}.tzg")
         made = Pipeline.of(paths)
         keys = EpochKeys.new(made.id, 1, len(paths))
         return made, keys, Client(Invitation.of(made, keys))

@@ -114,7 +114,9 @@ def test_every_layer_that_would_be_refused_is_listed_with_its_reason(tmp_path: P
     nodes = [
         helper.make_node("Secret", ["x"], ["a"], "first", domain="acme"),
         helper.make_node("Conv", ["a", "w"], ["b"], "good", pads=[1, 1, 1, 1]),
-        helper.make_node("MaxPool", ["b"], ["c", "i"], "with indices", kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node(
+            "MaxPool", ["b"], ["c", "i"], "with indices", kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1
+        ),
         helper.make_node("Cast", ["i"], ["f"], "cast", to=TensorProto.FLOAT),
         helper.make_node("Add", ["c", "f"], ["d"], "sum"),
         helper.make_node("RandomNormalLike", ["d"], ["e"], "noise"),

@@ -76,8 +76,8 @@ CASES: dict[str, tuple[list[Any], dict[str, Any]]] = {
 def answer_of_onnx(name: str, model: onnx.ModelProto, x: Array) -> Array:
     """What ONNX Runtime answers; for products of 8 bits, what ONNX's reference does.
 
-    On x86-64 without VNNI, ONNX Runtime's sums of two such products saturate at 16 bits (its documentation calls for
-    `reduce_range` there), so that its answer depends on the machine.
+    On x86-64 without VNNI, sums of two such products saturate at 16 bits in ONNX Runtime (its documentation asks
+    for `reduce_range` there), so that its answer depends on the machine.
     """
     if name.startswith("QLinear") or name == "dynamic quantization":
         return np.asarray(ReferenceEvaluator(model).run(None, {"x": x})[0])

@@ -190,6 +190,7 @@ def _reductions() -> Iterator[tuple[str, Case]]:
 
 
 def _movements() -> Iterator[tuple[str, Case]]:
+    result: tuple[int, ...]
     yield "RESHAPE", _case("RESHAPE", X, _ints(5, 36), out=(5, 36), options="ReshapeOptions", NewShape=[5, 36])
     yield "RESHAPE-int64", _case("RESHAPE", _whole(4, 6, kind="int64"), _ints(3, 8), out=(3, 8), kind="int64")
     yield "TRANSPOSE", _case("TRANSPOSE", X, _ints(2, 0, 3, 1), out=(6, 2, 3, 5), options="TransposeOptions")
@@ -227,10 +228,11 @@ def _movements() -> Iterator[tuple[str, Case]]:
         "SLICE",
         _case("SLICE", X, _ints(0, 1, 2, 0), _ints(2, 3, -1, 2), out=(2, 3, 4, 2), options="SliceOptions"),
     )
-    for about, result in (
+    strided: list[tuple[dict[str, Any], tuple[int, ...]]] = [
         ({"BeginMask": 0, "EndMask": 0, "ShrinkAxisMask": 0}, (2, 2, 3, 3)),
         ({"BeginMask": 2, "EndMask": 4, "ShrinkAxisMask": 8}, (2, 2, 3)),
-    ):
+    ]
+    for about, result in strided:
         yield f"STRIDED_SLICE-{about['BeginMask']}", _case(
             "STRIDED_SLICE", X, _ints(0, 1, 0, 0), _ints(2, 4, 6, 3), _ints(1, 2, 2, 1), out=result,
             options="StridedSliceOptions", **about,
@@ -330,6 +332,9 @@ def _indices() -> Iterator[tuple[str, Case]]:
 
 
 def _layers() -> Iterator[tuple[str, Case]]:
+    result: tuple[int, ...]
+    source: tuple[int, ...]
+    window: dict[str, Any]
     for padding, stride, dilation, activation, result in (
         (SAME, 1, 1, 0, (2, 5, 6, 4)), (VALID, 2, 1, 1, (2, 2, 2, 4)), (SAME, 2, 1, 3, (2, 3, 3, 4)),
         (VALID, 1, 2, 0, (2, 1, 2, 4)),

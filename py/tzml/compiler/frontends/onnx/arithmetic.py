@@ -137,11 +137,11 @@ def _unsqueeze(builder: Any, inputs: Any, attributes: Any) -> Expr | None:
     return relax.op.expand_dims(inputs[0], int(known))
 
 
-def _dropout(builder: Any, inputs: Any, attributes: Any) -> Expr:
-    """In an inference nothing is dropped, and the mask, if it is wanted, is true."""
+def _dropout(builder: Any, inputs: Any, attributes: Any) -> Expr | None:
+    """In an inference nothing is dropped, and the mask is true. Without one it is as TVM has it, for training."""
     x = inputs[0]
     if attributes["tvm_custom"]["num_outputs"] < 2:
-        return x
+        return None
     return relax.Tuple([x, const(np.ones(shape_of(x), bool))])
 
 
