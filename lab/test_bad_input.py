@@ -78,7 +78,7 @@ def answers(files: dict[str, bad_bundles.BadBundle], command: Commands) -> dict[
         names = [name for name, bundle in files.items() if world in bundle.status]
         paths = " ".join(f"{FOLDER}/{name}.tzm" for name in names)
         probe = f"python3 {FOLDER}/probe.py {world} {SOUND} {FOLDER}/sample.npy {paths}"
-        lines = command.run_check(probe, timeout=scaled(300))
+        lines = command.run_check(probe, timeout=scaled(900))  # hundreds of bundles
         found[world] = dict(zip(names, map(json.loads, lines), strict=True))
     return found
 
