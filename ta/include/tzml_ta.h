@@ -40,6 +40,9 @@
 /* Version of the TA itself; goes up with each release. */
 #define TZML_TA_VERSION 1
 
+/* The first number that no command has. */
+#define TZML_CMD_END 25
+
 /*
  * Say what this TA is. A TA of protocol 1 returns TZML_ERROR_REQUEST.
  *
