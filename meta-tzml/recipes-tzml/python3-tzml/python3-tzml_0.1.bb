@@ -36,6 +36,7 @@ TZML_MODULES = " \
     cli/train.py \
     cli/train_darknet.py \
     client/__init__.py \
+    client/declarations.py \
     client/description.py \
     client/device.py \
     client/image.py \
@@ -64,7 +65,6 @@ TZML_MODULES = " \
     protection.py \
 "
 SRC_URI += "${@' '.join('file://py/tzml/' + module for module in d.getVar('TZML_MODULES').split())}"
-SRC_URI += "file://host/include/tzml.h"
 
 inherit allarch python3-dir
 
@@ -73,7 +73,6 @@ do_install() {
     for module in ${TZML_MODULES}; do
         install -D -m 0644 ${S}/py/tzml/$module $package/$module
     done
-    install -m 0644 ${S}/host/include/tzml.h $package/client/
     install -d ${D}${bindir}
     printf '#!/usr/bin/python3\nfrom tzml.cli import main\n\nmain()\n' > ${D}${bindir}/tzml
     chmod 0755 ${D}${bindir}/tzml

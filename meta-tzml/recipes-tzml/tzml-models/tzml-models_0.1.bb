@@ -8,7 +8,7 @@ TZML_NETWORKS ?= "digits.onnx digits_int8.tflite"
 # A folder with the bundles of these networks, compiled and signed elsewhere; empty: they are compiled here.
 TZML_MODELS_DIR ?= ""
 SRC_URI += "file://models/digits/digits.onnx file://models/digits/digits_int8.tflite"
-SRC_URI += "file://py/tzml file://host/include/tzml.h"
+SRC_URI += "file://py/tzml"
 
 PACKAGE_ARCH = "${MACHINE_ARCH}"
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tzml.client.library import ffi, library
+from tzml.client.declarations import ffi
+from tzml.client.library import library
 from tzml.client.model import check
 from tzml.device import DeviceRecord, Evidence, Report
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tzml.client.library import ffi, library, text
+from tzml.client.declarations import ffi
+from tzml.client.library import library, text
 from tzml.client.model import check
 
 

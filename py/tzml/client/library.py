@@ -1,34 +1,18 @@
-"""libtzml through cffi; host/include/tzml.h is the only list of its functions."""
+"""libtzml through cffi; host/include/tzml.h lists its functions, and tools/declare tells cffi of them."""
 
 from __future__ import annotations
 
 import functools
 import logging
 import os
-import re
-from importlib import resources
 from importlib.util import find_spec
 from typing import Any
 
-import cffi
-
+from tzml.client.declarations import ffi
 from tzml.errors import TzmlError
-
-ffi = cffi.FFI()
 
 SONAME = "libtzml.so.1"
 _log = logging.getLogger(__name__)
-
-
-def _declarations() -> str:
-    header = (resources.files("tzml.client") / "tzml.h").read_text()
-    marked = re.search(r"/\* cffi: begin \*/(.*)/\* cffi: end \*/", header, re.DOTALL)
-    assert marked, "tzml.h has lost its marks"
-    # cffi takes a #define with a number, but no comment after it
-    return re.sub(r"/\*.*?\*/", "", marked[1], flags=re.DOTALL)
-
-
-ffi.cdef(_declarations())
 
 
 def _load(path: str) -> Any:

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from tzml.bundle.checkpoint import NOTE_SIZE, Checkpoint, file_size, read_checkpoint
 from tzml.bundle.content import DType, OutputPolicy, Role
+from tzml.client.declarations import ffi
 from tzml.client.description import TensorInfo
-from tzml.client.library import ffi, library, text
+from tzml.client.library import library, text
 from tzml.errors import TzmlError, known_names
 from tzml.files import read_file, write_kept
 

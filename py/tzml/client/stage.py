@@ -7,8 +7,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from tzml.client.declarations import ffi
 from tzml.client.device import record_of
-from tzml.client.library import ffi, library
+from tzml.client.library import library
 from tzml.client.model import check
 from tzml.device import SessionRecord
 from tzml.errors import TzmlError

@@ -11,7 +11,7 @@ TA_MEMORY = 296 << 10
 
 Its code and constants, its data with the heap (TA_DATA_SIZE), its stack (TA_STACK_SIZE), and the loader ldelf
 with heap and stack: 284 to 288 KiB with GCC 12. While ldelf loads a kernel library, it takes a page more, which is
-the most that a small model ever takes. lab/test_networks.py and lab/test_parts.py compare it with what OP-TEE counts.
+the most that a small model ever takes. lab/test_networks.py and lab/test_parts.py compare it with OP-TEE's count.
 """
 
 _PT_LOAD = 1

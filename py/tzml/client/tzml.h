@@ -1,1 +1,0 @@
-../../../host/include/tzml.h
