@@ -79,15 +79,17 @@ static void add_outputs(const struct tzml_model *model,
 	}
 }
 
-/* From what is needed after a call to what is needed before it. */
+/*
+ * From what is needed after a call to what is needed before it. Of what the
+ * call takes, that is only what it reads.
+ */
 static void step_back(struct tzml_live *live,
 		      const struct tzml_argument *arguments,
 		      const struct tzml_kernel_argument *expected,
 		      uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++)
-		if (arguments[i].region == TZML_REGION_ARENA &&
-		    expected[i].access & TZML_WRITE)
+		if (arguments[i].region == TZML_REGION_ARENA)
 			live_remove(live, arguments[i].offset,
 				    arguments[i].offset + arguments[i].size);
 	for (uint32_t i = 0; i < count; i++)
@@ -184,9 +186,7 @@ enum tzml_status tzml_batch_start(struct tzml_model *model, uint32_t program,
 		return status;
 	}
 	model->batch.samples = samples;
-	memset(&model->position, 0, sizeof(model->position));
 	model->program = program;
-	model->sealed_run = false;
 	model->state = TZML_MODEL_RUNNING;
 	return TZML_SUCCESS;
 }

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * test_batch FOLDER: several samples that are run at once answer as each does
- * alone, and what they need in between is found. FOLDER has the specification's
- * examples. Prints one TAP line a check, and exits 0 if all passed.
+ * alone. FOLDER has the specification's examples. Prints one TAP line a check,
+ * and exits 0 if all passed.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "example_kernels.h"
-#include "live.h"
 #include "tap.h"
 #include "test_platform.h"
 
@@ -268,81 +267,48 @@ static void test_failures(void)
 	close_example(&f);
 }
 
-/* Ranges against one mark a byte. */
-#define BYTES 512
-
-static bool is_marked(const struct tzml_live *live, uint64_t byte)
+/* Who may run what at once, and what that costs. */
+static void test_admission(void)
 {
-	for (uint32_t i = 0; i < live->count; i++)
-		if (live->ranges[i].start <= byte && byte < live->ranges[i].end)
-			return true;
-	return false;
-}
+	struct tzml_program *program = NULL;
+	struct fixture f;
 
-static bool is_sorted(const struct tzml_live *live)
-{
-	for (uint32_t i = 0; i < live->count; i++)
-		if (live->ranges[i].start >= live->ranges[i].end ||
-		    (i && live->ranges[i - 1].end >= live->ranges[i].start))
-			return false;
-	return live->count <= TZML_LIVE_RANGES;
-}
+	open_example(&f, "minimal");
+	program = (struct tzml_program *)f.model.interface.programs;
+	for (uint32_t i = TZML_ROLE_INFER; i <= TZML_ROLE_UPDATE; i++) {
+		bool apart = i == TZML_ROLE_INFER || i == TZML_ROLE_EVALUATE;
 
-/* How often the ranges are what they have to be; `more` is where they have more. */
-static uint32_t try_ranges(uint32_t steps, uint64_t longest, uint32_t *more)
-{
-	struct tzml_live live = { 0 };
-	bool marks[BYTES] = { false };
-	uint32_t right = 0;
-
-	for (uint32_t i = 0; i < steps; i++) {
-		uint64_t start = (uint64_t)rand() % (BYTES - longest);
-		uint64_t end = start + 1 + (uint64_t)rand() % longest;
-		bool adds = rand() % 2;
-		bool missing = false;
-		bool exceeds = false;
-
-		(adds ? live_add : live_remove)(&live, start, end);
-		for (uint64_t j = start; j < end; j++)
-			marks[j] = adds;
-		for (uint64_t j = 0; j < BYTES; j++) {
-			missing = missing || (marks[j] && !is_marked(&live, j));
-			exceeds = exceeds || (!marks[j] && is_marked(&live, j));
-		}
-		right += !missing && is_sorted(&live);
-		*more += exceeds;
-		if (exceeds) { /* go on from what it thinks */
-			for (uint64_t j = 0; j < BYTES; j++)
-				marks[j] = is_marked(&live, j);
-		}
+		program->role = i;
+		check(run_batch(&f) ==
+			      (apart ? TZML_SUCCESS : TZML_ERROR_BATCH_PROGRAM),
+		      "role %u is %srun at once", i, apart ? "" : "not ");
 	}
-	return right;
+	program->role = TZML_ROLE_INFER;
+	f.model.granted = true;
+	f.model.grant.programs = 1;
+	f.model.grant.query_budget = 2 * SAMPLES - 1;
+	check(!run_batch(&f) && run_batch(&f) == TZML_ERROR_BUDGET &&
+		      f.outputs[0] == 0,
+	      "a budget for fewer samples than all lets none run");
+	f.model.grant.query_budget = TZML_UNLIMITED;
+	f.model.grant.output_policy = TZML_OUTPUT_SEALED;
+	check(run_batch(&f) == TZML_ERROR_OUTPUT_POLICY,
+	      "the policy sealed lets no outputs leave");
+	close_example(&f);
 }
 
-static void test_ranges(void)
+static void test_programs(void)
 {
-	struct tzml_live live = { 0 };
-	uint8_t arena[BYTES];
-	uint8_t other[BYTES] = { 0 };
-	uint8_t kept[BYTES] = { 0 };
-	uint32_t more = 0;
-	uint32_t same = 0;
+	float total = 0;
+	struct fixture f;
 
-	srand(15);
-	check(try_ranges(20000, 200, &more) == 20000 && !more,
-	      "few ranges have exactly what is needed");
-	check(try_ranges(20000, 8, &more) == 20000 && more > 100,
-	      "many have at least that");
-	for (int i = 0; i < BYTES; i++)
-		arena[i] = (uint8_t)(i * 7 + 1);
-	live_add(&live, 64, 100);
-	live_add(&live, 192, 320);
-	check(live_size(&live) == 64 + 128, "each range takes whole lines");
-	live_save(&live, arena, kept);
-	live_restore(&live, other, kept);
-	for (uint64_t i = 0; i < BYTES; i++)
-		same += other[i] == (is_marked(&live, i) ? arena[i] : 0);
-	check(same == BYTES, "what was kept comes back, and nothing else");
+	open_example(&f, "two-entries");
+	for (int i = 0; i < NUMBERS; i++)
+		total += f.inputs[1][i];
+	check(!tzml_batch_start(&f.model, 1, SAMPLES) && !go_on(&f) &&
+		      f.outputs[1] == total,
+	      "the program runs that was named");
+	close_example(&f);
 }
 
 int main(int argc, char **argv)
@@ -356,6 +322,7 @@ int main(int argc, char **argv)
 	test_loads();
 	test_order();
 	test_failures();
-	test_ranges();
+	test_admission();
+	test_programs();
 	return tap_end();
 }
