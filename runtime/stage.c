@@ -378,7 +378,7 @@ enum tzml_status tzml_stage_start(struct tzml_stage *stage,
 				  struct tzml_model *model, const void *data,
 				  size_t size)
 {
-	struct tzml_record record = { .size = 0 };
+	struct tzml_record record = { 0 };
 	uint8_t answer[TZML_SECRET_SIZE] = { 0 };
 	uint8_t *payload = stage->payload.data;
 	enum tzml_status status = TZML_SUCCESS;

@@ -23,6 +23,7 @@ from bundle_examples import FOLDER
         "test_policy",
         "test_sealed",
         "test_stage",
+        "test_stage_checks",
         "test_stops",
     ],
 )
