@@ -40,6 +40,7 @@ struct fixture {
 	const uint8_t *bundle;
 	uint8_t saved[MAX_SIZE];
 	size_t size;
+	size_t restored; /* of its bytes */
 };
 
 static size_t read_file(const char *name, const char *ending, uint8_t *to,
@@ -170,6 +171,7 @@ static enum tzml_status restore(struct fixture *f, const uint8_t *from)
 						    size);
 		done += size;
 	}
+	f->restored = done;
 	return status;
 }
 
@@ -205,8 +207,9 @@ static void test_round_trip(void)
 	close_device(&f);
 
 	open_device(&f);
-	check(!restore(&f, files.checkpoint) && look(&f) == trained,
-	      "another session restores the example's");
+	check(!restore(&f, files.checkpoint) && look(&f) == trained &&
+		      f.restored == files.checkpoint_size,
+	      "another session restores the example's, all of it");
 	check(f.model.updates == 1 && f.context.confirmed == 1,
 	      "and goes on from its step and number");
 	close_device(&f);
@@ -300,17 +303,151 @@ static void test_damage(void)
 	close_device(&f);
 }
 
-static void test_number(void)
+/* What is said of a checkpoint's header. */
+static enum tzml_status begin_restore(struct fixture *f, const void *header)
 {
+	return tzml_model_restore(&f->model, header,
+				  sizeof(struct tzml_checkpoint));
+}
+
+static void test_fields(void)
+{
+	static const struct {
+		const char *name;
+		size_t offset;
+		enum tzml_status status;
+	} fields[] = {
+#define FIELD(name, status) \
+	{ #name, offsetof(struct tzml_checkpoint, name), status }
+		FIELD(magic, TZML_ERROR_CHECKPOINT_MALFORMED),
+		FIELD(format_version, TZML_ERROR_CHECKPOINT_MALFORMED),
+		FIELD(header_size, TZML_ERROR_CHECKPOINT_MALFORMED),
+		FIELD(kind, TZML_ERROR_CHECKPOINT_KIND),
+		FIELD(model_id, TZML_ERROR_CHECKPOINT_MODEL),
+		FIELD(owner, TZML_ERROR_CHECKPOINT_MODEL),
+		FIELD(model_version, TZML_ERROR_CHECKPOINT_VERSION),
+		FIELD(bundle_digest, TZML_ERROR_CHECKPOINT_VERSION),
+		FIELD(device, TZML_ERROR_CHECKPOINT_DEVICE),
+		FIELD(segment_size, TZML_ERROR_CHECKPOINT_MALFORMED),
+		FIELD(state_size, TZML_ERROR_CHECKPOINT_MALFORMED),
+		FIELD(enc, TZML_ERROR_CHECKPOINT_MALFORMED),
+		FIELD(reserved, TZML_ERROR_CHECKPOINT_MALFORMED),
+#undef FIELD
+	};
+	struct tzml_checkpoint *header = NULL;
 	uint8_t changed[MAX_SIZE];
-	struct tzml_checkpoint *header = (void *)changed;
 	struct fixture f;
 
 	open_device(&f);
+	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+		memcpy(changed, files.checkpoint, sizeof(changed));
+		changed[fields[i].offset] ^= 1;
+		check(begin_restore(&f, changed) == fields[i].status,
+		      "another %s: %s", fields[i].name,
+		      test_status_name(fields[i].status));
+	}
 	memcpy(changed, files.checkpoint, sizeof(changed));
+	header = (void *)changed;
 	header->number = 0;
-	check(restore(&f, changed) == TZML_ERROR_CHECKPOINT_MALFORMED,
+	check(begin_restore(&f, changed) == TZML_ERROR_CHECKPOINT_MALFORMED,
 	      "a sealed checkpoint has a number");
+	header->kind = TZML_CHECKPOINT_GLOBAL;
+	f.model.grant.rights = TZML_RIGHTS;
+	check(begin_restore(&f, changed) == TZML_ERROR_CHECKPOINT_KIND,
+	      "only a private model takes global ones");
+	check(tzml_model_restore(&f.model, files.checkpoint,
+				 sizeof(*header) - 1) ==
+		      TZML_ERROR_CHECKPOINT_MALFORMED,
+	      "a header that is cut is none");
+	close_device(&f);
+}
+
+/* Which rights allow what, each a bit, as enum tzml_right. */
+static void test_rights(void)
+{
+	uint8_t saved[MAX_SIZE];
+	struct fixture f;
+
+	open_example(&f, &federated);
+	f.model.grant.rights = TZML_RIGHTS;
+	if (save(&f, 0))
+		abort();
+	memcpy(saved, f.saved, sizeof(saved));
+	for (uint32_t right = 1; right < TZML_RIGHTS; right *= 2) {
+		bool saves = right == TZML_RIGHT_SAVE_STATE;
+		bool exports = right == TZML_RIGHT_EXPORT_STATE;
+		bool federates = right == TZML_RIGHT_FEDERATE;
+
+		f.model.grant.rights = right;
+		check(begin_restore(&f, saved) ==
+				      (saves ? TZML_SUCCESS
+					     : TZML_ERROR_GRANT_STATE) &&
+			      begin_restore(&f, federated.checkpoint) ==
+				      (federates ? TZML_SUCCESS
+						 : TZML_ERROR_GRANT_STATE) &&
+			      save(&f, TZML_SAVE_EXPORT) ==
+				      (exports ? TZML_SUCCESS
+					       : TZML_ERROR_GRANT_STATE) &&
+			      save(&f, TZML_SAVE_GIVE_UP) ==
+				      (saves ? TZML_SUCCESS
+					     : TZML_ERROR_GRANT_STATE),
+		      "right %u allows %s", right,
+		      saves	  ? "to save and restore"
+		      : exports	  ? "to export"
+		      : federates ? "to take a global model"
+				  : "nothing of these");
+	}
+	close_device(&f);
+}
+
+/* Two sessions go on from one checkpoint: which of them counts? */
+static void test_forks(void)
+{
+	struct fixture f;
+
+	open_device(&f);
+	if (save(&f, 0) || tzml_model_confirm(&f.model))
+		abort();
+	f.context.confirmed++;
+	check(save(&f, 0) == TZML_ERROR_CHECKPOINT_FORKED,
+	      "a session saves nothing after another did");
+	check(!save(&f, TZML_SAVE_GIVE_UP),
+	      "unless that of the other is given up");
+	close_device(&f);
+}
+
+/* Of a private model, nothing leaves that has no noise. */
+static void test_private(void)
+{
+	struct tzml_checkpoint *header = NULL;
+	uint8_t changed[MAX_SIZE];
+	struct fixture f;
+	uint8_t *state = NULL;
+	uint64_t sums = 0;
+
+	open_device(&f);
+	header = (void *)f.saved;
+	check(!save(&f, TZML_SAVE_EXPORT) &&
+		      header->state_size == f.model.state_memory.size,
+	      "all of a state is exported");
+	close_device(&f);
+	open_example(&f, &federated);
+	f.model.grant.rights = TZML_RIGHTS;
+	sums = f.model.layout.header->sums;
+	state = f.model.state_memory.data;
+	check(!save(&f, 0) && header->state_size == f.model.state_memory.size,
+	      "all of a private one is saved");
+	check(!save(&f, TZML_SAVE_EXPORT) && header->state_size == sums,
+	      "and its sums and what follows them are not exported");
+	f.model.checkpoint = 3;
+	memset(state, 7, f.model.state_memory.size);
+	check(!restore(&f, federated.checkpoint) && !f.model.checkpoint &&
+		      all_zero(state + sums, f.model.state_memory.size - sums),
+	      "with a global model they begin anew");
+	memcpy(changed, federated.checkpoint, sizeof(changed));
+	((struct tzml_checkpoint *)changed)->updates = 1;
+	check(begin_restore(&f, changed) == TZML_ERROR_CHECKPOINT_MALFORMED,
+	      "which has no updates of its own");
 	close_device(&f);
 }
 
@@ -409,6 +546,10 @@ static void test_clear(void)
 		      has_clear_tag(f.saved, 0, f.saved + sizeof(*saved),
 				    first),
 	      "with the state as it is, and half of a digest");
+	check(!tzml_model_confirm(&f.model) &&
+		      save(&f, TZML_SAVE_EXPORT) == TZML_ERROR_GRANT_STATE &&
+		      !save(&f, 0),
+	      "of which none is counted, and none is for an export key");
 	check(!run(&f, 0, answers + 1) && answers[1] != answers[0] &&
 		      !restore(&f, f.saved) && !run(&f, 0, answers + 2) &&
 		      answers[2] == answers[1],
@@ -505,7 +646,10 @@ int main(int argc, char **argv)
 	test_round_trip();
 	test_order();
 	test_damage();
-	test_number();
+	test_fields();
+	test_rights();
+	test_forks();
+	test_private();
 	test_begun();
 	test_confirmation();
 	test_without_state();
