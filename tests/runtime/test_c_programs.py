@@ -15,6 +15,7 @@ from bundle_examples import FOLDER
         "test_batch",
         "test_calls",
         "test_checkpoint",
+        "test_checkpoint_checks",
         "test_checks",
         "test_device",
         "test_live",
