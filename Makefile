@@ -3,6 +3,8 @@
 #   make demo       go from a fresh Debian to a network that answers inside OP-TEE, and show a table of results
 #   make test       run the tests on this host, of the image's build, on QEMU and on an emulated Raspberry Pi 3 (half an
 #                   hour the first time)
+#   make lab-qemu   run only the tests on QEMU, of the image that is there
+#   make lab-pi     run only those on the emulated Raspberry Pi 3
 #   make check      run the tests that need neither image nor QEMU (a minute)
 #   make lint       run only the linters: ruff, mypy, import-linter, clang-format, shellcheck (.pre-commit-config.yaml)
 #   make format     format Python and C
@@ -72,10 +74,20 @@ check: setup
 test: check image image-rpi3
 	@echo "== tests of the build (log: $(LOGS)/build.log)"
 	@$(PYTEST) tests/build -m image 2>&1 | tee $(LOGS)/build.log
+	@$(MAKE) --no-print-directory --jobs 2 lab-qemu lab-pi LAB_OPTIONS="$(LAB_OPTIONS)" PI_TESTS="$(PI_TESTS)"
+
+# An emulator takes little more than one core, so `make test` runs the two at once, and each has twice the time.
+lab-qemu lab-pi: export LG_TIME_SCALE ?= 2
+lab-qemu:
+	@mkdir -p $(LOGS)
 	@echo "== tests on QEMU (log: $(LOGS)/lab.log)"
-	@$(PYTEST) lab --lg-env qemu.yaml $(LAB_OPTIONS) 2>&1 | tee $(LOGS)/lab.log
+	@$(PYTEST) lab --lg-env qemu.yaml --durations=20 $(LAB_OPTIONS) 2>&1 | tee $(LOGS)/lab.log
+
+lab-pi:
+	@mkdir -p $(LOGS)
 	@echo "== tests on the emulated Raspberry Pi 3 (log: $(LOGS)/pi.log)"
-	@$(PYTEST) $(PI_TESTS) --lg-env rpi3-emulated.yaml $(LAB_OPTIONS) 2>&1 | tee $(LOGS)/pi.log
+	@$(PYTEST) $(PI_TESTS) --lg-env rpi3-emulated.yaml --durations=10 $(LAB_OPTIONS) >$(LOGS)/pi.log 2>&1 || { cat $(LOGS)/pi.log; exit 1; }
+	@tail -n 1 $(LOGS)/pi.log
 
 test-boards: image image-rpi3 image-hikey
 	@echo "== tests of the boards' images (log: $(LOGS)/build-boards.log)"
@@ -85,12 +97,15 @@ test-boards: image image-rpi3 image-hikey
 	@$(PYTEST) $(BOARD_TESTS) --lg-env rpi3-standin.yaml 2>&1 | tee -a $(LOGS)/boards.log
 	@$(PYTEST) lab/test_flash.py --lg-env hikey-standin.yaml 2>&1 | tee -a $(LOGS)/boards.log
 
-test-full: LAB_OPTIONS = --xtest full --networks full
+test-full: LAB_OPTIONS = --xtest full --networks full -m 'full or not full'
 test-full: PI_TESTS = lab
 test-full: test test-boards test-release mutants test-leakage $(if $(BUILDROOT),test-buildroot)
 	@$(if $(BUILDROOT),:,echo "== not run: tests of an image made by Buildroot, because BUILDROOT= names no checkout")
 	@echo "== what layers and sealing cost, in instructions on QEMU (log: $(LOGS)/costs.log)"
 	@$(PYTEST) lab/test_partition.py lab/test_pipeline_costs.py lab/test_sealed_costs.py lab/test_cipher_costs.py --lg-env qemu-counted.yaml --networks full 2>&1 | tee $(LOGS)/costs.log
+	@echo "== two machines that train over Flower, which has an environment of its own (log: $(LOGS)/flower.log)"
+	@$(VENV)/tzml environment flower 2>&1 | tee $(LOGS)/flower.log
+	@$(PYTEST) lab/test_flower.py tests/federate/test_flower.py -m 'full or not full' --lg-env qemu.yaml 2>&1 | tee -a $(LOGS)/flower.log
 	@echo "== the compiler with all examples of ONNX, and more random networks (log: $(LOGS)/compiler.log)"
 	@$(PYTEST) tests/compiler -m full 2>&1 | tee $(LOGS)/compiler.log
 	@echo "== model files that packages ship, in an environment of their own (log: $(LOGS)/wild.log)"
@@ -161,4 +176,4 @@ distclean:
 	@tools/distclean $(if $(YES),yes)
 	@$(MAKE) --silent -f $(firstword $(MAKEFILE_LIST)) clean
 
-.PHONY: boot check clean demo distclean format help image lint lock lock-feed menu mutants setup test test-boards test-buildroot test-frontends test-leakage test-full test-release
+.PHONY: boot check clean demo distclean format help image lab-pi lab-qemu lint lock lock-feed menu mutants setup test test-boards test-buildroot test-frontends test-leakage test-full test-release

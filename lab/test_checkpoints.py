@@ -177,6 +177,7 @@ def train(*more: str) -> str:
     return f"tzml train {files} {plan} {' '.join(more)}"
 
 
+@pytest.mark.full
 def test_a_power_cut_loses_what_was_done_since_the_last_save_and_nothing_else(
     lab: Learner, strategy: TrustZoneStrategy, record_property: RecordProperty
 ) -> None:
@@ -231,6 +232,7 @@ def test_many_steps_take_no_more_memory_than_a_few(
     record_property("steps in the tee", steps)
 
 
+@pytest.mark.full
 def test_a_device_with_a_new_identity_takes_none_of_its_own(lab: Learner, target: Target) -> None:
     command = commands_of(target)
     now = replace(lab, command=command)

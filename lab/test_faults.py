@@ -73,6 +73,7 @@ def test_hung_xtest_case(
     assert shell.run_check("echo $((6 * 7))") == ["42"]
 
 
+@pytest.mark.full
 @pytest.mark.lg_feature("disk")
 def test_linux_panic(
     qemu: TrustZoneQEMUDriver, target: Target, strategy: TrustZoneStrategy, record_property: RecordProperty

@@ -110,6 +110,7 @@ def server(command: Commands, target: Target, tmp_path_factory: pytest.TempPathF
     return Server(command, target, folder, Federation(clear, key.bundle_digest, OWNER.public, SERVER, ()), key)
 
 
+@pytest.mark.full
 def test_two_devices_make_a_round_and_their_updates_have_the_noise(
     server: Server, record_property: RecordProperty
 ) -> None:
@@ -135,6 +136,7 @@ def test_two_devices_make_a_round_and_their_updates_have_the_noise(
     record_property("deviation of an update", f"{one.std():.6f} for {begin.size:,} parameters")
 
 
+@pytest.mark.full
 def test_a_device_goes_to_no_earlier_round_and_over_no_budget(server: Server) -> None:
     device = server.enroll()
     rounds = server.rounds((device,), "budget.tzf")

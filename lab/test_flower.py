@@ -36,6 +36,7 @@ from tzml_lab.target import Commands, commands_of, files_of
 from tzml_lab.time_limits import scaled
 
 pytestmark = [
+    pytest.mark.full,
     pytest.mark.lg_feature(["emulator", "network", "python"]),
     pytest.mark.skipif(
         not ENVIRONMENTS["flower"].is_made, reason="needs Flower: tzml environment flower; make test-full"

@@ -54,6 +54,7 @@ def test_a_command_has_its_time(folder: Path, env: Environment) -> None:
     assert f"no end after 1 s; the consoles are in {folder}" in done.stderr
 
 
+@pytest.mark.full
 def test_a_person_boots_logs_in_and_leaves(folder: Path, env: Environment, target: Target) -> None:
     command = ["-m", "tzml", "boot", env.config_file, "--folder", str(folder)]
     driver = target.get_driver(TrustZoneQEMUDriver, activate=False)

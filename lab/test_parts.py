@@ -19,7 +19,12 @@ from tzml_zoo.digits import ONNX
 pytestmark = pytest.mark.lg_feature("python")
 
 FOLDER = "/tmp/parts"
-RANGES = ("first", "middle", "last", "3")
+RANGES = (
+    "first",
+    pytest.param("middle", marks=pytest.mark.full),
+    "last",
+    pytest.param("3", marks=pytest.mark.full),
+)
 
 
 @pytest.fixture(scope="module", params=RANGES)

@@ -245,6 +245,7 @@ def test_what_a_relay_changes_or_mixes_up_is_refused_and_what_it_sends_again_is_
     assert one == two
 
 
+@pytest.mark.full
 def test_a_release_is_of_no_use_to_another_session_or_after_a_restart(studio: Studio, inputs: np.ndarray) -> None:
     client = studio.client()
     record, _ = client.seal({client.invitation.inputs[0].name: inputs[:1]})

@@ -13,7 +13,7 @@ from tzml_lab.inference.granted import FOLDER, enrolled
 from tzml_lab.target import Commands
 from tzml_lab.time_limits import scaled
 
-RUNS = {"part": 500, "full": 10_000}
+RUNS = {"part": 200, "full": 10_000}
 
 
 @pytest.mark.lg_feature("python")

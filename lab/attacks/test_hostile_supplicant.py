@@ -20,7 +20,7 @@ from tzml_lab.time_limits import scaled
 pytestmark = pytest.mark.lg_feature(["python", "systemd"])
 
 STORAGE = "/var/lib/optee-client/data/tee"
-STEP = {"part": 60, "full": 6}  # every so many requests of an opening, one is answered wrongly
+STEP = {"part": 180, "full": 6}  # every so many requests of an opening, one is answered wrongly
 PRELOADED = "/usr/local/lib/hostile-supplicant.so"  # nothing in /run is executed
 SETTINGS = "/run/systemd/system/tee-supplicant.service.d"
 TARGET = ROOT / "lab" / "target"
