@@ -96,7 +96,7 @@ def answers(
 
 
 @pytest.mark.lg_feature("python")
-@pytest.mark.parametrize(("name", "world"), cases())
+@pytest.mark.parametrize(("name", "world"), list(cases()))
 def test_bad_bundle(
     files: dict[str, bad_bundles.BadBundle], answers: dict[str, dict[str, Refusal]], name: str, world: str
 ) -> None:

@@ -211,7 +211,7 @@ def test_bad_time_scale() -> None:
 def test_without_environment_everything_is_skipped(tmp_path: Path) -> None:
     result = lab("-q", "-rN", cwd=tmp_path)
     assert result.returncode == 0, result.stdout
-    assert re.search(r"^\d+ skipped in", result.stdout, re.MULTILINE)
+    assert re.search(r"^\d+ skipped, \d+ deselected in", result.stdout, re.MULTILINE)
     assert not (tmp_path / "results").exists()
 
 
