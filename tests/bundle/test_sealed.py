@@ -253,7 +253,8 @@ def test_a_budget_is_reserved_ahead_and_never_exceeded(device: Device, sealed: S
     ("terms", "status"),
     [
         ({"rights": 13}, "SUCCESS"),
-        ({"rights": 15, "export_key": OTHER.public}, "SUCCESS"),
+        ({"rights": 31, "export_key": OTHER.public}, "SUCCESS"),
+        ({"rights": 32, "export_key": OTHER.public}, "GRANT_MALFORMED"),
         ({"rights": 2}, "GRANT_MALFORMED"),
         ({"lowest_ta_version": 3}, "SUCCESS"),
         ({"programs": 2}, "GRANT_PROGRAM"),
@@ -466,6 +467,8 @@ def test_a_release_runs_nothing_of_which_a_part_is_clear(
     for clear in (STATEFUL.encode(), patched(STATEFUL.encode(), 80, OWNER.public)):
         assert release.status(clear, None) == "UNSEALED"
     assert release.status(sealed_but_for(None, tmp_path / "notes.tzm").path, None) == "UNSEALED"
+    notes = sealed_but_for(SectionType.notes, tmp_path / "but-notes.tzm", STATEFUL)
+    assert release.status(notes.path, notes.grant(OTHER)) == "SUCCESS"  # nothing is computed with them
 
 
 def test_a_release_leaves_the_normal_worlds_part_to_the_normal_world(

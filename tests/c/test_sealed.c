@@ -9,7 +9,9 @@
 #include <string.h>
 #include <tzml/model.h>
 
+#include "hpke.h"
 #include "tap.h"
+#include "test_crypto.h"
 #include "test_platform.h"
 
 #define INPUT_SIZE (16 * sizeof(float))
@@ -253,6 +255,27 @@ static void test_failures(const char *what, size_t offset,
 	close_device(&f);
 }
 
+/* What is meant for nobody, since its point lies on no curve. */
+static void test_a_seal_that_fails(void)
+{
+	const uint8_t peer[TZML_POINT_SIZE] = { 4, 1 };
+	const uint8_t none[TZML_WRAPPED_SIZE] = { 0 };
+	uint8_t secret[TZML_SECRET_SIZE];
+	uint8_t enc[TZML_POINT_SIZE] = { 0 };
+	uint8_t wrapped[TZML_WRAPPED_SIZE + 1];
+	struct fixture f;
+
+	open_device(&f);
+	memset(secret, 0xa5, sizeof(secret));
+	memset(wrapped, 0x5a, sizeof(wrapped));
+	check(tzml_hpke_seal(&test_crypto, &f.context, peer, "", 0, secret, enc,
+			     wrapped) != TZML_SUCCESS &&
+		      !memcmp(wrapped, none, sizeof(none)) &&
+		      wrapped[sizeof(none)] == 0x5a,
+	      "a secret that is sealed for nobody is wiped, and nothing else");
+	close_device(&f);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc != 2) {
@@ -266,6 +289,7 @@ int main(int argc, char **argv)
 		read_example("tzg", files.grant, sizeof(files.grant));
 	test_when_a_grant_is_taken();
 	test_without_cryptography();
+	test_a_seal_that_fails();
 	test_used_up();
 	test_samples_used_up();
 	test_failures("an allocation",
