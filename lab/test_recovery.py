@@ -30,6 +30,7 @@ def healthy(shell: Shell) -> None:
     shell.run_check(RUN, timeout=scaled(120))
 
 
+@pytest.mark.full
 def test_it_reboots(used: Shell, strategy: TrustZoneStrategy, target: Target) -> None:
     if strategy.fastboot:
         pytest.skip("with its jumper set, a HiKey waits in fastboot after a reset")
