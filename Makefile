@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 #   make demo       go from a fresh Debian to a network that answers inside OP-TEE, and show a table of results
-#   make test       run the tests on this host, of the image's build, on QEMU and on an emulated Raspberry Pi 3 (half an
-#                   hour the first time)
+#   make test       run the tests on this host, of the image's build, on QEMU and on an emulated Raspberry Pi 3 (three
+#                   quarters of an hour)
 #   make lab-qemu   run only the tests on QEMU, of the image that is there
 #   make lab-pi     run only those on the emulated Raspberry Pi 3
 #   make check      run the tests that need neither image nor QEMU (a minute)
