@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "bench: starts a lab with boards on this host; needs --bench")
+    if find_spec("hypothesis"):  # which not all environments for frontends have
+        from hypothesis import settings
+
+        settings.load_profile("ci")  # a busy machine is no fault: no time limits, and the same examples each time
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

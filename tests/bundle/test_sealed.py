@@ -265,6 +265,7 @@ def test_a_budget_is_reserved_ahead_and_never_exceeded(device: Device, sealed: S
         ({"programs": 0}, "GRANT_MALFORMED"),
         ({"programs": 1 << 16}, "GRANT_MALFORMED"),
         ({"rights": 16}, "GRANT_MALFORMED"),
+        ({"policy": OutputPolicy.sealed}, "OUTPUT_POLICY"),
         ({"policy": 6}, "GRANT_MALFORMED"),
         ({"policy": OutputPolicy.top_k, "argument": 0}, "GRANT_MALFORMED"),
         ({"policy": OutputPolicy.top_1, "argument": 1}, "GRANT_MALFORMED"),

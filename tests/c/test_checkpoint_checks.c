@@ -164,6 +164,26 @@ static void test_private(void)
 	trained_close(&f);
 }
 
+/* Sums to which only a part of the noise was added are worth nothing. */
+static void test_noise_that_fails(void)
+{
+	float answer = 0;
+	uint32_t update = 0;
+	struct trained f;
+
+	trained_open(&f, &federated_example);
+	while (f.model.plans[update].program->role != TZML_ROLE_UPDATE)
+		update++;
+	f.context.digests_left = 0;
+	check(trained_run(&f, update, &answer) == TZML_ERROR_PLATFORM,
+	      "no update is made without random numbers");
+	f.context.digests_left = UINT32_MAX;
+	check(f.model.state_lost &&
+		      trained_run(&f, update, &answer) == TZML_ERROR_STATE_LOST,
+	      "and none after that, for a part of the noise may be there");
+	trained_close(&f);
+}
+
 /* A restore that is only begun is nothing that the device must remember. */
 static void test_begun(void)
 {
@@ -214,6 +234,7 @@ int main(int argc, char **argv)
 	test_rights();
 	test_forks();
 	test_private();
+	test_noise_that_fails();
 	test_begun();
 	test_confirmation();
 	return tap_end();
