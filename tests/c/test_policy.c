@@ -130,11 +130,24 @@ static void test_rounding(void)
 	      "half goes to the even neighbour");
 }
 
+/* Records take all numbers: who may read them is not the device's holder. */
+static void test_all_numbers(void)
+{
+	struct tzml_tensor tensor = tensor_of(TZML_FLOAT32, 1, 0, 2);
+	const uint32_t numbers[2] = { 0x3f800001, 0x7f800001 };
+	uint32_t given[2] = { 0 };
+
+	tzml_policy_apply(TZML_OUTPUT_SEALED, 0, &tensor, numbers, given);
+	check(!memcmp(given, numbers, sizeof(numbers)),
+	      "what is sealed is all that the model says");
+}
+
 int main(void)
 {
 	test_shapes();
 	test_limits();
 	test_order();
 	test_rounding();
+	test_all_numbers();
 	return tap_end();
 }
