@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -184,6 +185,10 @@ def test_every_file_that_is_written_is_the_sealed_bundle_or_in_memory(
     assert any(path.startswith(str(tmp_path / "cache" / "kernels")) for path in clear.paths)
 
 
+# Some of the places are everybody's: a plain name may be taken there.
+NEW = f"tzml-test-{uuid.uuid4()}"
+
+
 def attempts(folder: Path, places: list[Path]) -> tuple[list[str], list[str]]:
     """What a process that is shut in can write of some places, and what it was warned of."""
     warnings: list[str] = []
@@ -191,7 +196,7 @@ def attempts(folder: Path, places: list[Path]) -> tuple[list[str], list[str]]:
     open_to_it = []
     for place in places:
         try:
-            (place / "new").write_bytes(b"x")
+            (place / NEW).touch(exist_ok=False)
             open_to_it.append(str(place))
         except OSError as error:
             if error.errno != errno.EROFS:
@@ -209,7 +214,7 @@ def test_a_process_that_is_shut_in_can_write_to_its_folder_only(tmp_path: Path) 
             pytest.skip(f"here {warnings[0]}")
         assert open_to_it == [str(folder)]
         assert not list(folder.iterdir())  # what it wrote was seen by nobody else
-        (tmp_path / "new").write_bytes(b"this process still can")
+        (tmp_path / NEW).write_bytes(b"this process still can")
     assert not folder.exists()
 
 
@@ -246,7 +251,7 @@ def test_without_a_namespace_the_folder_is_in_memory_and_the_user_is_told(monkey
         assert open_to_it == [str(folder)]
         assert f"until the command ends, the decrypted model lies in {folder}" in warning
         assert Path(cache).is_relative_to(folder)
-        assert (folder / "new").exists()
+        assert (folder / NEW).exists()
     assert not folder.exists()
     monkeypatch.setattr(private, "_is_in_memory", lambda _: False)
     with private.private_folder(allow_swap=True) as folder, pytest.raises(TzmlError, match="no place in memory"):
