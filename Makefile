@@ -12,12 +12,13 @@
 #   make test-buildroot  build images with the checkout of Buildroot that BUILDROOT= names, and test them on QEMU and
 #                   the emulated Raspberry Pi 3
 #   make test-release    build a release of QEMU's image, with keys of its own, and test it (fifteen minutes the first time)
+#   make test-emulated-rpmb  build QEMU's image with the RPMB that Debian's tee-supplicant emulates, and test what that gives
 #   make test-boards     test the boards' images, and the lab's drivers with stand-in boards (forty minutes)
 #   make test-frontends  run the tests that need PyTorch, TensorFlow and MXNet, in environments of their own (5 GB)
 #   make test-leakage    run the attacks of an adversary's toolbox on partitioned models, in an environment of their own
 #   make test-full  run make test with all of OP-TEE's regression suite and more networks, make test-boards,
-#                   make test-release, make mutants, make test-leakage and, if BUILDROOT= is given, make test-buildroot
-#                   (two hours more)
+#                   make test-release, make test-emulated-rpmb, make mutants, make test-leakage and, if BUILDROOT= is
+#                   given, make test-buildroot (two hours more)
 #   make mutants    change each check of the runtime in turn and see that a test fails (ten minutes)
 #   make lock-feed  lock which files of Debian's archive images are made of, in feed.lock.json; MACHINES="qemu rpi3",
 #                   UPGRADE=--upgrade takes the newest versions
@@ -52,10 +53,15 @@ setup:
 image: setup
 	@$(VENV)/tzml demo --only image
 
+# Build a manifest: what it is, the name of its log, and the manifest.
+define kas-build
+@mkdir -p $(LOGS)
+@echo "== $(1) (log: $(LOGS)/kas-$(2).log)"
+@$(VENV)/kas build $(3) 2>&1 | tee $(LOGS)/kas-$(2).log | sed -u '/^kas: /!d' || { tail -n 20 $(LOGS)/kas-$(2).log; exit 1; }
+endef
+
 image-%: setup
-	@mkdir -p $(LOGS)
-	@echo "== image for $* (log: $(LOGS)/kas-$*.log)"
-	@$(VENV)/kas build kas/$*.yml 2>&1 | tee $(LOGS)/kas-$*.log | sed -u '/^kas: /!d' || { tail -n 20 $(LOGS)/kas-$*.log; exit 1; }
+	$(call kas-build,image for $*,$*,kas/$*.yml)
 
 demo: setup
 	@$(VENV)/tzml demo
@@ -99,7 +105,7 @@ test-boards: image image-rpi3 image-hikey
 
 test-full: LAB_OPTIONS = --xtest full --networks full -m 'full or not full'
 test-full: PI_TESTS = lab
-test-full: test test-boards test-release mutants test-leakage $(if $(BUILDROOT),test-buildroot)
+test-full: test test-boards test-release test-emulated-rpmb mutants test-leakage $(if $(BUILDROOT),test-buildroot)
 	@$(if $(BUILDROOT),:,echo "== not run: tests of an image made by Buildroot, because BUILDROOT= names no checkout")
 	@echo "== what layers and sealing cost, in instructions on QEMU (log: $(LOGS)/costs.log)"
 	@$(PYTEST) lab/test_partition.py lab/test_pipeline_costs.py lab/test_sealed_costs.py lab/test_cipher_costs.py --lg-env qemu-counted.yaml --networks full 2>&1 | tee $(LOGS)/costs.log
@@ -119,14 +125,20 @@ test-full: test test-boards test-release mutants test-leakage $(if $(BUILDROOT),
 
 # Other keys than those of development images, which more people have, in a folder that outlives the build.
 test-release: export TZML_KEYS ?= $(or $(XDG_DATA_HOME),$(HOME)/.local/share)/tzml/release-keys
-test-release: setup
-	@mkdir -p $(LOGS)
-	@echo "== release of QEMU's image (log: $(LOGS)/kas-release.log)"
-	@mkdir -p build/release
-	@KAS_BUILD_DIR=$(CURDIR)/build/release $(VENV)/kas build kas/qemu.yml:kas/opt/release.yml 2>&1 | \
-		tee $(LOGS)/kas-release.log | sed -u '/^kas: /!d' || { tail -n 20 $(LOGS)/kas-release.log; exit 1; }
+test-release: export KAS_BUILD_DIR = $(CURDIR)/build/release
+test-release: setup build/release
+	$(call kas-build,release of QEMU's image,release,kas/qemu.yml:kas/opt/release.yml)
 	@echo "== tests of the release on QEMU (log: $(LOGS)/release.log)"
 	@LG_DEPLOY=$(CURDIR)/build/release/deploy $(PYTEST) $(RELEASE_TESTS) --lg-env qemu.yaml 2>&1 | tee $(LOGS)/release.log
+
+test-emulated-rpmb: export KAS_BUILD_DIR = $(CURDIR)/build/emulated-rpmb
+test-emulated-rpmb: setup build/emulated-rpmb
+	$(call kas-build,QEMU's image with an emulated RPMB,emulated-rpmb,kas/qemu.yml:kas/opt/emulated-rpmb.yml)
+	@echo "== tests of the emulated RPMB (log: $(LOGS)/emulated-rpmb.log)"
+	@LG_DEPLOY=$(KAS_BUILD_DIR)/deploy $(PYTEST) lab/test_rollback.py --lg-env qemu.yaml 2>&1 | tee $(LOGS)/emulated-rpmb.log
+
+build/release build/emulated-rpmb: # kas wants them to be there
+	@mkdir -p $@
 
 test-buildroot: image image-rpi3
 	@[ -n "$(BUILDROOT)" ] || { echo "make test-buildroot BUILDROOT=PATH: a checkout of Buildroot" >&2; exit 2; }
@@ -176,4 +188,4 @@ distclean:
 	@tools/distclean $(if $(YES),yes)
 	@$(MAKE) --silent -f $(firstword $(MAKEFILE_LIST)) clean
 
-.PHONY: boot check clean demo distclean format help image lab-pi lab-qemu lint lock lock-feed menu mutants setup test test-boards test-buildroot test-frontends test-leakage test-full test-release
+.PHONY: boot check clean demo distclean format help image lab-pi lab-qemu lint lock lock-feed menu mutants setup test test-boards test-buildroot test-emulated-rpmb test-frontends test-leakage test-full test-release

@@ -83,20 +83,35 @@ def test_an_older_ta_is_refused(lab: Commands, target: Target, tmp_path: Path) -
     assert identity(lab) == before
 
 
+def counter_of(target: Target) -> str:
+    """What counts the states of the storage."""
+    return image_of(target.env.config).description.storage_counter
+
+
+def restart(strategy: TrustZoneStrategy, target: Target) -> Commands:
+    strategy.transition("off")
+    strategy.transition("tee")
+    return commands_of(target)
+
+
 def test_storage_that_is_put_back_while_the_machine_is_off(
     lab: Commands, target: Target, strategy: TrustZoneStrategy
 ) -> None:
-    """Where a counter of the platform counts the states, it is refused. Elsewhere this shows the limit."""
+    """While it runs, each machine refuses that.
+
+    While it is off, only one with a counter of the platform does. Elsewhere this shows the limit: the RPMB that
+    tee-supplicant emulates is gone with it, and OP-TEE writes its key into the next one and counts anew.
+    """
     old = enroll(lab)
     lab.run_check(f"rm -rf {FOLDER}/old && cp -a {STORAGE} {FOLDER}/old")
     new = enroll(lab)
     assert new != old
     lab.run_check(f"rm -rf {FOLDER}/new && cp -a {STORAGE} {FOLDER}/new", timeout=scaled(60))
     put_back(lab, "old")
-    strategy.transition("off")
-    strategy.transition("tee")
-    command = commands_of(target)
-    if image_of(target.env.config).description.storage_counter == "none":
+    assert not any(key in identity(lab) for key in (old, new))
+    put_back(lab, "old")
+    command = restart(strategy, target)
+    if counter_of(target) in ("none", "emulated-rpmb"):
         assert identity(command) == old
         return
     refused = identity(command)
@@ -111,10 +126,23 @@ def test_who_deletes_the_whole_storage_gets_a_new_device_or_none(lab: Commands, 
     command = commands_of(target)
     before = enroll(command)
     command.run_check(f"rm -rf {FOLDER}/saved && cp -a {STORAGE} {FOLDER}/saved && rm -rf {STORAGE}/*")
-    if image_of(target.env.config).description.storage_counter == "none":
+    if counter_of(target) == "none":
         assert "no identity" in identity(command)
         assert enroll(command) != before
         return
     assert "no identity" not in identity(command)  # nothing starts any more
     put_back(command, "saved")
     assert identity(command) == before
+
+
+def test_an_emulated_rpmb_ends_with_tee_supplicant(
+    lab: Commands, target: Target, strategy: TrustZoneStrategy
+) -> None:
+    """It is in tee-supplicant's memory. OP-TEE takes no other one until it starts anew."""
+    if counter_of(target) != "emulated-rpmb":
+        pytest.skip("OP-TEE does not use tee-supplicant's RPMB: kas build kas/qemu.yml:kas/opt/emulated-rpmb.yml")
+    command = commands_of(target)
+    before = enroll(command)
+    command.run_check("systemctl restart tee-supplicant")
+    assert before not in identity(command)
+    assert identity(restart(strategy, target)) == before

@@ -103,6 +103,7 @@ def test_what_the_hardware_unique_key_is_follows_from_the_build(conf: dict[str, 
     [
         ({}, "none"),
         ({"CFG_REE_FS_INTEGRITY_RPMB": "y"}, "rpmb"),
+        ({"CFG_REE_FS_INTEGRITY_RPMB": "y", "CFG_RPMB_WRITE_KEY": "y"}, "emulated-rpmb"),
         ({"CFG_TZML_COUNTER_FLASH": "y"}, "secure-flash"),
     ],
 )

@@ -60,6 +60,7 @@ def test_without_the_overlay_nothing_is_refused(configured: Any) -> None:
         ("OPTEE_HUK", None, "the hardware unique key is all zeros"),
         ("OPTEE_ENTROPY", "none", "random numbers have no source"),
         ("OPTEE_COUNTER", "none", "nothing counts the states of the storage"),
+        ("OPTEE_COUNTER", "emulated-rpmb", "nothing counts the states of the storage while the machine is off"),
         ("OPTEE_INSECURE", "y", "CFG_INSECURE=y"),
         ("OPTEE_EMBEDDED_TESTS", "y", "invoke_tests"),
         ("OPTEE_STATISTICS", "y", "CFG_WITH_STATS=y"),
@@ -128,6 +129,10 @@ BUILT = {
         ({"CFG_REE_FS_ALLOW_RESET": "y"}, "CFG_REE_FS_ALLOW_RESET=y"),
         ({"CFG_TZML_SEED_DEVICE_TREE": "n"}, "random numbers have no source"),
         ({"CFG_TZML_COUNTER_FLASH": "n"}, "nothing counts"),
+        (
+            {"CFG_TZML_COUNTER_FLASH": "n", "CFG_REE_FS_INTEGRITY_RPMB": "y", "CFG_RPMB_WRITE_KEY": "y"},
+            "nothing counts",
+        ),
         ({"CFG_TZML_HUK_FLASH": "n", "CFG_INSECURE": "y"}, "all zeros"),
     ],
 )

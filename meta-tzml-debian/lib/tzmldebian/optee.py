@@ -72,10 +72,16 @@ def huk(conf: dict[str, str]) -> str:
 
 
 def storage_counter(conf: dict[str, str]) -> str:
-    """What keeps OP-TEE's storage from being put back to an earlier state while the machine is off."""
+    """What keeps OP-TEE's storage from being put back to an earlier state.
+
+    `emulated-rpmb` does so until tee-supplicant ends: OP-TEE writes its key into any RPMB that has none, also into
+    the one that tee-supplicant emulates in its own memory. The others do, also while the machine is off.
+    """
     if conf.get("CFG_TZML_COUNTER_FLASH") == "y":
         return "secure-flash"
-    return "rpmb" if conf.get("CFG_REE_FS_INTEGRITY_RPMB") == "y" else "none"
+    if conf.get("CFG_REE_FS_INTEGRITY_RPMB") != "y":
+        return "none"
+    return "emulated-rpmb" if conf.get("CFG_RPMB_WRITE_KEY") == "y" else "rpmb"
 
 
 def built_settings(d: Any) -> dict[str, str]:

@@ -33,6 +33,8 @@ SETTINGS = (
     ("CFG_REE_FS_ALLOW_RESET", "n", "who deletes the storage starts OP-TEE's counters anew"),
     ("CFG_RPMB_TESTKEY", "n", "the key of the RPMB is upstream's test key"),
 )
+# What `storage_counter` may be without counting while the machine is off.
+NO_COUNTER = ("none", "emulated-rpmb")
 # What a setting is in an OP-TEE whose build says nothing of it.
 ABSENT = "n"
 
@@ -45,8 +47,8 @@ def refused(d: Any) -> Iterator[str]:
         yield 'the hardware unique key is all zeros (OPTEE_HUK = "zero")'
     if (d.getVar("OPTEE_ENTROPY") or "none") == "none":
         yield 'random numbers have no source (OPTEE_ENTROPY = "none")'
-    if (d.getVar("OPTEE_COUNTER") or "none") == "none":
-        yield 'nothing counts the states of the storage (OPTEE_COUNTER = "none")'
+    if (counter := d.getVar("OPTEE_COUNTER") or "none") in NO_COUNTER:
+        yield f'nothing counts the states of the storage while the machine is off (OPTEE_COUNTER = "{counter}")'
     if d.getVar("ROOT_LOGIN_ON_CONSOLE") != "0":
         yield "root logs in on the console without a password (ROOT_LOGIN_ON_CONSOLE)"
     if d.getVar("TZML_SEALED_ONLY") != "y":
@@ -63,8 +65,8 @@ def refused_as_built(conf: dict[str, str]) -> Iterator[str]:
         yield "the hardware unique key is all zeros"
     if optee.entropy(conf) == "none" and conf.get("CFG_WITH_SOFTWARE_PRNG") == "y":
         yield "random numbers have no source"
-    if optee.storage_counter(conf) == "none":
-        yield "nothing counts the states of the storage"
+    if (counter := optee.storage_counter(conf)) in NO_COUNTER:
+        yield f"nothing counts the states of the storage while the machine is off ({counter})"
 
 
 def _settings(conf: dict[str, str]) -> Iterator[str]:
