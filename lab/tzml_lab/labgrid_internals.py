@@ -20,6 +20,8 @@ from labgrid.pytestplugin.hooks import LABGRID_ENV_KEY
 from labgrid.resource import RemotePlace
 from labgrid.util.yaml import load
 
+from tzml_lab.time_limits import scaled
+
 FITS = "26.0.1"
 
 CommandResult = tuple[list[str], list[str], int]  # standard output, standard error, exit status
@@ -87,7 +89,27 @@ class SerialBase(ConsoleBase, SerialDriver):
         return written
 
 
-class ShellBase(ShellDriver):
+class _ScaledCommands:
+    """Commands without a time limit of their own get labgrid's 30 seconds, scaled like all the others."""
+
+    def run(self, cmd: str, *, timeout: float | None = None, **options: Any) -> CommandResult:
+        result: CommandResult = super().run(cmd, timeout=_limit(timeout), **options)  # type: ignore[misc]
+        return result
+
+    def run_check(self, cmd: str, *, timeout: float | None = None, **options: Any) -> list[str]:
+        lines: list[str] = super().run_check(cmd, timeout=_limit(timeout), **options)  # type: ignore[misc]
+        return lines
+
+    def poll_until_success(self, cmd: str, *, timeout: float | None = None, **options: Any) -> bool:
+        ended: bool = super().poll_until_success(cmd, timeout=_limit(timeout), **options)  # type: ignore[misc]
+        return ended
+
+
+def _limit(timeout: float | None) -> float:
+    return scaled(30) if timeout is None else timeout
+
+
+class ShellBase(_ScaledCommands, ShellDriver):
     """ShellDriver, whose commands all go through `execute`."""
 
     def execute(self, command: str, timeout: float, codec: str, errors: str) -> CommandResult:
@@ -105,7 +127,7 @@ class ShellBase(ShellDriver):
         self._check_prompt()
 
 
-class SSHBase(SSHDriver):
+class SSHBase(_ScaledCommands, SSHDriver):
     """SSHDriver with options of ours. ssh takes the first value of an option, and ours come before labgrid's."""
 
     def first_options(self) -> Sequence[str]:

@@ -12,17 +12,21 @@ from tzml_lab.labgrid_internals import CommandResult
 
 
 class Commands(Protocol):
-    """Runs commands. Raises TargetError or labgrid's own error when one takes longer than `timeout` seconds."""
+    """Runs commands.
 
-    def run(self, cmd: str, *, timeout: float = 30.0) -> CommandResult:
+    Raises TargetError or labgrid's own error when one takes longer than `timeout` seconds: 30, scaled, if it is not
+    given.
+    """
+
+    def run(self, cmd: str, *, timeout: float | None = None) -> CommandResult:
         """Standard output and standard error in lines, and the exit status."""
         ...
 
-    def run_check(self, cmd: str, *, timeout: float = 30.0) -> list[str]:
+    def run_check(self, cmd: str, *, timeout: float | None = None) -> list[str]:
         """Standard output in lines. Raises labgrid's ExecutionError when the command fails."""
         ...
 
-    def poll_until_success(self, cmd: str, *, timeout: float = 30.0) -> bool:
+    def poll_until_success(self, cmd: str, *, timeout: float | None = None) -> bool:
         """Run it again and again until it succeeds: whether it did so within `timeout` seconds."""
         ...
 

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from string import Template
+from typing import Any
 
 import pytest
 from labgrid import Environment
+from labgrid.binding import BindingState
 from labgrid.driver import QEMUDriver, SerialDriver, ShellDriver, SSHDriver
 from labgrid.driver.consoleexpectmixin import ConsoleExpectMixin
 from labgrid.util import PtxExpect
@@ -20,7 +22,17 @@ from tzml_lab import drivers, labgrid_internals
 from tzml_lab import environment as environments
 from tzml_lab.drivers.qemu import TrustZoneQEMUDriver
 from tzml_lab.environment import ROOT
-from tzml_lab.labgrid_internals import FITS, ConsoleBase, forget_unread, read_yaml, unread
+from tzml_lab.labgrid_internals import (
+    FITS,
+    CommandResult,
+    ConsoleBase,
+    ShellBase,
+    SSHBase,
+    forget_unread,
+    read_yaml,
+    unread,
+)
+from tzml_lab.time_limits import VARIABLE
 
 OURS = sorted(
     {
@@ -145,3 +157,20 @@ def test_variables_are_seen_before_they_are_set() -> None:
     data = read_yaml("paths: {deploy: !template '${LG_DEPLOY}/qemu', other: here}")
     assert isinstance(data["paths"]["deploy"], Template)
     assert data["paths"]["other"] == "here"
+
+
+@pytest.mark.parametrize("base", [ShellBase, SSHBase], ids=lambda base: base.__name__)
+def test_a_command_without_a_time_limit_gets_a_scaled_one(base: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "3")
+    limits: list[float] = []
+
+    def run(self: object, cmd: str, *, timeout: float, **_: object) -> CommandResult:
+        limits.append(timeout)
+        return [], [], 0
+
+    driver: Any = object.__new__(type("Driver", (base,), {"_run": run}))
+    driver.state = BindingState.active
+    driver.run("true")
+    driver.run_check("true")
+    driver.run("true", timeout=5)
+    assert limits == [90, 90, 5]
