@@ -194,7 +194,6 @@ static enum tzml_status run(struct tzml_model *model, const uint8_t *file,
 	return status;
 }
 
-/* A file's bytes; exits if it cannot be read. */
 struct file {
 	uint8_t data[1 << 20];
 	size_t size;
@@ -202,13 +201,8 @@ struct file {
 
 static void read_file(const char *path, struct file *file)
 {
-	FILE *from = fopen(path, "rb");
-
 	memset(file, 0, sizeof(*file));
-	if (!from)
-		exit(2);
-	file->size = fread(file->data, 1, sizeof(file->data), from);
-	fclose(from);
+	file->size = test_read_file(NULL, path, file->data, sizeof(file->data));
 }
 
 static enum tzml_status load_and_run(struct test_context *context,
@@ -246,9 +240,7 @@ static void enroll(struct test_context *context, const char *hexadecimal)
 {
 	uint8_t key[TZML_SECRET_SIZE] = { 0 };
 
-	for (size_t i = 0; i < sizeof(key); i++)
-		if (sscanf(hexadecimal + 2 * i, "%2hhx", key + i) != 1)
-			exit(2);
+	test_read_hexadecimal(hexadecimal, key, sizeof(key));
 	test_context_enroll(context, key);
 }
 

@@ -9,41 +9,28 @@ struct file bundles[STAGES];
 struct file releases[STAGES];
 struct file records[STAGES + 1];
 
-static const char *folder;
 static struct file about;
 
-static void read_file(const char *name, struct file *file)
+static void read_file(const char *folder, const char *name, struct file *file)
 {
-	char path[4096] = "";
-	FILE *stream = NULL;
-
-	snprintf(path, sizeof(path), "%s/pipeline/%s", folder, name);
-	stream = fopen(path, "rb");
-	if (stream)
-		file->size =
-			fread(file->data, 1, sizeof(file->data) - 1, stream);
-	if (!file->size) {
-		perror(path);
-		exit(2);
-	}
-	fclose(stream);
+	file->size =
+		test_read_file(folder, name, file->data, sizeof(file->data));
 }
 
 void device_read_files(const char *examples)
 {
 	char name[32] = "";
 
-	folder = examples;
-	read_file("keys.json", &about);
+	read_file(examples, "pipeline/keys.json", &about);
 	for (int i = 0; i <= STAGES; i++) {
-		snprintf(name, sizeof(name), "%d.tzx", i);
-		read_file(name, records + i);
+		snprintf(name, sizeof(name), "pipeline/%d.tzx", i);
+		read_file(examples, name, records + i);
 		if (i == STAGES)
 			break;
-		snprintf(name, sizeof(name), "%d.tzm", i);
-		read_file(name, bundles + i);
-		snprintf(name, sizeof(name), "%d.tzr", i);
-		read_file(name, releases + i);
+		snprintf(name, sizeof(name), "pipeline/%d.tzm", i);
+		read_file(examples, name, bundles + i);
+		snprintf(name, sizeof(name), "pipeline/%d.tzr", i);
+		read_file(examples, name, releases + i);
 	}
 }
 
@@ -53,9 +40,7 @@ void device_read_field(const char *name, int number, uint8_t to[32])
 
 	for (int i = 0; i <= number; i++)
 		at = strstr(at, name) + strlen(name);
-	at += strlen("\": \"");
-	for (int i = 0; i < 32; i++)
-		sscanf(at + 2 * i, "%2hhx", to + i);
+	test_read_hexadecimal(at + strlen("\": \""), to, 32);
 }
 
 void device_open(struct device *device, int number)
@@ -75,22 +60,9 @@ void device_close(struct device *device)
 	test_context_close(&device->context);
 }
 
-enum tzml_status device_load(struct device *device)
+static enum tzml_status load(struct device *device)
 {
-	const uint8_t *bundle = bundles[device->number].data;
-	enum tzml_status status = TZML_SUCCESS;
-
-	while (!status &&
-	       tzml_model_wanted(&device->model) != TZML_NO_SECTION) {
-		uint32_t wanted = tzml_model_wanted(&device->model);
-		const struct tzml_section *section =
-			tzml_bundle_sections((const void *)bundle) + wanted;
-
-		status = tzml_model_load(&device->model, wanted, 0,
-					 bundle + section->offset,
-					 section->size);
-	}
-	return status;
+	return test_load(&device->model, bundles[device->number].data);
 }
 
 enum tzml_status device_open_bundle(struct device *device)
@@ -101,7 +73,7 @@ enum tzml_status device_open_bundle(struct device *device)
 		tzml_model_open(&device->model, &test_platform,
 				&device->context, header, header->header_size);
 
-	return status ? status : device_load(device);
+	return status ? status : load(device);
 }
 
 enum tzml_status device_begin(struct device *device)
@@ -154,7 +126,7 @@ enum tzml_status device_go_on(struct device *device)
 		status = tzml_stage_continue(&device->stage, &device->model,
 					     given, device->given_size);
 		if (!status)
-			status = device_load(device);
+			status = load(device);
 	} while (!status && tzml_model_running(&device->model));
 	if (!status)
 		memcpy(device->given, given, device->given_size);

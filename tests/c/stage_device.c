@@ -71,20 +71,7 @@ static enum tzml_status open_bundle(struct device *device, const uint8_t *data,
 
 static enum tzml_status load(struct device *device)
 {
-	struct tzml_model *model = &device->model;
-	enum tzml_status status = TZML_SUCCESS;
-
-	while (!status && tzml_model_wanted(model) != TZML_NO_SECTION) {
-		uint32_t wanted = tzml_model_wanted(model);
-		const struct tzml_section *section =
-			tzml_bundle_sections((const void *)device->bundle) +
-			wanted;
-
-		status = tzml_model_load(model, wanted, 0,
-					 device->bundle + section->offset,
-					 section->size);
-	}
-	return status;
+	return test_load(&device->model, device->bundle);
 }
 
 static enum tzml_status join(struct device *device, const uint8_t *release,
@@ -196,8 +183,7 @@ int main(int argc, char **argv)
 		fputs("usage: stage_device KEY\n", stderr);
 		return 2;
 	}
-	for (size_t i = 0; i < sizeof(key); i++)
-		sscanf(argv[1] + 2 * i, "%2hhx", key + i);
+	test_read_hexadecimal(argv[1], key, sizeof(key));
 	test_context_open(&device.context);
 	test_context_enroll(&device.context, key);
 	while ((command = getchar()) != EOF) {

@@ -29,16 +29,9 @@ struct fixture {
 static enum tzml_status load(struct fixture *f)
 {
 	enum tzml_status status = TZML_SUCCESS;
-	uint32_t wanted = TZML_NO_SECTION;
 
-	while (!status &&
-	       (wanted = tzml_model_wanted(&f->model)) != TZML_NO_SECTION) {
-		const struct tzml_section *section =
-			tzml_bundle_sections((const void *)f->file) + wanted;
-
-		status = tzml_model_load(&f->model, wanted, 0,
-					 f->file + section->offset,
-					 section->size);
+	while (!status && tzml_model_wanted(&f->model) != TZML_NO_SECTION) {
+		status = test_load_wanted(&f->model, f->file);
 		f->loads++;
 	}
 	return status;
@@ -46,17 +39,11 @@ static enum tzml_status load(struct fixture *f)
 
 static void open_example(struct fixture *f, const char *name)
 {
-	char path[4096] = "";
-	FILE *file = NULL;
+	char file[64] = "";
 
 	memset(f, 0, sizeof(*f));
-	snprintf(path, sizeof(path), "%s/%s.tzm", folder, name);
-	file = fopen(path, "rb");
-	if (!file || !fread(f->file, 1, sizeof(f->file), file)) {
-		perror(path);
-		exit(2);
-	}
-	fclose(file);
+	snprintf(file, sizeof(file), "%s.tzm", name);
+	test_read_file(folder, file, f->file, sizeof(f->file));
 	test_context_open(&f->context);
 	if (tzml_model_open(
 		    &f->model, &test_platform, &f->context, f->file,

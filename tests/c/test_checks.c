@@ -16,6 +16,7 @@
 #include "../../runtime/written.h"
 #include "example_kernels.h"
 #include "tap.h"
+#include "test_platform.h"
 
 /* The largest character that so many bytes have room for, and one more. */
 static const uint32_t limits[] = { 0, 0x80, 0x800, 0x10000, 0x200000 };
@@ -404,17 +405,11 @@ static void test_examples(const char *folder)
 	unsigned int wrong = 0;
 
 	while (directory && (entry = readdir(directory))) {
-		char path[4096] = "";
-		FILE *file = NULL;
-
 		if (!strstr(entry->d_name, ".tzm"))
 			continue;
-		snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name);
-		file = fopen(path, "rb");
-		if (!file)
-			continue;
-		wrong += check_example(bundle, fread(bundle, 1, room, file));
-		fclose(file);
+		wrong += check_example(
+			bundle,
+			test_read_file(folder, entry->d_name, bundle, room));
 		count++;
 	}
 	if (directory)

@@ -40,18 +40,12 @@ static const struct tzml_section *section_of(const struct fixture *f,
 static void read_example(struct fixture *f, const char *name)
 {
 	const size_t room = 1 << 20;
-	char path[4096] = "";
-	FILE *file = NULL;
+	char file[64] = "";
 
 	memset(f, 0, sizeof(*f));
-	snprintf(path, sizeof(path), "%s/%s.tzm", folder, name);
-	file = fopen(path, "rb");
-	f->file = calloc(1, room);
-	if (!file || !f->file || !fread(f->file, 1, room, file)) {
-		perror(path);
-		exit(2);
-	}
-	fclose(file);
+	snprintf(file, sizeof(file), "%s.tzm", name);
+	f->file = malloc(room);
+	test_read_file(folder, file, f->file, room);
 	test_context_open(&f->context);
 	for (int i = 0; i < NUMBERS; i++)
 		f->input[i] = i;

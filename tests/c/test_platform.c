@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <openssl/evp.h>
 #include <openssl/rand.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -161,4 +162,75 @@ void test_context_close(struct test_context *context)
 	EVP_PKEY_free(context->device);
 	if (context->allocated || context->opened || context->keeps_key)
 		abort();
+}
+
+size_t test_read_file(const char *folder, const char *name, uint8_t *to,
+		      size_t room)
+{
+	char path[4096] = "";
+	FILE *file = NULL;
+	size_t size = 0;
+
+	snprintf(path, sizeof(path), "%s%s%s", folder ? folder : "",
+		 folder ? "/" : "", name);
+	file = fopen(path, "rb");
+	if (file)
+		size = fread(to, 1, room, file);
+	if (!file || ferror(file)) {
+		perror(path);
+		exit(2);
+	}
+	fclose(file);
+	if (size == room) {
+		fprintf(stderr, "%s: larger than the test expects\n", path);
+		exit(2);
+	}
+	to[size] = 0;
+	return size;
+}
+
+void test_read_hexadecimal(const char *digits, uint8_t *to, size_t size)
+{
+	for (size_t i = 0; i < size; i++) {
+		if (sscanf(digits + 2 * i, "%2hhx", to + i) != 1) {
+			fprintf(stderr, "not %zu bytes in hexadecimal: %.80s\n",
+				size, digits);
+			exit(2);
+		}
+	}
+}
+
+void test_context_enroll_example(struct test_context *context,
+				 const uint8_t *json)
+{
+	static const char field[] = "\"device_private\": \"";
+	const char *found = strstr((const char *)json, field);
+	uint8_t key[TZML_SECRET_SIZE] = { 0 };
+
+	if (!found) {
+		fputs("the example names no device\n", stderr);
+		exit(2);
+	}
+	test_read_hexadecimal(found + strlen(field), key, sizeof(key));
+	test_context_enroll(context, key);
+}
+
+enum tzml_status test_load_wanted(struct tzml_model *model,
+				  const uint8_t *bundle)
+{
+	uint32_t wanted = tzml_model_wanted(model);
+	const struct tzml_section *section =
+		tzml_bundle_sections((const void *)bundle) + wanted;
+
+	return tzml_model_load(model, wanted, 0, bundle + section->offset,
+			       section->size);
+}
+
+enum tzml_status test_load(struct tzml_model *model, const uint8_t *bundle)
+{
+	enum tzml_status status = TZML_SUCCESS;
+
+	while (!status && tzml_model_wanted(model) != TZML_NO_SECTION)
+		status = test_load_wanted(model, bundle);
+	return status;
 }

@@ -48,10 +48,32 @@ void test_context_open(struct test_context *context);
 void test_context_enroll(struct test_context *context,
 			 const uint8_t private_key[TZML_SECRET_SIZE]);
 
+/* Give it the one that an example's JSON names, or exit. */
+void test_context_enroll_example(struct test_context *context,
+				 const uint8_t *json);
+
 /* Fill in the public half of a key. */
 void test_key_pair(struct tzml_key_pair *pair);
 
 /* Abort if something was not given back. */
 void test_context_close(struct test_context *context);
+
+/*
+ * Read a file whole, behind which a zero byte is put, and return its size. Exit
+ * if it cannot be read, or there is no room for it and the zero byte. Without a
+ * `folder` the name is a path.
+ */
+size_t test_read_file(const char *folder, const char *name, uint8_t *to,
+		      size_t room);
+
+/* Read so many bytes, or exit. More digits may follow. */
+void test_read_hexadecimal(const char *digits, uint8_t *to, size_t size);
+
+/* Hand over the section of a bundle that is wanted, as one piece. */
+enum tzml_status test_load_wanted(struct tzml_model *model,
+				  const uint8_t *bundle);
+
+/* Hand over all that are wanted. */
+enum tzml_status test_load(struct tzml_model *model, const uint8_t *bundle);
 
 #endif /* TEST_PLATFORM_H */

@@ -16,7 +16,6 @@
 
 #define INPUT_SIZE (16 * sizeof(float))
 
-static const char *folder;
 static struct {
 	uint8_t bundle[1 << 16];
 	uint8_t grant[1 << 10];
@@ -30,36 +29,11 @@ struct fixture {
 	struct tzml_model model;
 };
 
-static size_t read_example(const char *ending, uint8_t *to, size_t room)
-{
-	char path[4096] = "";
-	FILE *file = NULL;
-	size_t size = 0;
-
-	snprintf(path, sizeof(path), "%s/sealed.%s", folder, ending);
-	file = fopen(path, "rb");
-	if (file)
-		size = fread(to, 1, room - 1, file);
-	if (!size) {
-		perror(path);
-		exit(2);
-	}
-	fclose(file);
-	return size;
-}
-
 static void open_device(struct fixture *f)
 {
-	const char *hexadecimal =
-		strstr((const char *)files.about, "\"device_private\": \"");
-	uint8_t key[TZML_SECRET_SIZE] = { 0 };
-
 	memset(f, 0, sizeof(*f));
 	test_context_open(&f->context);
-	hexadecimal += strlen("\"device_private\": \"");
-	for (size_t i = 0; i < sizeof(key); i++)
-		sscanf(hexadecimal + 2 * i, "%2hhx", key + i);
-	test_context_enroll(&f->context, key);
+	test_context_enroll_example(&f->context, files.about);
 }
 
 static void close_device(struct fixture *f)
@@ -89,25 +63,13 @@ static enum tzml_status give_grant(struct fixture *f)
 	return status;
 }
 
-static enum tzml_status load_section(struct fixture *f)
-{
-	uint32_t wanted = tzml_model_wanted(&f->model);
-	const struct tzml_section *section =
-		tzml_bundle_sections((const void *)files.bundle) + wanted;
-
-	return tzml_model_load(&f->model, wanted, 0,
-			       files.bundle + section->offset, section->size);
-}
-
 static enum tzml_status open_all(struct fixture *f)
 {
 	enum tzml_status status = open_header(f, &test_platform);
 
 	if (!status)
 		status = give_grant(f);
-	while (!status && tzml_model_wanted(&f->model) != TZML_NO_SECTION)
-		status = load_section(f);
-	return status;
+	return status ? status : test_load(&f->model, files.bundle);
 }
 
 /* Whether the model answers, as the grant says, with one index. */
@@ -142,7 +104,8 @@ static void test_when_a_grant_is_taken(void)
 	      "a grant is taken once");
 	tzml_model_close(&f.model);
 	check(!open_header(&f, &test_platform) &&
-		      load_section(&f) == TZML_ERROR_GRANT_ABSENT &&
+		      test_load_wanted(&f.model, files.bundle) ==
+			      TZML_ERROR_GRANT_ABSENT &&
 		      is_closed(&f),
 	      "without a grant, no sealed section is asked for");
 	tzml_model_close(&f.model);
@@ -173,7 +136,8 @@ static void test_without_cryptography(void)
 		      give_grant(&f) == TZML_ERROR_PROTECTION && is_closed(&f),
 	      "without cryptography no grant is taken");
 	check(!open_header(&f, &platform) &&
-		      load_section(&f) == TZML_ERROR_PROTECTION &&
+		      test_load_wanted(&f.model, files.bundle) ==
+			      TZML_ERROR_PROTECTION &&
 		      is_closed(&f),
 	      "nor a sealed section asked for");
 	close_device(&f);
@@ -282,11 +246,12 @@ int main(int argc, char **argv)
 		fputs("usage: test_sealed FOLDER\n", stderr);
 		return 2;
 	}
-	folder = argv[1];
-	read_example("tzm", files.bundle, sizeof(files.bundle));
-	read_example("json", files.about, sizeof(files.about));
-	files.grant_size =
-		read_example("tzg", files.grant, sizeof(files.grant));
+	test_read_file(argv[1], "sealed.tzm", files.bundle,
+		       sizeof(files.bundle));
+	test_read_file(argv[1], "sealed.json", files.about,
+		       sizeof(files.about));
+	files.grant_size = test_read_file(argv[1], "sealed.tzg", files.grant,
+					  sizeof(files.grant));
 	test_when_a_grant_is_taken();
 	test_without_cryptography();
 	test_a_seal_that_fails();

@@ -39,26 +39,21 @@ static uint32_t secret_count;
 
 static struct file read_file(const char *path)
 {
-	struct file file = { .data = calloc(1, 1 << 20) };
-	FILE *stream = fopen(path, "rb");
+	const size_t room = 1 << 20;
+	struct file file = { .data = malloc(room) };
 
-	if (!stream || !file.data) {
-		perror(path);
-		exit(2);
-	}
-	file.size = fread(file.data, 1, 1 << 20, stream);
-	fclose(stream);
+	file.size = test_read_file(NULL, path, file.data, room);
 	return file;
 }
 
-static void read_bytes(const char *hexadecimal, uint8_t *bytes, size_t size,
-		       uint8_t mask)
+/* Masked as soon as it is read. */
+static void read_secret(const char *hexadecimal)
 {
-	for (size_t i = 0; i < size; i++) {
-		if (sscanf(hexadecimal + 2 * i, "%2hhx", bytes + i) != 1)
-			exit(2);
-		bytes[i] ^= mask;
-	}
+	uint8_t *masked = secrets[secret_count++];
+
+	test_read_hexadecimal(hexadecimal, masked, SECRET_SIZE);
+	for (size_t i = 0; i < SECRET_SIZE; i++)
+		masked[i] ^= MASK;
 }
 
 /* What memory is read to; itself not searched. */
@@ -130,24 +125,6 @@ static uint32_t secrets_in_memory(void)
 	return found;
 }
 
-static enum tzml_status load(struct tzml_model *model)
-{
-	enum tzml_status status = TZML_SUCCESS;
-	uint32_t wanted = TZML_NO_SECTION;
-
-	while (!status &&
-	       (wanted = tzml_model_wanted(model)) != TZML_NO_SECTION) {
-		const struct tzml_section *section =
-			tzml_bundle_sections((const void *)bundle.data) +
-			wanted;
-
-		status = tzml_model_load(model, wanted, 0,
-					 bundle.data + section->offset,
-					 section->size);
-	}
-	return status;
-}
-
 /* Save the state, and restore what was saved. */
 static enum tzml_status save_and_restore(struct tzml_model *model)
 {
@@ -190,7 +167,7 @@ static enum tzml_status open_and_run(struct tzml_model *model)
 	if (!status)
 		status = tzml_model_take_grant(model, grant.data, grant.size);
 	if (!status)
-		status = load(model);
+		status = test_load(model, bundle.data);
 	if (status)
 		return status;
 	plan = tzml_model_plan(model, 0);
@@ -284,9 +261,9 @@ int main(int argc, char **argv)
 	}
 	bundle = read_file(argv[1]);
 	grant = read_file(argv[2]);
-	read_bytes(argv[3], key, sizeof(key), 0);
+	test_read_hexadecimal(argv[3], key, sizeof(key));
 	for (int i = 4; i < argc; i++)
-		read_bytes(argv[i], secrets[secret_count++], SECRET_SIZE, MASK);
+		read_secret(argv[i]);
 	test_context_open(&context);
 	test_context_enroll(&context, key);
 	test_closing();

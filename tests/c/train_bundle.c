@@ -34,14 +34,7 @@ static size_t output_size;
 
 static void read_file(const char *path, struct file *file)
 {
-	FILE *from = fopen(path, "rb");
-
-	if (!from) {
-		perror(path);
-		exit(2);
-	}
-	file->size = fread(file->data, 1, sizeof(file->data), from);
-	fclose(from);
+	file->size = test_read_file(NULL, path, file->data, sizeof(file->data));
 }
 
 static void write_file(const char *path, const struct file *file)
@@ -57,20 +50,7 @@ static void write_file(const char *path, const struct file *file)
 
 static enum tzml_status load(struct tzml_model *model)
 {
-	enum tzml_status status = TZML_SUCCESS;
-	uint32_t wanted = TZML_NO_SECTION;
-
-	while (!status &&
-	       (wanted = tzml_model_wanted(model)) != TZML_NO_SECTION) {
-		const struct tzml_section *section =
-			tzml_bundle_sections((const void *)bundle.data) +
-			wanted;
-
-		status = tzml_model_load(model, wanted, 0,
-					 bundle.data + section->offset,
-					 section->size);
-	}
-	return status;
+	return test_load(model, bundle.data);
 }
 
 static enum tzml_status open_model(struct tzml_model *model,
@@ -212,9 +192,7 @@ int main(int argc, char **argv)
 
 	if (argc < 2)
 		return 2;
-	for (size_t i = 0; i < sizeof(key); i++)
-		if (sscanf(argv[1] + 2 * i, "%2hhx", key + i) != 1)
-			return 2;
+	test_read_hexadecimal(argv[1], key, sizeof(key));
 	test_context_open(&context);
 	test_context_enroll(&context, key);
 	for (int i = 2; i < argc; i++)

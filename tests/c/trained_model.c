@@ -10,76 +10,49 @@ struct trained_example federated_example;
 uint8_t clear_example[1 << 16];
 const uint8_t trained_note[TZML_NOTE_SIZE] = "note";
 
-static const char *folder;
-
-static size_t read_file(const char *name, const char *ending, uint8_t *to,
-			size_t room)
+static size_t read_file(const char *folder, const char *name,
+			const char *ending, uint8_t *to, size_t room)
 {
-	char path[4096] = "";
-	FILE *file = NULL;
-	size_t size = 0;
+	char file[64] = "";
 
-	snprintf(path, sizeof(path), "%s/%s.%s", folder, name, ending);
-	file = fopen(path, "rb");
-	if (file)
-		size = fread(to, 1, room - 1, file);
-	if (!size) {
-		perror(path);
-		exit(2);
-	}
-	fclose(file);
-	return size;
+	snprintf(file, sizeof(file), "%s.%s", name, ending);
+	return test_read_file(folder, file, to, room);
 }
 
-static void read_example(const char *name, struct trained_example *example)
+static void read_example(const char *folder, const char *name,
+			 struct trained_example *example)
 {
-	read_file(name, "tzm", example->bundle, sizeof(example->bundle));
-	read_file(name, "json", example->about, sizeof(example->about));
-	example->grant_size =
-		read_file(name, "tzg", example->grant, sizeof(example->grant));
-	example->checkpoint_size = read_file(name, "tzs", example->checkpoint,
-					     sizeof(example->checkpoint));
+	read_file(folder, name, "tzm", example->bundle,
+		  sizeof(example->bundle));
+	read_file(folder, name, "json", example->about, sizeof(example->about));
+	example->grant_size = read_file(folder, name, "tzg", example->grant,
+					sizeof(example->grant));
+	example->checkpoint_size =
+		read_file(folder, name, "tzs", example->checkpoint,
+			  sizeof(example->checkpoint));
 }
 
 void trained_read_examples(const char *examples)
 {
-	folder = examples;
-	read_example("checkpoint", &sealed_example);
-	read_example("federated", &federated_example);
-	read_file("state", "tzm", clear_example, sizeof(clear_example));
+	read_example(examples, "checkpoint", &sealed_example);
+	read_example(examples, "federated", &federated_example);
+	test_read_file(examples, "state.tzm", clear_example,
+		       sizeof(clear_example));
 }
 
 enum tzml_status trained_load(struct trained *f)
 {
-	enum tzml_status status = TZML_SUCCESS;
-	uint32_t wanted = TZML_NO_SECTION;
-
-	while (!status &&
-	       (wanted = tzml_model_wanted(&f->model)) != TZML_NO_SECTION) {
-		const struct tzml_section *section =
-			tzml_bundle_sections((const void *)f->bundle) + wanted;
-
-		status = tzml_model_load(&f->model, wanted, 0,
-					 f->bundle + section->offset,
-					 section->size);
-	}
-	return status;
+	return test_load(&f->model, f->bundle);
 }
 
 void trained_open(struct trained *f, const struct trained_example *example)
 {
 	const struct tzml_header *header = (const void *)example->bundle;
-	const char *hexadecimal =
-		strstr((const char *)example->about, "\"device_private\": \"");
-	uint8_t key[TZML_SECRET_SIZE] = { 0 };
 
 	memset(f, 0, sizeof(*f));
 	f->bundle = example->bundle;
 	test_context_open(&f->context);
-	hexadecimal += strlen("\"device_private\": \"");
-	for (size_t i = 0; i < sizeof(key); i++)
-		sscanf(hexadecimal + 2 * i, "%2hhx", key + i);
-	test_context_enroll(&f->context, key);
+	test_context_enroll_example(&f->context, example->about);
 	if (tzml_model_open(&f->model, &test_platform, &f->context, header,
 			    header->header_size) ||
 	    tzml_model_take_grant(&f->model, example->grant,
