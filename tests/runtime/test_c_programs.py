@@ -19,6 +19,7 @@ from bundle_examples import FOLDER
         "test_checks",
         "test_device",
         "test_live",
+        "test_memory",
         "test_model",
         "test_noise",
         "test_policy",
@@ -29,7 +30,7 @@ from bundle_examples import FOLDER
     ],
 )
 def test_every_check_passes(c_tests: Path, program: str) -> None:
-    alone = ("test_calls", "test_device", "test_live", "test_noise", "test_policy", "test_stops")
+    alone = ("test_calls", "test_device", "test_live", "test_memory", "test_noise", "test_policy", "test_stops")
     arguments = [] if program in alone else [FOLDER]
     done = subprocess.run([c_tests / program, *arguments], capture_output=True, text=True, check=False)
     *checks, plan = done.stdout.splitlines() or [""]
