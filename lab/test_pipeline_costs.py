@@ -100,7 +100,8 @@ class Bench:
         for name in ("stage.tzm", "stage.tzg", "nonce"):
             self.put(name)
         told = f"python3 stage_costs.py {FOLDER} {len(records)} >costs.part 2>errors && mv costs.part costs.json"
-        self.command.run_check(f"cd {FOLDER} && ({told} || touch failed) </dev/null >/dev/null 2>&1 &")
+        # the redirections are of all that goes on in the background: SSH waits until nobody has its streams
+        self.command.run_check(f"(cd {FOLDER}; {told} || touch failed) </dev/null >/dev/null 2>&1 &")
         self.wait_for("session.tzd")
         (self.folder / "session.tzd").write_bytes(self.get("session.tzd"))
         found = read_device(self.folder / "session.tzd")
