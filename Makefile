@@ -63,6 +63,11 @@ endef
 image-%: setup
 	$(call kas-build,image for $*,$*,kas/$*.yml)
 
+environment-%: setup
+	@mkdir -p $(LOGS)
+	@echo "== environment for $* (log: $(LOGS)/environment-$*.log)"
+	@$(VENV)/tzml environment $* 2>&1 | tee $(LOGS)/environment-$*.log
+
 demo: setup
 	@$(VENV)/tzml demo
 
@@ -105,13 +110,11 @@ test-boards: image image-rpi3 image-hikey
 
 test-full: LAB_OPTIONS = --xtest full --networks full -m 'full or not full'
 test-full: PI_TESTS = lab
-test-full: test test-boards test-release test-emulated-rpmb mutants test-leakage $(if $(BUILDROOT),test-buildroot)
+# Tests that need Flower run with the others where its environment is made.
+test-full: environment-flower test test-boards test-release test-emulated-rpmb mutants test-leakage $(if $(BUILDROOT),test-buildroot)
 	@$(if $(BUILDROOT),:,echo "== not run: tests of an image made by Buildroot, because BUILDROOT= names no checkout")
 	@echo "== what layers and sealing cost, in instructions on QEMU (log: $(LOGS)/costs.log)"
 	@$(PYTEST) lab/test_partition.py lab/test_pipeline_costs.py lab/test_sealed_costs.py lab/test_cipher_costs.py --lg-env qemu-counted.yaml --networks full 2>&1 | tee $(LOGS)/costs.log
-	@echo "== two machines that train over Flower, which has an environment of its own (log: $(LOGS)/flower.log)"
-	@$(VENV)/tzml environment flower 2>&1 | tee $(LOGS)/flower.log
-	@$(PYTEST) lab/test_flower.py tests/federate/test_flower.py -m 'full or not full' --lg-env qemu.yaml 2>&1 | tee -a $(LOGS)/flower.log
 	@echo "== the compiler with all examples of ONNX, and more random networks (log: $(LOGS)/compiler.log)"
 	@$(PYTEST) tests/compiler -m full 2>&1 | tee $(LOGS)/compiler.log
 	@echo "== model files that packages ship, in an environment of their own (log: $(LOGS)/wild.log)"

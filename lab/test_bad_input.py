@@ -35,10 +35,9 @@ def cases() -> Iterator[Any]:
     refused: Counter[str] = Counter()
     for statuses in (bad_bundles.example_statuses(), bad_bundles.SPOILED):
         for name, status in statuses.items():
-            full = refused[status["tee"]] % EACH != 0
+            marks = [pytest.mark.full] if refused[status["tee"]] % EACH else []
             refused[status["tee"]] += 1
             for world in status:
-                marks = [pytest.mark.full] if full else []
                 yield pytest.param(name, world, id=f"{name}-{world}", marks=marks)
 
 

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import re
-import socket
-import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from flower_run import ROUNDS, client, serve
 from labgrid import Target
 from training_networks import lenet
 
@@ -25,13 +21,14 @@ from tzml.device import DeviceRecord
 from tzml.environments import ENVIRONMENTS
 from tzml.federate.rounds import Federation, Rounds
 from tzml.owner.grant import Rights, Terms, make_grant
-from tzml.owner.keys import OwnerKey
+from tzml.owner.keys import generate
 from tzml.owner.seal import ContentKey, seal
 from tzml_lab.emulation.another import another_machine
 from tzml_lab.environment import ROOT
 from tzml_lab.inference.compiling import options_for
 from tzml_lab.inference.granted import OWNER, enroll
 from tzml_lab.inference.known_models import KNOWN
+from tzml_lab.processes import free_port
 from tzml_lab.target import Commands, commands_of, files_of
 from tzml_lab.time_limits import scaled
 
@@ -44,9 +41,8 @@ pytestmark = [
 ]
 
 FOLDER = "/root/flower"  # on the targets
-SERVER = OwnerKey(ec.generate_private_key(ec.SECP256R1()))
-TZML = [sys.executable, "-m", "tzml", "federate"]
-ROUNDS, UPDATES, EXAMPLES, SHARE, RATE, CLIP, NOISE = 2, 2, 200, 0.1, 0.05, 1.0, 1.5
+ROUND_OVER_SSH = ROOT / "tests/federate/round_over_ssh.py"
+UPDATES, EXAMPLES, SHARE, RATE, CLIP, NOISE = 2, 200, 0.1, 0.05, 1.0, 1.5
 
 
 @dataclass
@@ -58,13 +54,7 @@ class Trainee:
     device: DeviceRecord
 
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
-def join(target: Target, folder: Path, numbers: slice, model: Path, key: ContentKey) -> Trainee:
+def join(target: Target, folder: Path, numbers: slice, model: Path, key: ContentKey, server: bytes) -> Trainee:
     """Enroll a machine, and give it the sealed model, a grant, and its part of the examples."""
     folder.mkdir()
     command = commands_of(target)
@@ -75,7 +65,7 @@ def join(target: Target, folder: Path, numbers: slice, model: Path, key: Content
         serial=1,
         programs=0xFFFF,
         rights=Rights.train | Rights.export_state | Rights.federate,
-        export_key=SERVER.public,
+        export_key=server,
         noised_updates=ROUNDS * UPDATES,
     )
     (folder / "model.tzg").write_bytes(make_grant(key, OWNER, [device.public_key], terms))
@@ -86,32 +76,13 @@ def join(target: Target, folder: Path, numbers: slice, model: Path, key: Content
     return Trainee(target, folder, device)
 
 
-@contextlib.contextmanager
-def client(trainee: Trainee, server: str) -> Iterator[None]:
-    """The machine takes part as long as the context lasts."""
+def part_of(trainee: Trainee) -> list[str | Path]:
+    """The command that does the machine's part of a round."""
     ssh = trainee.target.get_driver("SSHDriver")
     files = f"--grant {FOLDER}/model.tzg --images {FOLDER}/x.npy --labels {FOLDER}/y.npy"
     told = f"tzml federate round {FOLDER}/model.tzm {files} --updates {UPDATES} --share {SHARE} --rate {RATE}"
-    command = [
-        *(
-            sys.executable,
-            str(ROOT / "tests/federate/round_over_ssh.py"),
-            str(ssh.networkservice.port),
-            ssh.keyfile,
-        ),
-        *(str(trainee.folder / "known_hosts"), FOLDER, told),
-    ]
-    with (trainee.folder / "client.log").open("wb") as log:
-        process = subprocess.Popen(
-            [*TZML, "client", "--server", server, "--listen", f"127.0.0.1:{free_port()}",
-             "--device", trainee.folder / "device.tzd", "--", *command],
-            stdout=log, stderr=log, start_new_session=True,
-        )  # fmt: skip
-        try:
-            yield
-        finally:
-            process.terminate()
-            process.wait(120)
+    reach = (str(ssh.networkservice.port), ssh.keyfile, trainee.folder / "known_hosts")
+    return [sys.executable, ROUND_OVER_SSH, *reach, FOLDER, told]
 
 
 def compiled(target: Target, folder: Path) -> Bundle:
@@ -128,35 +99,23 @@ def test_two_machines_make_rounds_at_once_and_the_server_counts_epsilon(
     clear = compiled(target, tmp_path)
     key = seal(clear, OWNER, tmp_path / "model.tzm")
     key.write(tmp_path / "model.tzk")
-    pem = SERVER.private.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    (tmp_path / "server.pem").write_bytes(pem)
+    server = generate(tmp_path / "server.pem")
     address = f"127.0.0.1:{free_port()}"
     with contextlib.ExitStack() as stack:
         other = stack.enter_context(another_machine(target, tmp_path / "another"))
         trainees = [
             join(machine, tmp_path / f"{number}", slice(number * EXAMPLES, (number + 1) * EXAMPLES),
-                 tmp_path / "model.tzm", key)
+                 tmp_path / "model.tzm", key, server.public)
             for number, machine in enumerate((target, other))
         ]  # fmt: skip
         for trainee in trainees:
-            stack.enter_context(client(trainee, address))
-        devices = [part for trainee in trainees for part in ("--device", str(trainee.folder / "device.tzd"))]
-        done = subprocess.run(
-            [*TZML, "server", tmp_path / "model.tzm", "--content-key", tmp_path / "model.tzk",
-             "--key", tmp_path / "server.pem", *devices, "--state", tmp_path / "rounds.tzf",
-             "--rounds", str(ROUNDS), "--least", "2", "--listen", address, "--output", tmp_path / "trained.tzm"],
-            capture_output=True, text=True, check=False, timeout=scaled(900),
-        )  # fmt: skip
-    logs = "".join((trainee.folder / "client.log").read_text(errors="replace") for trainee in trainees)
-    assert done.returncode == 0, done.stdout + done.stderr + logs
-    for number in range(1, ROUNDS + 1):
-        assert f"round {number}, the mean of 2 devices" in done.stdout
-    spent = [float(epsilon) for epsilon in re.findall(r"ε ([0-9.]+)", done.stdout)]
+            stack.enter_context(client(address, trainee.folder / "device.tzd", part_of(trainee)))
+        said = serve(
+            address, tmp_path, [trainee.folder / "device.tzd" for trainee in trainees], timeout=scaled(900)
+        )
+    spent = [float(epsilon) for epsilon in re.findall(r"ε ([0-9.]+)", said)]
     assert spent
     assert spent[-1] == max(spent) > 0
     public = tuple(trainee.device.public_key for trainee in trainees)
-    rounds = Rounds(Federation(clear, key.bundle_digest, OWNER.public, SERVER, public), tmp_path / "rounds.tzf")
+    rounds = Rounds(Federation(clear, key.bundle_digest, OWNER.public, server, public), tmp_path / "rounds.tzf")
     assert (rounds.number, set(rounds.updates.values())) == (ROUNDS, {ROUNDS * UPDATES})
-    assert (tmp_path / "trained.tzm").exists()

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from labgrid.util.helper import get_free_port
 
 from tzml_lab.environment import ROOT
+from tzml_lab.processes import WITH_PARENT, free_port
 from tzml_lab.time_limits import scaled
 
 BIN = Path(sys.executable).parent
@@ -50,7 +50,7 @@ class Lab:
         self.folder = folder
         self.switch = http.server.HTTPServer(("127.0.0.1", 0), SimpleRestSwitch)
         threading.Thread(target=self.switch.serve_forever, daemon=True).start()
-        address = f"127.0.0.1:{get_free_port()}"
+        address = f"127.0.0.1:{free_port()}"
         self.environment = os.environ | {"LG_COORDINATOR": address}
         exported = folder / "exporter.yaml"
         exported.write_text(
@@ -66,7 +66,7 @@ class Lab:
 
     def _start(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
         with (self.folder / f"{program}.log").open("wb") as log:
-            command = ["setpriv", "--pdeathsig", "KILL", "--", str(BIN / program), *arguments]
+            command = [*WITH_PARENT, str(BIN / program), *arguments]
             return subprocess.Popen(command, cwd=self.folder, env=self.environment, stdout=log, stderr=log)
 
     def _await(self, *arguments: str) -> None:
@@ -168,7 +168,7 @@ def test_places_of_people_are_left_alone(lab: Lab) -> None:
 def test_without_a_coordinator_it_is_a_failure_of_the_infrastructure(
     lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(lab.environment, "LG_COORDINATOR", f"127.0.0.1:{get_free_port()}")
+    monkeypatch.setitem(lab.environment, "LG_COORDINATOR", f"127.0.0.1:{free_port()}")
     assert lab.job("true").wait(timeout=scaled(60)) == 11
 
 

@@ -12,21 +12,20 @@ import argparse
 import shlex
 import subprocess
 
+from tzml_lab.emulation.connection import Connection
+
 parser = argparse.ArgumentParser()
 for name in ("port", "key", "hosts", "folder", "round"):
     parser.add_argument(name)
 parser.add_argument("--global", dest="given", required=True)
 parser.add_argument("--update", required=True)
 asked = parser.parse_args()
-options = [
-    *("-o", "StrictHostKeyChecking=accept-new", "-o", f"UserKnownHostsFile={asked.hosts}", "-o", "LogLevel=ERROR"),
-    *("-o", "IdentitiesOnly=yes", "-i", asked.key),
-]
+device = Connection("root", "127.0.0.1", int(asked.port), asked.key, asked.hosts)
 given, update = (f"{asked.folder}/{name}.tzs" for name in ("global", "update"))
 there = f"{asked.round} --global {shlex.quote(given)} --update {shlex.quote(update)}"
 for command in (
-    ["scp", *options, "-P", asked.port, asked.given, f"root@127.0.0.1:{given}"],
-    ["ssh", *options, "-p", asked.port, "root@127.0.0.1", f"rm -f {shlex.quote(update)} && {there}"],
-    ["scp", *options, "-P", asked.port, f"root@127.0.0.1:{update}", asked.update],
+    device.scp([asked.given], f":{given}"),
+    device.ssh(f"rm -f {shlex.quote(update)} && {there}"),
+    device.scp([f":{update}"], asked.update),
 ):
     subprocess.run(command, check=True)

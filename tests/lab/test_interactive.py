@@ -20,6 +20,7 @@ from tzml_lab.drivers.qemu import TrustZoneQEMUDriver
 from tzml_lab.emulation.connection import find_connection
 from tzml_lab.emulation.interactive import describe
 from tzml_lab.failures import FailureClass
+from tzml_lab.processes import free_port
 
 
 def machine_of(command: list[str]) -> list[str]:
@@ -148,13 +149,6 @@ def test_ssh_and_scp_of_a_machine_that_runs(deploy: Path, tmp_path: Path) -> Non
     assert found.scp(["a", "b"], ":/tmp/")[-4:] == ["--", "a", "b", "root@127.0.0.1:/tmp/"]
     assert [name for name, _ in found.describe()] == ["ssh", "scp"]
     assert found.describe()[1][1].endswith(" -r FILE root@127.0.0.1:")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def test_a_port_that_is_in_use(deploy: Path) -> None:

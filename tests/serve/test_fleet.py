@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import json
 import signal
-import socket
 import subprocess
 import threading
 import time
@@ -20,17 +19,12 @@ from conftest import tzml
 from tzml.errors import TzmlError
 from tzml.fleet import Balancer, Device, check, configuration
 from tzml.fleet.haproxy import program as haproxy
+from tzml_lab.processes import free_port
 
 from .server import Server, image
 
 TIMEOUT = 1.0
 CLIENTS = 6
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 class Fleet:

@@ -24,6 +24,7 @@ from tzml.fleet import Device
 from tzml.fleet.grpc_gateway import Gateway, Listening, start
 from tzml.fleet.grpc_messages import _MESSAGES, message
 from tzml_lab.inference.known_models import KNOWN
+from tzml_lab.processes import free_port
 
 from .server import Array, Server
 
@@ -176,9 +177,7 @@ def test_many_clients_get_their_own_answers(address: str) -> None:
 
 
 def test_a_device_that_is_gone_is_unavailable_and_comes_back(models: Path) -> None:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
+    port = free_port()
     gateway, listening = start(Gateway(Device.parse(f"127.0.0.1:{port}"), 5), Listening("127.0.0.1:0"))
     try:
         with triton.InferenceServerClient(f"127.0.0.1:{listening}") as client:

@@ -23,9 +23,9 @@ from tzml.fleet.rollout import MODELS, Member, Release, SshShell, asks, check_re
 from tzml.owner.grant import Terms, make_grant
 from tzml.owner.keys import coordinates
 from tzml.owner.seal import ContentKey, seal
+from tzml_lab.processes import free_port
 
 from .server import Server, image
-from .test_fleet import free_port
 
 REQUEST = json.dumps({"inputs": [image(1.0)]}).encode()
 PUBLIC = coordinates(ec.derive_private_key(21, ec.SECP256R1()).public_key())

@@ -27,11 +27,19 @@ from tzml_lab.emulation.secure_flash import SecureFlash
 from tzml_lab.environment import image_of, run_folder
 from tzml_lab.failures import FailureClass, TargetError, fault_of, take_or_fail
 from tzml_lab.labgrid_internals import QEMUBase
+from tzml_lab.processes import WITH_PARENT
 from tzml_lab.time_limits import scaled
 
-# The kernel kills QEMU when the process that started it ends, also by SIGKILL.
-_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL", "--")
+USER_NETWORK = ("human-monitor-command", {"command-line": "info usernet"})
+"""The monitor's command whose answer forwarded_port() reads."""
+
 _OPTIONAL_STRING = attr.validators.optional(attr.validators.instance_of(str))
+
+
+def forwarded_port(answer: str) -> int | None:
+    """The port of this host that QEMU forwards to the machine, from its answer to USER_NETWORK."""
+    found = re.search(r"TCP\[HOST_FORWARD\]\s+\d+\s+\S+\s+(\d+)", answer)
+    return int(found[1]) if found else None
 
 
 @target_factory.reg_driver
@@ -220,7 +228,7 @@ class TrustZoneQEMUDriver(QEMUBase):
         self.prepare_device()
         with (self.folder / "stderr").open("wb") as stderr:
             self.process = subprocess.Popen(
-                [*_WITH_PARENT, *self.command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr
+                [*WITH_PARENT, *self.command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr
             )
         self.status = 1
         try:
@@ -254,12 +262,11 @@ class TrustZoneQEMUDriver(QEMUBase):
         """Set the NetworkService's port to the one that the system chose."""
         if not self.network or self.network.port:
             return
-        answer = self.monitor_command("human-monitor-command", {"command-line": "info usernet"})
-        found = re.search(r"TCP\[HOST_FORWARD\]\s+\d+\s+\S+\s+(\d+)", answer)
-        if not found:
+        answer = self.monitor_command(*USER_NETWORK)
+        port = forwarded_port(answer)
+        if not port:
             raise TargetError(FailureClass.infrastructure, f"QEMU forwards no port: {answer}")
-        self.network.port = int(found[1])
-        self._chose_port = True
+        self.network.port, self._chose_port = port, True
 
     @step()
     def off(self) -> None:

@@ -54,6 +54,12 @@ class Connection:
         ]
         return ["scp", "-P", str(self.port), *self._options, "-r", "--", *paths]
 
+    def forward(self, here: int, there: int) -> list[str]:
+        """The command line that makes a port of this host's 127.0.0.1 lead to the machine's, while it runs."""
+        options = ["-N", "-o", "ExitOnForwardFailure=yes", "-L", f"127.0.0.1:{here}:127.0.0.1:{there}"]
+        program, *rest = self.ssh()
+        return [program, *options, *rest]
+
     def describe(self) -> list[tuple[str, str]]:
         """Names and command lines for a person."""
         copy = shlex.join(self.scp([], "")[:-2])

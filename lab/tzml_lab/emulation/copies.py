@@ -21,11 +21,12 @@ from pathlib import Path
 
 from labgrid.util.qmp import QMPError, QMPMonitor
 
-from tzml_lab.drivers.qemu import TrustZoneQEMUDriver
+from tzml_lab.drivers.qemu import USER_NETWORK, TrustZoneQEMUDriver, forwarded_port
+from tzml_lab.emulation.connection import Connection
 from tzml_lab.failures import FailureClass, TargetError
+from tzml_lab.processes import WITH_PARENT, free_port
 from tzml_lab.time_limits import scaled
 
-_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL", "--")
 _FORWARDED = re.compile(r"(hostfwd=tcp:[^:]*):\d+-")
 _MEMORY = "memory"
 
@@ -84,16 +85,9 @@ class MachineCopy:
     @contextlib.contextmanager
     def forward(self, there: int, key: str | Path) -> Iterator[int]:
         """A port of this host that leads to one of the machine's, over SSH with this private key."""
-        with socket.socket() as found:
-            found.bind(("127.0.0.1", 0))
-            here = int(found.getsockname()[1])
-        command = [
-            *(*_WITH_PARENT, "ssh", "-N", "-i", str(key), "-p", str(self.port), "-L", f"{here}:127.0.0.1:{there}"),
-            *("-o", "IdentitiesOnly=yes", "-o", "ExitOnForwardFailure=yes", "-o", "LogLevel=ERROR"),
-            *("-o", "StrictHostKeyChecking=accept-new", "-o", f"UserKnownHostsFile={self.folder / 'hosts'}"),
-            "root@127.0.0.1",
-        ]
-        tunnel = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        connection = Connection("root", "127.0.0.1", self.port, str(key), str(self.folder / "known_hosts"))
+        here = free_port()
+        tunnel = subprocess.Popen([*WITH_PARENT, *connection.forward(here, there)], stdin=subprocess.DEVNULL)
         try:
             deadline = time.monotonic() + scaled(60)
             while not _answers(here):
@@ -133,7 +127,7 @@ def copy(frozen: FrozenMachine, folder: Path) -> Iterator[MachineCopy]:
         command += ["-chardev", f"file,id={console},path={folder / console}.log", "-serial", f"chardev:{console}"]
     with (folder / "stderr").open("wb") as stderr:
         process = subprocess.Popen(
-            [*_WITH_PARENT, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr
+            [*WITH_PARENT, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr
         )
     try:
         made = MachineCopy(process, folder)
@@ -158,8 +152,8 @@ def _go_on(monitor: QMPMonitor) -> int:
             raise QMPError("it is not read in time")
         time.sleep(0.1)
     monitor.execute("cont")
-    told = monitor.execute("human-monitor-command", {"command-line": "info usernet"})
-    found = re.search(r"TCP\[HOST_FORWARD\]\s+\d+\s+\S+\s+(\d+)", told)
-    if not found:
-        raise QMPError(f"QEMU forwards no port: {told}")
-    return int(found[1])
+    answer = monitor.execute(*USER_NETWORK)
+    port = forwarded_port(answer)
+    if not port:
+        raise QMPError(f"QEMU forwards no port: {answer}")
+    return port

@@ -10,7 +10,6 @@ from typing import Any
 
 from labgrid import Environment
 from labgrid.exceptions import NoDriverFoundError
-from labgrid.util.helper import get_free_port
 
 from tzml.boards import boards
 from tzml.errors import TzmlError
@@ -19,6 +18,7 @@ from tzml_lab.emulation.connection import Connection, copy_key, lock
 from tzml_lab.emulation.disk_overlay import DiskOverlay
 from tzml_lab.emulation.secure_flash import SecureFlash
 from tzml_lab.environment import ROOT, EnvironmentFile, find, fit_to_image, main_target, set_variables, use_folders
+from tzml_lab.processes import free_port
 
 FOLDER = ROOT / "build" / "boot"
 # The names of machines, and the environment that runs each on QEMU
@@ -147,7 +147,7 @@ def describe(
             f"the environment {name} has no QEMU machine", f"{' and '.join(MACHINES)} have one"
         ) from error
     if driver.network:
-        driver.network.port = check_port(port) if port else get_free_port()
+        driver.network.port = check_port(port) if port else free_port()
     elif port:
         raise TzmlError(f"the machine {name} has no network, so nothing can lead to its SSH", "leave out --port")
     secure_log = folder / "console-secure.log"

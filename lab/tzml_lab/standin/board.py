@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from tzml_lab.processes import WITH_PARENT
 from tzml_lab.standin.machine import Machine
 from tzml_lab.standin.uart import Uart
 
@@ -83,7 +84,7 @@ class StandInBoard:
             command += ["-chardev", f"socket,id=uart{number},path={path}", "-serial", f"chardev:uart{number}"]
         with self._folder.joinpath("qemu.log").open("wb") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *("setpriv", "--pdeathsig", "KILL", "--", *command),
+                *(*WITH_PARENT, *command),
                 stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
         ended = asyncio.ensure_future(self._process.wait())

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tzml.errors import TzmlError
+from tzml_lab.processes import WITH_PARENT
 from tzml_lab.standin.process import StandIn
 from tzml_lab.time_limits import scaled
 
@@ -135,7 +136,7 @@ class LoopbackLab:
         """Start a program that ends with this one."""
         with (self._folder / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", "--", *command], cwd=self._folder,
+                [*WITH_PARENT, *command], cwd=self._folder,
                 env=os.environ | self.variables, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
 

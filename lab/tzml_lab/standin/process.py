@@ -17,6 +17,7 @@ from tzml.boards import Board
 from tzml.errors import TzmlError
 from tzml.image import Image, load_image
 from tzml_lab.environment import EnvironmentFile
+from tzml_lab.processes import WITH_PARENT
 from tzml_lab.standin.__main__ import READY
 from tzml_lab.standin.switch import PORT
 from tzml_lab.time_limits import scaled
@@ -95,7 +96,7 @@ class StandIn:
         log = self.folder / "log"
         with log.open("wb") as out:
             self._process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", "--", *command], stdout=out, stderr=out, start_new_session=True
+                [*WITH_PARENT, *command], stdout=out, stderr=out, start_new_session=True
             )
         deadline = time.monotonic() + scaled(30)
         while not (self.folder / READY).exists():
