@@ -13,6 +13,7 @@ import numpy as np
 from onnx import helper
 from tvm import relax, te, tirx
 
+from tzml.compiler.frontends.elements import power
 from tzml.compiler.ir.errors import CompileError
 from tzml.compiler.ir.rewrite import const, constant, dtype_of, shape_of
 
@@ -28,54 +29,11 @@ def _like(number: float, value: Expr) -> Expr:
     return const(np.asarray(number, dtype_of(value)))
 
 
-def power(builder: Any, inputs: Any, attributes: Any) -> Expr | None:
-    """Of the base's type, whatever the exponent is. Integers are multiplied, and wrap around as NumPy's do."""
+def _power(builder: Any, inputs: Any, attributes: Any) -> Expr | None:
     base, exponent = inputs[0], inputs[1]
     if dtype_of(base) == dtype_of(exponent) and _is_real(base):
         return None
-    if _is_real(base):
-        return relax.op.power(base, relax.op.astype(exponent, dtype_of(base)))
-    if _is_real(exponent):
-        raise CompileError(
-            f"it raises {dtype_of(base)} to powers of {dtype_of(exponent)}, which are not exact enough",
-            "cast its first input to float32",
-        )
-    return builder.call_te(_integer_power, base, exponent, primfunc_name_hint="power")
-
-
-def _integer_power(base: Any, exponent: Any) -> Any:
-    """Squares that are multiplied. To less than nothing, all are 0 but the powers of 1 and -1."""
-    kind = base.dtype
-    shape = np.broadcast_shapes(*(tuple(int(n) for n in operand.shape) for operand in (base, exponent)))
-    one = tirx.const(1, kind)
-
-    def whole(condition: Expr) -> Expr:
-        return tirx.Cast(kind, condition)
-
-    def element(*at: Any) -> Any:
-        square, power = (_broadcast(operand, at) for operand in (base, exponent))
-        unit = whole(square == one)
-        if np.dtype(str(kind)).kind == "i":
-            unit = unit + whole(square == tirx.const(-1, kind))
-        is_negative = whole(power < tirx.const(0, power.ty.dtype))
-        power = te.abs(power) if np.dtype(str(exponent.dtype)).kind == "i" else power
-        # beyond that only 0, 1 and -1 do not overflow, of which the last asks whether it is odd
-        large = tirx.const(64, power.ty.dtype)
-        power = te.min(power, large + (power & tirx.const(1, power.ty.dtype)))
-        result = one
-        for bit in range(7):
-            is_set = tirx.Cast(kind, (power >> tirx.const(bit, power.ty.dtype)) & tirx.const(1, power.ty.dtype))
-            result = result * (one + is_set * (square - one))
-            square = square * square
-        return result * (one - is_negative * (one - unit))
-
-    return te.compute(shape, element, name="power")
-
-
-def _broadcast(operand: Any, at: Any) -> Any:
-    """The element of an operand at a place of the result."""
-    places = at[len(at) - len(operand.shape) :]
-    return operand(*(p if int(n) > 1 else 0 for p, n in zip(places, operand.shape, strict=True)))
+    return power(builder, base, exponent)
 
 
 def _mod(builder: Any, inputs: Any, attributes: Any) -> Expr | None:
@@ -205,7 +163,7 @@ ARITHMETIC: dict[str, Callable[..., Expr | None]] = {
     "Elu": _elu,
     "IsInf": _is_inf,
     "Mod": _mod,
-    "Pow": power,
+    "Pow": _power,
     "ReduceMax": _reduced_bools("max"),
     "ReduceMin": _reduced_bools("min"),
     "Unsqueeze": _unsqueeze,

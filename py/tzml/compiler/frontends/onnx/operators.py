@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from tvm import relax, te, tirx
 
+from tzml.compiler.frontends.elements import broadcast, cumulative
 from tzml.compiler.frontends.onnx.arithmetic import ARITHMETIC
 from tzml.compiler.frontends.onnx.blocked import BLOCKED
 from tzml.compiler.frontends.onnx.heed import known_number
@@ -48,44 +49,12 @@ def _one_hot(builder: Any, inputs: Any, attributes: Any) -> Expr:
     return relax.op.where(chosen, on, off)
 
 
-def cumulative(name: str) -> Callable[..., Expr]:
-    """TVM has them for GPUs only. Here sums of 1, 2, 4, … elements are added: a step for each bit of the length."""
-
+def _cumulative(name: str) -> Callable[..., Expr]:
     def convert(builder: Any, inputs: Any, attributes: Any) -> Expr:
-        x = inputs[0]
-        along = known_number(inputs[1]) % len(shape_of(x))
-        step = -1 if attributes.get("reverse", 0) else 1
-        exclusive = bool(attributes.get("exclusive", 0))
-        return builder.call_te(_accumulated, x, along, step, exclusive, name, primfunc_name_hint=f"cum{name}")
+        reverse, exclusive = (bool(attributes.get(which, 0)) for which in ("reverse", "exclusive"))
+        return cumulative(builder, inputs[0], known_number(inputs[1]), name, reverse=reverse, exclusive=exclusive)
 
     return convert
-
-
-def _accumulated(x: Any, axis: int, step: int, exclusive: bool, name: str) -> Any:
-    extent, is_sum = int(x.shape[axis]), name == "sum"
-
-    def earlier(of: Any, distance: int, at: Any) -> Any:
-        place = at[axis] - step * distance
-        inside = place >= 0 if step > 0 else place < extent
-        limited = te.max(te.min(place, extent - 1), 0)
-        value = of(*at[:axis], limited, *at[axis + 1 :])
-        return tirx.if_then_else(inside, value, tirx.const(0 if is_sum else 1, value.ty.dtype))
-
-    def joined(of: Any, distance: int) -> Any:
-        def element(*at: Any) -> Any:
-            mine, before = of(*at), earlier(of, distance, at)
-            return mine + before if is_sum else mine * before
-
-        return te.compute(x.shape, element, name="sums")
-
-    total = x
-    if exclusive:
-        total = te.compute(x.shape, lambda *at: earlier(x, 1, at), name="shifted")
-    distance = 1
-    while distance < extent:
-        total = joined(total, distance)
-        distance *= 2
-    return total if total is not x else te.compute(x.shape, lambda *at: x(*at), name="sums")
 
 
 def _lp_normalization(builder: Any, inputs: Any, attributes: Any) -> Expr:
@@ -138,7 +107,7 @@ def _shifted(x: Any, amount: Any, left: bool) -> Any:
     bits, signed = 8 * kinds[0].itemsize, kinds[0].kind == "i"
 
     def element(*at: Any) -> Any:
-        value, by = (_broadcast(operand, at) for operand in (x, amount))
+        value, by = (broadcast(operand, at) for operand in (x, amount))
         inside = by < tirx.const(bits, amount.dtype)
         if kinds[1].kind == "i":
             inside = tirx.all(by >= tirx.const(0, amount.dtype), inside)
@@ -153,12 +122,6 @@ def _shifted(x: Any, amount: Any, left: bool) -> Any:
     return te.compute(shape, element, name="shifted")
 
 
-def _broadcast(operand: Any, at: Any) -> Any:
-    """The element of an operand at a place of the result."""
-    places = at[len(at) - len(operand.shape) :]
-    return operand(*(p if int(n) > 1 else 0 for p, n in zip(places, operand.shape, strict=True)))
-
-
 OPERATORS: dict[str, Callable[..., Expr | None]] = {
     **ARITHMETIC,
     **BLOCKED,
@@ -169,8 +132,8 @@ OPERATORS: dict[str, Callable[..., Expr | None]] = {
     **WINDOW_OPERATORS,
     "BitShift": _bit_shift,
     "ConvInteger": _conv_integer,
-    "CumProd": cumulative("prod"),
-    "CumSum": cumulative("sum"),
+    "CumProd": _cumulative("prod"),
+    "CumSum": _cumulative("sum"),
     "LpNormalization": _lp_normalization,
     "OneHot": _one_hot,
     "ThresholdedRelu": _thresholded_relu,

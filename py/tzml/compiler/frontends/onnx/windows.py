@@ -13,7 +13,7 @@ import numpy as np
 from tvm import relax, te, tirx
 
 from tzml.compiler.frontends.onnx.heed import as_text
-from tzml.compiler.frontends.onnx.positions import scatter_elements
+from tzml.compiler.frontends.positions import scatter_elements
 from tzml.compiler.ir.errors import CompileError
 from tzml.compiler.ir.rewrite import const, constant, dtype_of, shape_of
 
@@ -206,9 +206,9 @@ def max_unpool(builder: Any, inputs: Any, attributes: Any) -> Expr:
     strides, pads = _pairs(attributes, "strides", rank, 1), _pairs(attributes, "pads", 2 * rank, 0)
     whole = [(n - 1) * strides[i] - pads[i] - pads[rank + i] + kernel[i] for i, n in enumerate(shape[2:])]
     whole = [*shape[:2], *whole]
-    flat = [builder.emit(relax.op.reshape(value, (math.prod(shape),))) for value in (indices, x)]
+    places, updates = (builder.emit(relax.op.reshape(value, (math.prod(shape),))) for value in (indices, x))
     zeros = const(np.zeros(math.prod(whole), dtype_of(x)))
-    result = builder.emit(scatter_elements(builder, [zeros, *flat], {}))
+    result = builder.emit(scatter_elements(builder, zeros, places, updates, 0, "none"))
     result = builder.emit(relax.op.reshape(result, whole))
     wanted = None if inputs[2] is None else constant(inputs[2])
     if wanted is None or list(wanted) == whole:

@@ -1,6 +1,6 @@
-"""TFLite's operators that TVM's converter does not know, or computes otherwise, by what computes ONNX's.
+"""TFLite's operators that TVM's converter does not know, or computes otherwise.
 
-Indices from data are limited as there (frontends/onnx/positions.py).
+Indices from data are limited (frontends/positions.py).
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ from typing import Any, Literal
 import numpy as np
 from tvm import relax
 
-from tzml.compiler.frontends.onnx.arithmetic import power
-from tzml.compiler.frontends.onnx.operators import cumulative
-from tzml.compiler.frontends.onnx.positions import reverse_sequence, scatter_nd, top_k
+from tzml.compiler.frontends.elements import cumulative, power
+from tzml.compiler.frontends.positions import reverse_sequence, scatter_nd, top_k
 from tzml.compiler.frontends.tflite.options import option
 from tzml.compiler.ir.errors import CompileError
 from tzml.compiler.ir.rewrite import Expr, const, dtype_of, shape_of
@@ -52,19 +51,20 @@ class OwnOperators(tflite_converter()):  # type: ignore[misc]
         """Updates of one place are added, to zeros."""
         places, updates, _ = self.get_input_tensors(op)
         zeros = const(np.zeros(self._numbers(op, 2), self.get_tensor_type_str(updates.tensor.Type())))
-        operands = [zeros, self.get_tensor_expr(places), self.get_tensor_expr(updates)]
-        return scatter_nd(self.bb, operands, {"reduction": "add"})
+        return scatter_nd(self.bb, zeros, self.get_tensor_expr(places), self.get_tensor_expr(updates), "add")
 
     def convert_topk_v2(self, op: Any) -> Expr:
         """Along the last axis."""
         x = self.get_tensor_expr(self.get_input_tensors(op)[0])
-        values, places = top_k(self.bb, [x, const(np.array(self._numbers(op, 1)))], {"axis": -1}).fields
+        (count,) = self._numbers(op, 1)
+        values, places = top_k(self.bb, x, count).fields
         return relax.Tuple([values, self.bb.emit(relax.op.astype(places, "int32"))])
 
     def convert_reverse_sequence(self, op: Any) -> Expr:
         """Of sequences of several lengths."""
         time, batch = (option(op, "ReverseSequenceOptions", f"{which}Dim") for which in ("Seq", "Batch"))
-        return reverse_sequence(self.bb, self._given(op), {"time_axis": time, "batch_axis": batch})
+        x, lengths = self._given(op)
+        return reverse_sequence(self.bb, x, lengths, time, batch)
 
     def convert_embedding_lookup(self, op: Any) -> Expr:
         """The indices come first."""
@@ -75,9 +75,9 @@ class OwnOperators(tflite_converter()):  # type: ignore[misc]
         """Of numbers that are not quantized."""
         if self.is_quantized(op):
             raise CompileError("it is quantized")
-        x, axis = self.get_tensor_expr(self.get_input_tensors(op)[0]), const(np.array(self._numbers(op, 1)[0]))
-        about = {name.lower(): option(op, "CumsumOptions", name) for name in ("Exclusive", "Reverse")}
-        return cumulative("sum")(self.bb, [x, axis], about)
+        x, axis = self.get_tensor_expr(self.get_input_tensors(op)[0]), self._numbers(op, 1)[0]
+        about = {name.lower(): bool(option(op, "CumsumOptions", name)) for name in ("Exclusive", "Reverse")}
+        return cumulative(self.bb, x, axis, "sum", **about)
 
     def convert_mirror_pad(self, op: Any) -> Expr:
         """With or without the numbers at the edge; each axis is read at places that are known."""
@@ -189,6 +189,4 @@ class OwnOperators(tflite_converter()):  # type: ignore[misc]
 
     def convert_pow(self, op: Any) -> Expr:
         """Of integers, too."""
-        base, exponent = self._given(op)
-        own = power(self.bb, [base, exponent], {})
-        return relax.op.power(base, exponent) if own is None else own
+        return power(self.bb, *self._given(op))
