@@ -124,7 +124,7 @@ def streamed(measured: Measured) -> Streamed:
     return Streamed(*of("streamed_clear", ""), *of("streamed", "streamed"))
 
 
-def test_a_model_that_is_streamed_takes_at_most_a_fifth_longer(
+def test_a_model_that_is_streamed_takes_at_most_an_eighth_longer(
     streamed: Streamed, timings: Timings, record_property: RecordProperty
 ) -> None:
     clear, sealed = streamed.clear, streamed.sealed
@@ -132,7 +132,7 @@ def test_a_model_that_is_streamed_takes_at_most_a_fifth_longer(
     timings.add(f"{STREAMED}/sealed/run", [sealed.run / clear.run], "ratio")
     assert sealed.loaded == clear.loaded > 1 << 20
     record_property("instructions for a byte", (sealed.run - clear.run) / sealed.loaded)
-    assert sealed.run / clear.run < 1.21  # 1.2015 measured; docs/bench.md says what bounds it
+    assert sealed.run / clear.run < 1.12  # 1.112 measured; docs/bench.md says what bounds it
 
 
 def test_samples_in_one_call_share_what_is_loaded(
