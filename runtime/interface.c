@@ -33,11 +33,15 @@ uint64_t tzml_dtype_size(uint32_t dtype)
 		return 1;
 	case TZML_FLOAT16:
 	case TZML_INT16:
+	case TZML_UINT16:
 		return 2;
 	case TZML_FLOAT32:
 	case TZML_INT32:
+	case TZML_UINT32:
 		return 4;
 	case TZML_INT64:
+	case TZML_UINT64:
+	case TZML_FLOAT64:
 		return 8;
 	default:
 		return 0;
@@ -131,6 +135,8 @@ static enum tzml_status check_entries(const struct tzml_interface *interface)
 				    &end);
 		if (status)
 			return status;
+		if (!tzml_dtype_size(tensor->dtype))
+			return TZML_ERROR_UNSUPPORTED;
 		if (!tensor_is_sound(tensor))
 			return TZML_ERROR_INTERFACE_MALFORMED;
 	}

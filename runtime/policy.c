@@ -7,9 +7,11 @@
 #include <tzml/interface.h>
 #include <tzml/policy.h>
 
-#define FLOAT_MANTISSA 23
-#define FLOAT_INFINITY UINT32_C(0x7f800000)
-#define FLOAT_NAN      UINT32_C(0x7fc00000)
+#define FLOAT_MANTISSA	23
+#define FLOAT_INFINITY	UINT32_C(0x7f800000)
+#define FLOAT_NAN	UINT32_C(0x7fc00000)
+#define HALF_INFINITY	UINT64_C(0x7c00)
+#define DOUBLE_INFINITY UINT64_C(0x7ff0000000000000)
 
 static uint32_t last_of(const struct tzml_tensor *tensor)
 {
@@ -90,8 +92,9 @@ static uint64_t order_of(uint32_t dtype, const uint8_t *number)
 	const uint64_t half = UINT64_C(1) << 63;
 	union {
 		uint8_t bytes[8];
-		uint32_t bits32;
-		uint16_t bits16;
+		uint64_t u64;
+		uint32_t u32;
+		uint16_t u16;
 		int64_t i64;
 		int32_t i32;
 		int16_t i16;
@@ -101,9 +104,11 @@ static uint64_t order_of(uint32_t dtype, const uint8_t *number)
 	memcpy(value.bytes, number, tzml_dtype_size(dtype));
 	switch (dtype) {
 	case TZML_FLOAT32:
-		return order_of_float(value.bits32, 32, FLOAT_INFINITY);
+		return order_of_float(value.u32, 32, FLOAT_INFINITY);
 	case TZML_FLOAT16:
-		return order_of_float(value.bits16, 16, 0x7c00);
+		return order_of_float(value.u16, 16, HALF_INFINITY);
+	case TZML_FLOAT64:
+		return order_of_float(value.u64, 64, DOUBLE_INFINITY);
 	case TZML_INT8:
 		return half + (uint64_t)(int64_t)value.i8;
 	case TZML_INT16:
@@ -112,6 +117,12 @@ static uint64_t order_of(uint32_t dtype, const uint8_t *number)
 		return half + (uint64_t)(int64_t)value.i32;
 	case TZML_INT64:
 		return half + (uint64_t)value.i64;
+	case TZML_UINT16:
+		return value.u16;
+	case TZML_UINT32:
+		return value.u32;
+	case TZML_UINT64:
+		return value.u64;
 	default: /* uint8, bool */
 		return value.bytes[0];
 	}

@@ -182,7 +182,8 @@ class Bounds(ExampleList):
         add("name-empty", "a name of no bytes, with its zero byte", unchecked(replace(BUNDLE, programs=(none,))))
         patched("name-gap", "a name that begins later than the one before it ends", output, "II", 12, 4)
         patched("program-name-1024", "a name of 1024 bytes past the strings", program + 4, "I", 1024)
-        patched("tensor-dtype-9", "dtype 9", tensor + 8, "I", 9)
+        patched("tensor-dtype-next", "the first dtype that does not exist", tensor + 8, "I", max(DType) + 1,
+                status="UNSUPPORTED")  # fmt: skip
         patched(
             "tensor-product-1",
             "dimensions whose product overflows to a size of 1",

@@ -337,8 +337,8 @@ class Examples(ExampleList):
             self.add(name, status or "INTERFACE_MALFORMED", about, at.section(0, offset, form, *values))
 
         at_tensor = Patcher(patch(good, start + tensor + 48, "Q", 16))
-        self.add("dtype-unknown-fits", "INTERFACE_MALFORMED", "a dtype that does not exist, of a byte a number",
-                 at_tensor.section(0, tensor + 8, "I", 9))  # fmt: skip
+        self.add("dtype-unknown-fits", "UNSUPPORTED", "a dtype that does not exist, of a byte a number",
+                 at_tensor.section(0, tensor + 8, "I", max(DType) + 1))  # fmt: skip
         at_tensor = Patcher(patch(good, start + tensor + 48, "Q", 1))
         self.add("shape-overflow-of-1", "INTERFACE_MALFORMED", "a shape whose size is above 2^64, in a byte",
                  at_tensor.section(0, tensor + 16, "3I", *[0xFFFFFFFF] * 3))  # fmt: skip
@@ -364,8 +364,8 @@ class Examples(ExampleList):
         add("program-ports", "a program with more ports than there are", program + 20, "I", 2)
         add("program-reserved", "a reserved byte is set", program + 31, "B", 1)
         add("tensor-name-long", "a name past the strings", tensor + 4, "I", 64)
-        add("tensor-dtype", "dtype 99", tensor + 8, "I", 99)
-        add("tensor-dtype-0", "dtype 0", tensor + 8, "I", 0)
+        add("tensor-dtype", "dtype 99", tensor + 8, "I", 99, status="UNSUPPORTED")
+        add("tensor-dtype-0", "dtype 0", tensor + 8, "I", 0, status="UNSUPPORTED")
         add("tensor-rank", "2^32-1 dimensions", tensor + 12, "I", 0xFFFFFFFF)
         add("tensor-rank-9", "9 dimensions", tensor + 12, "I", 9)
         add("tensor-unused", "a dimension that is not used is not 0", tensor + 44, "I", 1)

@@ -124,6 +124,8 @@ static bool put_elements(struct text *text, const struct tensor *tensor,
 	switch (tensor->dtype) {
 	case TZML_FLOAT32:
 		return put_numbers<float>(text, data, tensor->elements, first);
+	case TZML_FLOAT64:
+		return put_numbers<double>(text, data, tensor->elements, first);
 	case TZML_INT8:
 		return put_numbers<int8_t>(text, data, tensor->elements, first);
 	case TZML_UINT8:
@@ -138,6 +140,15 @@ static bool put_elements(struct text *text, const struct tensor *tensor,
 	case TZML_INT64:
 		return put_numbers<int64_t>(text, data, tensor->elements,
 					    first);
+	case TZML_UINT16:
+		return put_numbers<uint16_t>(text, data, tensor->elements,
+					     first);
+	case TZML_UINT32:
+		return put_numbers<uint32_t>(text, data, tensor->elements,
+					     first);
+	case TZML_UINT64:
+		return put_numbers<uint64_t>(text, data, tensor->elements,
+					     first);
 	default:
 		return put_bools(text, data, tensor->elements, first);
 	}

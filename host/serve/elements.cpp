@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <type_traits>
 
 #include "reader.hpp"
 
@@ -62,12 +63,14 @@ bool fail_element(struct reader *reader, const struct cursor *cursor,
 	return fail_json(reader, error, tensor->name, "a tensor");
 }
 
+/* Never by way of a double, which has 53 bits only. */
 template <typename Integer>
 bool store_integer(struct reader *reader, struct cursor *cursor,
 		   ondemand::value value)
 {
-	int64_t number = 0;
-	error_code error = value.get_int64().get(number);
+	std::conditional_t<std::is_same_v<Integer, uint64_t>, uint64_t, int64_t>
+		number = 0;
+	error_code error = value.get(number);
 
 	if (!error && (number < std::numeric_limits<Integer>::min() ||
 		       number > std::numeric_limits<Integer>::max()))
@@ -78,17 +81,18 @@ bool store_integer(struct reader *reader, struct cursor *cursor,
 	return true;
 }
 
-bool store_float(struct reader *reader, struct cursor *cursor,
-		 ondemand::value value)
+template <typename Real>
+bool store_real(struct reader *reader, struct cursor *cursor,
+		ondemand::value value)
 {
 	double number = 0;
 	error_code error = value.get_double().get(number);
 
-	if (!error && !std::isfinite(static_cast<float>(number)))
+	if (!error && !std::isfinite(static_cast<Real>(number)))
 		error = NUMBER_OUT_OF_RANGE;
 	if (error)
 		return fail_element(reader, cursor, error);
-	store(cursor, static_cast<float>(number));
+	store(cursor, static_cast<Real>(number));
 	return true;
 }
 
@@ -125,7 +129,9 @@ bool store_element(struct reader *reader, struct cursor *cursor,
 			    cursor->tensor->name);
 	switch (cursor->tensor->dtype) {
 	case TZML_FLOAT32:
-		return store_float(reader, cursor, value);
+		return store_real<float>(reader, cursor, value);
+	case TZML_FLOAT64:
+		return store_real<double>(reader, cursor, value);
 	case TZML_INT8:
 		return store_integer<int8_t>(reader, cursor, value);
 	case TZML_UINT8:
@@ -136,6 +142,12 @@ bool store_element(struct reader *reader, struct cursor *cursor,
 		return store_integer<int32_t>(reader, cursor, value);
 	case TZML_INT64:
 		return store_integer<int64_t>(reader, cursor, value);
+	case TZML_UINT16:
+		return store_integer<uint16_t>(reader, cursor, value);
+	case TZML_UINT32:
+		return store_integer<uint32_t>(reader, cursor, value);
+	case TZML_UINT64:
+		return store_integer<uint64_t>(reader, cursor, value);
 	case TZML_BOOL:
 		return store_bool(reader, cursor, value);
 	default:

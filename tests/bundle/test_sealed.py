@@ -519,6 +519,10 @@ NUMBERS = {
     "int32": [0, -(2**31), 2**31 - 1, 5, 5, -1],
     "int64": [0, -(2**63), 2**63 - 1, 5, 5, -1],
     "bool": [False, True, False, True],
+    "uint16": [0, 2**15, 2**16 - 1, 5, 5, 256],
+    "uint32": [0, 2**31, 2**32 - 1, 5, 5, 2**16],
+    "uint64": [0, 2**63, 2**64 - 1, 5, 5, 2**63 - 1],
+    "float64": [1.0, np.nan, -np.inf, -0.0, 0.0, np.inf, -5e-324, 1 + 2**-52],
 }
 
 
@@ -531,7 +535,7 @@ def ranked(row: Array) -> list[int]:
 
 @pytest.mark.parametrize("dtype", NUMBERS)
 def test_indices_are_those_of_the_largest_numbers(device: Device, make: Callable[..., Sealed], dtype: str) -> None:
-    values = np.array([NUMBERS[dtype]]).astype(dtype)
+    values = np.array([NUMBERS[dtype]], dtype)
     expected = ranked(values[0])
     model = make(that_answers(values))
 
@@ -573,8 +577,9 @@ def test_a_nan_that_is_rounded_carries_nothing_out(device: Device, make: Callabl
     assert np.frombuffer(answer, np.uint32).tolist() == [0x7FC00000] * 2
 
 
-def test_integers_are_not_rounded(device: Device, make: Callable[..., Sealed]) -> None:
-    model = make(that_answers(np.array([[1, 2]], np.int32)))
+@pytest.mark.parametrize("dtype", ["int32", "uint32", "float16", "float64"])
+def test_nothing_but_float32_is_rounded(device: Device, make: Callable[..., Sealed], dtype: str) -> None:
+    model = make(that_answers(np.array([[1, 2]], dtype)))
     assert device.status(model.path, model.grant(policy=OutputPolicy.rounded, argument=4)) == "OUTPUT_POLICY"
 
 

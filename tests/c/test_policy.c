@@ -87,18 +87,28 @@ static void test_order(void)
 	const uint16_t halves[] = { 0x7c01, 0x7c00, 0xfc01, 0xfc00, 0x7fff };
 	const uint32_t floats[] = { 0x7f800001, 0x7f800000, 0xff800001,
 				    0xff800000, 0xffffffff };
+	const uint64_t doubles[] = { UINT64_C(0x7ff0000000000001),
+				     UINT64_C(0x7ff0000000000000),
+				     UINT64_C(0xfff0000000000001),
+				     UINT64_C(0xfff0000000000000), UINT64_MAX };
+	const uint64_t unsigned64[] = { INT64_MAX, UINT64_MAX, 0,
+					UINT64_C(1) << 63, UINT64_MAX };
 	const int64_t equal[] = { INT64_MIN, INT64_MIN, INT64_MIN };
 	const int64_t largest[] = { INT64_MAX, -1, INT64_MIN, 0, INT64_MAX };
 	const uint8_t zero = 0;
 
 	check(ranks(TZML_FLOAT16, halves, 5, (int32_t[]){ 1, 3, 0, 2, 4 }) &&
 		      ranks(TZML_FLOAT32, floats, 5,
+			    (int32_t[]){ 1, 3, 0, 2, 4 }) &&
+		      ranks(TZML_FLOAT64, doubles, 5,
 			    (int32_t[]){ 1, 3, 0, 2, 4 }),
 	      "every NaN comes after infinities of both signs");
 	check(ranks(TZML_INT64, equal, 3, (int32_t[]){ 0, 1, 2 }),
 	      "of equal numbers the first comes first, the least ones, too");
 	check(ranks(TZML_INT64, largest, 5, (int32_t[]){ 0, 4, 3, 1, 2 }),
 	      "the largest number of all is one like others");
+	check(ranks(TZML_UINT64, unsigned64, 5, (int32_t[]){ 1, 4, 3, 0, 2 }),
+	      "and so is the largest that is not signed");
 	check(ranks(TZML_BOOL, &zero, 1, (int32_t[]){ 0 }), "one is the best");
 }
 

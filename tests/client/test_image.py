@@ -147,6 +147,15 @@ def test_integers_stand_for_real_numbers() -> None:
     assert dequantize(integers, about).tolist() == [-62.5, -1, 0, 0.5, 65]
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "uint32", "int64", "uint64"])
+def test_numbers_beyond_an_integers_range_become_its_ends(dtype: str) -> None:
+    """Also where float32 does not have them."""
+    limits = np.iinfo(dtype)
+    integers = quantize(np.array([-1e30, 1.5, limits.max, 1e30], np.float32), np.dtype(dtype), None)
+    assert integers.dtype == dtype
+    assert integers.tolist() == [limits.min, 2, limits.max, limits.max]
+
+
 def test_the_best_names_come_first() -> None:
     assert top(np.array([[0.1, 0.7, 0.2]]), ["a", "b", "c"], 2) == [("b", 0.7), ("c", 0.2)]
     logits = top(np.array([0.0, 1.0, 3.0]), ["a", "b", "c"], 1)

@@ -25,10 +25,10 @@ Part = Callable[[relax.BlockBuilder, Expr], Expr]
 """From a tensor, bound to a variable, to what a part of a network makes of it."""
 
 
-def network(shape: tuple[int, ...], *outputs: Part, joined: bool = False) -> Any:
-    """A module from `x`, of float32, to what each part makes of it; `joined` makes one row of float32 of them."""
+def network(shape: tuple[int, ...], *outputs: Part, joined: bool = False, kind: str = "float32") -> Any:
+    """A module from `x` to what each part makes of it; `joined` makes one row of float32 of them."""
     builder = relax.BlockBuilder()
-    x = relax.Var("x", relax.TensorType(shape, "float32"))
+    x = relax.Var("x", relax.TensorType(shape, kind))
     with builder.function("main", [x]):
         with builder.dataflow():
             made = [builder.emit(output(builder, x)) for output in outputs]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from relax_networks import by_tzml, graph, network
 from tvm import te, tirx
 
-from tzml.compiler.codegen.kernels.functions import BY_LLVM, FUNCTIONS
+from tzml.compiler.codegen.kernels.functions import BY_LLVM, FUNCTIONS, OF_FLOAT64
 from tzml.compiler.ir.operators import OPERATORS
 
 Floats = NDArray[np.float32]
@@ -27,12 +27,19 @@ DEFINED = {
     name: arguments.count("float")
     for name, arguments in re.findall(r"^float (\w+)\(([^)]*)\)\n\{", MATH.read_text(), re.MULTILINE)
 }
+# those of float64
+OF_DOUBLES = {
+    name: arguments.count("double")
+    for name, arguments in re.findall(r"^(?:double|_Float16) (\w+)\(([^)]*)\)\n\{", MATH.read_text(), re.MULTILINE)
+}
 IN_VECTORS = [name for name, function in FUNCTIONS.items() if not isinstance(function.vector, str)]
 LIBM = ctypes.CDLL("libm.so.6")
 
 
 def test_no_function_is_in_c_alone_or_in_the_table_alone() -> None:
-    assert set(DEFINED) == {function.c for function in FUNCTIONS.values()} | set(BY_LLVM)
+    assert DEFINED.keys() | OF_DOUBLES.keys() == {
+        *(function.c for function in FUNCTIONS.values()), *OF_FLOAT64.values(), *BY_LLVM
+    }  # fmt: skip
 
 
 def test_every_function_is_of_an_operator_and_no_operator_calls_another() -> None:
@@ -101,6 +108,68 @@ def test_a_function_of_c_is_within_one_unit_in_the_last_place(support: ctypes.CD
     x = operands(DEFINED[name])
     got = np.array([function(*map(float, numbers)) for numbers in zip(*x, strict=True)], np.float32)
     assert distance(got, exact(name.removesuffix("f"), *x)).max() <= 1
+
+
+def doubles() -> Doubles:
+    """Of every magnitude, by their bits, those near the ends of what has a result, and the special ones."""
+    random = np.random.default_rng(2)
+    special = np.array(
+        [0.0, -0.0, np.inf, -np.inf, np.nan, 1, -1, 709.78, 709.79, -745.1, -745.2, -708.5, 5e-324, -5e-324,
+         2.3e-308, 2.2e-308, 1.7976931348623157e308, 65504, 65519.99, 65520, 6e-8, 2.98e-8, 2.99e-8, 6.1e-5]
+    )  # fmt: skip
+    near = random.uniform(-1, 1, 4000)
+    return np.concatenate(
+        [random.integers(0, 1 << 64, 4000, np.uint64).view(np.float64), special, random.uniform(-760, 760, 4000),
+         near, 1 + near / 1000, np.exp2(random.uniform(-30, 20, 4000)) * np.sign(near)]
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(OF_FLOAT64.keys() - {"sigmoid"}))
+def test_a_function_of_doubles_is_within_one_unit_in_the_last_place(support: ctypes.CDLL, name: str) -> None:
+    function = getattr(support, name)
+    function.restype, function.argtypes = ctypes.c_double, [ctypes.c_double]
+    x = doubles()
+    got = np.array([function(number) for number in x.tolist()])
+    with np.errstate(all="ignore"):
+        exactly = getattr(np, name)(x.astype(np.longdouble))
+        rounded = exactly.astype(np.float64)
+        same = (got == rounded) | (np.isnan(got) & np.isnan(rounded))
+        unit = np.maximum(np.spacing(np.abs(rounded)), 5e-324)
+        error = np.where(same, 0, np.abs(got - exactly) / unit)
+    assert np.finfo(np.longdouble).nmant > 60
+    assert error.max() < 1
+
+
+def test_the_remainder_of_doubles_is_exact(support: ctypes.CDLL) -> None:
+    support.fmod.restype, support.fmod.argtypes = ctypes.c_double, [ctypes.c_double] * 2
+    random = np.random.default_rng(3)
+    x, y = random.choice(doubles(), (2, 40_000))
+    got = np.array([support.fmod(*numbers) for numbers in zip(x.tolist(), y.tolist(), strict=True)])
+    with np.errstate(invalid="ignore"):
+        expected = np.fmod(x, y)
+    same = (got.view(np.uint64) == expected.view(np.uint64)) | (np.isnan(got) & np.isnan(expected))
+    assert same.all()
+
+
+HALVES = np.arange(0x7C00, dtype=np.uint16).view(np.float16).astype(np.float64)
+
+
+@pytest.mark.parametrize("target", ["host", "rpi3"])
+def test_the_nearest_half_of_a_double_is_found_in_one_step(target: str) -> None:
+    """By way of a float32, what is just beside the middle between two halves becomes the wrong one."""
+    middle = (HALVES[:-1] + HALVES[1:]) / 2
+    x = np.concatenate([HALVES, middle, np.nextafter(middle, 0), np.nextafter(middle, 1e9), -middle, doubles()])
+    x = x[: len(x) // 16 * 16]
+
+    def halves(data: te.Tensor) -> te.Tensor:
+        return te.compute(data.shape, lambda i: tirx.Cast("float16", data(i)), name="halves")
+
+    got = by_tzml(network(x.shape, lambda bb, data: bb.call_te(halves, data), kind="float64"), x, target)
+    with np.errstate(over="ignore"):
+        expected = x.astype(np.float16)
+    assert got.dtype == np.float16
+    np.testing.assert_array_equal(got.view(np.uint16)[~np.isnan(x)], expected.view(np.uint16)[~np.isnan(x)])
+    assert np.isnan(got[np.isnan(x)]).all()
 
 
 # In vectors

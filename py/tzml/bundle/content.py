@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import math
+import re
 from dataclasses import dataclass
 
 Buffer = bytes | bytearray | memoryview
@@ -82,11 +83,15 @@ class DType(enum.IntEnum):
     int32 = 6
     int64 = 7
     bool = 8
+    uint16 = 9
+    uint32 = 10
+    uint64 = 11
+    float64 = 12
 
     @property
     def itemsize(self) -> int:
         """Bytes of one element."""
-        return {"float16": 2, "int16": 2, "float32": 4, "int32": 4, "int64": 8}.get(self.name, 1)
+        return 1 if self.name == "bool" else int(re.sub(r"\D+", "", self.name)) // 8
 
 
 class Region(enum.IntEnum):

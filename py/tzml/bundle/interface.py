@@ -163,7 +163,7 @@ def _decode_programs(table: bytes, ports: list[int], names: _Names) -> Iterator[
 def _decode_tensor(fields: tuple[int, ...], names: _Names) -> Tensor:
     offset, size_of_name, dtype, count, *dimensions, size, flags, reserved = fields
     name = names.take(offset, size_of_name)
-    _check(dtype in DType._value2member_map_, f"{name} has the dtype {dtype}")
+    require(dtype in DType._value2member_map_, "UNSUPPORTED", f"{name} has the dtype {dtype}")
     _check(count <= MAX_DIMENSIONS and not any(dimensions[count:]), f"{name} has {count} dimensions")
     _check(flags in Direction._value2member_map_ and reserved == 0, f"{name} has the flags {flags}")
     tensor = Tensor(name, DType(dtype), tuple(dimensions[:count]), Direction(flags))

@@ -80,7 +80,11 @@ def quantize(values: Array, dtype: np.dtype[Any], quantization: Quantization | N
     if quantization:
         values = values / np.float32(quantization.scale) + np.float32(quantization.zero_point)
     limits = np.iinfo(dtype)
-    return np.clip(np.rint(values), limits.min, limits.max).astype(dtype)
+    values = np.rint(values)
+    with np.errstate(invalid="ignore"):
+        clamped = np.clip(values, limits.min, limits.max).astype(dtype)
+    # float32 has no 2^31 - 1 and the like: what is above them is beyond the range even when it is clamped
+    return np.where(values >= limits.max, dtype.type(limits.max), clamped)
 
 
 def inputs_of(files: Sequence[Path], inputs: Sequence[TensorInfo], metadata: Metadata) -> list[dict[str, Array]]:

@@ -43,7 +43,21 @@ _CONTENTS = {
     "INT32": ("int_contents", "<i4"),
     "INT64": ("int64_contents", "<i8"),
     "UINT8": ("uint_contents", "<u1"),
+    "UINT16": ("uint_contents", "<u2"),
+    "UINT32": ("uint_contents", "<u4"),
+    "UINT64": ("uint64_contents", "<u8"),
     "FP32": ("fp32_contents", "<f4"),
+    "FP64": ("fp64_contents", "<f8"),
+}
+# NumPy would make float64 of numbers below and above 2^63
+_FIELDS = {
+    "bool_contents": "?",
+    "int_contents": "<i4",
+    "int64_contents": "<i8",
+    "uint_contents": "<u4",
+    "uint64_contents": "<u8",
+    "fp32_contents": "<f4",
+    "fp64_contents": "<f8",
 }
 
 
@@ -192,7 +206,7 @@ def _packed(tensor: Any) -> bytes:
         raise GrpcRefusal(
             grpc.StatusCode.INVALID_ARGUMENT, f"input {tensor.name} of {tensor.datatype} is in {others[0]}"
         )
-    given = np.array(numbers)
+    given = np.array(numbers, _FIELDS[field])
     packed = given.astype(form)
     if given.size and not np.array_equal(packed, given, equal_nan=given.dtype.kind == "f"):  # NumPy wraps around
         raise GrpcRefusal(

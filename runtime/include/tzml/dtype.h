@@ -14,6 +14,10 @@ enum tzml_dtype {
 	TZML_INT32 = 6,
 	TZML_INT64 = 7,
 	TZML_BOOL = 8,
+	TZML_UINT16 = 9,
+	TZML_UINT32 = 10,
+	TZML_UINT64 = 11,
+	TZML_FLOAT64 = 12,
 };
 
 #endif /* TZML_DTYPE_H */

@@ -18,6 +18,7 @@ from tzml.compiler.codegen.in_order.rewrite import for_in_order_core
 from tzml.compiler.codegen.kernel_cache import CompiledKernel, KernelCache
 from tzml.compiler.codegen.kernel_key import called, name_kernel, readable, unnamed
 from tzml.compiler.codegen.kernels import Isa, schedule
+from tzml.compiler.codegen.kernels.functions import check_float64
 from tzml.compiler.codegen.nan import keep_nan
 from tzml.compiler.codegen.refuse_indirect import check_indices
 from tzml.compiler.codegen.scratch import Scratch, pointer_to
@@ -113,6 +114,7 @@ def _lower_kernel(function: Any, symbol: str, target: Any) -> tuple[Any, list[in
     module = tirx.transform.BindTarget(target)(tvm.IRModule({symbol: function}))
     module = tvm.transform.Sequential(_kernel_passes())(module)
     check_indices(f"the kernel {called(symbol)}", module[symbol])
+    check_float64(f"the kernel {called(symbol)}", module[symbol])
     return _unpack(module[symbol], symbol, target)
 
 

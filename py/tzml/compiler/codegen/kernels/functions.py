@@ -15,6 +15,7 @@ import tvm_ffi
 from tvm import ir, tirx
 
 from tzml.compiler.codegen.kernels.tir import Expr, f32
+from tzml.compiler.ir.errors import CompileError
 
 Bind = Callable[[Expr], Expr]
 """Computes an expression once, and gives the variable with its value."""
@@ -182,5 +183,29 @@ FUNCTIONS = {
     "tanh": Function("tanhf", _tanh),
 }  # fmt: skip
 
-BY_LLVM = {"fmodf": "the remainder of real numbers, which TIR has a node for"}
+BY_LLVM = {
+    "__truncdfhf2": "float16 of float64, for which x86 has no instruction",
+    "fmod": "the remainder of real numbers, which TIR has a node for",
+    "fmodf": "the same of float32",
+}
 """Functions of math.c that LLVM calls for what is no call in TIR."""
+
+OF_FLOAT64 = {"exp": "exp", "log": "log", "sigmoid": "exp"}
+"""The same as FUNCTIONS for float64, of which few are needed: those of C, which are never in vectors."""
+
+
+def check_float64(name: str, function: Any) -> None:
+    """Raise CompileError for a kernel with a function of float64 that math.c does not have.
+
+    TVM would compute some with others: what cancels there is lost.
+    """
+
+    def check(call: Any) -> None:
+        known = _name(call) in OF_FLOAT64 or _name(call) not in FUNCTIONS
+        if not known and "float64" in str(call.args[0].ty.dtype):
+            raise CompileError(
+                f"{name} computes {_name(call)} of float64, for which there is no function",
+                "export the layer in float32",
+            )
+
+    tvm_ffi.structural_walk(function.body, (ir.Call, check))

@@ -3,9 +3,10 @@
  * The part of libm that kernels call, because OP-TEE has no libm; linked into
  * the libraries of both worlds, so that they give the same bits.
  *
- * Each computes in double, where a plain series is far more exact than the
- * float that is returned: the error is below one unit in the last place of
- * it (tests/compiler/test_functions.py compares with the host's libm).
+ * Those of floats compute in double, where a plain series is far more exact
+ * than the float that is returned: the error is below one unit in the last
+ * place of it (tests/compiler/test_functions.py compares with the host's
+ * libm). So is that of those of doubles, which come last.
  *
  * Every number takes the same instructions, so that how long a kernel takes
  * tells nothing of what it computes with (tests/compiler/test_timing.py): there
@@ -432,4 +433,149 @@ float acoshf(float x)
 
 	result = choose(x < 1, NO_NUMBER, result);
 	return (float)choose(is_nan(x) | (x > LARGEST), x, result);
+}
+
+double exp(double x);
+double log(double x);
+double fmod(double x, double y);
+_Float16 __truncdfhf2(double x);
+
+/* ln 2 in 32 bits, whose multiples are exact, and what is left of it */
+#define LN2_HIGH 6.93147180369123816490e-01
+#define LN2_LOW	 1.90821492927058770002e-10
+
+/* 2 to the n, for n from -1022 to 1023. */
+static double power_of_2(int64_t n)
+{
+	return from_bits((uint64_t)(n + 1023) << 52);
+}
+
+/* x times 2 to the n, for n twice as large: in two steps, one of them exact. */
+static double scaled(double x, int64_t n)
+{
+	int64_t half = n / 2;
+
+	return x * power_of_2(half) * power_of_2(n - half);
+}
+
+double exp(double x)
+{
+	double number = choose(is_nan(x), 0, x);
+	double near = 0;
+	double rest = 0;
+	double sum = 1;
+	int64_t n = 0;
+
+	/* past these the result is infinite or zero */
+	number = choose(number > 800, 800, number);
+	number = choose(number < -800, -800, number);
+	n = (int64_t)(number * LOG2E + choose(number < 0, -0.5, 0.5));
+	near = number - (double)n * LN2_HIGH;
+	rest = near - (double)n * LN2_LOW;
+	for (int i = 14; i > 2; i--)
+		sum = 1 + rest * sum / i;
+	/* the smallest comes first, of which that difference lost a part */
+	sum = rest * rest / 2 * sum + (near - rest - (double)n * LN2_LOW);
+	return choose(is_nan(x), x, scaled(1 + (rest + sum), n));
+}
+
+/*
+ * With the mantissa 1 + f near 1, and s = f / (2 + f), its logarithm is
+ * 2 (s + s^3 / 3 + s^5 / 5 + ...), written as f and what is left of it.
+ */
+double log(double x)
+{
+	int tiny = x < 0x1p-1022;
+	uint64_t bits = bits_of(choose(tiny, x * 0x1p54, x));
+	int64_t exponent = (int64_t)(bits >> 52 & 0x7ff) - 1023;
+	double f = from_bits((bits & 0xfffffffffffff) | 1023ULL << 52);
+	int large = f > 1.41421356237309504880;
+	double half = 0;
+	double rest = 0;
+	double s = 0;
+	double result = 0;
+
+	f = choose(large, f / 2, f) - 1;
+	exponent += large - (tiny * 54);
+	half = f * f / 2;
+	s = f / (2 + f);
+	for (int i = 25; i > 1; i -= 2)
+		rest = (rest + 2.0 / i) * (s * s);
+	result = s * (half + rest) + (double)exponent * LN2_LOW;
+	result = (double)exponent * LN2_HIGH - (half - result - f);
+	result = choose(x == 0, -INFINITE, result);
+	result = choose(x < 0, NO_NUMBER, result);
+	return choose(is_nan(x) | (x == INFINITE), x, result);
+}
+
+/* A finite double as a whole number times 2 to the (exponent - 1075). */
+static uint64_t whole_of(double x, uint32_t *exponent)
+{
+	uint64_t bits = bits_of(magnitude(x));
+	uint32_t field = (uint32_t)(bits >> 52);
+	uint32_t normal = field != 0;
+
+	*exponent = field + !normal;
+	return (bits & 0xfffffffffffff) | (uint64_t)normal << 52;
+}
+
+/*
+ * By long division of whole numbers: 11 bits of the quotient at a time, for
+ * 53 and 11 bits fit into 64, and as many times as the exponents can differ.
+ */
+double fmod(double x, double y)
+{
+	int endless = magnitude(y) == INFINITE; /* nothing is subtracted */
+	int undefined =
+		is_nan(x) | is_nan(y) | (magnitude(x) == INFINITE) | (y == 0);
+	uint32_t from = 0;
+	uint32_t to = 0;
+	uint64_t rest = whole_of(choose(undefined, 0, x), &from);
+	uint64_t divisor = whole_of(choose(undefined | endless, 1, y), &to);
+	int smaller = magnitude(x) < magnitude(y);
+	/* from is less than to only if x is smaller, too */
+	uint32_t left = (from - to) & (uint32_t)mask_of(from > to);
+	double result = 0;
+
+	rest %= divisor;
+	for (int i = 0; i < 187; i++) {
+		uint32_t most = (uint32_t)mask_of(left > 11);
+		uint32_t step = (11 & most) | (left & ~most);
+
+		rest = (rest << step) % divisor;
+		left -= step;
+	}
+	result = scaled((double)rest, (int64_t)to - 1075);
+	result = choose(smaller | endless, magnitude(x), result);
+	result = negated(bits_of(x) >> 63, result);
+	return choose(undefined, NO_NUMBER, result);
+}
+
+/*
+ * The nearest half of a double, which x86 has no instruction for. A sum with a
+ * power of 2 is rounded to the bits that a half has there.
+ */
+_Float16 __truncdfhf2(double x)
+{
+	union {
+		uint16_t bits;
+		_Float16 value;
+	} half = { .bits = 0 };
+	double size = magnitude(x);
+	int infinite = size >= 65520;
+	double finite = choose(infinite | is_nan(x), 0, size);
+	int subnormal = finite < 0x1p-14;
+	uint64_t exponent = bits_of(choose(subnormal, 0x1p-14, finite)) >> 52;
+	double power = from_bits((exponent + 42) << 52);
+	double rounded = (finite + power) - power;
+	uint64_t normal = (bits_of(rounded) >> 42) - (1008ULL << 10);
+	uint64_t few = (uint64_t)(rounded * 0x1p24);
+	uint64_t mask = mask_of(rounded < 0x1p-14);
+	uint64_t bits = (few & mask) | (normal & ~mask);
+	uint64_t special = 0x7c00 | (0x200 & mask_of(is_nan(x)));
+
+	mask = mask_of(infinite | is_nan(x));
+	bits = (special & mask) | (bits & ~mask);
+	half.bits = (uint16_t)(bits | (bits_of(x) >> 48 & 0x8000));
+	return half.value;
 }

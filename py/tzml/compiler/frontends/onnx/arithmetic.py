@@ -43,14 +43,15 @@ def _mod(builder: Any, inputs: Any, attributes: Any) -> Expr | None:
     if not _is_real(a):
         return (relax.op.mod if is_truncated else relax.op.floor_mod)(a, b)
     kind = dtype_of(a)
-    a, b = (builder.emit(relax.op.astype(x, "float32")) if kind != "float32" else x for x in (a, b))
+    if kind == "float16":
+        a, b = (builder.emit(relax.op.astype(x, "float32")) for x in (a, b))
     rest = builder.emit(relax.op.mod(a, b))
     if not is_truncated:
         zero = _like(0, rest)
         signs = relax.op.logical_xor(relax.op.less(rest, zero), relax.op.less(b, zero))
         is_other = builder.emit(relax.op.logical_and(relax.op.not_equal(rest, zero), signs))
         rest = builder.emit(relax.op.where(is_other, relax.op.add(rest, b), rest))
-    return relax.op.astype(rest, kind) if kind != "float32" else rest
+    return relax.op.astype(rest, kind) if dtype_of(rest) != kind else rest
 
 
 def _is_inf(builder: Any, inputs: Any, attributes: Any) -> Expr:

@@ -91,7 +91,7 @@ def _grid_sample(builder: Any, inputs: Any, attributes: Any) -> Expr:
 def _sampled(numbers: Any, grid: Any, shape: tuple[int, ...], mode: str, padding: str, align: bool) -> Any:
     """`numbers` are those of the image, and a 0 for what is outside."""
     sizes, outside = shape[2:], math.prod(shape)
-    real = "float32"
+    real = "float64" if "float64" in (str(numbers.dtype), str(grid.dtype)) else "float32"
 
     def number(value: float) -> Expr:
         return tirx.const(value, real)

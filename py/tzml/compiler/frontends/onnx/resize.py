@@ -127,7 +127,7 @@ def _resized(builder: Any, x: Expr, axes: list[_Axis], how: _How) -> Expr:
     if how.mode != "nearest" and "float" not in kind:
         raise CompileError(f"its elements are of type {kind}; only its mode nearest is understood for them")
     value = x
-    if how.mode != "nearest" and kind != "float32":
+    if how.mode != "nearest" and kind == "float16":
         value = builder.emit(relax.op.astype(value, "float32"))
     for axis in changed:
         value = builder.emit(_along(builder, value, axis, how))
@@ -248,7 +248,7 @@ def _along(builder: Any, x: Expr, axis: _Axis, how: _How) -> Expr:
     if weights is None:
         result = relax.op.take(x, const(index[:, 0].astype(np.int64)), axis=axis.axis, mode="clip")
     else:
-        arguments = (const(index.astype(np.int32)), const(weights.astype(np.float32)))
+        arguments = (const(index.astype(np.int32)), const(weights.astype(dtype_of(x))))
         result = builder.call_te(_sums, x, *arguments, axis.axis, primfunc_name_hint="resize")
     if not beyond.any():
         return result

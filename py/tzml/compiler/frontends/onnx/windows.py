@@ -21,6 +21,12 @@ Expr = Any
 _REAL = "float32"
 
 
+def _check_real(*values: Expr) -> None:
+    """Refuse what is computed less exactly than its type has it."""
+    if "float64" in [dtype_of(value) for value in values if value is not None]:
+        raise CompileError(f"its elements are of float64, and it is computed in {_REAL}", "cast them before it")
+
+
 def _number(value: float) -> Expr:
     return tirx.const(value, _REAL)
 
@@ -63,6 +69,7 @@ def deform_conv(builder: Any, inputs: Any, attributes: Any) -> Expr:
     x, weights, offset, bias, mask = (inputs[i] for i in range(5))
     if len(shape_of(x)) != 4:
         raise CompileError(f"it is of {len(shape_of(x)) - 2} dimensions; only 2 are understood")
+    _check_real(x, offset, mask)
     batch, channels = shape_of(x)[:2]
     outputs, part, rows, columns = shape_of(weights)
     groups, shared = int(attributes.get("group", 1)), int(attributes.get("offset_group", 1))
@@ -101,6 +108,7 @@ def deform_conv(builder: Any, inputs: Any, attributes: Any) -> Expr:
 def roi_align(builder: Any, inputs: Any, attributes: Any) -> Expr:
     """Mask R-CNN's regions (arXiv:1703.06870). How many samples a region has must not depend on it."""
     x, regions, numbers = inputs[0], inputs[1], inputs[2]
+    _check_real(x, regions)
     samples = int(attributes.get("sampling_ratio", 0))
     if samples <= 0:
         raise CompileError("its attribute sampling_ratio must be 1 at least", "export the layer with it")
