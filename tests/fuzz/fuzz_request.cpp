@@ -10,7 +10,7 @@
 
 #include "protocol.cpp"
 
-static struct tensor tensors[][4] = {
+static struct tensor tensors[][5] = {
 	{ { "image", TZML_FLOAT32, 3, { 1, 2, 2 }, 16, 4 },
 	  { "score", TZML_FLOAT32, 1, { 1 }, 4, 1 } },
 	{ { "a", TZML_INT8, 2, { 1, 3 }, 3, 3 },
@@ -20,12 +20,18 @@ static struct tensor tensors[][4] = {
 	{ { "a", TZML_UINT8, 1, { 2 }, 2, 2 },
 	  { "b", TZML_INT16, 0, {}, 2, 1 },
 	  { "c", TZML_INT32, 1, { 2 }, 8, 2 } },
+	{ { "a", TZML_UINT16, 1, { 1 }, 2, 1 },
+	  { "b", TZML_UINT32, 1, { 1 }, 4, 1 },
+	  { "c", TZML_UINT64, 1, { 1 }, 8, 1 },
+	  { "d", TZML_FLOAT64, 1, { 1 }, 8, 1 },
+	  { "e", TZML_UINT64, 2, { 1, 2 }, 16, 2 } },
 };
 
 static const struct signature signatures[] = {
 	{ tensors[0], 1, 1, 16, 4, 4, 1, true, false },
 	{ tensors[1], 2, 2, 5, 10, 5, 2, true, false },
 	{ tensors[2], 2, 1, 4, 8, 3, 2, false, true },
+	{ tensors[3], 3, 2, 14, 24, 3, 3, true, false },
 };
 
 static void check(bool right)

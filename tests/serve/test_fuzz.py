@@ -54,6 +54,12 @@ SEEDS = {
         {"inputs": [tensor("a", "INT8", [1, 3], **binary(3)), tensor("b", "BOOL", [1, 2], **binary(2))]},
         bytes(5),
     ),
+    "wide": seed(
+        3,
+        {"inputs": [tensor("a", "UINT16", [2], data=[1, 65535]), tensor("b", "UINT32", [2], data=[0, 4294967295]),
+                    tensor("c", "UINT64", [2], data=[18446744073709551615, 9007199254740993])],
+         "outputs": [{"name": "d"}, {"name": "e"}]},
+    ),
     "sequence": seed(
         2,
         {"inputs": [tensor("a", "UINT8", [2], data=[1, 255]), tensor("b", "INT16", [], data=[-5])],

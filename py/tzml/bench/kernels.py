@@ -73,11 +73,11 @@ class Kernels:
 
 
 def random_inputs(tensors: Iterable[Tensor]) -> list[NDArray[Any]]:
-    """An array for each tensor, the same each time: normal numbers, or all that 8 bits can be."""
+    """An array for each tensor, the same each time: normal ones, or all that 8 bits or unsigned ones can be."""
     random, found = np.random.default_rng(0), []
     for tensor in tensors:
         dtype = np.dtype(tensor.dtype.name)
-        if dtype.kind in "iu" and dtype.itemsize == 1:
+        if dtype.kind == "u" or dtype == np.int8:
             about = np.iinfo(dtype)
             found.append(random.integers(about.min, about.max, tensor.shape, dtype, endpoint=True))
         else:

@@ -23,6 +23,8 @@ Rule = Callable[[Any, Any], Expr]
 """How an operator becomes a tensor function: from TVM's block builder and the call."""
 
 _QUANTIZED = ("int8", "uint8")
+_EXACT = ("float32", "float64")
+"""Types of which the sums of a normalization are; TVM makes them in float32, if at all."""
 
 
 class Legalizer:
@@ -114,9 +116,10 @@ class Legalizer:
         centred: bool = True,
     ) -> Expr:  # fmt: skip
         """(x - mean) / sqrt(variance + epsilon) over `axes`, times gamma, plus beta: these run along `weighted`."""
-        if dtype_of(call) != "float32":
+        kind = dtype_of(call)
+        if kind not in _EXACT:
             return _default(builder, call)
-        epsilon = self.number(call.attrs, "epsilon", float(call.attrs.epsilon))
+        epsilon = self.number(call.attrs, "epsilon", float(call.attrs.epsilon), kind)
         count = math.prod(shape_of(call)[axis] for axis in axes)
 
         def normalized(x: Any, gamma: Any, *others: Any) -> Any:
@@ -140,10 +143,10 @@ class Legalizer:
         """Groups of channels, each normalized over itself and the other axes."""
         shape, attributes = shape_of(call), call.attrs
         channel, groups = int(attributes.channel_axis) % len(shape), int(attributes.num_groups)
-        if dtype_of(call) != "float32":
+        if dtype_of(call) not in _EXACT:
             return _default(builder, call)
         axes = _axes(attributes.axes, len(shape))
-        epsilon = self.number(attributes, "epsilon", float(attributes.epsilon))
+        epsilon = self.number(attributes, "epsilon", float(attributes.epsilon), dtype_of(call))
         size = shape[channel] // groups
         parted = (*shape[:channel], groups, size, *shape[channel + 1 :])
         over = (channel + 1, *(axis + (axis > channel) for axis in axes if axis != channel))
@@ -186,7 +189,7 @@ def _moments(x: Any, axes: tuple[int, ...], count: int) -> tuple[Any, Any]:
     extents = [int(n) for n in x.shape]
     along = {axis: te.reduce_axis((0, extents[axis]), f"r{axis}") for axis in axes}
     kept = [axis for axis in range(len(extents)) if axis not in axes]
-    zero = tirx.const(0, "float32")
+    zero = tirx.const(0, x.dtype)
     both = te.comm_reducer(lambda a, b: (a[0] + b[0], a[1] + b[1]), lambda *_: (zero, zero), name="sums")
 
     def element(*index: Expr) -> Any:
@@ -196,7 +199,7 @@ def _moments(x: Any, axes: tuple[int, ...], count: int) -> tuple[Any, Any]:
 
     shape = [extents[axis] for axis in kept]
     sums = te.compute(shape, element, name="sums")
-    share = tirx.const(count, "float32")
+    share = tirx.const(count, x.dtype)
 
     def averaged(total: Any, name: str) -> Any:
         return te.compute(shape, lambda *i: total(*i) / share, name=name)

@@ -199,13 +199,12 @@ def check_float64(name: str, function: Any) -> None:
 
     TVM would compute some with others: what cancels there is lost.
     """
-
-    def check(call: Any) -> None:
+    calls: list[Any] = []
+    tvm_ffi.structural_walk(function.body, (ir.Call, calls.append))
+    for call in calls:
         known = _name(call) in OF_FLOAT64 or _name(call) not in FUNCTIONS
         if not known and "float64" in str(call.args[0].ty.dtype):
             raise CompileError(
                 f"{name} computes {_name(call)} of float64, for which there is no function",
                 "export the layer in float32",
             )
-
-    tvm_ffi.structural_walk(function.body, (ir.Call, check))

@@ -74,6 +74,13 @@ def _elu(builder: Any, inputs: Any, attributes: Any) -> Expr | None:
     return relax.op.add(relax.op.multiply(_like(-alpha, x), below), relax.op.nn.relu(x))
 
 
+def _shrink(builder: Any, inputs: Any, attributes: Any) -> Expr | None:
+    """Of real numbers: TVM makes its limits integers, and of unsigned ones large ones of those below zero."""
+    if not _is_real(inputs[0]):
+        raise CompileError(f"its elements are of type {dtype_of(inputs[0])}, not real", "cast them to float32")
+    return None
+
+
 def _bit_cast(builder: Any, inputs: Any, attributes: Any) -> Expr:
     x, to = inputs[0], attributes.get("to")
     kind = str(np.dtype(helper.tensor_dtype_to_np_dtype(to)))
@@ -167,5 +174,6 @@ ARITHMETIC: dict[str, Callable[..., Expr | None]] = {
     "Pow": _power,
     "ReduceMax": _reduced_bools("max"),
     "ReduceMin": _reduced_bools("min"),
+    "Shrink": _shrink,
     "Unsqueeze": _unsqueeze,
 }

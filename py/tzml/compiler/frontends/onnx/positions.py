@@ -80,6 +80,10 @@ def _grid_sample(builder: Any, inputs: Any, attributes: Any) -> Expr:
     dimensions = len(shape_of(data)) - 2
     if mode == "cubic" and dimensions != 2:
         raise CompileError(f"its mode is cubic, of {dimensions} dimensions; only 2 are understood")
+    if mode != "nearest" and "float" not in dtype_of(data):
+        raise CompileError(
+            f"its elements are of type {dtype_of(data)}; only its mode nearest is understood for them"
+        )
     padding = as_text(attributes.get("padding_mode", "zeros"))
     align = bool(attributes.get("align_corners", 0))
     numbers = row_of(builder, data, const(np.zeros((), dtype_of(data))))
@@ -139,7 +143,7 @@ def _sampled(numbers: Any, grid: Any, shape: tuple[int, ...], mode: str, padding
         place = linear((at[0], at[1], *index), shape)
         if padding == "zeros":
             place = chosen(tirx.all(*inside) if len(inside) > 1 else inside[0], place, outside)
-        return numbers(limited(place, outside + 1)).astype(real)
+        return numbers(limited(place, outside + 1))
 
     def weights(at: Sequence[Expr], i: int) -> dict[int, Expr]:
         x = places[i](at[0], *at[2:])
@@ -157,14 +161,14 @@ def _sampled(numbers: Any, grid: Any, shape: tuple[int, ...], mode: str, padding
 
     def element(*at: Any) -> Any:
         if mode == "nearest":
-            return tap(at, [0] * len(sizes)).astype(numbers.dtype)
+            return tap(at, [0] * len(sizes))
         along = [weights(at, i) for i in range(len(sizes))]
         total = number(0)
         for offsets in itertools.product(*along):
             weight = number(1)
             for i, offset in enumerate(offsets):
                 weight = weight * along[i][offset]
-            total = total + weight * tap(at, offsets)
+            total = total + weight * tap(at, offsets).astype(real)
         return total.astype(numbers.dtype)
 
     return te.compute([*shape[:2], *sizes_of(grid)[1:-1]], element, name="sampled")

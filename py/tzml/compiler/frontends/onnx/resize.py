@@ -134,12 +134,18 @@ def _resized(builder: Any, x: Expr, axes: list[_Axis], how: _How) -> Expr:
     return relax.op.astype(value, kind) if dtype_of(value) != kind else value
 
 
+_OF_FLOAT32 = ("float32", "float16", "int8", "uint8", "int16", "uint16")
+"""Types whose numbers float32 has, all of them."""
+
+
 def _is_of_an_image(x: Expr, axes: list[_Axis], how: _How) -> bool:
     """Whether TVM's operator computes the same: it makes its own scale of the sizes."""
     plain = how.mode in ("nearest", "linear", "cubic") and not how.antialias
     plain = plain and how.coordinates not in ("half_pixel_symmetric", "tf_crop_and_resize")
     even = all(abs(a.size * a.scale - a.new) <= 1e-6 * a.new for a in axes)
-    return plain and even and len(shape_of(x)) == 4 and all(a.axis in (2, 3) for a in axes)
+    # TVM's is of float32, whatever the elements are
+    exact = dtype_of(x) in _OF_FLOAT32
+    return exact and plain and even and len(shape_of(x)) == 4 and all(a.axis in (2, 3) for a in axes)
 
 
 def _image(x: Expr, axes: list[_Axis], how: _How) -> Expr:
