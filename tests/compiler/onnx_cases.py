@@ -36,7 +36,9 @@ from onnx import numpy_helper
 
 Array = NDArray[Any]
 RECORD = Path(__file__).with_suffix(".toml")
-_TYPES = ("FLOAT", "FLOAT16", "INT8", "UINT8", "INT16", "INT32", "INT64", "BOOL")
+_TYPES = (
+    "FLOAT", "FLOAT16", "DOUBLE", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64", "BOOL",
+)  # fmt: skip
 """What a bundle's inputs and outputs can be."""
 
 

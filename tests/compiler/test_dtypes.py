@@ -14,9 +14,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
+from relax_networks import network
 from small_models import Array, run_kernels
+from tvm import relax
 
 from tzml.compiler.frontends import import_file
+from tzml.compiler.frontends.checks import check_ports
 from tzml.compiler.ir.errors import CompileError
 
 TARGETS = ["host", "rpi3"]
@@ -248,3 +251,43 @@ def test_what_is_computed_in_float32_does_not_take_float64(tmp_path: Path) -> No
     (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(CompileError, match="its elements are of float64, and it is computed in float32"):
         import_file(tmp_path / "model.onnx", {}, lambda _: None)
+
+
+def test_other_formats_than_onnx_do_not_have_these_types_yet() -> None:
+    """What TVM's importer of PyTorch makes of them was not compared with PyTorch."""
+    check_ports(network((4,), lambda _, x: relax.op.abs(x)), "model.pt2")
+    given = network((4,), lambda _, x: relax.op.abs(x), kind="float64")
+    made = network((4,), lambda _, x: relax.op.astype(x, "uint32"))
+    for module, kind in ((given, "float64"), (made, "uint32")):
+        with pytest.raises(CompileError, match=f"model.pt2: an input or output is of type {kind}, which only ONNX"):
+            check_ports(module, "model.pt2")
+
+
+def test_integers_are_neither_shrunk_nor_mixed(tmp_path: Path) -> None:
+    """Limits below zero would wrap around, and float32 does not have all of them."""
+    shape = {"shape": np.array([1, 1, 8, 8])}
+    for layer, constants in (
+        (n("Shrink", ["image"], lambd=1.5), {}),
+        (n("GridSample", ["image", "grid"]), {"grid": np.zeros((1, 2, 2, 2), np.float32)}),
+        (n("Resize", ["image", "", "twice"], mode="linear"), {"twice": np.array([1, 1, 2, 2], np.float32)}),
+    ):
+        model = model_of("uint32", layer, **shape, **constants)
+        model.graph.node.insert(1, helper.make_node("Reshape", ["a", "shape"], ["image"]))
+        (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+        with pytest.raises(CompileError, match=f"the operator {layer[0]} .*its elements are of type uint32"):
+            import_file(tmp_path / "model.onnx", {}, lambda _: None)
+
+
+def test_the_nearest_pixels_of_large_integers_are_exact() -> None:
+    x = integers("uint64")
+    model = model_of(
+        "uint64", n("Resize", ["image", "", "twice"], mode="nearest"),
+        n("GridSample", ["image", "grid"], mode="nearest"),
+        shape=np.array([1, 1, 8, 8]), twice=np.array([1, 1, 2, 2], np.float32),
+        grid=np.array([[-1, -1], [0.9, 0.9], [0.01, 0.01]], np.float32).reshape(1, 1, 3, 2),
+    )  # fmt: skip
+    model.graph.node.insert(1, helper.make_node("Reshape", ["a", "shape"], ["image"]))
+    image = x[0].reshape(8, 8)
+    expected = [*np.repeat(np.repeat(image, 2, 0), 2, 1).ravel(), image[0, 0], image[7, 7], image[4, 4]]
+    _, y = run_kernels(model, x)
+    assert y.tolist() == [int(number) for number in expected]

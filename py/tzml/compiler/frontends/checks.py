@@ -48,6 +48,21 @@ def check_size(file: str, value: str, shape: Sequence[int], element: int) -> Non
         raise CompileError(f"{file}: the value {value} has shape {list(shape)}, over 4 GiB")
 
 
+_SELDOM = ("float64", "uint16", "uint32", "uint64")
+
+
+def check_ports(module: Any, file: str) -> None:
+    """Refuse inputs and outputs of types that only ONNX's operators were compared in; TVM may narrow them."""
+    main = module["main"]
+    for kind in (*(p.ty for p in main.params), main.ret_ty):
+        for tensor in _tensor_types(kind):
+            if str(tensor.dtype) in _SELDOM:
+                raise CompileError(
+                    f"{file}: an input or output is of type {tensor.dtype}, which only ONNX models may have",
+                    "export the model in float32, or as ONNX",
+                )
+
+
 def warn_of_nan(weights: Iterator[tuple[str, Any]], warn: Warn) -> None:
     """Warn of weights with values that are not numbers: the model was not trained well, or is damaged."""
     names = [name for name, array in weights if array.dtype.kind == "f" and not np.isfinite(array).all()]

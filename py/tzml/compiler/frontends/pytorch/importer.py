@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tzml.compiler.frontends.checks import Warn, checked, warn_of_nan
+from tzml.compiler.frontends.checks import Warn, check_ports, checked, warn_of_nan
 from tzml.compiler.frontends.errors import malformed, needs, unsupported
 from tzml.compiler.frontends.inputs import Declared, Inputs, settle_inputs
 from tzml.compiler.frontends.pytorch.pt2 import KIND, safe_copy
@@ -39,6 +39,7 @@ def import_pytorch(path: Path, inputs: Inputs, warn: Warn) -> Imported:
     _refuse_training(program, path)
     layers = SourceNames()
     module = _import(program, path.name, layers)
+    check_ports(module, path.name)
     return Imported(checked(module, path.name), tuple(shapes), outputs, sources=layers.sources)
 
 
