@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ def model(c_tests: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-GIVEN = {dtype.name: numbers(dtype.name)[None] for dtype in DType}
+GIVEN: dict[str, Any] = {dtype.name: numbers(dtype.name)[None] for dtype in DType}
 
 
 def test_arrays_of_each_dtype_pass_the_library(model: Path) -> None:

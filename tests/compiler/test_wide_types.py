@@ -70,7 +70,7 @@ def integers(dtype: str) -> Array:
     edges = [1, limits.max, limits.max // 2, limits.max // 2 + 1, limits.max - 1, (1 << 53) % limits.max + 1]
     x[0, : len(edges)] = edges
     x[1, : len(edges)] = edges[::-1]
-    return x | 1
+    return np.asarray(x | 1)
 
 
 @pytest.mark.parametrize("target", TARGETS)
