@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * count_functions NUMBERS: call each function of functions.h with each float32
- * of the file NUMBERS, those of two operands with each pair, between the marks
- * that the bench's plugin counts instructions by.
+ * count_functions NUMBERS: call each function of functions.h with each float64
+ * of the file NUMBERS, converted to what it takes, those of two operands with
+ * each pair, between the marks that the bench's plugin counts instructions by.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,15 +12,15 @@
 
 #define MOST 64
 
-#define ONE(name) float name(float x);
-#define TWO(name) float name(float x, float y);
+#define ONE(type, of, name) type name(of x);
+#define TWO(type, of, name) type name(of x, of y);
 #include "functions.h"
 #undef ONE
 #undef TWO
 
-static float numbers[MOST];
+static double numbers[MOST];
 static size_t count;
-static volatile float result;
+static volatile double result;
 
 int main(int argc, char **argv)
 {
@@ -30,17 +30,18 @@ int main(int argc, char **argv)
 		return 2;
 	count = fread(numbers, sizeof(*numbers), MOST, file);
 	fclose(file);
-#define ONE(name)                            \
-	for (size_t i = 0; i < count; i++) { \
-		prctl(MEASURE_BEGIN);        \
-		result = name(numbers[i]);   \
-		prctl(MEASURE_END);          \
+#define ONE(type, of, name)                      \
+	for (size_t i = 0; i < count; i++) {     \
+		prctl(MEASURE_BEGIN);            \
+		result = name((of)(numbers[i])); \
+		prctl(MEASURE_END);              \
 	}
-#define TWO(name)                                                      \
-	for (size_t i = 0; i < count * count; i++) {                   \
-		prctl(MEASURE_BEGIN);                                  \
-		result = name(numbers[i / count], numbers[i % count]); \
-		prctl(MEASURE_END);                                    \
+#define TWO(type, of, name)                              \
+	for (size_t i = 0; i < count * count; i++) {     \
+		prctl(MEASURE_BEGIN);                    \
+		result = name((of)(numbers[i / count]),  \
+			      (of)(numbers[i % count])); \
+		prctl(MEASURE_END);                      \
 	}
 #include "functions.h"
 	return 0;

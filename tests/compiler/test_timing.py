@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from relax_networks import Part, imported, network
 from test_constant_time import inputs
-from test_functions import DEFINED, MATH
+from test_functions import DEFINED, MATH, OF_DOUBLES
 from test_operators import IMAGE, example
 
 from tzml.bench.kernels import Kernels
@@ -37,8 +37,11 @@ def counts(output: str) -> list[int]:
 
 def test_every_function_of_c_takes_as_many_instructions(tmp_path: Path) -> None:
     """Of one operand with each of the numbers, of two with each pair."""
-    numbers = np.array(NUMBERS, np.float32)
-    listed = [f"{'ONE' if operands == 1 else 'TWO'}({name})" for name, operands in DEFINED.items()]
+    numbers = np.array([*NUMBERS, 1e300, -5e-324, 2.3e-308, 709.9, -745.2, 65519.99])
+    types = {**dict.fromkeys(DEFINED, "float, float"), **dict.fromkeys(OF_DOUBLES, "double, double")}
+    types["__truncdfhf2"] = "_Float16, double"
+    defined = {**DEFINED, **OF_DOUBLES}
+    listed = [f"{'ONE' if count == 1 else 'TWO'}({types[name]}, {name})" for name, count in defined.items()]
     (tmp_path / "functions.h").write_text("\n".join(listed) + "\n")
     (tmp_path / "numbers.bin").write_bytes(numbers.tobytes())
     with resources.as_file(MATH) as path:
@@ -46,7 +49,7 @@ def test_every_function_of_c_takes_as_many_instructions(tmp_path: Path) -> None:
     own = Path(__file__).with_name("count_functions.c")
     compile_c(TARGET.cc, [f"-I{source('.')}", "-I.", "-fno-builtin", own, "math.o", "-o", "count"], tmp_path)
     found = iter(counts(start(emulated(["./count", "numbers.bin"], CROSS_LIBC), tmp_path)))
-    taken = {name: {next(found) for _ in range(len(numbers) ** n)} for name, n in DEFINED.items()}
+    taken = {name: {next(found) for _ in range(len(numbers) ** n)} for name, n in defined.items()}
     assert next(found, None) is None
     assert {name: seen for name, seen in taken.items() if len(seen) != 1} == {}
 
