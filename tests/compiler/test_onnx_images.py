@@ -12,6 +12,7 @@ from onnx.reference import ReferenceEvaluator
 from small_models import Array, CompileAndRun, floats, onnx_model
 
 from tzml.compiler.frontends import import_file
+from tzml.compiler.frontends.onnx.implied import implied_inputs
 
 n = helper.make_node
 IMAGE = (2, 4, 6, 7)
@@ -167,6 +168,54 @@ def test_axes_from_data_choose_among_those_that_fit(operator: str, tmp_path: Pat
         for said, axis in ((1, 1), (2, 2), (-1, 2), (-2, 1), (10**18, 1)):
             ours = model.run({"x": x, "says": np.array([said])}).outputs["y"]
             np.testing.assert_allclose(ours, reduce(x, axis=axis), rtol=1e-5, atol=1e-5)
+
+
+def transform(shape: tuple[int, ...], result: tuple[int, ...], **about: int) -> onnx.ModelProto:
+    """A Fourier transform along an axis that is an input."""
+    graph = helper.make_graph(
+        [n("DFT", ["x", "", "axis"], ["y"], **about)],
+        "g",
+        [
+            helper.make_tensor_value_info("x", TensorProto.FLOAT, shape),
+            helper.make_tensor_value_info("axis", TensorProto.INT64, []),
+        ],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, result)],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+
+
+def test_a_transform_along_an_axis_from_data_is_of_those_that_fit(tmp_path: Path, libtzml: Path) -> None:
+    """Also along an axis of one number, which becomes a complex one."""
+    from tzml.client import World, open_model
+    from tzml.compiler import CompileOptions, compile_model
+
+    path, x = tmp_path / "model.onnx", floats(1, 5, 5, 1)
+    path.write_bytes(transform(x.shape, (1, 5, 5, 2)).SerializeToString())
+    compile_model(path, CompileOptions("host")).write(tmp_path / "model.tzm")
+    with open_model(tmp_path / "model.tzm", World.ree) as model:
+        for said, axis in ((0, 0), (1, 1), (2, 2), (-2, 2), (-3, 1)):
+            ours = model.run({"x": x, "axis": np.array(said)}).outputs["y"]
+            theirs = np.fft.fft(x[..., 0], axis=axis)
+            np.testing.assert_allclose(ours, np.stack((theirs.real, theirs.imag), -1), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("shape", "result", "about", "axis"),
+    [
+        ((1, 9, 8, 1), (1, 5, 8, 2), {"onesided": 1}, 1),
+        ((1, 5, 8, 2), (1, 5, 14, 1), {"onesided": 1, "inverse": 1}, 2),
+        ((1, 5, 4, 2), (1, 5, 4, 2), {}, None),
+        ((1, 5, 4, 2), (1, 6, 4, 2), {}, None),
+    ],
+)
+def test_a_transforms_axis_is_known_where_one_alone_fits(
+    shape: tuple[int, ...], result: tuple[int, ...], about: dict[str, int], axis: int | None
+) -> None:
+    model = transform(shape, result, **about)
+    found = implied_inputs(model, {"x": shape, "axis": ()}, "model.onnx")
+    assert {name: (value.item(), value.shape) for name, (value, _) in found.items()} == (
+        {} if axis is None else {"axis": (axis, ())}
+    )
 
 
 @pytest.mark.parametrize(

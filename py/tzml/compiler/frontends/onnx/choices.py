@@ -12,21 +12,23 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from tzml.compiler.frontends.onnx.implied import fitting_axes
+from tzml.compiler.frontends.onnx.implied import fitting_axes, transformed_axes
 from tzml.compiler.frontends.onnx.values import Array, Values
 
 MOST = 8
 """Choices that are computed, at most."""
 _CUMULATIVE = ("CumProd", "CumSum")
+_ONE_AXIS = (*_CUMULATIVE, "DFT")
 
 
 def choices(
     node: onnx.NodeProto, values: Values, declared: dict[str, list[int]], mark: str
 ) -> list[onnx.NodeProto] | None:
     """The nodes that compute a reduction, or a sum along an axis, for all choices; None for other nodes."""
-    if len(node.input) < 2 or node.input[1] in values.known or len(node.output) != 1:
+    position = 2 if node.op_type == "DFT" else 1
+    if len(node.input) <= position or node.input[position] in values.known or len(node.output) != 1:
         return None
-    shape, own = values.shape(node.input[0]), values.shape(node.input[1])
+    shape, own = values.shape(node.input[0]), values.shape(node.input[position])
     if shape is None or own is None or len(own) > 1:
         return None
     found = _candidates(node, shape, math.prod(own), declared)
@@ -44,8 +46,9 @@ def choices(
         return prefix + what
 
     # a number that tells axes apart: a bit for each, but those of one element, along which nothing is done
-    bits = np.array([0 if n == 1 else 1 << i for i, n in enumerate(shape)], np.int64)
-    wide = made("Cast", [node.input[1]], "wide", to=onnx.TensorProto.INT64)
+    is_transform = node.op_type == "DFT"  # which does something to every number
+    bits = np.array([0 if n == 1 and not is_transform else 1 << i for i, n in enumerate(shape)], np.int64)
+    wide = made("Cast", [node.input[position]], "wide", to=onnx.TensorProto.INT64)
     flat = made("Reshape", [wide, value("row", np.array([-1], np.int64))], "flat")
     place = made("Mod", [flat, value("rank", np.array([len(shape)], np.int64))], "place")
     each = made("Gather", [value("bits", bits), place], "each")
@@ -57,7 +60,7 @@ def choices(
         one = onnx.NodeProto()
         one.CopyFrom(node)
         one.name = layer
-        one.input[1] = value(f"axes{number}", array.reshape(()) if node.op_type in _CUMULATIVE else array)
+        one.input[position] = value(f"axes{number}", array.reshape(()) if node.op_type in _ONE_AXIS else array)
         one.output[0] = f"{prefix}result{number}"
         nodes.append(one)
         if not result:
@@ -75,6 +78,11 @@ def _candidates(
 ) -> list[list[int]] | None:
     if node.op_type in _CUMULATIVE:
         return [[i] for i, n in enumerate(shape) if n != 1] if length == 1 else None
+    if node.op_type == "DFT":
+        known = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        result = declared.get(node.output[0])
+        fits = result and length == 1 and not node.input[1]
+        return [[axis] for axis in transformed_axes(shape, result, known)] if fits and result else None
     if not node.op_type.startswith("Reduce") or node.output[0] not in declared or not length:
         return None
     keep = next((a.i for a in node.attribute if a.name == "keepdims"), 1)

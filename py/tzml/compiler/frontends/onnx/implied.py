@@ -30,6 +30,7 @@ class _Node(NamedTuple):
     data: list[int]  # the shape of its first input
     results: list[list[int]]  # those of its outputs
     length: int  # the elements of the input in question
+    others: bool  # whether there are inputs between those two
 
     @property
     def result(self) -> list[int]:
@@ -81,7 +82,8 @@ def _value(node: onnx.NodeProto, name: str, values: Values, declared: dict[str, 
     if data is None or own is None or len(own) > 1 or not all(r in declared for r in node.output):
         return None
     attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-    about = _Node(attributes, data, results, math.prod(own))
+    others = any(node.input[1 : _IMPLIED[node.op_type][0]])
+    about = _Node(attributes, data, results, math.prod(own), others)
     try:
         return _IMPLIED[node.op_type][1](about)
     except (IndexError, ZeroDivisionError):
@@ -164,6 +166,23 @@ def _summed_axis(node: _Node) -> list[int] | None:
     return long if len(long) == 1 else None
 
 
+def transformed_axes(data: list[int], result: list[int], attributes: dict[str, Any]) -> list[int]:
+    """The axes along which a Fourier transform, of as many numbers as there are, has that result."""
+    inverse, onesided = bool(attributes.get("inverse", 0)), bool(attributes.get("onesided", 0))
+    found = []
+    for axis, n in enumerate(data[:-1]):
+        length = n if not onesided else 2 * (n - 1) if inverse else n // 2 + 1
+        parts = 1 if inverse and onesided else 2
+        if [*data[:axis], length, *data[axis + 1 : -1], parts] == result:
+            found.append(axis)
+    return found
+
+
+def _transformed(node: _Node) -> list[int] | None:
+    axes = transformed_axes(node.data, node.result, node.attributes)
+    return axes if len(axes) == 1 and not node.others else None
+
+
 def _best(node: _Node) -> list[int] | None:
     return [node.result[node.axis(-1, node.result)]]
 
@@ -195,6 +214,7 @@ _IMPLIED: dict[str, tuple[int, Callable[[_Node], list[int] | None]]] = {
     "ConstantOfShape": (0, _shape),
     "CumProd": (1, _summed_axis),
     "CumSum": (1, _summed_axis),
+    "DFT": (2, _transformed),
     "Expand": (1, lambda node: node.result if len(node.result) >= node.length else None),
     "MaxUnpool": (2, _shape),
     "OneHot": (1, _best),
