@@ -438,7 +438,6 @@ float acoshf(float x)
 double exp(double x);
 double log(double x);
 double fmod(double x, double y);
-_Float16 __truncdfhf2(double x);
 
 /* ln 2 in 32 bits, whose multiples are exact, and what is left of it */
 #define LN2_HIGH 6.93147180369123816490e-01
@@ -551,6 +550,10 @@ double fmod(double x, double y)
 	return choose(undefined, NO_NUMBER, result);
 }
 
+#ifdef __FLT16_MAX__ /* x86 has the type since GCC 12; AArch64 needs no function */
+
+_Float16 __truncdfhf2(double x);
+
 /*
  * The nearest half of a double, which x86 has no instruction for. A sum with a
  * power of 2 is rounded to the bits that a half has there.
@@ -579,3 +582,5 @@ _Float16 __truncdfhf2(double x)
 	half.bits = (uint16_t)(bits | (bits_of(x) >> 48 & 0x8000));
 	return half.value;
 }
+
+#endif
