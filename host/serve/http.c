@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * The HTTP server, on libmicrohttpd. One thread moves the bytes of all
- * connections; models' workers do all else. A connection whose request is in a
- * queue is suspended.
+ * connections; models' workers do all else, unless a run is short (loop.c). A
+ * connection whose request is in a queue is suspended.
  */
 #include <errno.h>
 #include <poll.h>
@@ -16,14 +16,6 @@
 
 /* What a connection's header may take. */
 #define CONNECTION_MEMORY (32 * 1024)
-
-static uint64_t now_ns(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
-}
 
 void answer_error(struct answer *answer, unsigned int status,
 		  const char *format, ...)
@@ -58,14 +50,37 @@ void exchange_finish(struct exchange *exchange, struct answer *answer)
 	text_free(&exchange->answer.text);
 	exchange->answer = *answer;
 	exchange->answered = true;
+	exchange->job = NULL;
 	*answer = (struct answer){ 0 };
-	MHD_resume_connection(exchange->connection);
+	if (exchange->suspended) {
+		MHD_resume_connection(exchange->connection);
+		loop_wake(&exchange->server->loop);
+	}
 }
 
 static void suspend(struct exchange *exchange)
 {
+	exchange->suspended = true;
 	wait_for(exchange->peer, false);
 	MHD_suspend_connection(exchange->connection);
+}
+
+/*
+ * Whether an exchange that was submitted is answered. It is suspended until
+ * then, if it was not yet: the leader that runs it has lost the lead.
+ */
+static bool is_answered(struct exchange *exchange)
+{
+	const struct job *next = exchange->server->loop.job;
+	bool answered = false;
+
+	pthread_mutex_lock(&exchange->model->lock);
+	answered = exchange->answered;
+	/* the next one is run as soon as this returns */
+	if (!answered && !exchange->suspended && exchange->job != next)
+		suspend(exchange);
+	pthread_mutex_unlock(&exchange->model->lock);
+	return answered;
 }
 
 void refuse(struct exchange *exchange, unsigned int status, const char *message)
@@ -176,12 +191,25 @@ static void take_bytes(struct exchange *exchange, const char *data, size_t size)
 	exchange->size += size;
 }
 
+/*
+ * Whether the leader may run a request itself: nobody else has asked, who would
+ * have to wait for it.
+ */
+static bool may_run(const struct exchange *exchange)
+{
+	const struct server *server = exchange->server;
+
+	return server->open_exchanges == 1 && !server->stopping &&
+	       (exchange->kind == JOB_INFER || exchange->kind == JOB_RECORD) &&
+	       loop_may_run(&server->loop);
+}
+
 /* Whether it is in the queue now: then it is the worker's, until it is resumed. */
 static bool submit(struct exchange *exchange)
 {
 	struct job *job = calloc(1, sizeof(*job));
+	struct worker *worker = NULL;
 
-	exchange->submitted = true;
 	if (!job || !grow(exchange, exchange->size)) {
 		if (!exchange->answered)
 			refuse(exchange, 503, "no memory for the request");
@@ -197,11 +225,20 @@ static bool submit(struct exchange *exchange)
 	job->json_size =
 		exchange->json_size ? exchange->json_size : exchange->size;
 	memcpy(job->client, exchange->peer->client, CLIENT_SIZE);
-	if (model_submit(exchange->model, job, suspend)) {
+	exchange->job = job;
+	if (model_submit(exchange->model, job, suspend,
+			 may_run(exchange) ? &worker : NULL)) {
+		exchange->submitted = true;
 		/* the job's, though its bytes count till the exchange's end */
 		exchange->body = NULL;
+		if (worker) {
+			wait_for(exchange->peer, false);
+			exchange->server->loop.worker = worker;
+			exchange->server->loop.job = job;
+		}
 		return true;
 	}
+	exchange->job = NULL;
 	free(job);
 	refuse(exchange, 503, "the queue is full");
 	exchange->answer.retry_after = 1;
@@ -240,9 +277,11 @@ static enum MHD_Result handle(void *opaque, struct MHD_Connection *connection,
 		*size = 0;
 		return exchange->discarded < MOST_DISCARDED ? MHD_YES : MHD_NO;
 	}
-	if (!exchange->answered && !exchange->submitted && submit(exchange))
+	if (exchange->submitted)
+		return is_answered(exchange) ? respond(exchange) : MHD_YES;
+	if (!exchange->answered && submit(exchange))
 		return MHD_YES;
-	return exchange->answered ? respond(exchange) : MHD_YES;
+	return respond(exchange);
 }
 
 static void complete(void *opaque, struct MHD_Connection *connection,
@@ -255,6 +294,12 @@ static void complete(void *opaque, struct MHD_Connection *connection,
 	(void)code;
 	if (!exchange)
 		return;
+	if (exchange->submitted) {
+		pthread_mutex_lock(&exchange->model->lock);
+		if (exchange->job)
+			exchange->job->exchange = NULL;
+		pthread_mutex_unlock(&exchange->model->lock);
+	}
 	wait_for(exchange->peer, true);
 	drop_body(exchange);
 	text_free(&exchange->answer.text);
@@ -293,8 +338,8 @@ int server_start(struct server *server)
 		{ MHD_OPTION_HTTPS_MEM_TRUST, 0, NULL },
 		{ MHD_OPTION_END, 0, NULL },
 	};
-	unsigned int flags = MHD_USE_EPOLL_INTERNAL_THREAD |
-			     MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
+	unsigned int flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME |
+			     MHD_USE_ERROR_LOG;
 
 	if (tls_read(&tls, options))
 		return -1;
@@ -313,6 +358,7 @@ int server_start(struct server *server)
 		flags, (uint16_t)options->port, NULL, NULL, handle, server,
 		MHD_OPTION_EXTERNAL_LOGGER, log_message, NULL,
 		MHD_OPTION_SOCK_ADDR, &options->socket.any,
+		MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1,
 		MHD_OPTION_LISTENING_ADDRESS_REUSE, 1U,
 		MHD_OPTION_CONNECTION_LIMIT, options->connections,
 		MHD_OPTION_CONNECTION_TIMEOUT, options->timeout,
@@ -332,7 +378,7 @@ int server_start(struct server *server)
 			 port_of(server->daemon));
 	}
 	tls_free(&tls);
-	return server->daemon ? 0 : -1;
+	return server->daemon ? loop_start(server) : -1;
 }
 
 void server_stop(struct server *server)
@@ -356,5 +402,8 @@ void server_stop(struct server *server)
 	/* what is left is answered with 503 before the connections are closed */
 	for (uint32_t i = 0; i < server->options->model_count; i++)
 		model_abandon(server->models + i);
-	MHD_stop_daemon(server->daemon);
+	for (int i = 0; server->open_exchanges && i < 10; i++)
+		nanosleep(&pause, NULL);
+	if (!loop_stop(server))
+		MHD_stop_daemon(server->daemon);
 }

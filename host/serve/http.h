@@ -19,7 +19,7 @@ struct peer {
 	LIST_ENTRY(peer) entry;
 	struct server *server;
 	int socket;
-	uint64_t since; /* now_ms(), or 0: it waits for a model */
+	_Atomic uint64_t since; /* now_ms(), or 0: it waits for a model */
 	bool closing;
 	bool has_client;
 	uint8_t client[CLIENT_SIZE];
@@ -39,6 +39,9 @@ struct exchange {
 	size_t json_size; /* 0: all of it */
 	size_t discarded;
 	bool submitted;
+	/* once it was submitted, with the model's lock */
+	struct job *job; /* until it is answered */
+	bool suspended;
 	bool answered;
 	struct answer answer;
 	uint64_t begin; /* nanoseconds */
@@ -51,6 +54,17 @@ void refuse(struct exchange *exchange, unsigned int status,
 	    const char *message);
 /* Make room for `size` bytes of the body; false after a refusal. */
 bool grow(struct exchange *exchange, size_t size);
+
+/* loop.c */
+
+/* Start the threads that serve the daemon's connections; -1 without them. */
+int loop_start(struct server *server);
+/* End them. -1 if one does not: it is in a run that never returns. */
+int loop_stop(struct server *server);
+/* Let the leader look at what is not the sockets' doing. */
+void loop_wake(struct loop *loop);
+/* Whether the leader may run a job itself: the other thread stands by. */
+bool loop_may_run(const struct loop *loop);
 
 /* routes.c */
 

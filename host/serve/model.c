@@ -14,10 +14,17 @@
 /* For a worker's last call to return. */
 #define STOP_SECONDS 2
 
+/* Of a run before which nothing is handed to another thread (loop.c). */
+#define SHORT_RUN_NS 4000000
+
 /* Answering */
 
-static void finish(struct model *model, struct job *job, struct answer *answer)
+/* `lent`: the worker that the leader gives back, or NULL. */
+static void finish(struct model *model, struct job *job, struct answer *answer,
+		   struct worker *lent)
 {
+	bool wake = false;
+
 	pthread_mutex_lock(&model->lock);
 	if (job->exchange)
 		exchange_finish(job->exchange, answer);
@@ -28,7 +35,16 @@ static void finish(struct model *model, struct job *job, struct answer *answer)
 		model->queued--;
 	}
 	LIST_REMOVE(job, all);
+	if (lent) {
+		lent->lent = false;
+		lent->busy_since = 0;
+		lent->looks = lent->broken;
+		wake = lent->broken || model->stopping ||
+		       !STAILQ_EMPTY(&model->queue);
+	}
 	pthread_mutex_unlock(&model->lock);
+	if (wake)
+		pthread_cond_broadcast(&model->work);
 	free(job->body);
 	free(job);
 }
@@ -47,6 +63,7 @@ static uint32_t run_samples(struct worker *worker, struct seat *seat,
 
 	if (status)
 		return status;
+	worker->model->last_run = nanoseconds;
 	/* each took its share */
 	for (uint32_t i = 0; i < request->samples; i++)
 		histogram_add(&worker->model->run,
@@ -92,7 +109,7 @@ static void run_request(struct worker *worker, struct seat *seat,
 	free(outputs);
 }
 
-static void serve(struct worker *worker, struct job *job)
+static void serve(struct worker *worker, struct job *job, struct worker *lent)
 {
 	struct answer answer = { 0 };
 	struct request request = { 0 };
@@ -101,7 +118,7 @@ static void serve(struct worker *worker, struct job *job)
 
 	if (job->kind != JOB_INFER) {
 		serve_stage(worker, job, &answer);
-		finish(worker->model, job, &answer);
+		finish(worker->model, job, &answer, lent);
 		return;
 	}
 	status = request_read(&request, &worker->model->signature, job->body,
@@ -115,9 +132,32 @@ static void serve(struct worker *worker, struct job *job)
 			run_request(worker, seat, &request, &answer);
 	}
 	request_free(&request);
-	finish(worker->model, job, &answer);
-	if (worker->broken && !worker->seats[0].session)
-		fill(worker, worker->seats);
+	finish(worker->model, job, &answer, lent);
+}
+
+/* Drop a job whose client has gone: it costs no run. */
+static void drop(struct model *model, struct job *job, struct worker *lent)
+{
+	struct answer answer = { 0 };
+
+	model->abandoned++;
+	answer_error(&answer, 408, "the client has gone");
+	finish(model, job, &answer, lent);
+}
+
+void worker_run(struct worker *worker, struct job *job)
+{
+	struct model *model = worker->model;
+	bool abandoned = false;
+
+	pthread_mutex_lock(&model->lock);
+	abandoned = !job->exchange;
+	pthread_mutex_unlock(&model->lock);
+	/* what breaks is opened again by the worker's thread */
+	if (abandoned)
+		drop(model, job, worker);
+	else
+		serve(worker, job, worker);
 }
 
 /* Workers */
@@ -152,6 +192,8 @@ static struct job *first_job(struct worker *worker)
 	struct model *model = worker->model;
 	bool mine = !worker->broken;
 
+	if (worker->lent)
+		return NULL;
 	if (model->signature.stateful)
 		return worker == model->workers ? STAILQ_FIRST(&model->queue)
 						: NULL;
@@ -185,11 +227,17 @@ static struct job *take(struct worker *worker, bool *waited)
 		until.tv_nsec -= 1000000000;
 	}
 	*waited = job;
-	while (!job && !model->stopping && !error) {
-		error = pthread_cond_timedwait(&model->work, &model->lock,
-					       &until);
+	worker->idle = true;
+	while (worker->lent ||
+	       (!job && !model->stopping && !error && !worker->looks)) {
+		error = worker->lent
+				? pthread_cond_wait(&model->work, &model->lock)
+				: pthread_cond_timedwait(&model->work,
+							 &model->lock, &until);
 		job = first_job(worker);
 	}
+	worker->idle = false;
+	worker->looks = false;
 	if (job) {
 		STAILQ_REMOVE_HEAD(&model->queue, entry);
 		job->queued = false;
@@ -219,13 +267,11 @@ static void *work(void *opaque)
 		stopping = model->stopping;
 		pthread_mutex_unlock(&model->lock);
 		if (abandoned) {
-			struct answer answer = { 0 };
-
-			model->abandoned++;
-			answer_error(&answer, 408, "the client has gone");
-			finish(model, job, &answer);
+			drop(model, job, NULL);
 		} else if (job) {
-			serve(worker, job);
+			serve(worker, job, NULL);
+			if (worker->broken && !worker->seats[0].session)
+				fill(worker, worker->seats);
 		} else if (!stopping) {
 			look_after(worker);
 		}
@@ -377,27 +423,56 @@ uint64_t model_most_body(const struct model *model)
 	       model->settings->samples * (longest * signature->input_elements);
 }
 
-bool model_submit(struct model *model, struct job *job,
-		  void (*suspend)(struct exchange *exchange))
+/* A worker whose sessions the leader may use for a run that will be short. */
+static struct worker *idle_worker(struct model *model)
 {
+	uint32_t count = model->signature.stateful ? 1 : model->worker_count;
+
+	if (!STAILQ_EMPTY(&model->queue) || !model->last_run ||
+	    model->last_run > SHORT_RUN_NS)
+		return NULL;
+	for (uint32_t i = 0; i < count; i++) {
+		struct worker *worker = model->workers + i;
+
+		if (worker->idle && !worker->lent && !worker->looks &&
+		    !worker->broken)
+			return worker;
+	}
+	return NULL;
+}
+
+bool model_submit(struct model *model, struct job *job,
+		  void (*suspend)(struct exchange *exchange),
+		  struct worker **lent)
+{
+	struct worker *worker = NULL;
 	bool room = false;
 
 	pthread_mutex_lock(&model->lock);
 	room = model->queued < model->settings->queue && !model->stopping;
 	if (room) {
-		suspend(job->exchange);
+		uint64_t now = now_ms();
+
 		job->deadline =
-			now_ms() + model->settings->timeout * UINT64_C(1000);
-		job->queued = true;
-		STAILQ_INSERT_TAIL(&model->queue, job, entry);
+			now + model->settings->timeout * UINT64_C(1000);
 		LIST_INSERT_HEAD(&model->jobs, job, all);
-		model->queued++;
+		if (lent)
+			*lent = worker = idle_worker(model);
+		if (worker) {
+			worker->lent = true;
+			worker->busy_since = now;
+		} else {
+			suspend(job->exchange);
+			job->queued = true;
+			STAILQ_INSERT_TAIL(&model->queue, job, entry);
+			model->queued++;
+		}
 	} else {
 		model->refused++;
 	}
 	pthread_mutex_unlock(&model->lock);
 	/* only now: whoever wakes up takes the lock first */
-	if (room)
+	if (room && !worker)
 		pthread_cond_broadcast(&model->work);
 	return room;
 }

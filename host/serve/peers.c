@@ -15,9 +15,7 @@ static pthread_mutex_t peers_lock = PTHREAD_MUTEX_INITIALIZER;
 
 void wait_for(struct peer *peer, bool client)
 {
-	pthread_mutex_lock(&peers_lock);
 	peer->since = client ? now_ms() : 0;
-	pthread_mutex_unlock(&peers_lock);
 }
 
 /* Close a connection: libmicrohttpd sees the end of its stream. */
@@ -57,8 +55,9 @@ void server_expire(struct server *server)
 	pthread_mutex_lock(&peers_lock);
 	LIST_FOREACH(peer, &peers, entry)
 	{
-		if (!peer->closing && peer->since &&
-		    now_ms() - peer->since > most)
+		uint64_t since = peer->since; /* which may be 0 at any time */
+
+		if (!peer->closing && since && now_ms() - since > most)
 			evict(peer);
 	}
 	pthread_mutex_unlock(&peers_lock);

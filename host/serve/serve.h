@@ -58,7 +58,16 @@ struct options {
 /* Read the command line; -1 to go on, or the exit code. */
 int options_read(struct options *options, int argc, char **argv);
 
-/* Milliseconds of a clock that is never set. */
+/* Nanoseconds of a clock that is never set. */
+static inline uint64_t now_ns(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
+}
+
+/* Milliseconds of it. */
 static inline uint64_t now_ms(void)
 {
 	struct timespec time;
@@ -147,6 +156,10 @@ struct worker {
 	uint32_t seat_count;
 	bool broken;	     /* what it opened last could not be opened */
 	uint64_t busy_since; /* now_ms(), or 0 */
+	/* with the model's lock */
+	bool idle; /* it waits for a job */
+	bool lent; /* the leader (loop.c) uses its sessions */
+	bool looks; /* after what the leader left */
 	uint64_t next_attempt;
 	uint64_t pause; /* until the attempt after it */
 };
@@ -177,6 +190,7 @@ struct model {
 	_Atomic uint64_t refused;   /* the queue was full */
 	_Atomic uint64_t abandoned; /* nobody waited when their turn came */
 	_Atomic uint32_t sequences;
+	_Atomic uint64_t last_run; /* nanoseconds; 0: none yet */
 	struct histogram run;
 };
 
@@ -199,10 +213,15 @@ uint64_t model_most_body(const struct model *model);
 
 /*
  * Queue a job. `suspend` is called before a worker can see it. Returns false if
- * the queue is full.
+ * the queue is full. With `lent`, the caller may run the job itself: it gets
+ * the worker for worker_run, if one is idle and the last run was a short one,
+ * and the job is not queued.
  */
 bool model_submit(struct model *model, struct job *job,
-		  void (*suspend)(struct exchange *exchange));
+		  void (*suspend)(struct exchange *exchange),
+		  struct worker **lent);
+/* Run a job with a worker that was lent for it, and give that one back. */
+void worker_run(struct worker *worker, struct job *job);
 /* Answer the jobs whose time is over. */
 void model_expire(struct model *model);
 /* Answer all jobs: the server stops. */
@@ -246,10 +265,31 @@ uint64_t stage_most_body(const struct model *model);
 
 struct MHD_Daemon;
 
+#define LOOP_THREADS 2
+
+/* The threads that move bytes, one of which leads: loop.c */
+struct loop {
+	pthread_t threads[LOOP_THREADS];
+	int sockets; /* libmicrohttpd's epoll(7) */
+	int events;  /* eventfd(2) that wakes the leader */
+	_Atomic uint32_t started;
+	atomic_bool stands_by;
+	atomic_bool ends;
+	/* of the thread that leads: what it runs next */
+	struct worker *worker;
+	struct job *job;
+	pthread_mutex_t lock; /* of what follows */
+	pthread_cond_t wake;
+	uint64_t runs;
+	bool away;    /* the leader runs a job */
+	bool watches; /* who stands by looks for that every tick */
+};
+
 struct server {
 	const struct options *options;
 	struct model *models;
 	struct MHD_Daemon *daemon;
+	struct loop loop;
 	atomic_bool stopping;
 	_Atomic uint64_t body_bytes; /* of requests that are here */
 	_Atomic uint32_t open_exchanges;

@@ -116,6 +116,7 @@ static void run(struct worker *worker, struct seat *seat, const struct job *job,
 		struct answer *answer)
 {
 	struct model *model = worker->model;
+	uint64_t begin_ns = 0;
 	void *given = NULL;
 	uint32_t status = 0;
 
@@ -130,8 +131,10 @@ static void run(struct worker *worker, struct seat *seat, const struct job *job,
 		answer_error(answer, 503, "no memory for the record");
 		return;
 	}
+	begin_ns = now_ns();
 	status = tzml_run_record(seat->session, job->body, job->size, given,
 				 model->given_size);
+	model->last_run = now_ns() - begin_ns;
 	seat->used = now_ms();
 	if (status) {
 		free(given);
