@@ -63,14 +63,17 @@ def test_a_model_whose_ta_died_is_not_ready_until_it_is_open_again(found: dict[s
 
 
 def test_a_request_costs_a_bounded_part_more_than_its_inference(
-    found: dict[str, Any], record_property: RecordProperty
+    found: dict[str, Any], target: Target, record_property: RecordProperty
 ) -> None:
-    for name in ("binary", "json"):
-        overhead = found["cpu"][name] / found["cpu"]["inference"] - 1
+    counted = "instruction_nanoseconds" in target.env.config.data.get("options", {})
+    for name, most in (("binary", 0.25), ("parts", 0.3), ("json", 1.3)):
+        # a machine whose clock counts instructions says how many the inferences of these requests took
+        inference = found["ran"][name] if counted else found["cpu"]["inference"]
+        overhead = found["cpu"][name] / inference - 1
         record_property(f"{name} overhead", overhead)
-        print(f"{name}: {overhead:.0%} more CPU than the inference: {found['cpu']}")
-        # a server that never rests would be here; the goal of 0.25 is not reached (docs/serving.md)
-        assert overhead < 15, found["cpu"]
+        print(f"{name}: {overhead:.1%} more CPU than the inference: {found['cpu']}, {found['ran']}")
+        # elsewhere a time is no measure: a server that never rests would be here
+        assert overhead < (most if counted else 15), found["cpu"]
 
 
 def test_it_stops_when_it_is_told_to(command: Commands, found: dict[str, Any]) -> None:

@@ -10,7 +10,8 @@
 
 #include "protocol.h"
 
-static char *text_grow(struct text *text, size_t size)
+/* More room than there is. */
+static char *text_enlarge(struct text *text, size_t size)
 {
 	size_t room = text->room ? text->room : 512;
 
@@ -33,6 +34,13 @@ static char *text_grow(struct text *text, size_t size)
 	return text->data + text->size;
 }
 
+static inline char *text_grow(struct text *text, size_t size)
+{
+	if (text->room - text->size >= size && text->room)
+		return text->data + text->size;
+	return text_enlarge(text, size);
+}
+
 void text_put(struct text *text, const void *data, size_t size)
 {
 	char *to = text_grow(text, size);
@@ -43,9 +51,18 @@ void text_put(struct text *text, const void *data, size_t size)
 	}
 }
 
-static void put(struct text *text, const char *string)
+static inline void put(struct text *text, const char *string)
 {
 	text_put(text, string, strlen(string));
+}
+
+static void put_integer(struct text *text, int64_t number)
+{
+	const size_t longest = 20;
+	char *to = text_grow(text, longest);
+
+	if (to)
+		text->size += std::to_chars(to, to + longest, number).ptr - to;
 }
 
 void text_print(struct text *text, const char *format, ...)
@@ -59,8 +76,23 @@ void text_print(struct text *text, const char *format, ...)
 	put(text, line);
 }
 
+static bool is_plain(const char *string)
+{
+	for (; *string; string++)
+		if (*string < 0x20 || *string > 0x7e || *string == '"' ||
+		    *string == '\\')
+			return false;
+	return true;
+}
+
 void text_quote(struct text *text, const char *string)
 {
+	if (is_plain(string)) {
+		put(text, "\"");
+		put(text, string);
+		put(text, "\"");
+		return;
+	}
 	/* what was cut to fit a message may end in the middle of a character */
 	bool valid = simdjson::validate_utf8(string, strlen(string));
 
@@ -158,10 +190,11 @@ static void put_shape(struct text *text, const struct tensor *tensor,
 		      int64_t first)
 {
 	put(text, "\"shape\":[");
-	for (uint32_t i = 0; i < tensor->dimension_count; i++)
-		text_print(text, "%s%lld", i ? "," : "",
-			   i ? static_cast<long long>(tensor->dimensions[i])
-			     : static_cast<long long>(first));
+	for (uint32_t i = 0; i < tensor->dimension_count; i++) {
+		put(text, i ? "," : "");
+		put_integer(text,
+			    i ? int64_t{ tensor->dimensions[i] } : first);
+	}
 	put(text, "]");
 }
 
@@ -170,7 +203,9 @@ static void put_tensor(struct text *text, const struct tensor *tensor,
 {
 	put(text, "{\"name\":");
 	text_quote(text, tensor->name);
-	text_print(text, ",\"datatype\":\"%s\",", dtype_name(tensor->dtype));
+	put(text, ",\"datatype\":\"");
+	put(text, dtype_name(tensor->dtype));
+	put(text, "\",");
 	put_shape(text, tensor, first);
 }
 
@@ -218,11 +253,11 @@ unsigned int answer_write(struct request *request,
 		put(text, i ? "," : "");
 		put_tensor(text, tensor, first * request->samples);
 		if (wanted->binary) {
-			text_print(
-				text,
-				",\"parameters\":{\"binary_data_size\":%llu}}",
-				static_cast<unsigned long long>(
-					tensor->size * request->samples));
+			put(text, ",\"parameters\":{\"binary_data_size\":");
+			put_integer(text, static_cast<int64_t>(
+						  tensor->size *
+						  request->samples));
+			put(text, "}}");
 			continue;
 		}
 		if (tensor->dtype == TZML_FLOAT16)

@@ -19,23 +19,36 @@ struct cursor {
 	uint64_t stride; /* from the end of a sample to the next one's begin */
 };
 
-struct cursor begin(const struct reader *reader, const struct tensor *tensor)
+/* False without memory for the inputs. */
+bool begin(struct reader *reader, const struct tensor *tensor,
+	   struct cursor *cursor)
 {
-	uint8_t *to = reader->request->inputs;
+	struct request *request = reader->request;
+	uint8_t *to = nullptr;
+
+	if (!request->inputs)
+		request->inputs = static_cast<uint8_t *>(
+			calloc(request->samples,
+			       reader->signature->inputs_size + 1));
+	to = request->inputs;
+	if (!to)
+		return fail(reader, "no memory for the inputs");
 
 	for (const struct tensor *t = reader->signature->tensors; t < tensor;
 	     t++)
 		to += t->size;
-	return {
+	*cursor = {
 		.tensor = tensor,
 		.to = to,
 		.left_in_sample = tensor->elements,
 		.left = tensor->elements * reader->request->samples,
 		.stride = reader->signature->inputs_size - tensor->size,
 	};
+	return true;
 }
 
-template <typename Number> void store(struct cursor *cursor, Number number)
+template <typename Number>
+static inline void store(struct cursor *cursor, Number number)
 {
 	if (!cursor->left_in_sample) {
 		cursor->to += cursor->stride;
@@ -65,7 +78,7 @@ bool fail_element(struct reader *reader, const struct cursor *cursor,
 
 /* Never by way of a double, which has 53 bits only. */
 template <typename Integer>
-bool store_integer(struct reader *reader, struct cursor *cursor,
+static bool store_integer(struct reader *reader, struct cursor *cursor,
 		   ondemand::value value)
 {
 	std::conditional_t<std::is_same_v<Integer, uint64_t>, uint64_t, int64_t>
@@ -97,7 +110,7 @@ bool store_real(struct reader *reader, struct cursor *cursor,
 }
 
 /* true, false, 1 or 0. */
-bool store_bool(struct reader *reader, struct cursor *cursor,
+static bool store_bool(struct reader *reader, struct cursor *cursor,
 		ondemand::value value)
 {
 	ondemand::json_type type{};
@@ -119,7 +132,7 @@ bool store_bool(struct reader *reader, struct cursor *cursor,
 	return true;
 }
 
-bool store_element(struct reader *reader, struct cursor *cursor,
+static inline bool store_element(struct reader *reader, struct cursor *cursor,
 		   ondemand::value value)
 {
 	if (!cursor->left)
@@ -205,9 +218,10 @@ bool store_array(struct reader *reader, const struct input *input,
 bool store_data(struct reader *reader, const struct input *input,
 		const struct tensor *tensor, ondemand::value value)
 {
-	struct cursor cursor = begin(reader, tensor);
+	struct cursor cursor = {};
 
-	if (!store_array(reader, input, &cursor, value, 0))
+	if (!begin(reader, tensor, &cursor) ||
+	    !store_array(reader, input, &cursor, value, 0))
 		return false;
 	return !cursor.left ||
 	       fail(reader,
@@ -219,7 +233,7 @@ bool store_binary(struct reader *reader, const struct tensor *tensor,
 		  uint64_t size)
 {
 	const uint64_t expected = tensor->size * reader->request->samples;
-	struct cursor cursor = begin(reader, tensor);
+	struct cursor cursor = {};
 	const uint8_t *from = reader->binary;
 
 	if (size != expected || size > reader->binary_left)
@@ -238,7 +252,14 @@ bool store_binary(struct reader *reader, const struct tensor *tensor,
 				    "is 0 or 1",
 				    static_cast<unsigned long long>(i),
 				    tensor->name, from[i]);
-	for (uint32_t i = 0; i < reader->request->samples; i++) {
+	if (reader->signature->input_count == 1) {
+		/* all that a sample has lies there as it is wanted */
+		reader->request->inputs = const_cast<uint8_t *>(from);
+		reader->request->inputs_in_body = true;
+	} else if (!begin(reader, tensor, &cursor)) {
+		return false;
+	}
+	for (uint32_t i = 0; cursor.to && i < reader->request->samples; i++) {
 		memcpy(cursor.to, from, tensor->size);
 		cursor.to += tensor->size + cursor.stride;
 		from += tensor->size;

@@ -89,6 +89,19 @@ void refuse(struct exchange *exchange, unsigned int status, const char *message)
 	exchange->answered = true;
 }
 
+/* A number as text, at the end of its room. */
+static const char *decimal(char number[32], size_t value)
+{
+	char *to = number + 31;
+
+	*to = 0;
+	do {
+		*--to = (char)('0' + value % 10);
+		value /= 10;
+	} while (value);
+	return to;
+}
+
 static enum MHD_Result respond(struct exchange *exchange)
 {
 	struct answer *answer = &exchange->answer;
@@ -106,18 +119,17 @@ static enum MHD_Result respond(struct exchange *exchange)
 	if (!response)
 		return MHD_NO;
 	if (answer->json_size < answer->text.size) {
-		snprintf(number, sizeof(number), "%zu", answer->json_size);
-		MHD_add_response_header(
-			response, "Inference-Header-Content-Length", number);
+		MHD_add_response_header(response,
+					"Inference-Header-Content-Length",
+					decimal(number, answer->json_size));
 		answer->type = BINARY;
 	}
 	answer->text = (struct text){ 0 };
 	MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE,
 				answer->type ? answer->type : JSON);
 	if (answer->retry_after) {
-		snprintf(number, sizeof(number), "%u", answer->retry_after);
 		MHD_add_response_header(response, MHD_HTTP_HEADER_RETRY_AFTER,
-					number);
+					decimal(number, answer->retry_after));
 	}
 	if (answer->status == 405)
 		MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW,

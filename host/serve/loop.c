@@ -176,9 +176,11 @@ int loop_start(struct server *server)
 	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
 	pthread_cond_init(&loop->wake, &attributes);
 	pthread_condattr_destroy(&attributes);
-	for (uint32_t i = 0; i < LOOP_THREADS; i++)
+	for (uint32_t i = 0; i < LOOP_THREADS; i++) {
 		if (pthread_create(loop->threads + i, NULL, move, server))
 			return -1;
+		pthread_setname_np(loop->threads[i], "loop");
+	}
 	return 0;
 }
 

@@ -345,6 +345,7 @@ int model_start(struct model *model)
 {
 	for (uint32_t i = 0; i < model->worker_count; i++) {
 		struct worker *worker = model->workers + i;
+		char name[16] = "";
 
 		if (pthread_create(&worker->thread, NULL, work, worker)) {
 			log_line("no thread for model %s",
@@ -352,6 +353,8 @@ int model_start(struct model *model)
 			return -1;
 		}
 		worker->started = true;
+		snprintf(name, sizeof(name), "%.15s", model->options->name);
+		pthread_setname_np(worker->thread, name);
 	}
 	return 0;
 }

@@ -31,6 +31,7 @@ struct request {
 	uint32_t samples;
 	uint8_t *
 		inputs; /* a sample after the other, each as tzml_run wants it */
+	bool inputs_in_body; /* they are the body's, and not copied */
 	struct wanted *wanted;
 	uint32_t wanted_count;
 	/* an integer is kept as its digits behind '#', a string behind '$' */

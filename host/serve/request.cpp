@@ -229,7 +229,8 @@ unsigned int request_read(struct request *request,
 
 void request_free(struct request *request)
 {
-	free(request->inputs);
+	if (!request->inputs_in_body)
+		free(request->inputs);
 	free(request->wanted);
 	*request = {};
 }

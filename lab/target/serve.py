@@ -5,7 +5,8 @@ usage: serve.py FOLDER
 FOLDER has digits.npy, and crash.tzm is served beside digits.tzm. Printed are `digits`, the server's answer; `run`,
 that of `tzml-run`; `steps`, statuses before, while and after a TA dies; `lost`, the server's count of sessions that
 ended; `cpu`, milliseconds of CPU of an inference with `tzml-run`, and of a request to the server with binary and
-with JSON tensors, without the client's.
+with JSON tensors, without the client's; of `parts`, the header is sent before the binary body, as http.client does it;
+`ran`, milliseconds that the inferences of those requests took, as the server counts them.
 """
 
 from __future__ import annotations
@@ -37,6 +38,26 @@ def ask(
 def cpu(process: int) -> float:
     """Milliseconds of CPU that all threads of a process have had."""
     return sum(int(path.read_text().split()[0]) for path in Path(f"/proc/{process}/task").glob("*/schedstat")) / 1e6
+
+
+def ask_at_once(
+    connection: http.client.HTTPConnection, path: str, body: bytes, **headers: str
+) -> tuple[int, bytes]:
+    """The same, with header and body in one call."""
+    fields = {"Host": "127.0.0.1", "Content-Length": str(len(body)), **headers}
+    head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    assert connection.sock
+    connection.sock.sendall(f"POST {path} HTTP/1.1\r\n{head}\r\n".encode() + body)
+    answer = http.client.HTTPResponse(connection.sock, method="POST")
+    answer.begin()
+    return answer.status, answer.read()
+
+
+def ran(connection: http.client.HTTPConnection) -> float:
+    """Milliseconds that the inferences of digits took so far."""
+    text = ask(connection, "/metrics")[1].decode()
+    [seconds] = re.findall(r'^tzml_serve_inference_seconds_sum\{model="digits",\} (\S+)$', text, re.MULTILINE)
+    return float(seconds) * 1e3
 
 
 def command_cpu(folder: Path, count: int) -> float:
@@ -75,13 +96,18 @@ def main() -> None:
     inference = (command_cpu(folder, COUNT + 1) - once) / COUNT
     found["run"] = np.fromfile(folder / "output.bin", np.float32).tolist()
     process = int(subprocess.check_output(["systemctl", "show", "--value", "-p", "MainPID", "tzml-serve"]))
-    used = {"inference": inference}
-    for name, sent, headers in (("binary", body, binary), ("json", json_body, {})):
-        before = cpu(process)
+    used, took = {"inference": inference}, {}
+    for name, how, sent, headers in (
+        ("binary", ask_at_once, body, binary), ("parts", ask, body, binary), ("json", ask_at_once, json_body, {}),
+    ):  # fmt: skip
+        for _ in range(5):
+            how(server, "/v2/models/digits/infer", sent, **headers)
+        before, ran_before = cpu(process), ran(server)
         for _ in range(COUNT):
-            assert ask(server, "/v2/models/digits/infer", sent, **headers)[0] == 200
+            assert how(server, "/v2/models/digits/infer", sent, **headers)[0] == 200
         used[name] = (cpu(process) - before) / COUNT
-    found["cpu"] = used
+        took[name] = (ran(server) - ran_before) / COUNT
+    found["cpu"], found["ran"] = used, took
 
     def crash(value: float) -> int:
         data = [value] + [1.0] * 15

@@ -87,6 +87,13 @@ class Server:
     def infer(self, name: str, inputs: Sequence[Mapping[str, Any]], **fields: Any) -> tuple[int, Any]:
         return self.ask(f"/v2/models/{name}/infer", json.dumps({"inputs": inputs, **fields}).encode())
 
+    def switches(self, thread: str) -> int:
+        """How often a thread of that name has gone to sleep."""
+        tasks = Path(f"/proc/{self.process.pid}/task").iterdir()
+        [task] = [path for path in tasks if (path / "comm").read_text().strip() == thread]
+        [count] = re.findall(r"^voluntary_ctxt_switches:\s+(\d+)$", (task / "status").read_text(), re.MULTILINE)
+        return int(count)
+
     def metric(self, line: str) -> float:
         """The value behind a name with its labels."""
         _, _, text = self.ask_raw("/metrics")

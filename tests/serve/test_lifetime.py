@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import signal
 import socket
 import ssl
+import struct
 import subprocess
 import threading
 import time
@@ -85,6 +87,66 @@ def test_a_model_that_does_not_return_is_not_ready_and_nobody_waits_for_ever(mod
         gate.unlink()
         wait_until(lambda: server.ask("/v2/models/plain/ready")[0] == 200)
         assert server.infer("plain", [image()])[0] == 200
+
+
+def test_a_short_run_needs_no_other_thread(models: Path) -> None:
+    with Server(models / "plain.tzm") as server:
+        body, count = json.dumps({"inputs": [image()]}).encode(), 200
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+
+        def ask() -> None:
+            connection.request("POST", "/v2/models/plain/infer", body)
+            answer = connection.getresponse()
+            assert (answer.status, json.loads(answer.read())["outputs"][0]["data"]) == (200, [60])
+
+        ask()  # how long it takes is known from here on
+        before = server.switches("plain")
+        for _ in range(count):
+            ask()
+        connection.close()
+        # on a busy machine, a run may have to wait for a processor: the next one is handed over then
+        assert server.switches("plain") - before < count / 2
+        assert server.metric('tzml_serve_inferences_total{model="plain"}') == count + 1
+
+
+def test_a_run_that_takes_longer_than_the_one_before_stops_nobody(
+    models: Path, digits_for_host: Path, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    arguments = ("--timeout", "2", models / "plain.tzm", digits_for_host)
+    with Server(*arguments, TZML_TEST_GATE=str(gate)) as server:
+        for _ in range(3):  # who moves the bytes runs the next one itself
+            assert server.infer("plain", [image()])[0] == 200
+        gate.touch()
+        running = Asking(server, 1)
+        wait_until(lambda: server.metric("tzml_serve_request_bytes") > 0)
+        assert server.ask("/v2/models/digits/ready")[0] == 200
+        assert server.infer("digits", [{"name": "image", "datatype": "FP32", "shape": [1, 1, 28, 28],
+                                        "data": [0.0] * 784}])[0] == 200  # fmt: skip
+        assert running.statuses == []
+        assert running.join() == [504]
+        assert server.ask("/v2/models/plain/ready")[0] == 503
+        gate.unlink()
+        wait_until(lambda: server.ask("/v2/health/ready")[0] == 200)
+        for _ in range(3):
+            assert server.infer("plain", [image(2.0)])[1]["outputs"][0]["data"] == [120]
+
+
+def test_a_client_that_goes_while_its_request_is_run_harms_nobody(models: Path, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    with Server(models / "plain.tzm", TZML_TEST_GATE=str(gate)) as server:
+        body = json.dumps({"inputs": [image()]}).encode()
+        for _ in range(10):
+            assert server.infer("plain", [image()])[0] == 200
+            gate.touch()
+            with server.connect() as connection:
+                connection.sendall(b"POST /v2/models/plain/infer HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+                                   % len(body) + body)  # fmt: skip
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # reset
+            time.sleep(0.02)
+            gate.unlink()
+        wait_until(lambda: server.metric("tzml_serve_request_bytes") == 0)
+        assert server.infer("plain", [image()])[1]["outputs"][0]["data"] == [60]
 
 
 def test_a_client_that_has_gone_costs_no_inference(models: Path, gate: Path) -> None:
