@@ -46,7 +46,7 @@ def found(command: Commands, target: Target, tmp_path_factory: pytest.TempPathFa
         "systemctl daemon-reload && systemctl start tzml-serve",
         timeout=scaled(120),
     )
-    (line,) = command.run_check(f"python3 {FOLDER}/serve.py {FOLDER}", timeout=scaled(300))
+    (line,) = command.run_check(f"python3 {FOLDER}/serve.py {FOLDER}", timeout=scaled(600))
     answer: dict[str, Any] = json.loads(line)
     return answer
 

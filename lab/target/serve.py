@@ -5,7 +5,7 @@ usage: serve.py FOLDER
 FOLDER has digits.npy, and crash.tzm is served beside digits.tzm. Printed are `digits`, the server's answer; `run`,
 that of `tzml-run`; `steps`, statuses before, while and after a TA dies; `lost`, the server's count of sessions that
 ended; `cpu`, milliseconds of CPU of an inference with `tzml-run`, and of a request to the server with binary and
-with JSON tensors, without the client's; of `parts`, the header is sent before the binary body, as http.client does it;
+with JSON tensors, without the client's; of `parts`, the header is sent before the binary body, as by http.client;
 `ran`, milliseconds that the inferences of those requests took, as the server counts them.
 """
 
