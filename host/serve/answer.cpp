@@ -192,8 +192,7 @@ static void put_shape(struct text *text, const struct tensor *tensor,
 	put(text, "\"shape\":[");
 	for (uint32_t i = 0; i < tensor->dimension_count; i++) {
 		put(text, i ? "," : "");
-		put_integer(text,
-			    i ? int64_t{ tensor->dimensions[i] } : first);
+		put_integer(text, i ? int64_t{ tensor->dimensions[i] } : first);
 	}
 	put(text, "]");
 }
@@ -254,9 +253,9 @@ unsigned int answer_write(struct request *request,
 		put_tensor(text, tensor, first * request->samples);
 		if (wanted->binary) {
 			put(text, ",\"parameters\":{\"binary_data_size\":");
-			put_integer(text, static_cast<int64_t>(
-						  tensor->size *
-						  request->samples));
+			put_integer(text,
+				    static_cast<int64_t>(tensor->size *
+							 request->samples));
 			put(text, "}}");
 			continue;
 		}

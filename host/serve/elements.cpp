@@ -27,9 +27,8 @@ bool begin(struct reader *reader, const struct tensor *tensor,
 	uint8_t *to = nullptr;
 
 	if (!request->inputs)
-		request->inputs = static_cast<uint8_t *>(
-			calloc(request->samples,
-			       reader->signature->inputs_size + 1));
+		request->inputs = static_cast<uint8_t *>(calloc(
+			request->samples, reader->signature->inputs_size + 1));
 	to = request->inputs;
 	if (!to)
 		return fail(reader, "no memory for the inputs");
@@ -78,7 +77,7 @@ bool fail_element(struct reader *reader, const struct cursor *cursor,
 
 /* Never by way of a double, which has 53 bits only. */
 template <typename Integer>
-static bool store_integer(struct reader *reader, struct cursor *cursor,
+bool store_integer(struct reader *reader, struct cursor *cursor,
 		   ondemand::value value)
 {
 	std::conditional_t<std::is_same_v<Integer, uint64_t>, uint64_t, int64_t>
@@ -110,7 +109,7 @@ bool store_real(struct reader *reader, struct cursor *cursor,
 }
 
 /* true, false, 1 or 0. */
-static bool store_bool(struct reader *reader, struct cursor *cursor,
+bool store_bool(struct reader *reader, struct cursor *cursor,
 		ondemand::value value)
 {
 	ondemand::json_type type{};
@@ -132,7 +131,7 @@ static bool store_bool(struct reader *reader, struct cursor *cursor,
 	return true;
 }
 
-static inline bool store_element(struct reader *reader, struct cursor *cursor,
+bool store_element(struct reader *reader, struct cursor *cursor,
 		   ondemand::value value)
 {
 	if (!cursor->left)

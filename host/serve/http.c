@@ -350,8 +350,8 @@ int server_start(struct server *server)
 		{ MHD_OPTION_HTTPS_MEM_TRUST, 0, NULL },
 		{ MHD_OPTION_END, 0, NULL },
 	};
-	unsigned int flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME |
-			     MHD_USE_ERROR_LOG;
+	unsigned int flags =
+		MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
 
 	if (tls_read(&tls, options))
 		return -1;

@@ -456,8 +456,7 @@ bool model_submit(struct model *model, struct job *job,
 	if (room) {
 		uint64_t now = now_ms();
 
-		job->deadline =
-			now + model->settings->timeout * UINT64_C(1000);
+		job->deadline = now + model->settings->timeout * UINT64_C(1000);
 		LIST_INSERT_HEAD(&model->jobs, job, all);
 		if (lent)
 			*lent = worker = idle_worker(model);

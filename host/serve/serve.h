@@ -157,8 +157,8 @@ struct worker {
 	bool broken;	     /* what it opened last could not be opened */
 	uint64_t busy_since; /* now_ms(), or 0 */
 	/* with the model's lock */
-	bool idle; /* it waits for a job */
-	bool lent; /* the leader (loop.c) uses its sessions */
+	bool idle;  /* it waits for a job */
+	bool lent;  /* the leader (loop.c) uses its sessions */
 	bool looks; /* after what the leader left */
 	uint64_t next_attempt;
 	uint64_t pause; /* until the attempt after it */
