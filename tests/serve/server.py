@@ -29,8 +29,8 @@ Array = NDArray[Any]
 class Server:
     """The program, from its start to its end."""
 
-    def __init__(self, *arguments: str | Path, **variables: str) -> None:
-        command: list[str | Path] = [program(), "--world", "ree", "--port", "0", *map(str, arguments)]
+    def __init__(self, *arguments: str | Path, sanitizer: str = "", **variables: str) -> None:
+        command: list[str | Path] = [program(sanitizer), "--world", "ree", "--port", "0", *map(str, arguments)]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, **variables})
         self.said: list[str] = []
         assert self.process.stderr
@@ -101,11 +101,13 @@ class Server:
         return float(value)
 
 
-def program() -> Path:
-    """tzml-serve, compiled once. It finds its libtzml."""
+def program(sanitizer: str = "") -> Path:
+    """tzml-serve, compiled once, with a sanitizer if one is named. It finds its libtzml."""
+    folder = BUILD / f"serve{sanitizer and '-' + sanitizer}"
+    flags = f"-O1 -g{sanitizer and ' -fsanitize=' + sanitizer}"
     make("host", f"O={BUILD / 'host'}", "TEE=n")
-    make("host/serve", f"O={BUILD / 'serve'}", f"LIBTZML={BUILD / 'host'}", "CXXFLAGS=-O1 -g", "CFLAGS=-O1 -g")
-    return BUILD / "serve" / "tzml-serve"
+    make("host/serve", f"O={folder}", f"LIBTZML={BUILD / 'host'}", f"CXXFLAGS={flags}", f"CFLAGS={flags}")
+    return folder / "tzml-serve"
 
 
 def image(value: float = 1.0, *, samples: int = 1) -> dict[str, Any]:
