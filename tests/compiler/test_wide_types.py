@@ -291,3 +291,23 @@ def test_the_nearest_pixels_of_large_integers_are_exact() -> None:
     expected = [*np.repeat(np.repeat(image, 2, 0), 2, 1).ravel(), image[0, 0], image[7, 7], image[4, 4]]
     _, y = run_kernels(model, x)
     assert y.tolist() == [int(number) for number in expected]
+
+
+@pytest.mark.parametrize("axes", [[1], [0, 1]])
+@pytest.mark.parametrize("dtype", ["int32", "uint32"])
+def test_the_mean_of_integers_does_not_wrap_around(dtype: str, axes: list[int]) -> None:
+    x = integers(dtype)
+    if dtype == "int32":
+        x[1] *= -1
+    given = np.array(axes)
+    bundle, y = run_kernels(model_of(dtype, n("ReduceMean", ["x", "axes"], keepdims=0), axes=given), x)
+    assert bundle.outputs()[0].dtype.name == dtype
+    exact = x.astype(object).sum(tuple(axes))
+    count = x.size if len(axes) == 2 else COUNT
+    assert y.tolist() == [int(abs(s) // count * (1 if s > 0 else -1)) for s in np.ravel(exact)]
+
+
+def test_means_of_uint64_are_refused() -> None:
+    model = model_of("uint64", n("ReduceMean", ["x", "axes"]), axes=np.array([1]))
+    with pytest.raises(CompileError, match=r"ReduceMean .*of type uint64, whose sums may be too large"):
+        run_kernels(model, integers("uint64"))

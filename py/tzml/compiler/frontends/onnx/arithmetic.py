@@ -129,6 +129,22 @@ def _reduced_bools(name: str) -> Callable[..., Expr | None]:
     return convert
 
 
+def _reduced_mean(builder: Any, inputs: Any, attributes: Any) -> Expr | None:
+    """Of integers of 32 bits, added up in 64: TVM's sum wraps around, and its mean is of int64."""
+    x = inputs[0]
+    kind = dtype_of(x)
+    if kind == "uint64":
+        raise CompileError("its elements are of type uint64, whose sums may be too large", "cast them to float64")
+    if kind not in ("int32", "uint32"):
+        return None
+    axes = _axes(inputs, attributes)
+    if axes == () and attributes.get("noop_with_empty_axes", 0):
+        return x
+    wide = builder.emit(relax.op.astype(x, "int64"))
+    mean = relax.op.mean(wide, list(axes) or None, keepdims=bool(attributes.get("keepdims", 1)))
+    return relax.op.astype(builder.emit(mean), kind)
+
+
 def _axes(inputs: Any, attributes: Any) -> tuple[int, ...]:
     if "axes" in attributes:
         return tuple(int(axis) for axis in attributes.get("axes"))
@@ -173,6 +189,7 @@ ARITHMETIC: dict[str, Callable[..., Expr | None]] = {
     "Mod": _mod,
     "Pow": _power,
     "ReduceMax": _reduced_bools("max"),
+    "ReduceMean": _reduced_mean,
     "ReduceMin": _reduced_bools("min"),
     "Shrink": _shrink,
     "Unsqueeze": _unsqueeze,
