@@ -14,7 +14,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
-from relax_networks import network
+from relax_networks import graph, network
 from small_models import Array, run_kernels
 from tvm import relax
 
@@ -261,6 +261,14 @@ def test_other_formats_than_onnx_do_not_have_these_types_yet() -> None:
     for module, kind in ((given, "float64"), (made, "uint32")):
         with pytest.raises(CompileError, match=f"model.pt2: an input or output is of type {kind}, which only ONNX"):
             check_ports(module, "model.pt2")
+
+
+def test_an_operator_that_computes_another_type_than_it_promises_is_an_error() -> None:
+    """As TVM's mean of integers does, which no frontend uses for them."""
+    with pytest.raises(
+        CompileError, match=r"output y would be int64\[4\], and not int32\[4\]; this is an error in tz"
+    ):
+        graph(network((4, 8), lambda _, x: relax.op.mean(x, axis=1), kind="int32"))
 
 
 def test_integers_are_neither_shrunk_nor_mixed(tmp_path: Path) -> None:

@@ -14,11 +14,13 @@ from tzml.compiler.codegen.build_kernel import KernelBuilder
 from tzml.compiler.codegen.kernel_cache import CompiledKernel
 from tzml.compiler.codegen.kernels import Isa, isa_of
 from tzml.compiler.codegen.tuning_records import Tuning
+from tzml.compiler.ir.errors import CompileError
 from tzml.compiler.ir.graph import Graph
 from tzml.compiler.ir.imported import Imported
 from tzml.compiler.ir.limits import NO_LIMITS, Limits
 from tzml.compiler.ir.progress import Progress, no_progress
 from tzml.compiler.ir.rewrite import shape_of
+from tzml.compiler.ir.shapes import result_types, static_shape
 from tzml.compiler.passes.numbers_as_arguments import Legalizer
 from tzml.compiler.passes.select_kernels import choose_kernels
 from tzml.compiler.passes.simplify import simplify
@@ -36,7 +38,9 @@ def prepare(imported: Imported, target: dict[str, str], *, train: bool = False) 
     With `train`, batch normalisations stay, for passes/training. Raises whatever TVM raises.
     """
     with tvm.target.Target(target):
-        return replace(imported, module=_simplify_passes(train)(simplify(imported.module, train=train)))
+        module = _simplify_passes(train)(simplify(imported.module, train=train))
+    _check_results(imported, module)
+    return replace(imported, module=module)
 
 
 def lower(
@@ -59,12 +63,28 @@ def lower(
     tvm_target, isa = tvm.target.Target(target), isa_of(target)
     with tvm_target:
         module = to_tensor_functions(imported.module, isa, limits)
+        _check_results(imported, module)
         kernels = KernelBuilder(module, tvm_target, isa, tuning, progress, planned)
         walk = Walk(module, kernels.compile)
         inputs, outputs = walk.run(imported.input_names, imported.output_names, imported.state)
     timing = layers_that_tell(imported)
     calls = tuple(walk.calls)
     return Graph(tuple(inputs), tuple(outputs), calls, kernels.objects, imported.state, timing, imported.random)
+
+
+def _check_results(imported: Imported, module: Any) -> None:
+    """Raise CompileError if a pass has given an output another type: some of TVM's operators promise a dtype and
+    compute another one, such as the mean of int32 (relax.mean, topi.mean).
+    """
+    promised, made = _results(imported.module), _results(module)
+    for name, wanted, found in zip(imported.output_names, promised, made, strict=False):
+        if found != wanted:
+            raise CompileError(f"output {name} would be {found}, and not {wanted}; this is an error in tzml")
+
+
+def _results(module: Any) -> list[str]:
+    """Dtypes and shapes, as a user reads them."""
+    return [f"{kind.dtype}{list(static_shape(kind))}" for kind in result_types(module)]
 
 
 def to_tensor_functions(module: Any, isa: Isa, limits: Limits = NO_LIMITS) -> Any:

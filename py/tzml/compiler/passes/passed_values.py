@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tvm import relax
-
 from tzml.compiler.ir.imported import Imported
-from tzml.compiler.ir.shapes import element_bytes, static_shape
+from tzml.compiler.ir.shapes import element_bytes, result_types, static_shape
 from tzml.compiler.passes.cut import cut
 from tzml.compiler.passes.layers import SourceLayer
 
@@ -38,7 +36,7 @@ def passed_values(imported: Imported, layers: Sequence[SourceLayer]) -> list[Pas
     users: dict[str, list[int]] = {}
     for index, part in enumerate(parts):
         sizes |= _sizes(part.input_names, [parameter.ty for parameter in part.module["main"].params])
-        sizes |= _sizes(part.output_names, _output_types(part))
+        sizes |= _sizes(part.output_names, result_types(part.module))
         sources |= dict.fromkeys(part.output_names, index)
         for name in part.input_names:
             users.setdefault(name, []).append(index)
@@ -51,8 +49,3 @@ def passed_values(imported: Imported, layers: Sequence[SourceLayer]) -> list[Pas
 
 def _sizes(names: Sequence[str], types: Sequence[Any]) -> dict[str, int]:
     return {n: element_bytes(static_shape(kind), kind.dtype) for n, kind in zip(names, types, strict=True)}
-
-
-def _output_types(part: Imported) -> list[Any]:
-    kind = part.module["main"].body.ty
-    return list(kind.fields) if isinstance(kind, relax.TupleType) else [kind]
