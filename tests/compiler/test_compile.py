@@ -22,6 +22,7 @@ from tzml.bundle.identity import digest_uuid
 from tzml.bundle.streaming import bytes_loaded
 from tzml.client import World, open_model
 from tzml.compiler import CompileOptions, InputSpec, compile_model
+from tzml.compiler.codegen.kernels import functions
 from tzml.compiler.ir.errors import CompileError
 from tzml.errors import TzmlError
 from tzml.signing import load_signing_key
@@ -163,6 +164,19 @@ def test_open_dimensions_are_fixed_by_the_user(tmp_path: Path, libtzml: Path) ->
         compile_bytes(tmp_path, data, x=(2, 4), z=(1,))
 
 
+def test_a_function_that_the_tee_does_not_have_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What somebody sees who adds an operator and forgets its function."""
+    monkeypatch.setenv("TZML_CACHE", str(tmp_path / "cache"))  # no other compiler has such a kernel
+    monkeypatch.setitem(functions.OF_FLOAT64, "sin", "sin")
+    nodes = [
+        helper.make_node("Cast", ["x"], ["d"], to=11),
+        helper.make_node("Sin", ["d"], ["e"]),
+        helper.make_node("Cast", ["e"], ["y"], to=1),
+    ]
+    with pytest.raises(CompileError, match=r"the kernels call sin, which the TEE does not have; .*support/math\.c"):
+        compile_bytes(tmp_path, model(*nodes))
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -173,10 +187,10 @@ def test_open_dimensions_are_fixed_by_the_user(tmp_path: Path, libtzml: Path) ->
         (
             model(
                 helper.make_node("Cast", ["x"], ["d"], to=11),
-                helper.make_node("Exp", ["d"], ["e"]),
+                helper.make_node("Sin", ["d"], ["e"]),
                 helper.make_node("Cast", ["e"], ["y"], to=1),
             ),
-            "the kernels call exp, which the TEE does not",
+            "computes sin of float64, for which there is no function; export the layer in float32",
         ),
         (
             model(helper.make_node("StringNormalizer", ["x"], ["y"])),
