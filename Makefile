@@ -114,7 +114,7 @@ test-full: PI_TESTS = lab
 test-full: environment-flower test test-boards test-release test-emulated-rpmb mutants test-leakage $(if $(BUILDROOT),test-buildroot)
 	@$(if $(BUILDROOT),:,echo "== not run: tests of an image made by Buildroot, because BUILDROOT= names no checkout")
 	@echo "== what layers and sealing cost, in instructions on QEMU (log: $(LOGS)/costs.log)"
-	@$(PYTEST) lab/test_partition.py lab/test_pipeline_costs.py lab/test_sealed_costs.py lab/test_cipher_costs.py --lg-env qemu-counted.yaml --networks full 2>&1 | tee $(LOGS)/costs.log
+	@$(PYTEST) lab/test_partition.py lab/test_pipeline_costs.py lab/test_sealed_costs.py lab/test_cipher_costs.py lab/test_serve.py --lg-env qemu-counted.yaml --networks full 2>&1 | tee $(LOGS)/costs.log
 	@echo "== the compiler with all examples of ONNX, and more random networks (log: $(LOGS)/compiler.log)"
 	@$(PYTEST) tests/compiler -m full 2>&1 | tee $(LOGS)/compiler.log
 	@echo "== model files that packages ship, in an environment of their own (log: $(LOGS)/wild.log)"
