@@ -41,7 +41,7 @@ pytestmark = pytest.mark.lg_feature(["counted", "network", "python"])
 NETWORK = "mobilenet_v2"  # one device loads 13.7 MB of it in each run
 CUT = "1:36,37:54"  # where one value crosses; the first stage keeps its weights, and the second loads some
 FOLDER = "/tmp/stage-costs"  # on the target
-RUNS = 4
+RUNS = 12
 
 
 @dataclass(frozen=True)

@@ -97,10 +97,10 @@ def restart(strategy: TrustZoneStrategy, target: Target) -> Commands:
 def test_storage_that_is_put_back_while_the_machine_is_off(
     lab: Commands, target: Target, strategy: TrustZoneStrategy
 ) -> None:
-    """While it runs, each machine refuses that.
+    """Where a counter of the platform counts the states, it is refused. Elsewhere this shows the limit.
 
-    While it is off, only one with a counter of the platform does. Elsewhere this shows the limit: the RPMB that
-    tee-supplicant emulates is gone with it, and OP-TEE writes its key into the next one and counts anew.
+    The RPMB that tee-supplicant emulates counts them while the machine runs. It is gone with tee-supplicant, and
+    OP-TEE writes its key into the next one and counts anew.
     """
     old = enroll(lab)
     lab.run_check(f"rm -rf {FOLDER}/old && cp -a {STORAGE} {FOLDER}/old")
@@ -108,8 +108,9 @@ def test_storage_that_is_put_back_while_the_machine_is_off(
     assert new != old
     lab.run_check(f"rm -rf {FOLDER}/new && cp -a {STORAGE} {FOLDER}/new", timeout=scaled(60))
     put_back(lab, "old")
-    assert not any(key in identity(lab) for key in (old, new))
-    put_back(lab, "old")
+    if counter_of(target) == "emulated-rpmb":
+        assert not any(key in identity(lab) for key in (old, new))
+        put_back(lab, "old")
     command = restart(strategy, target)
     if counter_of(target) in ("none", "emulated-rpmb"):
         assert identity(command) == old
