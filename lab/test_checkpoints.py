@@ -189,8 +189,7 @@ def test_a_power_cut_loses_what_was_done_since_the_last_save_and_nothing_else(
         command.run_check(f"rm -f {FOLDER}/log; nohup {train(how, '--epochs 1000')} > {FOLDER}/log 2>&1 &")
         wait = f"while ! python3 -c '{_UPDATES}' {FOLDER}/cut.tzs {max(updates, default=0) + 4}; do sleep 1; done"
         command.run_check(f'timeout 300 sh -c "{wait}"', timeout=scaled(320))
-        strategy.transition("off")
-        strategy.transition("tee")
+        strategy.restart()
         command = commands_of(lab.target)
         updates.append(read_checkpoint(lab.get("cut.tzs")).updates)
     assert updates[0] >= 4

@@ -45,8 +45,7 @@ def test_it_reboots(used: Shell, strategy: TrustZoneStrategy, target: Target) ->
 def test_it_comes_back_after_a_power_cut(used: Shell, strategy: TrustZoneStrategy, target: Target) -> None:
     used.run_check("echo kept >/root/kept && sync")
     used.run_check("(while :; do dd if=/dev/urandom of=/root/unfinished bs=64k count=16; done) >/dev/null 2>&1 &")
-    strategy.transition("off")
-    strategy.transition("tee")
+    strategy.restart()
     shell = shell_of(target)
     assert shell.run_check("cat /root/kept") == ["kept"]
     shell.run_check("rm -f /root/unfinished")

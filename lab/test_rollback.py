@@ -88,12 +88,6 @@ def counter_of(target: Target) -> str:
     return image_of(target.env.config).description.storage_counter
 
 
-def restart(strategy: TrustZoneStrategy, target: Target) -> Commands:
-    strategy.transition("off")
-    strategy.transition("tee")
-    return commands_of(target)
-
-
 def test_storage_that_is_put_back_while_the_machine_is_off(
     lab: Commands, target: Target, strategy: TrustZoneStrategy
 ) -> None:
@@ -111,7 +105,8 @@ def test_storage_that_is_put_back_while_the_machine_is_off(
     if counter_of(target) == "emulated-rpmb":
         assert not any(key in identity(lab) for key in (old, new))
         put_back(lab, "old")
-    command = restart(strategy, target)
+    strategy.restart()
+    command = commands_of(target)
     if counter_of(target) in ("none", "emulated-rpmb"):
         assert identity(command) == old
         return
@@ -146,4 +141,5 @@ def test_an_emulated_rpmb_ends_with_tee_supplicant(
     before = enroll(command)
     command.run_check("systemctl restart tee-supplicant")
     assert before not in identity(command)
-    assert identity(restart(strategy, target)) == before
+    strategy.restart()
+    assert identity(commands_of(target)) == before

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <simdjson.h>
 
+#include "numbers.hpp"
 #include "protocol.h"
 
 /* More room than there is. */
@@ -153,37 +154,13 @@ static bool put_bools(struct text *text, const uint8_t *data, uint64_t count,
 static bool put_elements(struct text *text, const struct tensor *tensor,
 			 const uint8_t *data, bool first)
 {
-	switch (tensor->dtype) {
-	case TZML_FLOAT32:
-		return put_numbers<float>(text, data, tensor->elements, first);
-	case TZML_FLOAT64:
-		return put_numbers<double>(text, data, tensor->elements, first);
-	case TZML_INT8:
-		return put_numbers<int8_t>(text, data, tensor->elements, first);
-	case TZML_UINT8:
-		return put_numbers<uint8_t>(text, data, tensor->elements,
-					    first);
-	case TZML_INT16:
-		return put_numbers<int16_t>(text, data, tensor->elements,
-					    first);
-	case TZML_INT32:
-		return put_numbers<int32_t>(text, data, tensor->elements,
-					    first);
-	case TZML_INT64:
-		return put_numbers<int64_t>(text, data, tensor->elements,
-					    first);
-	case TZML_UINT16:
-		return put_numbers<uint16_t>(text, data, tensor->elements,
-					     first);
-	case TZML_UINT32:
-		return put_numbers<uint32_t>(text, data, tensor->elements,
-					     first);
-	case TZML_UINT64:
-		return put_numbers<uint64_t>(text, data, tensor->elements,
-					     first);
-	default:
-		return put_bools(text, data, tensor->elements, first);
-	}
+	return by_number(
+		tensor->dtype,
+		[&](auto number) {
+			return put_numbers<decltype(number)>(
+				text, data, tensor->elements, first);
+		},
+		[&] { return put_bools(text, data, tensor->elements, first); });
 }
 
 static void put_shape(struct text *text, const struct tensor *tensor,

@@ -5,6 +5,7 @@
 #include <limits>
 #include <type_traits>
 
+#include "numbers.hpp"
 #include "reader.hpp"
 
 namespace reading
@@ -139,36 +140,27 @@ bool store_element(struct reader *reader, struct cursor *cursor,
 			    "input %.200s has more elements than its "
 			    "shape says",
 			    cursor->tensor->name);
-	switch (cursor->tensor->dtype) {
-	case TZML_FLOAT32:
-		return store_real<float>(reader, cursor, value);
-	case TZML_FLOAT64:
-		return store_real<double>(reader, cursor, value);
-	case TZML_INT8:
-		return store_integer<int8_t>(reader, cursor, value);
-	case TZML_UINT8:
-		return store_integer<uint8_t>(reader, cursor, value);
-	case TZML_INT16:
-		return store_integer<int16_t>(reader, cursor, value);
-	case TZML_INT32:
-		return store_integer<int32_t>(reader, cursor, value);
-	case TZML_INT64:
-		return store_integer<int64_t>(reader, cursor, value);
-	case TZML_UINT16:
-		return store_integer<uint16_t>(reader, cursor, value);
-	case TZML_UINT32:
-		return store_integer<uint32_t>(reader, cursor, value);
-	case TZML_UINT64:
-		return store_integer<uint64_t>(reader, cursor, value);
-	case TZML_BOOL:
-		return store_bool(reader, cursor, value);
-	default:
-		return fail(reader,
-			    "input %.200s is %s, which JSON cannot carry: send "
-			    "it as binary data",
-			    cursor->tensor->name,
-			    dtype_name(cursor->tensor->dtype));
-	}
+	return by_number(
+		cursor->tensor->dtype,
+		[&](auto number) {
+			using Number = decltype(number);
+
+			if constexpr (std::is_floating_point_v<Number>)
+				return store_real<Number>(reader, cursor,
+							  value);
+			else
+				return store_integer<Number>(reader, cursor,
+							     value);
+		},
+		[&] {
+			if (cursor->tensor->dtype == TZML_BOOL)
+				return store_bool(reader, cursor, value);
+			return fail(reader,
+				    "input %.200s is %s, which JSON cannot "
+				    "carry: send it as binary data",
+				    cursor->tensor->name,
+				    dtype_name(cursor->tensor->dtype));
+		});
 }
 
 /*

@@ -17,19 +17,6 @@
 /* A run that takes longer loses the lead within two of these. */
 #define TICK_NS 5000000
 
-static struct timespec after_tick(void)
-{
-	struct timespec until = { 0 };
-
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += TICK_NS;
-	if (until.tv_nsec >= 1000000000) {
-		until.tv_sec++;
-		until.tv_nsec -= 1000000000;
-	}
-	return until;
-}
-
 bool loop_may_run(const struct loop *loop)
 {
 	return loop->stands_by && !loop->ends;
@@ -127,7 +114,7 @@ static bool stand_by(struct loop *loop)
 		while (!loop->watches && !loop->ends)
 			pthread_cond_wait(&loop->wake, &loop->lock);
 		before = loop->runs;
-		until = after_tick();
+		until = time_after(TICK_NS);
 		while (!loop->ends &&
 		       pthread_cond_timedwait(&loop->wake, &loop->lock,
 					      &until) != ETIMEDOUT)

@@ -219,13 +219,7 @@ static struct job *take(struct worker *worker, bool *waited)
 
 	if (worker->broken && worker->pause)
 		pause = worker->pause;
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += (time_t)(pause / 1000);
-	until.tv_nsec += (long)(pause % 1000) * 1000000;
-	if (until.tv_nsec >= 1000000000) {
-		until.tv_sec++;
-		until.tv_nsec -= 1000000000;
-	}
+	until = time_after(pause * 1000000);
 	*waited = job;
 	worker->idle = true;
 	while (worker->lent ||

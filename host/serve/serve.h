@@ -70,10 +70,18 @@ static inline uint64_t now_ns(void)
 /* Milliseconds of it. */
 static inline uint64_t now_ms(void)
 {
-	struct timespec time;
+	return now_ns() / 1000000;
+}
 
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return (uint64_t)time.tv_sec * 1000 + (uint64_t)time.tv_nsec / 1000000;
+/* So many nanoseconds from now, on that clock. */
+static inline struct timespec time_after(uint64_t nanoseconds)
+{
+	const uint64_t until = now_ns() + nanoseconds;
+
+	return (struct timespec){
+		.tv_sec = (time_t)(until / 1000000000),
+		.tv_nsec = (long)(until % 1000000000),
+	};
 }
 
 /* A line for the journal. */

@@ -126,6 +126,11 @@ class TrustZoneStrategy(Strategy):
                 self._reach(state)
         self.status = wanted
 
+    def restart(self) -> None:
+        """Cut the power, and bring the target to where OP-TEE answers. Raises as `transition` does."""
+        self.transition(Status.off)
+        self.transition(Status.tee)
+
     @step(args=["status"])
     def force(self, status: Status | str) -> None:
         """Assume that the target is in that state already, for boards during development."""

@@ -73,8 +73,9 @@ def lower(
 
 
 def _check_results(imported: Imported, module: Any) -> None:
-    """Raise CompileError if a pass has given an output another type: some of TVM's operators promise a dtype and
-    compute another one, such as the mean of int32 (relax.mean, topi.mean).
+    """Raise CompileError if a pass has given an output another type.
+
+    Some of TVM's operators promise a dtype and compute another one, such as the mean of int32 (relax.mean).
     """
     promised, made = _results(imported.module), _results(module)
     for name, wanted, found in zip(imported.output_names, promised, made, strict=False):
