@@ -19,7 +19,7 @@
 #   make test-full  run make test with all of OP-TEE's regression suite and more networks, make test-boards,
 #                   make test-release, make test-emulated-rpmb, make mutants, make test-leakage and, if BUILDROOT= is
 #                   given, make test-buildroot (two hours more)
-#   make mutants    change each check of the runtime in turn and see that a test fails (ten minutes)
+#   make mutants    change each check of the runtime in turn and see that a test fails (half an hour)
 #   make lock-feed  lock which files of Debian's archive images are made of, in feed.lock.json; MACHINES="qemu rpi3",
 #                   UPGRADE=--upgrade takes the newest versions
 #   make image      build only QEMU's image: kas build kas/qemu.yml
@@ -132,7 +132,7 @@ test-release: export KAS_BUILD_DIR = $(CURDIR)/build/release
 test-release: setup build/release
 	$(call kas-build,release of QEMU's image,release,kas/qemu.yml:kas/opt/release.yml)
 	@echo "== tests of the release on QEMU (log: $(LOGS)/release.log)"
-	@LG_DEPLOY=$(CURDIR)/build/release/deploy $(PYTEST) $(RELEASE_TESTS) --lg-env qemu.yaml 2>&1 | tee $(LOGS)/release.log
+	@LG_DEPLOY=$(KAS_BUILD_DIR)/deploy $(PYTEST) $(RELEASE_TESTS) --lg-env qemu.yaml 2>&1 | tee $(LOGS)/release.log
 
 test-emulated-rpmb: export KAS_BUILD_DIR = $(CURDIR)/build/emulated-rpmb
 test-emulated-rpmb: setup build/emulated-rpmb
