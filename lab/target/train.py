@@ -1,7 +1,8 @@
 """Runs on the target: trains a model in both worlds with the same batches.
 
-usage: train.py BUNDLE EXAMPLES.npz STEPS BATCH RATE
+usage: train.py BUNDLE EXAMPLES.npz STEPS BATCH RATE [OTHER]
 
+OTHER is what the normal world trains, instead of BUNDLE.
 EXAMPLES has `images` and `labels`; batches follow each other in their order, and begin anew at the end. Prints a
 JSON object: for each world the bits of each step's loss, the bits of what `infer` gives afterwards, loss and right
 answers of all examples, the median seconds of a step, and the bytes of secure memory and of OP-TEE's heap after
@@ -65,10 +66,11 @@ class Session:
 
 def main() -> None:
     """See above. The worlds take turns, so that both have the same machine."""
-    bundle, examples, steps, batch, rate = sys.argv[1:]
+    bundle, examples, steps, batch, rate, *other = sys.argv[1:]
     data = dict(np.load(examples))
     images, labels = data["images"], data["labels"]
-    sessions = {world.name: Session(bundle, world) for world in (World.tee, World.ree)}
+    bundles = {World.tee: bundle, World.ree: other[0] if other else bundle}
+    sessions = {world.name: Session(path, world) for world, path in bundles.items()}
     for step in range(int(steps)):
         chosen = np.arange(step * int(batch), (step + 1) * int(batch)) % len(images)
         for session in sessions.values():

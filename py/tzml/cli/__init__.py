@@ -50,6 +50,7 @@ COMMANDS = {
     "run": ("Run a bundle on this device.", ""),
     "simulate": ("Say how long requests will take on a fleet, from measured times.", ""),
     "serve": ("Serve models over HTTP with the Open Inference Protocol.", ""),
+    "slices": ("Put private layers for the TEE behind a public network.", "compile"),
     "ssh": ("Log in to the machine that `tzml boot` started.", "lab"),
     "seal": ("Encrypt and sign a bundle.", "seal"),
     "sign-kernels": ("Compile a model's structure, and sign its kernels.", "compile"),

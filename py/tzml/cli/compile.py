@@ -182,8 +182,8 @@ def command(
     if optimizer == "cfg":
         optimizer, for_training = _as_the_cfg_says(model, for_training)
     train = _training(optimizer, for_training, freeze)
-    if train and (tee is not None or kernels is not None or graph_only):
-        raise click.UsageError("--train does not go with --tee, --kernels and --graph-only yet")
+    if train and (kernels is not None or graph_only):
+        raise click.UsageError("--train does not go with --kernels and --graph-only yet")
     if graph_only and (sealer or clear):
         raise click.UsageError("--graph-only writes no bundle that could be sealed or clear")
     if sealer and clear:

@@ -16,10 +16,11 @@ from tzml.bundle import NO_IDENTITY, Bundle, Library, UpdateNoise, derive_model_
 from tzml.bundle.identity import digest_uuid
 from tzml.compiler.codegen.link import build_libraries
 from tzml.compiler.codegen.tuning_records import Tuning
+from tzml.compiler.compile.trained_part import cut_trained, join_trained
 from tzml.compiler.fit import fit, stream
 from tzml.compiler.frontends import Inputs, InputSpec, default_preprocessing, import_file
 from tzml.compiler.ir.errors import CompileError, explained
-from tzml.compiler.ir.graph import GraphProgram, StateBuffer, kernels_of
+from tzml.compiler.ir.graph import GraphProgram, StateBuffer, kernels_of, share_constants
 from tzml.compiler.ir.imported import Imported
 from tzml.compiler.ir.limits import NO_LIMITS, Limits
 from tzml.compiler.ir.progress import Progress, no_progress
@@ -29,7 +30,13 @@ from tzml.compiler.metadata import match_labels, match_preprocessing, source_dig
 from tzml.compiler.partition import CutModel, compile_parts, describe_range, partition
 from tzml.compiler.passes.layers import SourceLayer, find_layers
 from tzml.compiler.passes.stages import cut_stages
-from tzml.compiler.passes.training import BOUND, TrainOptions, training_programs
+from tzml.compiler.passes.training import (
+    BOUND,
+    EXAMPLES,
+    TrainingProgram,
+    TrainOptions,
+    training_programs,
+)
 from tzml.compiler.planning.code_memory import code_memory
 from tzml.compiler.planning.memory import Layout
 from tzml.compiler.planning.names import bundle_names
@@ -59,7 +66,8 @@ class CompileOptions:
     model's name; without both it has none. `rename` gives other names to inputs and outputs.
     `tee` says which layers run in the secure world, the others in the normal one (passes/layer_range.py). Without
     it the model can run in either world. With `everywhere`, for tests and measurements, so can each part.
-    With `train`, the bundle has programs that change the model's parameters, which then lie in its state.
+    With `train`, the bundle has programs that change the model's parameters, which then lie in its state; with
+    `tee`, too, those of the layers in the secure world (compile/trained_part.py).
     """
 
     target: str
@@ -101,11 +109,9 @@ def compile_model(
         return fit(lambda limits: compile_within(path, part, options, limits, progress), budget)
 
     if options.train is not None:
-        if options.tee is not None or options.kernels is not None:
-            raise CompileError(
-                "a model that is trained cannot be partitioned yet, nor its kernels be signed elsewhere"
-            )
-        bundle = compile_training(path, imported, options, options.train, progress)
+        if options.kernels is not None:
+            raise CompileError("the kernels of a model that is trained cannot be signed elsewhere yet")
+        bundle = compile_trained(path, imported, options, options.train, progress, warn)
     elif options.tee is None:
         bundle = compile_part(imported, options.secure_memory)
     else:
@@ -277,18 +283,54 @@ def compile_within(
     return program, _bundle([program], options, progress)
 
 
-def compile_training(
-    path: Path, imported: Imported, options: CompileOptions, train: TrainOptions, progress: Progress
+def compile_trained(
+    path: Path,
+    imported: Imported,
+    options: CompileOptions,
+    train: TrainOptions,
+    progress: Progress = no_progress,
+    warn: Tell = lambda _: None,
 ) -> Bundle:
-    """The bundle of a model that can be trained. Raises CompileError where it does not fit into secure memory."""
-    target = TARGETS[options.target].tvm
-    programs = []
-    for program in training_programs(imported, train):
-        progress(f"planning {program.name}")
-        with explained(f"{path.name}, program {program.name}, cannot be compiled"):
-            simplified = prepare(program.imported, target)
-            graph = lower(simplified, target, tuning=options.tuning, progress=progress)
-        programs.append(GraphProgram(program.name, graph, program.role))
+    """The bundle of a model that can be trained, or of one whose last layers are, in the TEE (`options.tee`).
+
+    Raises CompileError.
+    """
+    if options.tee is None:
+        return compile_training(path, imported, options, train, progress)
+    _check_world(options)
+    trained = cut_trained(imported, options.tee, train, options.everywhere)
+    if trained.outside:
+        warn(
+            f"{describe_range(trained.outside)} run outside of the TEE, and so are not trained: anybody may know "
+            "their weights, and read what they compute"
+        )
+    before = (
+        _bundle(_lowered(path, trained.programs_before, options, progress), options, progress)
+        if trained.programs_before
+        else None
+    )
+
+    def compile_secure(budget: int) -> Bundle:
+        within = replace(options, secure_memory=budget)
+        return compile_training(path, trained.secure, within, trained.options, progress, trained.examples)
+
+    return join_trained(trained, before, compile_secure, options.secure_memory)
+
+
+def compile_training(
+    path: Path,
+    imported: Imported,
+    options: CompileOptions,
+    train: TrainOptions,
+    progress: Progress,
+    examples: Sequence[str] = (EXAMPLES,),
+) -> Bundle:
+    """The bundle of a model all of whose layers can be trained, but for frozen ones.
+
+    `examples` are the names of its inputs where they are for a micro-batch. Raises CompileError where it does not
+    fit into secure memory.
+    """
+    programs = _lowered(path, training_programs(imported, train, examples), options, progress)
     bundle = with_noise(stream(_bundle(programs, options, progress), programs, options.secure_memory), train)
     if bundle.secure_memory > options.secure_memory:
         raise CompileError(
@@ -298,6 +340,21 @@ def compile_training(
             "give a smaller --micro-batch, --freeze layers, or give more to --secure-memory",
         )
     return bundle
+
+
+def _lowered(
+    path: Path, programs: Sequence[TrainingProgram], options: CompileOptions, progress: Progress
+) -> list[GraphProgram]:
+    """The programs with their kernels compiled. Raises CompileError."""
+    target = TARGETS[options.target].tvm
+    found = []
+    for program in programs:
+        progress(f"planning {program.name}")
+        with explained(f"{path.name}, program {program.name}, cannot be compiled"):
+            simplified = prepare(program.imported, target)
+            graph = lower(simplified, target, tuning=options.tuning, progress=progress)
+        found.append(GraphProgram(program.name, graph, program.role))
+    return share_constants(found)
 
 
 def with_noise(bundle: Bundle, train: TrainOptions) -> Bundle:

@@ -5,8 +5,8 @@ The compiler's passes end in this, the memory planner and the bundle writer begi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from tzml.bundle import Access, DType, Role
 from tzml.compiler.ir.errors import CompileError
@@ -113,6 +113,17 @@ class GraphProgram:
     name: str
     graph: Graph
     role: Role = Role.infer
+
+
+def share_constants(programs: Sequence[GraphProgram]) -> list[GraphProgram]:
+    """The programs with one buffer for constants of equal content, so that a bundle has them once."""
+    kept: dict[bytes, Buffer] = {}
+
+    def shared(call: GraphCall) -> GraphCall:
+        buffers = (b if b.data is None else kept.setdefault(b.data, b) for b in call.buffers)
+        return replace(call, buffers=tuple(buffers))
+
+    return [replace(p, graph=replace(p.graph, calls=tuple(map(shared, p.graph.calls)))) for p in programs]
 
 
 def kernels_of(graphs: Iterable[Graph]) -> tuple[Kernel, ...]:

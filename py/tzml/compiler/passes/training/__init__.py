@@ -2,6 +2,6 @@
 
 from tzml.compiler.passes.training.clipping import BOUND
 from tzml.compiler.passes.training.options import TrainOptions
-from tzml.compiler.passes.training.programs import TrainingProgram, training_programs
+from tzml.compiler.passes.training.programs import EXAMPLES, TrainingProgram, for_examples, training_programs
 
-__all__ = ["BOUND", "TrainOptions", "TrainingProgram", "training_programs"]
+__all__ = ["BOUND", "EXAMPLES", "TrainOptions", "TrainingProgram", "for_examples", "training_programs"]

@@ -22,7 +22,7 @@ _IMAGES = (Kind.window, Kind.product, Kind.elementwise)
 
 
 class Forward:
-    """Emits the operators of `imported.main`, a simplified model with one input and one output.
+    """Emits the operators of `imported.main`, a simplified model whose inputs all have a row for each example.
 
     `arguments` stand for the constants at positions of calls: by variable and position. `running` are mean and
     variance of the batch normalisations that are trained; with `count`, those go by the first `count` examples
@@ -48,14 +48,14 @@ class Forward:
             b.var for b in self.bindings if isinstance(b.value, relax.Call) and op_name(b.value) in (NAME, DROPOUT)
         }
         self.result = main.body.body
-        (self.parameter,) = main.params
-        self.old = shape_of(self.parameter)[0]
+        self.parameters = list(main.params)
+        self.old = shape_of(self.parameters[0])[0]
         self.values: dict[Any, Expr] = {}
 
-    def emit(self, builder: Any, examples: Expr) -> Expr:
+    def emit(self, builder: Any, *examples: Expr) -> Expr:
         """The result for `examples`, of any number. Raises CompileError where examples depend on each other."""
-        self.new = shape_of(examples)[0]
-        self.values[self.parameter] = examples
+        self.new = shape_of(examples[0])[0]
+        self.values |= dict(zip(self.parameters, examples, strict=True))
         for binding in self.bindings:
             value = binding.value
             if isinstance(value, relax.Call) and op_name(value) == NAME:

@@ -56,18 +56,44 @@ class TrainingProgram:
     imported: Imported
 
 
-def training_programs(imported: Imported, options: TrainOptions) -> tuple[TrainingProgram, ...]:
+def training_programs(
+    imported: Imported, options: TrainOptions, examples: Sequence[str] = (EXAMPLES,)
+) -> tuple[TrainingProgram, ...]:
     """The programs of a model that `lower.prepare` has simplified.
 
-    Raises CompileError for a model that cannot be trained so.
+    `examples` are the names of its inputs where they are for a micro-batch: a whole model has one, a part of one
+    may have several. Raises CompileError for a model that cannot be trained so.
     """
-    return _Programs(imported, options).all()
+    return _Programs(imported, options, tuple(examples)).all()
+
+
+def for_examples(imported: Imported, micro_batch: int, inputs: Sequence[str], outputs: Sequence[str]) -> Imported:
+    """The same network for a micro-batch, with these names.
+
+    Raises CompileError where examples may depend on each other.
+    """
+    parameters = imported.module["main"].params
+    types = _types_of_examples(parameters, micro_batch)
+    taken = [relax.Var(p.name, kind) for p, kind in zip(parameters, types, strict=True)]
+    builder = relax.BlockBuilder()
+    with builder.function("main", taken):
+        with builder.dataflow():
+            result = builder.emit_output(Forward(imported, {}, {}).emit(builder, *taken))
+        builder.emit_func_output(result)
+    return replace(imported, module=builder.get(), input_names=tuple(inputs), output_names=tuple(outputs))
+
+
+def _types_of_examples(parameters: Sequence[Any], micro_batch: int) -> tuple[Any, ...]:
+    """The types of a network's inputs for so many examples."""
+    if not all(shape_of(p) for p in parameters):
+        raise CompileError("an input of the model is a single number, and no batch of examples")
+    return tuple(relax.TensorType((micro_batch, *shape_of(p)[1:]), str(p.ty.dtype)) for p in parameters)
 
 
 class _Programs:
-    def __init__(self, imported: Imported, options: TrainOptions) -> None:
+    def __init__(self, imported: Imported, options: TrainOptions, examples: tuple[str, ...]) -> None:
         main = imported.module["main"]
-        if len(imported.input_names) != 1 or len(imported.output_names) != 1:
+        if len(imported.input_names) != len(examples) or len(imported.output_names) != 1:
             raise CompileError(
                 f"the model has {len(imported.input_names)} inputs and {len(imported.output_names)} outputs; "
                 "training is for one of each",
@@ -81,10 +107,8 @@ class _Programs:
         self.dropouts: tuple[Dropout, ...] = find_dropouts(imported, trained)
         self.statistics = tuple(b for n in self.normalizations for b in (n.mean, n.variance))
         self.optimizer: Optimizer = optimizer(options)
-        shape = shape_of(main.params[0])
-        if not shape:
-            raise CompileError("the model's input is a single number, and no batch of examples")
-        self.examples = relax.TensorType((options.micro_batch, *shape[1:]), str(main.params[0].ty.dtype))
+        self.example_names = examples
+        self.examples = _types_of_examples(main.params, options.micro_batch)
         dtype = "int32" if options.clip else "float32"
         self.sums = tuple(replace(_beside(parameter, "gradient"), dtype=dtype) for parameter in self.parameters)
         if options.clip and self.normalizations:
@@ -114,13 +138,13 @@ class _Programs:
     # the model
 
     def infer(self) -> Imported:
-        model = self.imported.module["main"].params[0]
+        types = [parameter.ty for parameter in self.imported.module["main"].params]
 
-        def body(builder: Any, examples: Any, *state: Any) -> Expr:
-            return self.forward(state).emit(builder, examples)
+        def body(builder: Any, *arguments: Any) -> Expr:
+            return self.forward(arguments[len(types) :]).emit(builder, *arguments[: len(types)])
 
         return self.made(
-            self.imported.input_names, (model.ty,), self.imported.output_names, body, self.statistics, shaped=True
+            self.imported.input_names, types, self.imported.output_names, body, self.statistics, shaped=True
         )
 
     def forward(self, state: Sequence[Any], count: Any = None, random: Sequence[Any] = ()) -> Forward:
@@ -144,17 +168,22 @@ class _Programs:
     def loss_names(self) -> tuple[str, ...]:
         return (LOSS, self.loss.output) if self.loss.output else (LOSS,)
 
-    def with_loss(
-        self, builder: Any, examples: Any, target: Any, count: Any, *state: Any,
-        train: bool = False, random: Sequence[Any] = (),
-    ) -> Expr:  # fmt: skip
+    @property
+    def batch_names(self) -> tuple[str, ...]:
+        """What the caller gives for a micro-batch."""
+        return (*self.example_names, self.loss.target, COUNT)
+
+    def with_loss(self, builder: Any, *arguments: Any, train: bool = False, random: Sequence[Any] = ()) -> Expr:
         """The sum of the losses of the first `count` examples, and how many of their answers are right.
 
-        With `train`, batch normalisations go by these examples; their means and variances follow. `random` has the
-        bytes of the dropouts.
+        `arguments` are a micro-batch, as in `batch_names`, the parameters and the running statistics. With `train`,
+        batch normalisations go by these examples; their means and variances follow. `random` has the bytes of the
+        dropouts.
         """
+        given = len(self.examples)
+        target, count, *state = arguments[given:]
         network = self.forward(state, count if train else None, random)
-        result = network.emit(builder, examples)
+        result = network.emit(builder, *arguments[:given])
         if self.loss.takes_logits:
             result = _logits(builder, result)
         emit = builder.emit
@@ -170,11 +199,12 @@ class _Programs:
     def batch_types(self) -> tuple[Any, ...]:
         main = self.imported.module["main"]
         result = (self.options.micro_batch, *shape_of(main.body.body)[1:])
-        return self.examples, self.loss.type_of_target(result), _INTEGER
+        return *self.examples, self.loss.type_of_target(result), _INTEGER
 
     def evaluate(self) -> Imported:
-        inputs = (EXAMPLES, self.loss.target, COUNT)
-        return self.made(inputs, self.batch_types, self.loss_names, self.with_loss, self.statistics, shaped=True)
+        return self.made(
+            self.batch_names, self.batch_types, self.loss_names, self.with_loss, self.statistics, shaped=True
+        )
 
     # its gradient
 
@@ -185,32 +215,33 @@ class _Programs:
         """Example by example: each gradient is clipped before it is added (clipping.py)."""
         one = copy.copy(self)
         one.options = replace(self.options, micro_batch=1)
-        one.examples = relax.TensorType((1, *static_shape(self.examples)[1:]), self.examples.dtype)
+        one.examples = tuple(relax.TensorType((1, *static_shape(t)[1:]), t.dtype) for t in self.examples)
         function = one.gradient()
         given, gradients = len(self.batch_types), len(self.parameters)
-        inputs = (EXAMPLES, self.loss.target, COUNT, *(dropout.name for dropout in self.dropouts))
+        inputs = (*self.batch_names, *(dropout.name for dropout in self.dropouts))
+        apart = given - 1  # inputs that have a row for each example: all but the count
 
         def body(builder: Any, *arguments: Any) -> Expr:
-            examples, targets, left, *random = arguments[: len(inputs)]
+            *tensors, left = arguments[:given]
+            random = arguments[given : len(inputs)]
             weights, sums = arguments[len(inputs) : -gradients], list(arguments[-gradients:])
             clip, last = relax.const(self.options.clip, "float32"), relax.const(1, "int32")
             totals: list[Expr] = []
             for i in range(self.options.micro_batch):
                 left = builder.emit(op.subtract(left, last)) if i else left
-                rows = [_example(builder, tensor, i) for tensor in (examples, targets, *random)]
+                rows = [_example(builder, tensor, i) for tensor in (*tensors, *random)]
                 own: dict[int, Expr] = {}
 
                 def take(number: int, gradient: Expr, own: dict[int, Expr] = own) -> None:
                     own[number] = builder.emit(op.reshape(gradient, (self.parameters[number].value.size,)))
 
-                numbers = (*rows[:2], left, *rows[2:], *weights)
+                numbers = (*rows[:apart], left, *rows[apart:], *weights)
                 losses = _inlined(builder, function, numbers, take)[: len(self.loss_names)]
                 sums = add_clipped(builder, [own[number] for number in range(gradients)], sums, left, clip)
                 totals = [added(builder, a, b) for a, b in zip(totals, losses, strict=True)] if i else [*losses]
             return relax.Tuple([*totals, *sums])
 
         types = (*self.batch_types, *self.random_types)
-        assert given == 3
         made = self.made(inputs, types, self.loss_names, body, self.sums, shaped=True)
         return replace(made, random=inputs[given:])
 
@@ -240,7 +271,7 @@ class _Programs:
             return relax.Tuple([*losses, *(added[number] for number in range(gradients)), *followed])
 
         random = tuple(dropout.name for dropout in self.dropouts)
-        inputs = (EXAMPLES, self.loss.target, COUNT, *random)
+        inputs = (*self.batch_names, *random)
         state = (*self.sums, *self.statistics)
         types = (*self.batch_types, *self.random_types)
         made = self.made(inputs, types, self.loss_names, body, state, shaped=True)
