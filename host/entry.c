@@ -163,15 +163,16 @@ static enum tzml_status copy_ports(struct values *values, const uint32_t *ports,
 
 /* Run a program in its world, and count that. */
 static enum tzml_status run_in_world(struct tzml_session *session,
-				     uint32_t number, const void *inputs,
-				     size_t inputs_size, void *outputs,
-				     size_t outputs_size)
+				     uint32_t number,
+				     const struct request_id *request,
+				     const void *inputs, size_t inputs_size,
+				     void *outputs, size_t outputs_size)
 {
 	const struct opened *opened = world_of(session, number);
 	uint64_t start = now();
 	enum tzml_status status =
-		opened->world->run(opened->state, number, inputs, inputs_size,
-				   outputs, outputs_size);
+		opened->world->run(opened->state, number, request, inputs,
+				   inputs_size, outputs, outputs_size);
 
 	if (!status) {
 		session->runs[number].count++;
@@ -181,7 +182,9 @@ static enum tzml_status run_in_world(struct tzml_session *session,
 }
 
 static enum tzml_status run_program(struct tzml_session *session,
-				    uint32_t number, struct values *values)
+				    uint32_t number,
+				    const struct request_id *request,
+				    struct values *values)
 {
 	const struct tzml_interface *interface = &session->interface;
 	const struct tzml_program *program = interface->programs + number;
@@ -195,8 +198,9 @@ static enum tzml_status run_program(struct tzml_session *session,
 		return fail(TZML_ERROR_MEMORY, NULL);
 	status = copy_ports(values, ports, program->input_count, block, true);
 	if (!status)
-		status = run_in_world(session, number, block, sizes.inputs,
-				      block + sizes.inputs, sizes.outputs);
+		status = run_in_world(session, number, request, block,
+				      sizes.inputs, block + sizes.inputs,
+				      sizes.outputs);
 	if (!status)
 		status = copy_ports(values, outputs, program->output_count,
 				    block + sizes.inputs, false);
@@ -242,7 +246,8 @@ bool has_one_program(const struct tzml_session *session, uint32_t *program)
 	       is_direct(session, *program);
 }
 
-enum tzml_status run_entry(struct tzml_session *session, const void *inputs,
+enum tzml_status run_entry(struct tzml_session *session,
+			   const struct request_id *request, const void *inputs,
 			   size_t inputs_size, void *outputs,
 			   size_t outputs_size)
 {
@@ -262,13 +267,13 @@ enum tzml_status run_entry(struct tzml_session *session, const void *inputs,
 		return fail(TZML_ERROR_OUTPUT_SIZE, "%zu bytes instead of %zu",
 			    outputs_size, expected);
 	if (programs == 1 && is_direct(session, first))
-		return run_in_world(session, first, inputs, inputs_size,
-				    outputs, outputs_size);
+		return run_in_world(session, first, request, inputs,
+				    inputs_size, outputs, outputs_size);
 	/* inputs are only read: no program gives an input tensor */
 	place_values(&values, session->inputs, session->input_count,
 		     (uint8_t *)inputs);
 	for (uint32_t i = first; !status && i < first + programs; i++)
-		status = run_program(session, i, &values);
+		status = run_program(session, i, request, &values);
 	free_values(&values);
 	return status;
 }

@@ -89,6 +89,15 @@ struct grant choose_grant(const struct bundle *bundle,
 	return chosen;
 }
 
+bool has_budget(struct grant grant)
+{
+	struct tzml_grant copy = { .query_budget = TZML_UNLIMITED };
+
+	if (grant.size >= sizeof(copy))
+		memcpy(&copy, grant.data, sizeof(copy));
+	return copy.query_budget != TZML_UNLIMITED;
+}
+
 uint32_t apply_policy(struct grant grant, struct tzml_interface *interface)
 {
 	/* the interface is in memory of the session */

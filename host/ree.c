@@ -257,12 +257,14 @@ static enum tzml_status ree_reserve(void *opaque, size_t inputs_size,
 }
 
 static enum tzml_status ree_run(void *opaque, uint32_t program,
+				const struct request_id *request,
 				const void *inputs, size_t inputs_size,
 				void *outputs, size_t outputs_size)
 {
 	struct ree_state *state = opaque;
 	enum tzml_status status = TZML_SUCCESS;
 
+	(void)request; /* there is no budget */
 	status = tzml_model_start(&state->model, program, inputs, inputs_size);
 	if (status)
 		return fail(status, "%s", state->bundle->name);

@@ -10,8 +10,9 @@ static enum tzml_status run_each(struct tzml_session *session, uint32_t samples,
 	enum tzml_status status = TZML_SUCCESS;
 
 	for (uint32_t i = 0; !status && i < samples; i++)
-		status = run_entry(session, inputs + i * input_size, input_size,
-				   outputs + i * output_size, output_size);
+		status = run_entry(session, NULL, inputs + i * input_size,
+				   input_size, outputs + i * output_size,
+				   output_size);
 	return status;
 }
 

@@ -295,6 +295,14 @@ uint32_t tzml_output_policy(const struct tzml_session *session)
 	return session->output_policy;
 }
 
+uint32_t tzml_counts_runs(const struct tzml_session *session)
+{
+	const struct opened *opened = session->worlds;
+
+	return opened->world->grant &&
+	       has_budget(opened->world->grant(opened->state));
+}
+
 uint32_t tzml_takes_clear(const struct tzml_session *session)
 {
 	const struct opened *opened = session->worlds;
@@ -332,8 +340,23 @@ uint32_t tzml_run(struct tzml_session *session, const void *inputs,
 		  uint64_t *nanoseconds)
 {
 	uint64_t start = now();
-	enum tzml_status status =
-		run_entry(session, inputs, inputs_size, outputs, outputs_size);
+	enum tzml_status status = run_entry(session, NULL, inputs, inputs_size,
+					    outputs, outputs_size);
+
+	if (nanoseconds)
+		*nanoseconds = now() - start;
+	return status;
+}
+
+uint32_t tzml_run_request(struct tzml_session *session, const void *id,
+			  size_t id_size, const void *inputs,
+			  size_t inputs_size, void *outputs,
+			  size_t outputs_size, uint64_t *nanoseconds)
+{
+	const struct request_id request = { id, id_size };
+	uint64_t start = now();
+	enum tzml_status status = run_entry(session, &request, inputs,
+					    inputs_size, outputs, outputs_size);
 
 	if (nanoseconds)
 		*nanoseconds = now() - start;

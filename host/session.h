@@ -40,6 +40,12 @@ struct grant {
 	size_t size;
 };
 
+/* The id of a request that may come again. */
+struct request_id {
+	const void *data;
+	size_t size;
+};
+
 /* What a session begins with that is to be a stage of a pipeline. */
 struct stage_begin {
 	const uint8_t *nonce; /* NULL: it is not to be one */
@@ -57,7 +63,9 @@ struct world {
 	/* Make room for the inputs of any program, and for the outputs. */
 	enum tzml_status (*reserve)(void *state, size_t inputs_size,
 				    size_t outputs_size);
+	/* `request` is NULL if it has no id. */
 	enum tzml_status (*run)(void *state, uint32_t program,
+				const struct request_id *request,
 				const void *inputs, size_t inputs_size,
 				void *outputs, size_t outputs_size);
 	/*
@@ -165,6 +173,9 @@ bool bundle_is_sealed(const struct bundle *bundle);
 struct grant choose_grant(const struct bundle *bundle,
 			  const uint8_t point[TZML_POINT_SIZE]);
 
+/* Whether a grant limits how often the model is run; none does not. */
+bool has_budget(struct grant grant);
+
 /* Describe the outputs as the grant's policy leaves them; which policy it is. */
 uint32_t apply_policy(struct grant grant, struct tzml_interface *interface);
 
@@ -186,8 +197,12 @@ struct port_sizes {
 struct port_sizes sizes_of(const struct tzml_interface *interface,
 			   uint32_t program);
 
-/* Run the programs of the selected entry point, one after the other. */
-enum tzml_status run_entry(struct tzml_session *session, const void *inputs,
+/*
+ * Run the programs of the selected entry point, one after the other. `request`
+ * is NULL if there is no id.
+ */
+enum tzml_status run_entry(struct tzml_session *session,
+			   const struct request_id *request, const void *inputs,
 			   size_t inputs_size, void *outputs,
 			   size_t outputs_size);
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "connection.h"
+#include "digest.h"
 
 /* Larger than any header with its section table. */
 #define PIECE_SIZE (256 * 1024)
@@ -191,15 +192,6 @@ static enum tzml_status tee_reserve(void *opaque, size_t inputs_size,
 					 outputs_size, TEEC_MEM_OUTPUT);
 }
 
-static bool has_budget(const struct tee_state *state)
-{
-	struct tzml_grant grant = { .query_budget = TZML_UNLIMITED };
-
-	if (state->grant.size >= sizeof(grant))
-		memcpy(&grant, state->grant.data, sizeof(grant));
-	return grant.query_budget != TZML_UNLIMITED;
-}
-
 /* A run: its commands, and where the TA reads from and writes to. */
 struct run {
 	uint32_t start;
@@ -207,6 +199,7 @@ struct run {
 	uint32_t value;	  /* type of the third parameter of `start` */
 	uint32_t program; /* if it is an input, too */
 	uint32_t samples; /* of a run of several, which goes on with both */
+	const struct request_id *request; /* NULL: it has no id */
 	TEEC_SharedMemory *in;
 	size_t in_size;
 	TEEC_SharedMemory *out;
@@ -217,19 +210,30 @@ static enum tzml_status start_run(struct tee_state *state,
 				  const struct run *run)
 {
 	TEEC_Operation operation = { 0 };
+	uint8_t digest[TZML_DIGEST_SIZE] = { 0 };
 	enum tzml_status status = TZML_SUCCESS;
 
-	operation.paramTypes = TEEC_PARAM_TYPES(TEEC_MEMREF_PARTIAL_INPUT,
-						TEEC_MEMREF_PARTIAL_OUTPUT,
-						run->value, TEEC_NONE);
+	operation.paramTypes = TEEC_PARAM_TYPES(
+		TEEC_MEMREF_PARTIAL_INPUT, TEEC_MEMREF_PARTIAL_OUTPUT,
+		run->value,
+		run->request ? TEEC_MEMREF_PARTIAL_INPUT : TEEC_NONE);
 	operation.params[0].memref.parent = run->in;
 	operation.params[0].memref.size = run->in_size;
 	operation.params[1].memref.parent = run->out;
 	operation.params[1].memref.size = run->out_size;
 	operation.params[2].value.a = run->program;
 	operation.params[2].value.b = run->samples;
+	if (run->request) {
+		if (!digest_of(run->request->data, run->request->size, digest))
+			return fail(TZML_ERROR_MEMORY, NULL);
+		/* nothing is loaded before the TA has read it */
+		memcpy(state->connection->piece.buffer, digest,
+		       TZML_REQUEST_SIZE);
+		operation.params[3].memref.parent = &state->connection->piece;
+		operation.params[3].memref.size = TZML_REQUEST_SIZE;
+	}
 	/* a budget is kept in storage: that takes the supplicant */
-	status = has_budget(state)
+	status = has_budget(state->grant)
 			 ? connection_invoke(state->connection, run->start,
 					     &operation)
 			 : connection_invoke_directly(state->connection,
@@ -295,12 +299,18 @@ static enum tzml_status run(struct tee_state *state, const struct run *run,
 }
 
 static enum tzml_status tee_run(void *opaque, uint32_t program,
+				const struct request_id *request,
 				const void *inputs, size_t inputs_size,
 				void *outputs, size_t outputs_size)
 {
 	struct tee_state *state = opaque;
+	/* without a budget it would change nothing; an older TA counts it */
+	bool may_repeat =
+		request && has_budget(state->grant) &&
+		state->connection->features & TZML_TA_FEATURE_REQUESTS;
 	const struct run clear = {
-		.start = TZML_CMD_RUN,
+		.start = may_repeat ? TZML_CMD_RUN_REQUEST : TZML_CMD_RUN,
+		.request = may_repeat ? request : NULL,
 		.go_on = TZML_CMD_CONTINUE,
 		.value = TEEC_VALUE_INOUT,
 		.program = program,

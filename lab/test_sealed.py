@@ -137,6 +137,17 @@ def test_a_budget_ends_and_a_later_grant_replaces_it_and_nothing_goes_back(
     ) == [expected, "BUDGET", expected, "GRANT_OLD", "BUDGET", "BUDGET", "GRANT_OLD", "GRANT_OLD"]  # fmt: skip
 
 
+def test_a_request_that_comes_again_is_counted_once_and_only_in_its_session(
+    lab: Granted, expected: list[float]
+) -> None:
+    lab.grant("twice", serial=25, budget=65)
+    # a session takes 64 runs, of which four times the same uses one; another one takes the last
+    steps = [("sealed", "twice", 4, "a"), ("sealed", "twice", 1, "a"), ("sealed", "twice", 1, "a")]
+    assert lab.do(*steps) == [expected, expected, "BUDGET"]
+    lab.grant("once", serial=26, budget=1)
+    assert lab.do(("sealed", "once", 5, "a")) == ["BUDGET"]
+
+
 def test_an_old_version_of_the_model_is_refused(lab: Granted, expected: list[float]) -> None:
     lab.grant("again", serial=30)
     lab.grant("newer", bundle="newer", serial=30)

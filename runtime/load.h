@@ -5,6 +5,8 @@
 
 #include <tzml/model.h>
 
+struct tzml_request;
+
 static inline const struct tzml_header *
 header_of(const struct tzml_model *model)
 {
@@ -41,6 +43,7 @@ enum tzml_status tzml_want_chunk(struct tzml_model *model, uint32_t chunk);
  * record, and whose outputs go into one. `outputs` is private memory.
  */
 enum tzml_status tzml_start_sealed(struct tzml_model *model, uint32_t program,
+				   const struct tzml_request *request,
 				   const void *inputs, size_t inputs_size);
 enum tzml_status tzml_continue_sealed(struct tzml_model *model, void *outputs,
 				      size_t outputs_size);

@@ -9,6 +9,7 @@
 #include "grant.h"
 #include "load.h"
 #include "noise.h"
+#include "repeat.h"
 #include "run.h"
 
 /*
@@ -21,6 +22,7 @@ static void give_up(struct tzml_model *model)
 	    model->plans[model->program].writes_state)
 		model->state_lost = true;
 	tzml_batch_end(model);
+	tzml_forget_request(model);
 	model->wanted = TZML_NO_SECTION;
 	model->sealed_run = false;
 	model->state = TZML_MODEL_READY;
@@ -98,9 +100,20 @@ enum tzml_status tzml_place_inputs(struct tzml_model *model,
 	return status;
 }
 
+/* Take the run from the budget, unless it was there before. */
+static enum tzml_status spend(struct tzml_model *model, uint32_t program,
+			      bool sealed, const struct tzml_request *request)
+{
+	bool again = false;
+	enum tzml_status status =
+		tzml_find_request(model, program, sealed, request, &again);
+
+	return status ? status : tzml_spend_runs(model, program, !again);
+}
+
 static enum tzml_status start(struct tzml_model *model, uint32_t program,
 			      const void *inputs, size_t inputs_size,
-			      bool sealed)
+			      bool sealed, const struct tzml_request *request)
 {
 	const struct tzml_plan *plan = NULL;
 	enum tzml_status status = tzml_admit_run(model, program, sealed, &plan);
@@ -109,9 +122,10 @@ static enum tzml_status start(struct tzml_model *model, uint32_t program,
 		return status;
 	if (inputs_size != plan->inputs_size)
 		return TZML_ERROR_INPUT_SIZE;
-	status = tzml_spend_runs(model, program, 1);
+	/* first, since whether it counts depends on what was copied */
+	status = tzml_place_inputs(model, plan, inputs);
 	if (!status)
-		status = tzml_place_inputs(model, plan, inputs);
+		status = spend(model, program, sealed, request);
 	if (!status && plan->program->role == TZML_ROLE_UPDATE &&
 	    model->layout.header->deviation)
 		status = add_noise(model);
@@ -127,13 +141,26 @@ static enum tzml_status start(struct tzml_model *model, uint32_t program,
 enum tzml_status tzml_model_start(struct tzml_model *model, uint32_t program,
 				  const void *inputs, size_t inputs_size)
 {
-	return start(model, program, inputs, inputs_size, false);
+	return start(model, program, inputs, inputs_size, false, NULL);
+}
+
+enum tzml_status tzml_model_start_request(struct tzml_model *model,
+					  uint32_t program,
+					  const uint8_t id[TZML_REQUEST_SIZE],
+					  const void *inputs,
+					  size_t inputs_size)
+{
+	struct tzml_request request = { 0 };
+
+	memcpy(request.id, id, sizeof(request.id));
+	return start(model, program, inputs, inputs_size, false, &request);
 }
 
 enum tzml_status tzml_start_sealed(struct tzml_model *model, uint32_t program,
+				   const struct tzml_request *request,
 				   const void *inputs, size_t inputs_size)
 {
-	return start(model, program, inputs, inputs_size, true);
+	return start(model, program, inputs, inputs_size, true, request);
 }
 
 void tzml_give_outputs(const struct tzml_model *model,
@@ -202,6 +229,7 @@ static enum tzml_status go_on(struct tzml_model *model, void *outputs,
 			return status;
 	}
 	tzml_give_outputs(model, plan, outputs);
+	tzml_know_request(model);
 	if (plan->program->role == TZML_ROLE_UPDATE)
 		model->updates++;
 	model->state = TZML_MODEL_READY;

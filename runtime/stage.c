@@ -7,6 +7,7 @@
 #include "hpke.h"
 #include "load.h"
 #include "record.h"
+#include "repeat.h"
 
 #define SESSION_LABEL "tzml session 1"
 #define RELEASE_LABEL "tzml release 1"
@@ -382,6 +383,7 @@ enum tzml_status tzml_stage_start(struct tzml_stage *stage,
 	uint8_t answer[TZML_SECRET_SIZE] = { 0 };
 	uint8_t *payload = stage->payload.data;
 	enum tzml_status status = TZML_SUCCESS;
+	struct tzml_request request = { 0 };
 	size_t skipped = 0;
 
 	if (!stage->released)
@@ -397,9 +399,12 @@ enum tzml_status tzml_stage_start(struct tzml_stage *stage,
 				      (const uint8_t *)data + sizeof(record),
 				      answer);
 	skipped = carried(record.edge, stage);
+	memcpy(request.id, record.request, sizeof(request.id));
+	memcpy(request.pipeline, record.pipeline, sizeof(request.pipeline));
+	request.epoch = record.epoch;
 	if (!status)
 		status = tzml_start_sealed(model, stage->release.program,
-					   payload + skipped,
+					   &request, payload + skipped,
 					   record.size - skipped);
 	/* what is refused changes nothing of the run that is under way */
 	if (!status) {

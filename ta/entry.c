@@ -31,6 +31,7 @@ static TEE_Result ping(struct session *session __unused, uint32_t types,
 		.features = TZML_TA_FEATURE_LIBRARIES |
 			    TZML_TA_FEATURE_CHECKPOINTS |
 			    TZML_TA_FEATURE_STAGES | TZML_TA_FEATURE_BATCHES |
+			    TZML_TA_FEATURE_REQUESTS |
 			    (TZML_SEALED_ONLY ? 0 : TZML_TA_FEATURE_CLEAR),
 		.max_sections = TZML_MAX_SECTIONS,
 		.max_programs = TZML_MAX_PROGRAMS,
@@ -104,6 +105,31 @@ static TEE_Result run_program(struct session *session, uint32_t types,
 	status = tzml_model_start(&session->model, params[2].value.a,
 				  params[0].memref.buffer,
 				  params[0].memref.size);
+	if (!status)
+		status = tzml_model_continue(&session->model,
+					     params[1].memref.buffer,
+					     params[1].memref.size);
+	params[2].value.a = tzml_model_wanted(&session->model);
+	return status;
+}
+
+static TEE_Result run_request(struct session *session, uint32_t types,
+			      TEE_Param params[TEE_NUM_PARAMS])
+{
+	const uint32_t expected = TEE_PARAM_TYPES(
+		TEE_PARAM_TYPE_MEMREF_INPUT, TEE_PARAM_TYPE_MEMREF_OUTPUT,
+		TEE_PARAM_TYPE_VALUE_INOUT, TEE_PARAM_TYPE_MEMREF_INPUT);
+	enum tzml_status status = TZML_SUCCESS;
+	uint8_t id[TZML_REQUEST_SIZE] = { 0 };
+
+	if (types != expected || params[2].value.b ||
+	    params[3].memref.size != sizeof(id))
+		return TZML_ERROR_REQUEST;
+
+	memcpy(id, params[3].memref.buffer, sizeof(id));
+	status = tzml_model_start_request(&session->model, params[2].value.a,
+					  id, params[0].memref.buffer,
+					  params[0].memref.size);
 	if (!status)
 		status = tzml_model_continue(&session->model,
 					     params[1].memref.buffer,
@@ -447,6 +473,8 @@ TEE_Result TA_InvokeCommandEntryPoint(void *context, uint32_t command,
 		return load_piece(context, types, params);
 	case TZML_CMD_RUN:
 		return run_program(context, types, params);
+	case TZML_CMD_RUN_REQUEST:
+		return run_request(context, types, params);
 	case TZML_CMD_CONTINUE:
 		return continue_run(context, types, params);
 	case TZML_CMD_DESCRIBE:

@@ -200,6 +200,9 @@ uint32_t tzml_output_policy(const struct tzml_session *session);
  */
 uint32_t tzml_takes_clear(const struct tzml_session *session);
 
+/* Whether a grant limits how often the model is run. */
+uint32_t tzml_counts_runs(const struct tzml_session *session);
+
 /* Close a session and wipe its memory; NULL is allowed. */
 void tzml_close(struct tzml_session *session);
 
@@ -237,6 +240,18 @@ void tzml_output(const struct tzml_session *session, uint32_t index,
 uint32_t tzml_run(struct tzml_session *session, const void *inputs,
 		  size_t inputs_size, void *outputs, size_t outputs_size,
 		  uint64_t *nanoseconds);
+
+/*
+ * The same for a request that may come again, with an id of any bytes. A budget
+ * does not count it if this session has answered it within the last 32 such
+ * requests, with the same id and the same inputs, and has repeated the answer
+ * less than three times. What is counted otherwise, for instance in another
+ * session, is a run as any other.
+ */
+uint32_t tzml_run_request(struct tzml_session *session, const void *id,
+			  size_t id_size, const void *inputs,
+			  size_t inputs_size, void *outputs,
+			  size_t outputs_size, uint64_t *nanoseconds);
 
 /*
  * Run the model on several samples, which lie one after the other in `inputs`,

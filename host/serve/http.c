@@ -216,6 +216,17 @@ static bool may_run(const struct exchange *exchange)
 	       loop_may_run(&server->loop);
 }
 
+/* What HAProxy calls the request, also when it sends it again. */
+static void read_id(struct MHD_Connection *connection, char id[ID_SIZE])
+{
+	const char *found = MHD_lookup_connection_value(
+		connection, MHD_HEADER_KIND, "X-Request-Id");
+
+	/* a longer one is none: the request counts */
+	if (found && strlen(found) < ID_SIZE)
+		strcpy(id, found);
+}
+
 /* Whether it is in the queue now: then it is the worker's, until it is resumed. */
 static bool submit(struct exchange *exchange)
 {
@@ -237,6 +248,8 @@ static bool submit(struct exchange *exchange)
 	job->json_size =
 		exchange->json_size ? exchange->json_size : exchange->size;
 	memcpy(job->client, exchange->peer->client, CLIENT_SIZE);
+	if (exchange->model->counts_runs)
+		read_id(exchange->connection, job->id);
 	exchange->job = job;
 	if (model_submit(exchange->model, job, suspend,
 			 may_run(exchange) ? &worker : NULL)) {

@@ -127,6 +127,7 @@ uint32_t fill(struct worker *worker, struct seat *seat)
 		status = TZML_ERROR_STATE;
 	}
 	if (!status) {
+		model->counts_runs = tzml_counts_runs(seat->session);
 		if (worker->broken)
 			log_line("model %s: open again", model->options->name);
 		worker->pause = 0;

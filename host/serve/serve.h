@@ -134,6 +134,7 @@ struct job {
 	size_t size;
 	size_t json_size;
 	uint8_t client[CLIENT_SIZE];
+	char id[ID_SIZE];  /* the header's, if runs are counted; or empty */
 	uint64_t deadline; /* now_ms() */
 	bool queued;
 };
@@ -178,6 +179,7 @@ struct model {
 	void *grant;
 	size_t grant_size;
 	atomic_bool has_signature;
+	atomic_bool counts_runs; /* a budget is used up */
 	/* of a stage */
 	atomic_bool joined;	     /* it has keys */
 	_Atomic uint64_t taken_size; /* bytes of the records that it takes */

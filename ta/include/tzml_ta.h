@@ -41,7 +41,7 @@
 #define TZML_TA_VERSION 1
 
 /* The first number that no command has. */
-#define TZML_CMD_END 25
+#define TZML_CMD_END 26
 
 /*
  * Say what this TA is. A TA of protocol 1 returns TZML_ERROR_REQUEST.
@@ -74,6 +74,8 @@ struct tzml_ta_info {
 #define TZML_TA_FEATURE_STAGES 8
 /* RUN_BATCH and CONTINUE_BATCH */
 #define TZML_TA_FEATURE_BATCHES 16
+/* RUN_REQUEST */
+#define TZML_TA_FEATURE_REQUESTS 32
 
 /*
  * Take a bundle's header and section table. Closes the session's earlier
@@ -151,6 +153,21 @@ struct tzml_ta_info {
  * TZML_ERROR_OUTPUT_SIZE, _KERNEL_FAILED
  */
 #define TZML_CMD_CONTINUE 3
+
+/*
+ * RUN for a request with an id, which CONTINUE goes on with. It costs nothing of
+ * a budget if the session has answered that id with the same inputs, at most
+ * TZML_KNOWN_REQUESTS such requests ago, and has repeated that answer less than
+ * TZML_FREE_RUNS times (tzml/model.h).
+ *
+ * [in]  memref[0]   as RUN's
+ * [out] memref[1]   as RUN's
+ * [inout] value[2].a  as RUN's
+ * [in]  memref[3]   the id, TZML_REQUEST_SIZE bytes
+ *
+ * what RUN returns
+ */
+#define TZML_CMD_RUN_REQUEST 25
 
 /*
  * Begin to run a program on several samples, as RUN does on one: chunks are

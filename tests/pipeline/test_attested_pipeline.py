@@ -137,6 +137,10 @@ def test_sealed_stages_give_outputs_in_records_only(tmp_path: Path, start: Calla
         assert client.open(pending, relay.run(record))["score"].tolist() == [ANSWER]
     with pytest.raises(RefusedError, match="BUDGET"):
         relay.run(client.seal(IMAGE_INPUT)[0])
+    for _ in range(3):  # what was answered costs no run
+        assert client.open(pending, relay.run(record))["score"].tolist() == [ANSWER]
+    with pytest.raises(RefusedError, match="BUDGET"):
+        relay.run(record)
 
 
 def test_what_a_relay_sees_tells_nothing_of_inputs_activations_or_answers(studio: Studio) -> None:

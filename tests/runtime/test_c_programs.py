@@ -23,6 +23,7 @@ from bundle_examples import FOLDER
         "test_model",
         "test_noise",
         "test_policy",
+        "test_repeat",
         "test_sealed",
         "test_stage",
         "test_stage_checks",

@@ -352,6 +352,12 @@ static void test_parameter_types(TEEC_Session *session)
 						      TEEC_MEMREF_TEMP_OUTPUT,
 						      TEEC_VALUE_OUTPUT,
 						      TEEC_NONE) },
+		[TZML_CMD_RUN_REQUEST] = { "RUN_REQUEST",
+					   TEEC_PARAM_TYPES(
+						   TEEC_MEMREF_TEMP_INPUT,
+						   TEEC_MEMREF_TEMP_OUTPUT,
+						   TEEC_VALUE_INOUT,
+						   TEEC_MEMREF_TEMP_INPUT) },
 	};
 	const size_t kinds = sizeof(types) / sizeof(types[0]);
 	uint8_t buffer[64] = { 0 };
@@ -492,6 +498,45 @@ static void test_sizes(TEEC_Session *session)
 			      2 * sizeof(struct tzml_ta_port),
 	      "DESCRIBE with too little room says how much it takes");
 	free(outputs);
+}
+
+static TEEC_Result run_request(TEEC_Session *session, void *id, size_t id_size,
+			       void *outputs, size_t outputs_size)
+{
+	TEEC_Operation operation = { 0 };
+
+	operation.paramTypes = TEEC_PARAM_TYPES(
+		TEEC_MEMREF_TEMP_INPUT, TEEC_MEMREF_TEMP_OUTPUT,
+		TEEC_VALUE_INOUT, TEEC_MEMREF_TEMP_INPUT);
+	operation.params[0].tmpref.buffer = input.data;
+	operation.params[0].tmpref.size = input.size;
+	operation.params[1].tmpref.buffer = outputs;
+	operation.params[1].tmpref.size = outputs_size;
+	operation.params[3].tmpref.buffer = id;
+	operation.params[3].tmpref.size = id_size;
+	return TEEC_InvokeCommand(session, TZML_CMD_RUN_REQUEST, &operation,
+				  NULL);
+}
+
+static void test_requests(TEEC_Session *session)
+{
+	uint8_t id[TZML_REQUEST_SIZE + 1] = { 1 };
+	size_t size = load_model(session);
+	uint8_t *outputs = calloc(1, size);
+	uint8_t *alone = calloc(1, size);
+
+	check(!run(session, input.size, size, alone) &&
+		      !run_request(session, id, TZML_REQUEST_SIZE, outputs,
+				   size) &&
+		      !memcmp(outputs, alone, size),
+	      "a run with an id has the bits of one without");
+	check(run_request(session, id, TZML_REQUEST_SIZE - 1, outputs, size) ==
+			      (TEEC_Result)TZML_ERROR_REQUEST &&
+		      run_request(session, id, sizeof(id), outputs, size) ==
+			      (TEEC_Result)TZML_ERROR_REQUEST,
+	      "an id of another size is refused");
+	free(outputs);
+	free(alone);
 }
 
 /* RUN_BATCH, or CONTINUE_BATCH with no samples said. */
@@ -636,7 +681,8 @@ static void test_ping(TEEC_Session *session)
 			      (TZML_TA_FEATURE_LIBRARIES |
 			       TZML_TA_FEATURE_CHECKPOINTS |
 			       TZML_TA_FEATURE_CLEAR | TZML_TA_FEATURE_STAGES |
-			       TZML_TA_FEATURE_BATCHES) &&
+			       TZML_TA_FEATURE_BATCHES |
+			       TZML_TA_FEATURE_REQUESTS) &&
 		      info->max_programs == TZML_MAX_PROGRAMS,
 	      "PING says what the TA is");
 	memset(info, 0, sizeof(info));
@@ -1025,6 +1071,7 @@ int main(int argc, char **argv)
 	test_unknown_commands(&session);
 	test_order(&session);
 	test_sizes(&session);
+	test_requests(&session);
 	test_samples(&session);
 	test_programs(&session);
 	test_reset(&session);

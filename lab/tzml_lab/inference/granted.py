@@ -52,11 +52,13 @@ class Granted:
     def put(self, name: str) -> None:
         files_of(self.target).put(str(self.folder / name), f"{FOLDER}/{name}")
 
-    def do(self, *steps: tuple[str, str] | tuple[str, str, int]) -> Answers:
-        """Open and run bundles with grants; for each the status, or the last answer."""
-        told = " ".join(
-            f"{bundle}.tzm,{grant and f'{grant}.tzg'},{runs[0] if runs else 1}" for bundle, grant, *runs in steps
-        )
+    def do(self, *steps: tuple[str, str] | tuple[str, str, int] | tuple[str, str, int, str]) -> Answers:
+        """Open and run bundles with grants, so often and as that request; for each the status, or the last answer."""
+
+        def told_of(bundle: str, grant: str, runs: int = 1, request: str = "") -> str:
+            return f"{bundle}.tzm,{grant and f'{grant}.tzg'},{runs},{request}"
+
+        told = " ".join(told_of(*step) for step in steps)
         (line,) = self.command.run_check(f"python3 {FOLDER}/sealed.py {told}", timeout=scaled(240))
         answers: Answers = json.loads(line)
         return answers

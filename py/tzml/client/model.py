@@ -244,8 +244,11 @@ class Model:
         check(library().tzml_restore(self._open_session(), data, len(data)))
         return found
 
-    def run(self, inputs: Array | Mapping[str, Array], program: str = "") -> Answer:
+    def run(self, inputs: Array | Mapping[str, Array], program: str = "", request: str = "") -> Answer:
         """One run of the entry point that is selected, or of that with `program`, which is selected then.
+
+        `request` is an id. Where the session has answered it with the same inputs, the run costs nothing of the
+        grant's budget (docs/sealing.md, "A request that is sent again").
 
         `inputs` has an array for each input's name, or is the array itself when there is but one.
         Anything with `__dlpack__` counts as an array. Shapes and dtypes must be the model's: nothing
@@ -259,7 +262,13 @@ class Model:
         nanoseconds = ffi.new("uint64_t *")
         session, buffer = self._open_session(), ffi.from_buffer(outputs.data)
         before = _CpuTime.now()
-        status = library().tzml_run(session, packed, len(packed), buffer, size, nanoseconds)
+        if request:
+            name = request.encode()
+            status = library().tzml_run_request(
+                session, name, len(name), packed, len(packed), buffer, size, nanoseconds
+            )
+        else:
+            status = library().tzml_run(session, packed, len(packed), buffer, size, nanoseconds)
         took = _CpuTime.now() - before
         check(status)
         self._cpu += took

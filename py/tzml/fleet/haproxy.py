@@ -115,6 +115,9 @@ frontend tzml
     http-request return status 400 content-type application/json string "{refusal}" if {{ req.body -m sub sequence_id }}
     http-request return status 503 content-type application/json string "{{\\"error\\":\\"no device is ready\\"}}" if {{ path /v2/health/ready }} {{ nbsrv(devices) lt 1 }}
     http-request use-service prometheus-exporter if {{ path /metrics }}
+    # what is sent again to a device that has answered it costs nothing of a sealed model's budget
+    unique-id-format %[uuid()]
+    http-request set-header X-Request-Id %[unique-id] unless {{ req.hdr(X-Request-Id) -m found }}
     default_backend devices
 
 backend devices

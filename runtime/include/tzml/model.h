@@ -86,6 +86,25 @@ struct tzml_batch {
 	struct tzml_block parked; /* a slot each sample */
 };
 
+/*
+ * Runs that were answered within a budget, and how often each may be repeated
+ * without counting (runtime/repeat.h).
+ */
+#define TZML_KNOWN_REQUESTS 32
+#define TZML_FREE_RUNS	    3
+
+struct tzml_known_request {
+	uint8_t digest[TZML_DIGEST_SIZE]; /* of the request and its inputs */
+	uint32_t free_runs;		  /* that are left; 0: there is none */
+};
+
+struct tzml_repeats {
+	struct tzml_known_request known[TZML_KNOWN_REQUESTS];
+	uint32_t answered; /* the next takes the oldest one's place */
+	bool pending;	   /* the run that is under way is to be known */
+	uint8_t digest[TZML_DIGEST_SIZE]; /* of that run */
+};
+
 struct tzml_model {
 	enum tzml_model_state state;
 	const struct tzml_platform *platform;
@@ -122,6 +141,7 @@ struct tzml_model {
 	struct tzml_grant grant;
 	uint8_t content_key[TZML_SECRET_SIZE];
 	uint64_t runs_left; /* of the budget, already taken from it */
+	struct tzml_repeats repeats;
 };
 
 /*
@@ -168,6 +188,17 @@ const struct tzml_plan *tzml_model_plan(const struct tzml_model *model,
  */
 enum tzml_status tzml_model_start(struct tzml_model *model, uint32_t program,
 				  const void *inputs, size_t inputs_size);
+
+/*
+ * The same for a request with an id. If it was answered in this session, with
+ * the same inputs, and neither more than TZML_KNOWN_REQUESTS others ago nor
+ * TZML_FREE_RUNS times since, it costs nothing of the budget.
+ */
+enum tzml_status tzml_model_start_request(struct tzml_model *model,
+					  uint32_t program,
+					  const uint8_t id[TZML_REQUEST_SIZE],
+					  const void *inputs,
+					  size_t inputs_size);
 
 /*
  * Go on until a section is wanted, or to the end, where the outputs, back to
