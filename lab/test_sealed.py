@@ -18,6 +18,7 @@ from labgrid import Target
 
 from tzml.bundle import OutputPolicy
 from tzml.owner.keys import coordinates
+from tzml_lab.environment import ROOT
 from tzml_lab.faults import RecordProperty
 from tzml_lab.inference.granted import FOLDER, OWNER, STRANGER, Granted, enrolled
 from tzml_lab.target import Commands
@@ -146,6 +147,24 @@ def test_a_request_that_comes_again_is_counted_once_and_only_in_its_session(
     assert lab.do(*steps) == [expected, expected, "BUDGET"]
     lab.grant("once", serial=26, budget=1)
     assert lab.do(("sealed", "once", 5, "a")) == ["BUDGET"]
+
+
+@pytest.mark.lg_feature("systemd")
+def test_tzml_serve_gives_the_ids_of_requests_to_the_ta(lab: Granted) -> None:
+    lab.grant("served", serial=27, budget=2)
+    (lab.folder / "repeat.py").write_bytes((ROOT / "lab" / "target" / "repeat.py").read_bytes())
+    lab.put("repeat.py")
+    shape = held_out_digits()[0][:1].shape
+    serve = f"tzml-serve --port 8004 --grant sealed={FOLDER}/served.tzg sealed={FOLDER}/sealed.tzm"
+    lab.command.run_check(f"systemd-run --unit tzml-repeat {serve}", timeout=scaled(60))
+    try:
+        ready = "import urllib.request as u; u.urlopen('http://127.0.0.1:8004/v2/health/ready')"
+        assert lab.command.poll_until_success(f'python3 -c "{ready}"', timeout=scaled(60))
+        told = f"python3 {FOLDER}/repeat.py 8004 sealed {' '.join(map(str, shape))}"
+        (line,) = lab.command.run_check(told, timeout=scaled(60))
+    finally:
+        lab.command.run("systemctl stop tzml-repeat", timeout=scaled(60))
+    assert json.loads(line) == [200, 200, 200, 200, 200, 403, 403, 403, 200]
 
 
 def test_an_old_version_of_the_model_is_refused(lab: Granted, expected: list[float]) -> None:

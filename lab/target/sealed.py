@@ -2,8 +2,9 @@
 
 usage: sealed.py STEP…
 
-STEP is BUNDLE,GRANT,RUNS,REQUEST: files in the folder of this program, the grant empty for none. Each is run so often
-on 0, 1, 2, … modulo 16, as the request of that id unless it is empty. Prints a JSON list: for each step the status of what failed, or the last answer.
+STEP is BUNDLE,GRANT,RUNS,REQUEST: files in the folder of this program, the grant empty for none. Each is run so
+often on 0, 1, 2, … modulo 16, as the request of that id unless it is empty. Prints a JSON list: for each step the
+status of what failed, or the last answer.
 """
 
 from __future__ import annotations

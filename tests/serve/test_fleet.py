@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import signal
+import socketserver
 import subprocess
 import threading
 import time
@@ -12,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from conftest import tzml
@@ -25,6 +27,12 @@ from .server import Server, image
 
 TIMEOUT = 1.0
 CLIENTS = 6
+
+
+def start_haproxy(config: Path, stack: ExitStack) -> None:
+    balancer = subprocess.Popen([str(haproxy()), "-db", "-f", config], stderr=subprocess.DEVNULL)
+    stack.callback(balancer.wait)
+    stack.callback(balancer.kill)
 
 
 class Fleet:
@@ -49,9 +57,7 @@ class Fleet:
             config,
         )
         assert (done.returncode, done.stderr) == (0, "")
-        balancer = subprocess.Popen([str(haproxy()), "-db", "-f", config], stderr=subprocess.DEVNULL)
-        stack.callback(balancer.wait)
-        stack.callback(balancer.kill)
+        start_haproxy(config, stack)
         deadline = time.monotonic() + 10
         while self.ask("GET", "/v2/health/ready")[0] != 200:
             assert time.monotonic() < deadline
@@ -120,6 +126,46 @@ def test_no_request_is_lost_and_none_answered_wrongly_while_devices_die_and_free
     assert set(answers) == {"right"}, answers
     assert answers["right"] > 100
     print(f"{answers['right']} answers, the slowest after {max(slowest):.2f} s")
+
+
+class Dying(socketserver.StreamRequestHandler):
+    """A device that is ready, and dies at each request but the third."""
+
+    seen: ClassVar[list[str]] = []
+
+    def handle(self) -> None:
+        said = [line.decode().strip() for line in iter(self.rfile.readline, b"\r\n") if line]
+        if said[0].startswith("POST"):
+            self.seen.extend(line for line in said if line.lower().startswith("x-request-id:"))
+        if not said[0].startswith("POST") or len(self.seen) == 3:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+
+def test_a_request_keeps_its_id_when_it_is_sent_again(tmp_path: Path) -> None:
+    port, config = free_port(), tmp_path / "haproxy.cfg"
+    with ExitStack() as stack:
+        devices = []
+        for number in range(3):
+            server = stack.enter_context(socketserver.ThreadingTCPServer(("127.0.0.1", 0), Dying))
+            threading.Thread(target=server.serve_forever).start()
+            stack.callback(server.shutdown)
+            devices.append(Device(f"d{number}", "127.0.0.1", server.server_address[1]))
+        config.write_text(configuration(devices, Balancer(f"127.0.0.1:{port}", TIMEOUT)))
+        start_haproxy(config, stack)
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+                connection.request("POST", "/v2/models/x/infer", b"{}")
+                break
+            except OSError:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        assert connection.getresponse().status == 200
+        connection.close()
+    assert len(Dying.seen) == 3
+    assert len(set(Dying.seen)) == 1
+    assert len(Dying.seen[0]) > 40
 
 
 def test_a_sequence_is_refused_because_its_state_is_on_one_device(fleet: Fleet) -> None:

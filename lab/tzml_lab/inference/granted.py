@@ -53,7 +53,7 @@ class Granted:
         files_of(self.target).put(str(self.folder / name), f"{FOLDER}/{name}")
 
     def do(self, *steps: tuple[str, str] | tuple[str, str, int] | tuple[str, str, int, str]) -> Answers:
-        """Open and run bundles with grants, so often and as that request; for each the status, or the last answer."""
+        """Open bundles with grants, run them so often under an id; for each the status, or the last answer."""
 
         def told_of(bundle: str, grant: str, runs: int = 1, request: str = "") -> str:
             return f"{bundle}.tzm,{grant and f'{grant}.tzg'},{runs},{request}"
