@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Build an image with Buildroot: firmware, kernel, TA kit and C library from Debian, the rest from source.
+"""Build an image with Buildroot: firmware, TA kit and C library from Debian, the rest from source.
 
 usage: tools/buildroot MACHINE --buildroot PATH [--output FOLDER] [--prepare]
 
@@ -17,9 +17,7 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "meta-tzml-debian/engine/lib"), str(ROOT / "meta-tzml-debian/lib")]
 
 import components  # noqa: E402
+import kernel  # noqa: E402
 from parts import (  # noqa: E402
     C_LIBRARY,
     EXTERNAL,
@@ -36,6 +35,7 @@ from parts import (  # noqa: E402
     TEE_CLIENT,
     BuildError,
     Downloads,
+    follow,
     made_once,
     make_overlay,
     make_overrides,
@@ -51,7 +51,7 @@ BUILDROOT = "2026.05"
 MACHINES = ("qemu", "rpi3")
 
 # What Buildroot looks for before it begins (support/dependencies). tools/host-packages.txt has all of them.
-PROGRAMS = ("bc", "cpio", "file", "g++", "gcc", "perl", "rsync", "tar", "unzip", "wget")
+PROGRAMS = ("bc", "bison", "cpio", "file", "flex", "g++", "gcc", "perl", "rsync", "tar", "unzip", "wget")
 
 
 def check_buildroot(path: Path) -> None:
@@ -104,14 +104,16 @@ def show_info(buildroot: Path, variables: dict[str, str]) -> dict[str, Any]:
     return info
 
 
-def describe(output: Path, info: dict[str, Any], downloads: Downloads) -> None:
-    """What image_json.py has to know of the components."""
+def describe(output: Path, info: dict[str, Any], downloads: Downloads, own: dict[str, Any] | None) -> None:
+    """What image_json.py has to know of the components. `own`: of a kernel that is not the Debian feed's."""
     taken = (("glibc", SUITE, C_LIBRARY), ("tee-supplicant", OPTEE_SUITE, TEE_CLIENT))
     found = components.of_buildroot(info)
     found += [
         components.of_debian(name, downloads.packages(suite, "arm64", of), suite) for name, suite, of in taken
     ]
-    about = {"components": found, "vex": components.statements(info)}
+    if own:
+        found.append(components.of_debian("linux", [Path(own["package"])], SUITE))
+    about = {"components": found, "kernel": own, "vex": components.statements(info)}
     tree.write_atomically(output / "about.json", json.dumps(about, indent=1))
 
 
@@ -196,22 +198,12 @@ def make(buildroot: Path, output: Path, variables: dict[str, str], ours: list[st
     """Run the build, and print its steps. `ours`: packages that are made anew, whose sources make does not know."""
     command = ["make", "-C", str(buildroot), *(f"{name}={value}" for name, value in variables.items())]
     run([*command, *(f"{name}-dirclean" for name in ours)])
-    log, start = output / "build.log", time.monotonic()
-    with log.open("w") as stream:
-        # whoever kills this process does not kill make: the folder stays locked until that has ended, too
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-            pass_fds=(lock,),
-        )  # fmt: skip
-        assert process.stdout
-        for line in process.stdout:
-            stream.write(line)
-            if found := re.search(r">>> (\S+) +(\S*) *(Building|Configuring|Extracting|Generating.*)", line):
-                say(f"{time.monotonic() - start:5.0f} s {found[1]} {found[2]}: {found[3].lower()}")
-    if process.wait():
-        last = [line for line in log.read_text(errors="replace").splitlines() if line.strip()][-5:]
-        raise BuildError(f"the build failed; its log is {log}\n" + "\n".join(last))
-    say(f"built in {time.monotonic() - start:.0f} s")
+
+    def step(line: str) -> str | None:
+        found = re.search(r">>> (\S+) +(\S*) *(Building|Configuring|Extracting|Generating.*)", line)
+        return f"{found[1]} {found[2]}: {found[3].lower()}" if found else None
+
+    follow(command, output / "build.log", step, lock)
 
 
 def main() -> None:
@@ -254,7 +246,10 @@ def build(machine: str, buildroot: Path, image: Path, output: Path, lock: int | 
         mark_made(kit, key)
     local = output / "local.mk"
     tree.write_atomically(local, make_overrides(output))
-    overlays = ["$(BR2_EXTERNAL_TZML_PATH)/board/overlay", str(make_overlay(output, image, downloads))]
+    overlays = ["$(BR2_EXTERNAL_TZML_PATH)/board/overlay"]
+    fragment = kernel.fragment_of(machine)
+    if not fragment:
+        overlays.append(str(make_overlay(output, image, downloads)))
     values = {
         "BR2_PACKAGE_OVERRIDE_FILE": str(local),
         "BR2_PACKAGE_TZML_TEE_CLIENT_DIR": str(
@@ -277,10 +272,11 @@ def build(machine: str, buildroot: Path, image: Path, output: Path, lock: int | 
     }
     configure(buildroot, output, machine, values, variables)
     info = show_info(buildroot, variables)
-    describe(output, info, downloads)
     fill_site(output / "site", buildroot, info, downloads)
     if lock is None:
         return
+    own = kernel.make(output, image, fragment, downloads, lock) if fragment else None
+    describe(output, info, downloads, own)
     start_anew(buildroot, output, Path(variables["O"]))
     ours = [name for name in info if name.startswith("tzml-")]
     make(buildroot, output, variables, ours, lock)

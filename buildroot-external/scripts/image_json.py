@@ -86,6 +86,9 @@ def main() -> None:
     (deploy / "image.json").unlink(missing_ok=True)
     files = []
     by_role = {file["role"]: debian / file["path"] for file in base["files"]}
+    facts = {name: base[name] for name in FACTS if name in base}
+    if own := about["kernel"]:
+        by_role["kernel"], facts["kernel_release"] = Path(own["path"]), own["release"]
     for role in sorted(by_role.keys() & set(TAKEN)):
         shutil.copy(by_role[role], deploy)
         files.append(entry(role, deploy / by_role[role].name))
@@ -104,6 +107,7 @@ def main() -> None:
     measurements = {name: value for name, value in base.get("measurements", {}).items() if name == "core"}
     if measurements:
         measurements["ta"] = measured_ta(target)
+    made = {component["name"] for component in about["components"]}
     description = {
         "format": base["format"],
         "machine": machine,
@@ -116,10 +120,10 @@ def main() -> None:
         "features": FEATURES,
         "emulator": base["emulator"],
         "components": [
-            *(component for component in base["components"] if component["name"] in COMPONENTS),
+            *(c for c in base["components"] if c["name"] in COMPONENTS and c["name"] not in made),
             *about["components"],
         ],
-        **{name: base[name] for name in FACTS if name in base},
+        **facts,
         **({"measurements": measurements} if measurements else {}),
     }
     schema = ROOT / "docs/image.schema.json"

@@ -7,6 +7,8 @@ import json
 import os
 import shutil
 import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 from tzmldebian import apt, tree
@@ -56,6 +58,28 @@ def run_bytes(command: list[str]) -> bytes:
         said = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
         raise BuildError(f"{' '.join(command[:3])} …: {said[-1] if said else f'exit status {done.returncode}'}")
     return done.stdout
+
+
+def follow(command: list[str], log: Path, step: Callable[[str], str | None], lock: int) -> None:
+    """Run a build, and print what `step` says of a line of its output. `lock`: a file that it keeps open, too.
+
+    Whoever kills this process does not kill the build: the folder stays locked until that has ended.
+    """
+    start = time.monotonic()
+    with log.open("w") as stream:
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+            pass_fds=(lock,),
+        )  # fmt: skip
+        assert process.stdout
+        for line in process.stdout:
+            stream.write(line)
+            if text := step(line):
+                say(f"{time.monotonic() - start:5.0f} s {text}")
+    if process.wait():
+        last = [line for line in log.read_text(errors="replace").splitlines() if line.strip()][-5:]
+        raise BuildError(f"the build failed; its log is {log}\n" + "\n".join(last))
+    say(f"built in {time.monotonic() - start:.0f} s")
 
 
 class Downloads:

@@ -206,6 +206,24 @@ def test_what_was_built_with_something_else_is_removed(build: ModuleType, tmp_pa
     assert not built()
 
 
+def test_a_setting_that_the_kernel_does_not_take_is_found(scripts: None) -> None:
+    kernel = importlib.import_module("kernel")
+    assert kernel.fragment_of("rpi3") is None
+    fragment = kernel.fragment_of("qemu").read_text()
+    settings = [line.partition("=")[0] for line in fragment.splitlines() if line.startswith("CONFIG_")]
+    assert len(settings) == len(set(settings))
+    assert kernel.lost(fragment, fragment) == []
+    assert kernel.lost(fragment, fragment.replace("CONFIG_OPTEE=y", "# CONFIG_OPTEE is not set")) == [
+        "CONFIG_OPTEE=y"
+    ]
+
+
+def test_a_build_that_fails_says_where_its_log_is(build: ModuleType, tmp_path: Path) -> None:
+    log = tmp_path / "build.log"
+    with log.with_name("lock").open("w") as lock, pytest.raises(build.BuildError, match=f"its log is {log}\nlast"):
+        build.follow(["sh", "-c", "echo last; exit 2"], log, lambda _: None, lock.fileno())
+
+
 def test_every_override_has_a_reason(build: ModuleType) -> None:
     assert {"fakeroot", "patchelf"} <= set(build.OVERRIDES)
     assert all(len(reason) > 20 for reason in build.OVERRIDES.values())

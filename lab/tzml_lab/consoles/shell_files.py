@@ -1,4 +1,4 @@
-"""Copy files over a console whose system has no Python: BusyBox's tar, gzip, base64 and sha256sum do it.
+"""Copy files over a console whose system has no Python: BusyBox's tar, xz, gzip, base64 and sha256sum do it.
 
 Everything is packed into one archive, sent as text and compared by its digest. A damaged transfer is done again
 as a whole: this is for emulators, whose consoles lose nothing. Boards have file_transfer.py.
@@ -10,6 +10,7 @@ import base64
 import binascii
 import hashlib
 import io
+import lzma
 import re
 import shlex
 import tarfile
@@ -45,15 +46,16 @@ class ShellFiles:
     def put(self, local: Path, remote: PurePosixPath) -> None:
         """Copy a file or folder to exactly that path. Raises ExecutionError, pexpect's TIMEOUT."""
         packed = io.BytesIO()
-        with tarfile.open(fileobj=packed, mode="w:gz", format=tarfile.USTAR_FORMAT) as archive:
+        with tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as archive:
             archive.add(local, arcname=remote.name, filter=_by_root)
-        data = packed.getvalue()
+        # hundreds of bundles that differ in a byte take as much as one: gzip looks back only 32 KiB
+        data = lzma.compress(packed.getvalue(), check=lzma.CHECK_CRC32)
         folder = shlex.quote(str(remote.parent))
         for _ in range(_TRIES):
             self._send(base64.b64encode(data).decode())
             if self._digest() == hashlib.sha256(data).hexdigest():
-                # two steps: not every BusyBox has tar's -z
-                self._run(f"mkdir -p {folder} && gzip -dc <{_ARCHIVE} >{_TAR} && tar -xf {_TAR} -C {folder}")
+                # two steps: not every BusyBox has tar's -J
+                self._run(f"mkdir -p {folder} && xz -dc <{_ARCHIVE} >{_TAR} && tar -xf {_TAR} -C {folder}")
                 return
         raise ExecutionError(f"copying to {remote}: the console damaged it {_TRIES} times")
 

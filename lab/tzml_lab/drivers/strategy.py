@@ -156,7 +156,7 @@ class TrustZoneStrategy(Strategy):
         """Let Linux reboot, and wait for the login prompt. The state must be shell. Raises TargetError."""
         if not self.shell:
             raise StrategyError("a machine without a login on its console is started anew instead")
-        self.shell.console.sendline("systemctl reboot")
+        self.shell.console.sendline("reboot")
         self.record.power_on()  # the reset that follows is not a fault
         self.target.deactivate(self.shell)
         try:
