@@ -136,7 +136,7 @@ def test_files_arrive_as_they_were(line: LocalLine, tmp_path: Path) -> None:
 # Of the lab's modules, those with tests that run on any image, also without Python, systemd, SSH, xtest. They ask
 # models with tzml-run, send messages with tzml-ta-test, start and stop the machine, or need none.
 FOR_ALL_IMAGES = {
-    "bad_input", "boot", "entropy", "faults", "inference", "ptest", "recovery", "shared_lab",
+    "bad_input", "boot", "entropy", "faults", "inference", "ptest", "recovery", "shared_lab", "supplicant",
 }  # fmt: skip
 
 LIST_WHAT_IS_NOT_SKIPPED = """
