@@ -261,6 +261,8 @@ AREAS = {
     "tzml/demo": "lab",
     "tzml/fleet/grpc_": "grpc",
     "tzml/fleet/page.py": "report",
+    "tzml/fleet/publish.py": "publish",
+    "tzml/fleet/pull.py": "pull",
     "tzml/fleet/rollout.py": "seal",
     "tzml/fleet/simulate_plot.py": "report",
     "tzml/image.py": "lab",

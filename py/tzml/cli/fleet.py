@@ -173,6 +173,77 @@ def rollout(
         raise SystemExit(1)
 
 
+@command.command("publish")
+@click.argument("bundle", type=_EXISTING, required=False)
+@click.option("--model", metavar="NAME", help="What the devices call the model.")
+@click.option("--grant", "grants", multiple=True, metavar="NAME=FILE", callback=_parse_files,
+              help="The grant of a device, for a sealed BUNDLE.")  # fmt: skip
+@click.option("--repository", required=True, type=click.Path(file_okay=False, path_type=Path),
+              help="The folder that a web server shows to the devices. Made if it is not there.")  # fmt: skip
+@click.option("--keys", required=True, type=click.Path(file_okay=False, path_type=Path),
+              help="The folder with root.pem, targets.pem and online.pem. Made with a new repository.")  # fmt: skip
+@click.option("--renew", is_flag=True, help="Publish nothing, but let what is there be valid longer.")
+@click.option("--renew-root", is_flag=True, help="The same for the root; takes root.pem.")
+@click.option("--valid", type=click.IntRange(1), default=7, show_default=True, metavar="DAYS",
+              help="How long devices believe that this is the newest.")  # fmt: skip
+def publish(
+    bundle: Path | None, model: str | None, grants: dict[str, Path], repository: Path, keys: Path, renew: bool,
+    renew_root: bool, valid: int,
+) -> None:  # fmt: skip
+    """Publish BUNDLE for devices that pull it, as those behind NAT (docs/serving.md).
+
+    The repository's files may lie on any web server: the owner's signatures protect them.
+    """
+    try:
+        from tzml.fleet.publish import Repository, Validity
+    except ModuleNotFoundError as error:
+        raise TzmlError("to publish takes tuf and cryptography", "pip install 'tzml[publish]'") from error
+    from tzml.fleet.rollout import Release, check_release
+
+    if bool(bundle) == (renew or renew_root) or bool(bundle) != bool(model):
+        raise TzmlError("there is nothing to do", "give BUNDLE and --model, or --renew, or --renew-root")
+    made = Repository(repository, keys, Validity(online=valid))
+    if bundle:
+        check_release(Release(bundle, grants), list(grants))
+        if not made.is_there:
+            made.begin()
+            click.echo(
+                f"{repository / 'metadata' / '1.root.json'}: give it to each device, by a way that you trust"
+            )
+        assert model
+        made.publish(model, bundle, grants)
+    if renew_root:
+        made.renew_root()
+    if renew:
+        made.renew()
+
+
+@command.command("pull")
+@click.argument("url", metavar="URL")
+@click.option("--root", required=True, type=_EXISTING, help="1.root.json of the repository, from its owner.")
+@click.option("--model", required=True, metavar="NAME", help="The model to pull.")
+@click.option("--device", required=True, metavar="NAME", help="What the owner calls this device.")
+@click.option("--models", type=click.Path(file_okay=False, path_type=Path), default=Path("/var/lib/tzml/models"),
+              show_default=True, help="Where models lie.")  # fmt: skip
+@click.option("--server", default="127.0.0.1:8000", show_default=True, metavar="HOST:PORT",
+              help="Where this device's tzml-serve answers.")  # fmt: skip
+@click.option("--restart", default="systemctl restart tzml-serve", show_default=True, metavar="COMMAND",
+              help="Starts tzml-serve again, and returns when the old one has ended.")  # fmt: skip
+@click.option("--wait", type=click.FloatRange(0.1), default=60, show_default=True, metavar="SECONDS",
+              help="For the model to be ready.")  # fmt: skip
+def pull_command(
+    url: str, root: Path, model: str, device: str, models: Path, server: str, restart: str, wait: float
+) -> None:
+    """On a device: install the bundle and the grant that URL has for it, and serve them (docs/serving.md)."""
+    try:
+        from tzml.fleet.pull import Place, pull
+    except ModuleNotFoundError as error:
+        raise TzmlError("to pull takes tuf", "pip install 'tzml[pull]'") from error
+
+    place = Place(model, device, models, Device.parse(server), restart, wait)
+    click.echo(pull(url, root.read_bytes(), place))
+
+
 @command.command("grpc")
 @click.argument("device", metavar="HOST:PORT")
 @click.option("--listen", default="127.0.0.1:8001", show_default=True, metavar="ADDRESS:PORT",
