@@ -30,7 +30,7 @@ from tzml.cli import tzml
 from tzml.errors import TzmlError
 from tzml.fleet import Device
 from tzml.fleet.publish import Repository, Validity, _signer, make_keys
-from tzml.fleet.pull import Place, pull
+from tzml.fleet.pull import Destination, pull
 from tzml.owner.grant import Terms, make_grant
 from tzml.owner.keys import coordinates
 from tzml.owner.seal import seal
@@ -92,7 +92,9 @@ class Owner:
         self.device = folder / "device"
         self.port = free_port()
         restart = f"{sys.executable} -c 0"
-        self.place = Place("plain", "kitchen", self.device, Device("kitchen", "127.0.0.1", self.port), restart, 2)
+        self.place = Destination(
+            "plain", "kitchen", self.device, Device("kitchen", "127.0.0.1", self.port), restart, 2
+        )
         self.repository = Repository(self.folder, self.keys)
         self.repository.begin()
         self.root = (self.folder / "metadata" / "1.root.json").read_bytes()
@@ -357,7 +359,7 @@ def test_what_does_not_get_ready_goes_back_and_is_not_tried_again(serving: Path,
             "import pathlib, sys, time\nasked = pathlib.Path(sys.argv[1])\nasked.write_text('')\n"
             "while asked.exists():\n    time.sleep(0.02)\n"
         )
-        owner.place = Place(
+        owner.place = Destination(
             "plain", "kitchen", owner.device, owner.place.server, f"{sys.executable} {starter} {asked}", 5
         )
         over = threading.Event()

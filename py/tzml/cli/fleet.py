@@ -236,11 +236,11 @@ def pull_command(
 ) -> None:
     """On a device: install the bundle and the grant that URL has for it, and serve them (docs/serving.md)."""
     try:
-        from tzml.fleet.pull import Place, pull
+        from tzml.fleet.pull import Destination, pull
     except ModuleNotFoundError as error:
         raise TzmlError("to pull takes tuf", "pip install 'tzml[pull]'") from error
 
-    place = Place(model, device, models, Device.parse(server), restart, wait)
+    place = Destination(model, device, models, Device.parse(server), restart, wait)
     click.echo(pull(url, root.read_bytes(), place))
 
 

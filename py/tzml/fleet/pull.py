@@ -79,7 +79,7 @@ class Fetcher(FetcherInterface):
 
 
 @dataclass(frozen=True)
-class Place:
+class Destination:
     """A model on this device, where it is served, and how the server begins anew."""
 
     model: str
@@ -90,7 +90,7 @@ class Place:
     wait: float = 60
 
 
-def pull(url: str, root: bytes, place: Place) -> str:
+def pull(url: str, root: bytes, place: Destination) -> str:
     """Install what the repository has for this device, and serve it; what became of it. Raises TzmlError.
 
     Nothing changes unless all of it is there and right. A release whose model does not get ready is not tried
@@ -152,7 +152,7 @@ def _alone(folder: Path) -> Iterator[None]:
         raise TzmlError(f"cannot work in {folder}: {error.strerror or error}", "check its permissions") from error
 
 
-def _look(url: str, root: bytes, folder: Path, fetcher: Fetcher, place: Place) -> dict[str, TargetFile]:
+def _look(url: str, root: bytes, folder: Path, fetcher: Fetcher, place: Destination) -> dict[str, TargetFile]:
     """What the newest metadata names for this device, by the file's name here. Raises TzmlError."""
     base = url.rstrip("/") + "/metadata"
     try:
@@ -243,7 +243,7 @@ def _switch(folder: Path, release: str) -> None:
     _sync(folder)
 
 
-def _serve(place: Place) -> str:
+def _serve(place: Destination) -> str:
     """Begin to serve what `current` leads to; what is wrong with it, or ""."""
     done = subprocess.run(shlex.split(place.restart), capture_output=True, text=True, check=False)
     if done.returncode:
