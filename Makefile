@@ -143,8 +143,11 @@ test-emulated-rpmb: setup build/emulated-rpmb
 build/release build/emulated-rpmb: # kas wants them to be there
 	@mkdir -p $@
 
-test-buildroot: image image-rpi3
-	@[ -n "$(BUILDROOT)" ] || { echo "make test-buildroot BUILDROOT=PATH: a checkout of Buildroot" >&2; exit 2; }
+buildroot-checkout:
+	@[ -f "$(BUILDROOT)/Makefile" ] || { echo "make test-buildroot BUILDROOT=PATH: a checkout of Buildroot, not '$(BUILDROOT)'" >&2; exit 2; }
+
+test-buildroot: buildroot-checkout image image-rpi3
+	@mkdir -p $(LOGS)
 	@BUILDROOT="$(BUILDROOT)" $(PYTEST) tests/build/test_buildroot.py
 	@tools/buildroot qemu --buildroot "$(BUILDROOT)"
 	@tools/buildroot rpi3 --buildroot "$(BUILDROOT)"
@@ -191,4 +194,4 @@ distclean:
 	@tools/distclean $(if $(YES),yes)
 	@$(MAKE) --silent -f $(firstword $(MAKEFILE_LIST)) clean
 
-.PHONY: boot check clean demo distclean format help image lab-pi lab-qemu lint lock lock-feed menu mutants setup test test-boards test-buildroot test-emulated-rpmb test-frontends test-leakage test-full test-release
+.PHONY: boot buildroot-checkout check clean demo distclean format help image lab-pi lab-qemu lint lock lock-feed menu mutants setup test test-boards test-buildroot test-emulated-rpmb test-frontends test-leakage test-full test-release

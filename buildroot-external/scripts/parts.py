@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -53,7 +54,7 @@ def run_bytes(command: list[str]) -> bytes:
     try:
         done = subprocess.run(command, capture_output=True, check=False)
     except FileNotFoundError as error:
-        raise BuildError(f"{command[0]} is not installed on this host") from error
+        raise BuildError(f"{command[0]} is not installed on this host: run tools/bootstrap") from error
     if done.returncode:
         said = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
         raise BuildError(f"{' '.join(command[:3])} …: {said[-1] if said else f'exit status {done.returncode}'}")
@@ -98,7 +99,16 @@ class Downloads:
     def packages(self, suite: str, architecture: str, names: tuple[str, ...]) -> list[Path]:
         wanted, to = (suite, architecture, names), self.folder / "files"
         if wanted not in self._found:
-            files = self.archive(suite, architecture).binaries(names, to)
+            try:
+                files = self.archive(suite, architecture).binaries(names, to)
+            except apt.AptError as error:
+                gone = re.findall(r"Unable to locate package ([^\s;]+)", str(error))
+                if not gone:
+                    raise
+                raise BuildError(
+                    f"Debian {suite} has no {', '.join(gone)} any more: take a newer commit of this repository, or "
+                    f"correct the names in {Path(__file__).parent}"
+                ) from error
             self._found[wanted] = [to / file.name for file in files]
         return self._found[wanted]
 

@@ -7,6 +7,7 @@ images with it, boots them, and runs what is marked `with_buildroot` here.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import importlib
 import importlib.util
 import json
@@ -17,17 +18,20 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from conftest import ROOT
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from tzmldebian import apt
 
 from tzml.vulnerabilities import vex
 from tzml_lab.emulation import config_txt
 from tzml_lab.emulation.video_core import copy_partition
 
 from .record_buildroot_symbols import used
+from .test_apt import LocalArchive
 
 EXTERNAL = ROOT / "buildroot-external"
 BUILDROOT = os.environ.get("BUILDROOT", "")
@@ -222,6 +226,58 @@ def test_a_build_that_fails_says_where_its_log_is(build: ModuleType, tmp_path: P
     log = tmp_path / "build.log"
     with log.with_name("lock").open("w") as lock, pytest.raises(build.BuildError, match=f"its log is {log}\nlast"):
         build.follow(["sh", "-c", "echo last; exit 2"], log, lambda _: None, lock.fileno())
+
+
+@pytest.fixture
+def debian(build: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Downloads from an archive that has only one package."""
+    monkeypatch.setattr(apt, "KEYRING", tmp_path / "no-keyring")  # which cannot have signed it
+    monkeypatch.setenv("TZML_CACHE", str(tmp_path / "cache"))
+    archive = LocalArchive(tmp_path / "archive")
+    archive.add("libc6", "2.41-12")
+    archive.publish()
+    downloads = build.Downloads()
+    downloads._mirror = apt.Mirror(f"[trusted=yes] copy:{archive.folder}", None)
+    return downloads
+
+
+def test_a_package_of_the_toolchain_that_vanished_is_named(build: ModuleType, debian: Any) -> None:
+    [there] = debian.packages("sid", "arm64", ("libc6",))
+    assert there.name == "libc6_2.41-12_arm64.deb"
+    with pytest.raises(build.BuildError, match=r"^Debian sid has no libc6-dev any more: take a newer commit .*$"):
+        debian.packages("sid", "arm64", ("libc6", "libc6-dev"))
+
+
+def test_a_source_that_no_archive_has_is_named(
+    build: ModuleType, debian: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The rest of the site is kept, and what somebody puts there is taken if its checksum is right."""
+    monkeypatch.setattr("parts.SOURCE_SUITES", ("sid",))
+    folder = tmp_path / "buildroot/package/busybox"
+    folder.mkdir(parents=True)
+    digest = hashlib.sha256(b"the source").hexdigest()
+    (folder / "busybox.hash").write_text(f"# from its author\nsha256  {digest}  busybox-1.38.0.tar.bz2\n")
+    info = {"busybox": {"downloads": [{"source": "busybox-1.38.0.tar.bz2"}]}, "host-fakeroot": {"downloads": ["x"]}}
+    site = tmp_path / "site"
+    missing = rf"no file with the checksum of busybox-1\.38\.0\.tar\.bz2 \(busybox\): put it into {site}$"
+    with pytest.raises(build.BuildError, match=missing):
+        build.fill_site(site, tmp_path / "buildroot", info, debian)
+    (site / "busybox-1.38.0.tar.bz2").write_text("another source")
+    with pytest.raises(build.BuildError, match=missing):
+        build.fill_site(site, tmp_path / "buildroot", info, debian)
+    (site / "busybox-1.38.0.tar.bz2").write_text("the source")
+    build.fill_site(site, tmp_path / "buildroot", info, debian)
+
+
+def test_a_compiler_that_vanished_is_named(
+    build: ModuleType, debian: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("parts.C_LIBRARY", ("libc6",))
+    monkeypatch.setattr("parts.SUITE", "sid")
+    debian.packages("sid", "arm64", ("libc6",))  # with the host's programs
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(build.BuildError, match=r"^aarch64-linux-gnu-gcc is not installed .*: run tools/bootstrap$"):
+        build.make_toolchain(tmp_path / "out", debian)
 
 
 def test_every_override_has_a_reason(build: ModuleType) -> None:

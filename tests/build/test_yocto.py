@@ -19,6 +19,7 @@ from conftest import ROOT
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from .conftest import ENGINE
 from .test_recipes import PRODUCT, RECIPES, code, lists
 
 KIT = ROOT / "build/deploy/qemu/ta-dev-kit.tar.zst"
@@ -82,6 +83,53 @@ def test_every_layer_of_the_manifest_is_locked_to_a_commit() -> None:
     assert all(re.fullmatch("[0-9a-f]{40}", repo["commit"]) for repo in lock["overrides"]["repos"].values())
     path = ROOT / "build/yocto" / manifest["repos"]["meta-tzml"]["path"]
     assert Path(os.path.normpath(path)) == PRODUCT
+
+
+READ_LAYERS = """
+import logging
+import bb.cooker, bb.cookerdata
+logging.basicConfig(format="%(message)s")
+builder = bb.cookerdata.CookerDataBuilder(bb.cookerdata.CookerConfiguration(), False)
+builder.basedata.setVar("TOPDIR", ".")
+builder.parseConfigurationFiles([], [])
+"""
+
+
+@pytest.mark.parametrize("series", ["wrynose", "scarthgap"])
+def test_layers_of_another_series_are_refused(tmp_path: Path, series: str) -> None:
+    """By BitBake itself, in one line that names the series to take."""
+    core = tmp_path / "core"
+    for path, text in {
+        "conf/bblayers.conf": f'BBPATH = "${{TOPDIR}}"\nBBLAYERS = "{core} {ROOT}/meta-tzml"\n',
+        "core/conf/layer.conf": 'BBPATH .= ":${LAYERDIR}"\nBBFILE_COLLECTIONS += "core"\n'
+        f'LAYERSERIES_CORENAMES = "{series}"\n',
+        "core/conf/bitbake.conf": "",
+        "core/classes/base.bbclass": "",
+    }.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+    done = subprocess.run(
+        [sys.executable, "-c", READ_LAYERS], cwd=tmp_path, text=True, check=False, capture_output=True,
+        env=os.environ | {"PYTHONPATH": str(ENGINE / "lib")},
+    )  # fmt: skip
+    refusal = (
+        "Layer tzml is not compatible with the core layer which only supports these series: "
+        f"{series} (layer is compatible with wrynose)"
+    )
+    assert (refusal in done.stderr.splitlines()) == (series != "wrynose"), done.stderr
+    assert (done.returncode == 0) == (series == "wrynose"), done.stderr
+
+
+def test_a_layer_without_the_locked_commit_is_refused(tmp_path: Path) -> None:
+    for name in ("bitbake", "openembedded-core", "meta-arm"):
+        subprocess.run(["git", "init", "-q", tmp_path / name], check=True)
+    done = subprocess.run([ROOT / "tools/check-yocto", tmp_path], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert re.fullmatch(
+        rf"check-yocto: {tmp_path}/bitbake has no commit [0-9a-f]{{40}}, which kas/yocto/qemu\.lock\.yml names: "
+        r"git fetch there\n",
+        done.stderr,
+    )
 
 
 # -- The compiler ---------------------------------------------------------------------------------------
