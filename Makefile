@@ -143,10 +143,8 @@ test-emulated-rpmb: setup build/emulated-rpmb
 build/release build/emulated-rpmb: # kas wants them to be there
 	@mkdir -p $@
 
-buildroot-checkout:
+test-buildroot: $(if $(wildcard $(BUILDROOT)/Makefile),image image-rpi3)
 	@[ -f "$(BUILDROOT)/Makefile" ] || { echo "make test-buildroot BUILDROOT=PATH: a checkout of Buildroot, not '$(BUILDROOT)'" >&2; exit 2; }
-
-test-buildroot: buildroot-checkout image image-rpi3
 	@mkdir -p $(LOGS)
 	@BUILDROOT="$(BUILDROOT)" $(PYTEST) tests/build/test_buildroot.py
 	@tools/buildroot qemu --buildroot "$(BUILDROOT)"
@@ -194,4 +192,4 @@ distclean:
 	@tools/distclean $(if $(YES),yes)
 	@$(MAKE) --silent -f $(firstword $(MAKEFILE_LIST)) clean
 
-.PHONY: boot buildroot-checkout check clean demo distclean format help image lab-pi lab-qemu lint lock lock-feed menu mutants setup test test-boards test-buildroot test-emulated-rpmb test-frontends test-leakage test-full test-release
+.PHONY: boot check clean demo distclean format help image lab-pi lab-qemu lint lock lock-feed menu mutants setup test test-boards test-buildroot test-emulated-rpmb test-frontends test-leakage test-full test-release
