@@ -83,10 +83,10 @@ class MachineCopy:
         return cpu_seconds(self.process.pid)
 
     @contextlib.contextmanager
-    def forward(self, there: int, key: str | Path) -> Iterator[int]:
-        """A port of this host that leads to one of the machine's, over SSH with this private key."""
+    def forward(self, there: int, key: str | Path, here: int = 0) -> Iterator[int]:
+        """A port of this host, `here` or a free one, that leads to one of the machine's, over SSH with this key."""
         connection = Connection("root", "127.0.0.1", self.port, str(key), str(self.folder / "known_hosts"))
-        here = free_port()
+        here = here or free_port()
         tunnel = subprocess.Popen([*WITH_PARENT, *connection.forward(here, there)], stdin=subprocess.DEVNULL)
         try:
             deadline = time.monotonic() + scaled(60)
