@@ -110,8 +110,8 @@ test-boards: image image-rpi3 image-hikey
 
 test-full: LAB_OPTIONS = --xtest full --networks full -m 'full or not full'
 test-full: PI_TESTS = lab
-# Tests that need Flower run with the others where its environment is made.
-test-full: environment-flower test test-boards test-release test-emulated-rpmb mutants test-leakage $(if $(BUILDROOT),test-buildroot)
+# Tests that need Flower, and those with KServe's clients, run with the others where their environments are made.
+test-full: environment-flower environment-kserve test test-boards test-release test-emulated-rpmb mutants test-leakage $(if $(BUILDROOT),test-buildroot)
 	@$(if $(BUILDROOT),:,echo "== not run: tests of an image made by Buildroot, because BUILDROOT= names no checkout")
 	@echo "== what layers and sealing cost, in instructions on QEMU (log: $(LOGS)/costs.log)"
 	@$(PYTEST) lab/test_partition.py lab/test_pipeline_costs.py lab/test_sealed_costs.py lab/test_cipher_costs.py lab/test_serve.py --lg-env qemu-counted.yaml --networks full 2>&1 | tee $(LOGS)/costs.log
@@ -123,7 +123,7 @@ test-full: environment-flower test test-boards test-release test-emulated-rpmb m
 	@$(PYTEST) tests/runtime -m full 2>&1 | tee $(LOGS)/runtime.log
 	@echo "== pipelines with many records that a relay changes (log: $(LOGS)/pipeline.log)"
 	@$(PYTEST) tests/pipeline -m full 2>&1 | tee $(LOGS)/pipeline.log
-	@echo "== tzml-serve with many requests that a fuzzer makes (log: $(LOGS)/serve.log)"
+	@echo "== tzml-serve with many requests that a fuzzer makes, and 10,000 while devices die (log: $(LOGS)/serve.log)"
 	@$(PYTEST) tests/serve -m full 2>&1 | tee $(LOGS)/serve.log
 
 # Other keys than those of development images, which more people have, in a folder that outlives the build.

@@ -19,7 +19,7 @@ for environment in "$@"; do
 	echo "== $environment"
 	code=0
 	case $environment in
-	*-counted) ci/lab.sh "$environment" --networks full -k "test_partition or test_pipeline_costs or test_sealed_costs or test_cipher_costs" || code=$? ;; # slow, and good for nothing else
+	*-counted) ci/lab.sh "$environment" --networks full -k "test_partition or test_pipeline_costs or test_sealed_costs or test_cipher_costs or test_serve" || code=$? ;; # slow, and good for nothing else
 	*) ci/lab.sh "$environment" --xtest full -m 'full or not full' || code=$? ;;
 	esac
 	if [ "$($tzml lab images "$environment" | wc -l)" -gt 1 ]; then

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 import socket
 import struct
 import time
@@ -165,3 +167,87 @@ def test_clients_that_reset_their_connection_are_forgotten(server: Server) -> No
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         client.close()
     assert server.infer("plain", [image()])[0] == 200
+
+
+def exchange(server: Server, data: bytes, *, end: bool = False) -> bytes:
+    """What the server says to these bytes, until it closes or is silent for a second."""
+    said = b""
+    with server.connect() as client, contextlib.suppress(OSError):
+        client.settimeout(1)
+        client.sendall(data)
+        if end:
+            client.shutdown(socket.SHUT_WR)
+        while piece := client.recv(65536):
+            said += piece
+    return said
+
+
+BODY = json.dumps({"inputs": [image()]}).encode()
+POST = f"POST {INFER} HTTP/1.1\r\nHost: x\r\n".encode()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\r\n\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(64),  # TLS
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"GET\r\n\r\n",
+        b"GET /v2 HTTP/9.9\r\nHost: x\r\n\r\n",
+        b"GET /v2 HTTP/1.1\r\nHost x\r\n\r\n",
+        b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /v2 HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 100_000 + b"\r\n\r\n",
+        b"GET /v2 HTTP/1.1\r\n" + b"X: y\r\n" * 20_000 + b"\r\n",
+        b"GET /v2/models/" + b"a" * 1000 + b"/infer HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /v2/models/../../../etc/passwd HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /v2/models/%2e%2e%2f%00 HTTP/1.1\r\nHost: x\r\n\r\n",
+        POST + b"Content-Length: -1\r\n\r\n" + BODY,
+        POST + b"Content-Length: 1e3\r\n\r\n" + BODY,
+        POST + b"Content-Length: 99999999999999999999999\r\n\r\n" + BODY,
+        POST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n" + BODY,
+        POST + b"Transfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n" + BODY,
+        POST + b"Transfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n0\r\n\r\n",
+        POST + b"Inference-Header-Content-Length: 9223372036854775807\r\nContent-Length: 4\r\n\r\nabcd",
+    ],
+    ids=lambda data: repr(data[-24:]),
+)
+def test_what_is_no_request_is_refused_and_stops_no_other(server: Server, data: bytes) -> None:
+    said = exchange(server, data, end=True)
+    assert not said or re.match(rb"HTTP/1\.[01] (4..|505) ", said), said[:200]
+    assert server.infer("plain", [image()])[0] == 200
+
+
+def test_a_client_that_closes_its_half_after_the_request_is_answered_or_closed(server: Server) -> None:
+    for _ in range(20):
+        said = exchange(server, POST + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY, end=True)
+        assert not said or said.startswith(b"HTTP/1.1 200 ")
+    assert server.infer("plain", [image()])[0] == 200
+
+
+def test_a_client_that_reads_no_answer_is_closed_and_stops_no_other(models: Path) -> None:
+    with Server("--timeout", "1", models / "plain.tzm") as server:
+        deaf = socket.socket()
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.connect(("127.0.0.1", server.port))
+        deaf.settimeout(0.2)
+        deadline = time.monotonic() + 20
+        closed = False
+        while not closed:
+            assert time.monotonic() < deadline
+            try:
+                deaf.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 100)
+            except TimeoutError:
+                assert server.infer("plain", [image()])[0] == 200
+            except OSError:
+                closed = True
+        deaf.close()
+
+
+def test_a_client_that_went_without_a_word_is_closed_after_its_answer(models: Path) -> None:
+    """As when its network ends: nothing comes any more, and nobody closes."""
+    with Server("--timeout", "1", models / "plain.tzm") as server, server.connect() as client:
+        client.sendall(POST + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY)
+        assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
+        client.settimeout(10)
+        assert client.recv(1) == b""
+        assert server.infer("plain", [image()])[0] == 200

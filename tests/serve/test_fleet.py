@@ -6,6 +6,7 @@ import http.client
 import json
 import random
 import signal
+import socket
 import socketserver
 import subprocess
 import threading
@@ -224,6 +225,17 @@ def test_a_request_that_could_not_be_sent_again_is_refused(fleet: Fleet) -> None
     status, answer = fleet.ask("POST", "/v2/models/plain/infer", body.ljust(65537))
     assert status == 413
     assert "more than 65536 bytes" in json.loads(answer)["error"]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [b"POST /v2/models/plain/infer HTTP/1.1\r\nContent-Length: 2\r\nContent-Length: 3", b"GET /v2\0 HTTP/1.1"],
+    ids=["two lengths", "a zero byte"],
+)
+def test_what_a_device_could_read_in_another_way_is_refused(fleet: Fleet, lines: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", fleet.port), 10) as client:
+        client.sendall(lines + b"\r\nHost: x\r\n\r\n{} ")
+        assert client.recv(4096).startswith(b"HTTP/1.1 400 ")
 
 
 def test_without_a_device_the_fleet_is_not_ready(fleet: Fleet) -> None:
