@@ -22,23 +22,13 @@ _Static_assert(sizeof(struct about) == 56, "no padding");
 _Static_assert(TZML_MAX_PROGRAMS <= UINT8_MAX, "a program's number fits");
 
 /*
- * Whether a run gives the same bits again: nothing but its inputs goes into
- * it. Only where runs are counted does it matter.
+ * Whether runs are counted, and nothing but their inputs, of which the world's
+ * random ones are some, goes into them.
  */
-static bool can_repeat(const struct tzml_model *model,
-		       const struct tzml_plan *plan)
+static bool can_repeat(const struct tzml_model *model)
 {
-	const uint32_t role = plan->program->role;
-
-	if (!model->granted || model->grant.query_budget == TZML_UNLIMITED ||
-	    model->state_memory.data || plan->writes_state ||
-	    (role != TZML_ROLE_INFER && role != TZML_ROLE_EVALUATE))
-		return false;
-	for (uint32_t i = 0; i < plan->program->input_count; i++)
-		if (model->interface.tensors[plan->ports[i]].flags ==
-		    TZML_TENSOR_RANDOM)
-			return false;
-	return true;
+	return model->granted && model->grant.query_budget != TZML_UNLIMITED &&
+	       !model->state_memory.data;
 }
 
 static enum tzml_status digest_run(struct tzml_model *model,
@@ -75,20 +65,18 @@ enum tzml_status tzml_find_request(struct tzml_model *model, uint32_t program,
 
 	*again = false;
 	repeats->pending = false;
-	if (!request || !can_repeat(model, plan))
+	if (!request || !can_repeat(model))
 		return TZML_SUCCESS;
 	about.request = *request;
 	status = digest_run(model, plan, &about);
 	if (status)
 		return status;
 	for (uint32_t i = 0; i < TZML_KNOWN_REQUESTS; i++) {
-		struct tzml_known_request *known = repeats->known + i;
-
-		if (!known->free_runs ||
-		    !is_equal(known->digest, repeats->digest,
-			      sizeof(known->digest)))
+		if (!repeats->known[i].free_runs ||
+		    !is_equal(repeats->known[i].digest, repeats->digest,
+			      sizeof(repeats->digest)))
 			continue;
-		known->free_runs--;
+		repeats->known[i].free_runs--;
 		*again = true;
 		return TZML_SUCCESS;
 	}
@@ -100,17 +88,11 @@ void tzml_know_request(struct tzml_model *model)
 {
 	struct tzml_repeats *repeats = &model->repeats;
 	struct tzml_known_request *known =
-		repeats->known + repeats->answered % TZML_KNOWN_REQUESTS;
+		&repeats->known[repeats->answered % TZML_KNOWN_REQUESTS];
 
 	if (!repeats->pending)
 		return;
 	memcpy(known->digest, repeats->digest, sizeof(known->digest));
 	known->free_runs = TZML_FREE_RUNS;
 	repeats->answered++;
-	repeats->pending = false;
-}
-
-void tzml_forget_request(struct tzml_model *model)
-{
-	model->repeats.pending = false;
 }

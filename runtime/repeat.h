@@ -20,17 +20,14 @@ struct tzml_request {
 /*
  * Whether the run that begins, whose inputs lie in the arena, is one that was
  * answered: then it is counted among its repetitions. `request` NULL: it has no
- * id, and is none. Otherwise it is kept in mind until its answer.
+ * id, and is none. Otherwise it is kept in mind until its answer, or the next run.
  */
 enum tzml_status tzml_find_request(struct tzml_model *model, uint32_t program,
 				   bool sealed,
 				   const struct tzml_request *request,
 				   bool *again);
 
-/* The run that was kept in mind is answered. */
+/* The run that is under way is answered. */
 void tzml_know_request(struct tzml_model *model);
-
-/* It never will be. */
-void tzml_forget_request(struct tzml_model *model);
 
 #endif /* REPEAT_H */

@@ -22,7 +22,6 @@ static void give_up(struct tzml_model *model)
 	    model->plans[model->program].writes_state)
 		model->state_lost = true;
 	tzml_batch_end(model);
-	tzml_forget_request(model);
 	model->wanted = TZML_NO_SECTION;
 	model->sealed_run = false;
 	model->state = TZML_MODEL_READY;

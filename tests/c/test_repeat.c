@@ -236,6 +236,44 @@ static void test_the_end_of_the_budget(void)
 	close_example(&f);
 }
 
+/* The second input, and the second program. */
+static void test_all_of_it_counts(void)
+{
+	const uint8_t id[TZML_REQUEST_SIZE] = { [15] = 1 };
+	float both[2 * NUMBERS] = { 0 };
+	struct fixture f;
+	int costs[4];
+
+	open_example(&f, "two-inputs");
+	for (int i = 0; i < 4; i++) {
+		uint64_t before = spent(&f);
+
+		both[2 * NUMBERS - 1] = i % 2 ? 1 : 0;
+		if (tzml_model_start_request(&f.model, 0, id, both,
+					     sizeof(both)) ||
+		    finish(&f))
+			abort();
+		costs[i] = (int)(spent(&f) - before);
+	}
+	check(costs[0] == 1 && costs[1] == 1 && !costs[2] && !costs[3],
+	      "the last number of the last input is looked at");
+	close_example(&f);
+	open_example(&f, "two-entries");
+	f.model.grant.programs = 3;
+	for (uint32_t i = 0; i < 4; i++) {
+		uint64_t before = spent(&f);
+
+		if (tzml_model_start_request(&f.model, i % 2, id, f.inputs,
+					     sizeof(f.inputs)) ||
+		    finish(&f))
+			abort();
+		costs[i] = (int)(spent(&f) - before);
+	}
+	check(costs[0] == 1 && costs[1] == 1 && !costs[2] && !costs[3],
+	      "and so is the program");
+	close_example(&f);
+}
+
 static void test_what_gives_other_bits(void)
 {
 	static const char *const names[] = { "state", "random-input" };
@@ -315,6 +353,7 @@ int main(int argc, char **argv)
 	test_the_window();
 	test_what_is_copied();
 	test_the_end_of_the_budget();
+	test_all_of_it_counts();
 	test_what_gives_other_bits();
 	test_without_a_budget();
 	test_records();
