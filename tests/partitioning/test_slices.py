@@ -22,7 +22,18 @@ from tzml_zoo.digits import ONNX, held_out_digits, training_digits
 
 
 def sliced(folder: Path, *more: str) -> Result:
-    arguments = [str(ONNX), "--classes", "2", "--width", "8", "-o", str(folder / "sliced.onnx"), *more]
+    arguments = [
+        str(ONNX),
+        "--classes",
+        "2",
+        "--width",
+        "8",
+        "--seed",
+        "0",
+        "-o",
+        str(folder / "sliced.onnx"),
+        *more,
+    ]
     return CliRunner().invoke(command, arguments)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from tzml.files import check_output
 from tzml.leakage.membership import infer_membership
 from tzml.leakage.question import question
 from tzml.leakage.report import ALL, NOTHING, LeakageReport, LeakageRow, OracleRow, StolenRow, draw_leakage
-from tzml.leakage.stealing import steal
+from tzml.leakage.stealing import Exhibit, steal
 from tzml.leakage.victim import Samples, Victim
 from tzml.partitioning.costs import RangeCosts
 from tzml.partitioning.layered import tee_option
@@ -53,6 +54,12 @@ def parse_queries(_: click.Context, __: click.Parameter, value: str) -> tuple[in
               help="The same with samples that it was trained on, for membership inference.")  # fmt: skip
 @click.option("--tee", "ranges", metavar="LAYERS", multiple=True,
               help="A range as for `tzml compile`; several are allowed. Default: first, middle, last.")  # fmt: skip
+@click.option("--public", is_flag=True,
+              help="The layers outside of --tee are public, and everybody has them, also who knows nothing else. "
+              "One range, of the model's last layers.")  # fmt: skip
+@click.option("--thief", type=click.Path(exists=True, path_type=Path), metavar="MODEL",
+              help="With --public: the network that a thief trains who knows only the public layers. It ends with "
+              "layers that --tee names, too. Default: one like MODEL.")  # fmt: skip
 @click.option("--queries", default="50,500", show_default=True, callback=parse_queries, metavar="N,...",
               help="How many labels a thief gets.")  # fmt: skip
 @click.option("--seeds", default=3, show_default=True, type=click.IntRange(1), help="Thieves for each figure.")
@@ -70,6 +77,8 @@ def command(
     data: Path,
     members: Path | None,
     ranges: tuple[str, ...],
+    public: bool,
+    thief: Path | None,
     queries: tuple[int, ...],
     seeds: int,
     profile_file: Path | None,
@@ -91,7 +100,11 @@ def command(
             "pip install 'tzml[leakage]', or tools/test-leakage",
         )
     warnings.filterwarnings("ignore", category=UserWarning, module=r"art\.")  # that it finds no PyTorch
-    given = [file for file in (model, data, members, profile_file) if file]
+    if public and len(ranges) != 1:
+        raise click.UsageError("--public needs one --tee: the layers before it are public")
+    if thief and not public:
+        raise click.UsageError("--thief needs --public")
+    given = [file for file in (model, data, members, profile_file, thief) if file]
     path = output or model.with_suffix(".leakage.json")
     for file in (path, plot):
         if file:
@@ -107,14 +120,18 @@ def command(
     def work(tell: Tell) -> LeakageReport:
         with progress_bar(model.name) as show:
             progress = told(tell, show)
-            victim = Victim(model, inputs, progress)
+            private = ranges[0] if public else None
+            victim = Victim(model, inputs, progress, private)
             texts = ranges or ("first", "middle", "last")
             spans = {tee_option(found): found for found in map(victim.layered.range_of, texts)}
-            test, pool = _split(samples, max(queries))
-            victim.check(samples, str(data))
-            if own:
-                victim.check(own, str(members))
-            report = Attacks(victim, pool, test, own, queries, range(seeds), costs)
+            test, pool = split(samples, max(queries))
+            progress("computing what the public layers give")
+            exhibit = exhibited(victim, pool, test, str(data))
+            blind = exhibited(Victim(thief, inputs, progress, private), pool, test, str(data)) if thief else None
+            members_taken = victim.taken(own) if own else None
+            if members_taken:
+                victim.check(members_taken, str(members))
+            report = Attacks(exhibit, members_taken, queries, range(seeds), costs, blind)
             rows = []
             for number, (name, inside) in enumerate(_with_baselines(spans, len(victim.layered.layers)).items()):
                 progress(f"attacking {name}", number, len(spans) + 2)
@@ -139,23 +156,26 @@ class Attacks:
     """All attacks on partitions of a victim, with the same samples."""
 
     def __init__(
-        self, victim: Victim, pool: Samples, test: Samples, members: Samples | None,
-        queries: tuple[int, ...], seeds: range, costs: RangeCosts | None,
+        self, exhibit: Exhibit, members: Samples | None, queries: tuple[int, ...], seeds: range,
+        costs: RangeCosts | None, blind: Exhibit | None,
     ) -> None:  # fmt: skip
-        self.victim, self.pool, self.test, self.queries, self.seeds = victim, pool, test, queries, seeds
-        self.costs = costs
-        self.membership = infer_membership(victim, members, test) if members else None
-        self.weights = [layer.weights for layer in victim.layered.layers]
+        self.exhibit, self.victim, self.queries, self.seeds = exhibit, exhibit.network, queries, seeds
+        self.costs, self.blind = costs, blind
+        self.membership = infer_membership(self.victim, members, exhibit.test) if members else None
+        self.weights = [layer.weights for layer in self.victim.layered.layers]
 
     def row(self, name: str, inside: range) -> LeakageRow:
         """The figures of a partition. Raises CompileError."""
         cut_model = self.victim.layered.cut(inside) if inside else None
         gives_output = cut_model is not None and not cut_model.is_oracle
-        stolen = [steal(self.victim, inside, self.pool, self.test, count, self.seeds) for count in self.queries]
+        known = range(max(inside.start, self.victim.first), inside.stop)  # nobody has to find public layers
+        seen = replace(self.exhibit, inside=known if inside else ())
+        own = self.blind if name == ALL else None
+        stolen = [steal(seen, count, self.seeds, own) for count in self.queries]
         oracle = None
         if inside and not gives_output:
-            few = self.test.part(slice(0, _ORACLE_TEST))
-            oracle = question(self.victim, inside, self.pool, few, max(self.queries))
+            few = self.exhibit.test.part(slice(0, _ORACLE_TEST))
+            oracle = question(self.victim, inside, self.exhibit.pool, few, max(self.queries))
         membership = None
         if self.membership:
             membership = self.membership.labels if gives_output else self.membership.scores
@@ -182,6 +202,15 @@ class Attacks:
         return found.latency if found else None
 
 
+def exhibited(network: Victim, pool: Samples, test: Samples, what: str) -> Exhibit:
+    """A network with samples as it takes them; unknown is all that is not public. Raises TzmlError."""
+    found = Exhibit(
+        network, range(network.first, len(network.layered.layers)), network.taken(pool), network.taken(test)
+    )
+    network.check(found.pool, what)
+    return found
+
+
 def read_samples(path: Path) -> Samples:
     """Samples and their labels, from a .npz file with two arrays. Raises TzmlError."""
     arrays = load_arrays(path)
@@ -194,7 +223,7 @@ def read_samples(path: Path) -> Samples:
     return Samples(found, labels)
 
 
-def _split(samples: Samples, queries: int) -> tuple[Samples, Samples]:
+def split(samples: Samples, queries: int) -> tuple[Samples, Samples]:
     """Samples to judge copies on, and those to ask about; the same each time. Raises TzmlError for too few."""
     order = np.random.default_rng(0).permutation(len(samples))
     at = round(len(samples) * _TEST_SHARE)

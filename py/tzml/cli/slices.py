@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
 
 import click
@@ -25,10 +26,18 @@ from tzml.partitioning.slices import PRIVATE, add_slices, default_taps
 @click.option("--width", default=32, show_default=True, type=click.IntRange(1), help="Channels of a slice.")
 @click.option("--side", default=0, type=click.IntRange(0),
               help="Pixels that a slice sees, in each direction. Default: those of the last layer.")  # fmt: skip
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the slices' random weights.")
+@click.option("--seed", type=click.IntRange(0),
+              help="Of the slices' random weights. Default: a secret one; who knows it knows what training "
+              "began with.")  # fmt: skip
 @click.option("-o", "--output", type=OutputFile(), help="Default: BACKBONE.slices.onnx.")
 def command(
-    backbone: Path, classes: int, after: tuple[str, ...], width: int, side: int, seed: int, output: Path | None
+    backbone: Path,
+    classes: int,
+    after: tuple[str, ...],
+    width: int,
+    side: int,
+    seed: int | None,
+    output: Path | None,
 ) -> None:
     """Put small private slices behind the public network BACKBONE (ONNX), to be trained and run in the TEE.
 
@@ -37,6 +46,8 @@ def command(
     """
     path = output or backbone.with_suffix(".slices.onnx")
     check_output(path, [backbone], "give another file to --output")
+
+    drawn = secrets.randbits(128) if seed is None else seed
 
     def work(_: Tell) -> tuple[bytes, int, int]:
         layers = layers_of(backbone)
@@ -50,7 +61,7 @@ def command(
                 f"layer {wrong[0].number} ({wrong[0].name}) gives {list(wrong[0].shape)}, and no images",
                 "give a layer of convolutions or poolings to --after",
             )
-        made = add_slices(onnx.load(backbone), taps, classes, width, side or min(taps[-1].shape[2:]), seed)
+        made = add_slices(onnx.load(backbone), taps, classes, width, side or min(taps[-1].shape[2:]), drawn)
         return made.SerializeToString(), len(taps), taps[-1].number
 
     data, count, last = in_child(work, str(backbone))

@@ -42,9 +42,9 @@ class LossError(TzmlError):
 class Trainer:
     """Trains a model of a bundle that `tzml compile --train` made; the model's session has what is learned.
 
-    Examples are stacked along the first axis, with the shape and dtype of the model's input behind it. Targets are
-    integers for a model with `labels`, and float32 for one with `targets`. Raises TzmlError if the bundle is for
-    inference only.
+    Examples are stacked along the first axis, with the shape and dtype of the model's input behind it. Those of
+    several inputs are a structured array, with a field for each. Targets are integers for a model with `labels`,
+    and float32 for one with `targets`. Raises TzmlError if the bundle is for inference only.
     """
 
     def __init__(self, model: Model) -> None:
@@ -57,9 +57,9 @@ class Trainer:
         model.select(self._programs[Role.infer].entry)
         (answer,) = model.outputs
         model.select(self._programs[Role.accumulate].entry)
-        self.examples: TensorInfo
         self.target: TensorInfo
-        self.examples, self.target, _ = model.inputs
+        *self._fields, self.target, _ = model.inputs
+        self.examples = _together(self._fields)
         self.classes = answer.shape[-1] if self.target.dtype.kind == "i" else 0
         self.hidden = model.output_policy.gives_indices
         self.steps = 0
@@ -171,7 +171,8 @@ class Trainer:
     def _run(self, role: Role, examples: Array, targets: Array) -> TrainingScore:
         scores = []
         for part, own, count in self._micro_batches(examples, targets):
-            inputs = {self.examples.name: part, self.target.name: own, "count": np.array(count, np.int32)}
+            inputs = {self.target.name: own, "count": np.array(count, np.int32)}
+            inputs |= {f.name: part[f.name] if len(self._fields) > 1 else part for f in self._fields}
             outputs = self.model.run(inputs, self._programs[role].name).outputs
             loss = None if self.hidden else float(outputs["loss_sum"]) / count
             correct = None if self.hidden or "correct" not in outputs else int(outputs["correct"])
@@ -187,6 +188,14 @@ class Trainer:
     def _filled(self, part: Array) -> Array:
         missing = self.micro_batch - len(part)
         return np.concatenate([part, np.zeros((missing, *part.shape[1:]), part.dtype)]) if missing else part
+
+
+def _together(fields: Sequence[TensorInfo]) -> TensorInfo:
+    """Examples of one input, or of several as one structured array."""
+    if len(fields) == 1:
+        return fields[0]
+    dtype = np.dtype([(field.name, field.dtype, field.shape[1:]) for field in fields])
+    return TensorInfo("examples", dtype, fields[0].shape[:1])
 
 
 def together(scores: Sequence[TrainingScore]) -> TrainingScore:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tzml.leakage.victim import Copy, Samples, Victim
+from tzml.leakage.victim import Copy, Samples, Victim, numpy_seed
 
 Array = NDArray[Any]
 _BATCH = 50
@@ -34,42 +34,53 @@ class Stolen:
         return float(np.mean(self.fidelity))
 
 
-def steal(
-    victim: Victim, inside: Collection[int], pool: Samples, test: Samples, queries: int, seeds: Sequence[int]
-) -> Stolen:
-    """Copies of a model whose layers `inside` are secret, by thieves that ask for labels of `queries` inputs.
+@dataclass(frozen=True)
+class Exhibit:
+    """A network, its layers that a thief does not know, and samples to ask about and to judge on, as it takes them.
 
-    Inputs are drawn from `pool`; the copies are judged on `test`.
+    `network` takes what `Victim.taken` gives.
+    """
+
+    network: Victim
+    inside: Collection[int]
+    pool: Samples
+    test: Samples
+
+
+def steal(victim: Exhibit, queries: int, seeds: Sequence[int], own: Exhibit | None = None) -> Stolen:
+    """Copies of a model some of whose layers are secret, by thieves that ask for labels of `queries` inputs.
+
+    Inputs are drawn from the pool; the copies are judged on the test samples. Thieves who know nothing of the model
+    train a network of their `own`, with the same samples in the same order.
     """
     accuracy, fidelity = [], []
-    with victim.open(victim.trainable.bundle) as original:
+    own = own or victim
+    test = victim.test
+    with victim.network.open(victim.network.trainable.bundle) as original:
         truth = original.scores(test.inputs).argmax(1)
         for seed in seeds:
-            with victim.thief(inside, seed) as copy:
-                if inside:
-                    _extract(original, copy, pool, queries, seed)
-                found = copy.scores(test.inputs).argmax(1)
+            with own.network.thief(own.inside, seed) as copy:
+                if own.inside:
+                    _extract(original, copy, (victim.pool.inputs, own.pool.inputs), queries, seed)
+                found = copy.scores(own.test.inputs).argmax(1)
             accuracy.append(float(np.mean(found == test.labels)))
             fidelity.append(float(np.mean(found == truth)))
     return Stolen(queries, tuple(accuracy), tuple(fidelity))
 
 
-def _extract(original: Copy, copy: Copy, pool: Samples, queries: int, seed: int) -> None:
-    """Train `copy` with the attack of the toolbox."""
+def _extract(original: Copy, copy: Copy, pools: tuple[Array, Array], queries: int, seed: int) -> None:
+    """Train `copy` with the attack of the toolbox; the pools are the same samples, as each network takes them."""
     from art.attacks.extraction import KnockoffNets
     from art.estimators.classification import BlackBoxClassifier
 
-    from tzml.leakage.art_classifier import ThiefClassifier
+    from tzml.leakage.art_classifier import ThiefClassifier, chosen
 
-    shape, classes = pool.inputs.shape[1:], original.trainer.classes
-    black_box = BlackBoxClassifier(original.scores, shape, classes)
-    before = np.random.get_state()
-    np.random.seed(seed)
-    try:
+    classes = original.trainer.classes
+    numbers = np.arange(len(pools[0]), dtype=np.float32)[:, None]
+    black_box = BlackBoxClassifier(lambda x: original.scores(chosen(pools[0], x)), (1,), classes)
+    with numpy_seed(seed):
         KnockoffNets(
             black_box, batch_size_fit=min(_BATCH, queries), batch_size_query=queries,
             nb_epochs=max(1, round(_STEPS * _BATCH / max(_BATCH, queries))), nb_stolen=queries,
             sampling_strategy="random", use_probability=False, verbose=False,
-        ).extract(pool.inputs, thieved_classifier=ThiefClassifier(copy, shape, classes, seed))  # fmt: skip
-    finally:
-        np.random.set_state(before)
+        ).extract(numbers, thieved_classifier=ThiefClassifier(copy, pools[1], classes, seed))  # fmt: skip

@@ -15,7 +15,7 @@ from tzml.compiler.compile import CompileOptions, compile_training
 from tzml.compiler.ir.imported import Imported
 from tzml.compiler.ir.progress import Progress, no_progress
 from tzml.compiler.passes.layers import find_layers
-from tzml.compiler.passes.training import TrainOptions
+from tzml.compiler.passes.training import EXAMPLES, TrainOptions
 from tzml.compiler.passes.training.parameters import find_parameters, trained_layers
 
 
@@ -52,11 +52,16 @@ class TrainableModel:
 def compile_trainable(
     path: Path, imported: Imported, options: CompileOptions, train: TrainOptions, progress: Progress = no_progress
 ) -> TrainableModel:
-    """A simplified model, or a part of one, of a file, with programs to train it. Raises CompileError."""
+    """A simplified model, or a part of one, of a file, with programs to train it. Raises CompileError.
+
+    The part may have several inputs.
+    """
     layers = find_layers(imported)
     layer_of = {binding.var: index for index, layer in enumerate(layers) for binding in layer.bindings}
     places, offset = [], 0  # planning/state.py has the parameters first, one after another
     for parameter in find_parameters(trained_layers(imported, train.freeze)):
         places.append(ParameterPlace(parameter.name, layer_of[parameter.uses[0][0]], parameter.value.shape, offset))
         offset += align(parameter.value.nbytes)
-    return TrainableModel(compile_training(path, imported, options, train, progress), tuple(places))
+    several = len(imported.input_names) > 1
+    examples = [f"{EXAMPLES}_{i}" for i, _ in enumerate(imported.input_names, 1)] if several else [EXAMPLES]
+    return TrainableModel(compile_training(path, imported, options, train, progress, examples), tuple(places))
