@@ -107,7 +107,6 @@ enum tzml_status select_entry(struct tzml_session *session, uint32_t entry)
 struct values {
 	const struct tzml_interface *interface;
 	uint8_t *data[TZML_MAX_TENSORS];
-	bool owned[TZML_MAX_TENSORS];
 };
 
 /* Let tensors that lie back to back in `block` have their values there. */
@@ -124,41 +123,75 @@ static size_t place_values(struct values *values, const uint32_t *tensors,
 	return size;
 }
 
-static void free_values(struct values *values)
+/*
+ * Let what passes between programs have its values in `scratch`, one after the
+ * other, and return their size. `block` becomes the most bytes that one of the
+ * programs takes and gives.
+ */
+static size_t place_between(struct values *values, uint32_t first,
+			    uint32_t programs, uint8_t *scratch, size_t *block)
 {
-	for (uint32_t i = 0; i < TZML_MAX_TENSORS; i++) {
-		if (!values->owned[i])
-			continue;
-		explicit_bzero(values->data[i],
-			       values->interface->tensors[i].size);
-		free(values->data[i]);
+	const struct tzml_interface *interface = values->interface;
+	size_t size = 0;
+
+	*block = 0;
+	for (uint32_t i = first; i < first + programs; i++) {
+		const struct tzml_program *program = interface->programs + i;
+		const uint32_t *outputs = tzml_interface_ports(interface, i) +
+					  program->input_count;
+		struct port_sizes sizes = sizes_of(interface, i);
+
+		if (sizes.inputs + sizes.outputs > *block)
+			*block = sizes.inputs + sizes.outputs;
+		for (uint32_t j = 0; j < program->output_count; j++) {
+			if (interface->tensors[outputs[j]].flags)
+				continue; /* the caller gets it */
+			if (scratch)
+				values->data[outputs[j]] = scratch + size;
+			size += interface->tensors[outputs[j]].size;
+		}
 	}
+	return size;
+}
+
+/*
+ * Scratch memory stays from run to run: fresh pages would take more
+ * instructions than some layers.
+ */
+static enum tzml_status reserve_scratch(struct tzml_session *session,
+					size_t size)
+{
+	if (size <= session->scratch_size)
+		return TZML_SUCCESS;
+	free(session->scratch);
+	session->scratch_size = 0;
+	session->scratch = malloc(size);
+	if (!session->scratch)
+		return fail(TZML_ERROR_MEMORY, NULL);
+	session->scratch_size = size;
+	return TZML_SUCCESS;
+}
+
+void free_scratch(struct tzml_session *session)
+{
+	free(session->scratch); /* wiped after each run */
 }
 
 /* Copy between ports' values and a block that has them back to back. */
-static enum tzml_status copy_ports(struct values *values, const uint32_t *ports,
-				   uint32_t count, uint8_t *block,
-				   bool to_block)
+static void copy_ports(struct values *values, const uint32_t *ports,
+		       uint32_t count, uint8_t *block, bool to_block)
 {
 	for (uint32_t i = 0; i < count; i++) {
 		const struct tzml_tensor *tensor =
 			values->interface->tensors + ports[i];
-		size_t size = tensor->size;
-		uint8_t **value = values->data + ports[i];
+		uint8_t *value = values->data[ports[i]];
 
 		if (tensor->flags == TZML_TENSOR_RANDOM)
 			continue; /* the world has its own */
-		if (!*value) {
-			*value = malloc(size);
-			values->owned[ports[i]] = *value;
-			if (!*value)
-				return fail(TZML_ERROR_MEMORY, NULL);
-		}
-		memcpy(to_block ? block : *value, to_block ? *value : block,
-		       size);
-		block += size;
+		memcpy(to_block ? block : value, to_block ? value : block,
+		       tensor->size);
+		block += tensor->size;
 	}
-	return TZML_SUCCESS;
 }
 
 /* Run a program in its world, and count that. */
@@ -184,7 +217,7 @@ static enum tzml_status run_in_world(struct tzml_session *session,
 static enum tzml_status run_program(struct tzml_session *session,
 				    uint32_t number,
 				    const struct request_id *request,
-				    struct values *values)
+				    struct values *values, uint8_t *block)
 {
 	const struct tzml_interface *interface = &session->interface;
 	const struct tzml_program *program = interface->programs + number;
@@ -192,20 +225,13 @@ static enum tzml_status run_program(struct tzml_session *session,
 	const uint32_t *outputs = ports + program->input_count;
 	struct port_sizes sizes = sizes_of(interface, number);
 	enum tzml_status status = TZML_SUCCESS;
-	uint8_t *block = calloc(1, sizes.inputs + sizes.outputs);
 
-	if (!block)
-		return fail(TZML_ERROR_MEMORY, NULL);
-	status = copy_ports(values, ports, program->input_count, block, true);
+	copy_ports(values, ports, program->input_count, block, true);
+	status = run_in_world(session, number, request, block, sizes.inputs,
+			      block + sizes.inputs, sizes.outputs);
 	if (!status)
-		status = run_in_world(session, number, request, block,
-				      sizes.inputs, block + sizes.inputs,
-				      sizes.outputs);
-	if (!status)
-		status = copy_ports(values, outputs, program->output_count,
-				    block + sizes.inputs, false);
-	explicit_bzero(block, sizes.inputs + sizes.outputs);
-	free(block);
+		copy_ports(values, outputs, program->output_count,
+			   block + sizes.inputs, false);
 	return status;
 }
 
@@ -255,6 +281,7 @@ enum tzml_status run_entry(struct tzml_session *session,
 	enum tzml_status status = TZML_SUCCESS;
 	uint32_t first = 0;
 	uint32_t programs = programs_of(session, session->entry, &first);
+	size_t between = 0, block = 0;
 	size_t expected = place_values(&values, session->inputs,
 				       session->input_count, NULL);
 
@@ -272,8 +299,14 @@ enum tzml_status run_entry(struct tzml_session *session,
 	/* inputs are only read: no program gives an input tensor */
 	place_values(&values, session->inputs, session->input_count,
 		     (uint8_t *)inputs);
+	between = place_between(&values, first, programs, NULL, &block);
+	status = reserve_scratch(session, between + block);
+	if (status)
+		return status;
+	place_between(&values, first, programs, session->scratch, &block);
 	for (uint32_t i = first; !status && i < first + programs; i++)
-		status = run_program(session, i, request, &values);
-	free_values(&values);
+		status = run_program(session, i, request, &values,
+				     session->scratch + between);
+	explicit_bzero(session->scratch, between + block);
 	return status;
 }

@@ -228,6 +228,7 @@ void tzml_close(struct tzml_session *session)
 				session->worlds[i].state);
 	bundle_close(&session->bundle);
 	free(session->interface_data);
+	free_scratch(session);
 	free(session);
 }
 

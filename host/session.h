@@ -126,6 +126,9 @@ struct tzml_session {
 	uint32_t outputs[TZML_MAX_TENSORS];
 	uint32_t input_count;
 	uint32_t output_count;
+	/* where entry points of several programs have their values (entry.c) */
+	uint8_t *scratch;
+	size_t scratch_size;
 };
 
 /* file.c */
@@ -196,6 +199,9 @@ struct port_sizes {
 
 struct port_sizes sizes_of(const struct tzml_interface *interface,
 			   uint32_t program);
+
+/* Give back what entry points have their values in. */
+void free_scratch(struct tzml_session *session);
 
 /*
  * Run the programs of the selected entry point, one after the other. `request`
