@@ -152,7 +152,8 @@ def test_the_command_line_makes_what_the_options_say(folder: Path, tmp_path: Pat
     assert "bytes for host, the normal world only; " in said
     for wrong, expected in (
         (("--micro-batch", "3"), "--micro-batch needs --train"),
-        (("--train", "sgd", "--tee", "first"), "--train does not go with --tee"),
+        (("--train", "sgd", "--graph-only"), "--train does not go with --kernels"),
+        (("--train", "sgd", "--tee", "last"), "the target host has no secure world"),
         (("--train", "adam", "--momentum", "0.5"), "--momentum is for --train sgd"),
     ):
         done = tzml("compile", str(ONNX), "--target", "host", *wrong)
