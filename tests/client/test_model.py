@@ -35,6 +35,14 @@ def test_an_answer_has_arrays_and_the_time(digits_for_host: Path) -> None:
         assert model.memory().arena > IMAGE.nbytes
 
 
+def test_a_request_with_an_id_has_the_same_answer(digits_for_host: Path) -> None:
+    with open_model(digits_for_host, World.ree) as model:
+        outputs = [
+            model.run(IMAGE, request=name).outputs["probabilities"].tobytes() for name in ("", "a", "a", "ä")
+        ]
+        assert len(set(outputs)) == 1
+
+
 def test_an_answer_has_the_processors_time_and_a_model_that_of_all_runs(digits_for_host: Path) -> None:
     with open_model(digits_for_host, World.ree) as model:
         before = time.thread_time()
