@@ -11,6 +11,7 @@ import json
 import re
 import shutil
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -440,6 +441,19 @@ def test_the_commands(owner: Owner, tmp_path: Path) -> None:
     done = command("pull", owner.url, "--model", "plain", "--device", "kitchen", *place, *serve)
     assert (done.exit_code, done.output[-10:]) == (0, "is served\n")
     assert (owner.device / "plain" / "current" / "model.tzg").read_bytes() == grant.read_bytes()
+
+
+def test_a_device_needs_no_cryptography(owner: Owner, tmp_path: Path) -> None:
+    """What OpenSSL would do, securesystemslib does in Python."""
+    owner.publish()
+    (tmp_path / "root.json").write_bytes(owner.root)
+    program = "import sys; sys.modules['cryptography'] = None; from tzml.cli import main; main()"
+    where = ("--root", tmp_path / "root.json", "--models", owner.device, "--server", f"127.0.0.1:{owner.port}")
+    what = ("--model", "plain", "--device", "kitchen", "--restart", "true")
+    command = [sys.executable, "-c", program, "fleet", "pull", owner.url, *map(str, where), *what]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith(" is served\n")
 
 
 @pytest.mark.parametrize("name", ["", "..", "a/b", "-x", "a b", "ä"])
