@@ -266,6 +266,32 @@ def test_what_the_owner_did_not_sign_is_refused(owner: Owner, tmp_path: Path) ->
     owner.pull()
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\xff\xfe",
+        b"null",
+        b"[" * 10_000,
+        b'{"a":' * 2000 + b"1" + b"}" * 2000,
+        b'{"signatures":[],"signed":{}}',
+        b'{"signatures":[],"signed":{"_type":"%s","version":1e999}}',
+        b'{"signatures":[],"signed":{"_type":"timestamp","version":' + b"9" * 10_000 + b"}}",
+        b'{"signatures":{"a":1},"signed":[]}',
+    ],
+    ids=lambda data: repr(data[:20]),
+)
+def test_what_is_no_metadata_is_refused(owner: Owner, data: bytes) -> None:
+    owner.publish()
+    for role in ("timestamp", "snapshot", "targets"):
+        kept = owner.metadata(role).read_bytes()
+        owner.metadata(role).write_bytes(data)
+        assert "metadata is refused" in owner.refused()
+        owner.metadata(role).write_bytes(kept)
+    (owner.folder / "metadata" / "2.root.json").write_bytes(data)
+    assert "metadata is refused" in owner.refused()
+
+
 def test_the_online_key_alone_installs_nothing(owner: Owner) -> None:
     owner.publish()
     targets = owner.metadata("targets")
