@@ -33,9 +33,11 @@ MODULES = (
     "mobilenet_v2",
     "resnet18",
     "resnet50",
+    "resnet152",
     "squeezenet",
     "vgg7",
     "vgg16",
+    "vgg19",
     "vit_tiny",
 )  # fmt: skip
 

@@ -11,7 +11,7 @@ from conftest import tzml
 
 from tzml.bench.programs import compile_c, source
 from tzml.cache import cache_folder
-from tzml.cli.bench import command
+from tzml.cli.bench import chosen, command
 
 
 def test_both_runtimes_are_measured_and_agree() -> None:
@@ -46,3 +46,8 @@ def test_a_name_that_is_nothing_is_one_line() -> None:
 
 def test_the_plugin_compiles() -> None:
     compile_c("gcc", ["-shared", "-fPIC", "-fsyntax-only", source("instructions.c")], source("."))
+
+
+def test_the_largest_networks_are_measured_only_when_asked_for() -> None:
+    left_out = set(chosen(also_large=True)) - set(chosen(also_large=False))
+    assert left_out == {"resnet152", "vgg16", "vgg19"}

@@ -17,6 +17,9 @@ from tzml.cli.progress import told
 from tzml.errors import TzmlError
 from tzml_zoo import models
 
+_LARGEST = 10_000_000_000
+"""Multiply-accumulates of the largest network that is measured without being named."""
+
 
 @click.command("bench")
 @click.argument("models_or_names", metavar="[MODEL]...", nargs=-1, shell_complete=completed(models, file=True))
@@ -28,14 +31,22 @@ from tzml_zoo import models
     help="Of aarch64: also estimate a Cortex-A53's cycles and DRAM bytes; takes several times as long.",
 )
 @click.option("--repeat", default=10, show_default=True, type=click.IntRange(1), help="Inferences in each round.")
+@click.option("--all", "also_large", is_flag=True, help="Without MODEL, measure the largest networks, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--markdown", is_flag=True, help="Print a Markdown table as in docs/bench.md.")
 def command(
-    models_or_names: tuple[str, ...], target: str, cycles: bool, repeat: int, as_json: bool, markdown: bool
+    models_or_names: tuple[str, ...],
+    target: str,
+    cycles: bool,
+    repeat: int,
+    also_large: bool,
+    as_json: bool,
+    markdown: bool,
 ) -> None:
     """Compare networks with ONNX Runtime, PyTorch and LiteRT, each with one thread.
 
-    MODEL is a file or the name of a network in the zoo. Without MODEL, the whole zoo is measured.
+    MODEL is a file or the name of a network in the zoo. Without MODEL, the zoo is measured, but networks
+    of over 10 billion multiply-accumulates only with --all.
 
     PyTorch and LiteRT are measured if they are installed. For AArch64, LiteRT is downloaded, and PyTorch is not
     measured. LiteRT runs the TFLite files that `tzml zoo convert` makes. The ratio is tzml's cost to that of ONNX
@@ -44,7 +55,7 @@ def command(
     if cycles and target != "aarch64":
         raise TzmlError(f"--cycles estimates a Cortex-A53, and the target is {target}", "add --target aarch64")
     results = []
-    names = models_or_names or tuple(models())
+    names = models_or_names or tuple(chosen(also_large=also_large))
     for name in names:
         result = in_child(partial(_measure, name, target, repeat, cycles), name)
         results.append(result)
@@ -64,6 +75,11 @@ def command(
         click.echo(
             f"LiteRT was not measured; make its TFLite files: tzml zoo convert {' '.join(missing)}", err=True
         )
+
+
+def chosen(*, also_large: bool) -> list[str]:
+    """The networks that are measured if none is named."""
+    return [name for name, model in models().items() if also_large or model.macs <= _LARGEST]
 
 
 def _measure(name: str, target: str, repeat: int, cycles: bool, tell: Tell) -> Result:
