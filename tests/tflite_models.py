@@ -15,13 +15,17 @@ Array = NDArray[Any]
 
 TYPES = {
     "float32": "FLOAT32", "int32": "INT32", "uint8": "UINT8", "int64": "INT64", "bool": "BOOL", "int16": "INT16",
-    "int8": "INT8", "resource": "RESOURCE",
+    "int8": "INT8", "resource": "RESOURCE", "float16": "FLOAT16", "uint16": "UINT16", "uint32": "UINT32",
+    "complex64": "COMPLEX64",
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor; with `scale` it is quantized, with one scale or one for each index of `axis`."""
+    """A tensor; with `scale` it is quantized, with one scale or one for each index of `axis`.
+
+    A `variable` is the state of a recurrent operator, and zeros before the first run.
+    """
 
     shape: tuple[int, ...]
     kind: str = "float32"
@@ -29,6 +33,7 @@ class Tensor:
     zero: ArrayLike = 0
     axis: int = 0
     data: Array | None = None
+    variable: bool = False
 
 
 @dataclass
@@ -116,6 +121,8 @@ class TfliteFile:
                 b, "QuantizationParameters", Scale=b.CreateNumpyVector(scales),
                 ZeroPoint=b.CreateNumpyVector(np.ascontiguousarray(zeros)), QuantizedDimension=tensor.axis,
             )  # fmt: skip
+        if tensor.variable:
+            fields["IsVariable"] = True
         return _table(
             b, "Tensor", Shape=_ints(b, tensor.shape), Name=b.CreateString(f"t{number}"),
             Type=getattr(tflite.TensorType, TYPES[tensor.kind]), Buffer=buffer, **fields,
@@ -127,9 +134,10 @@ class TfliteFile:
     ) -> int:  # fmt: skip
         fields: dict[str, int] = {}
         if options:
-            made = {k: _ints(b, v) if isinstance(v, list | tuple) else v for k, v in values.items()}
-            fields["BuiltinOptions"] = _table(b, options, **made)
-            fields["BuiltinOptionsType"] = getattr(tflite.BuiltinOptions, options)
+            made = {k: _option(b, v) for k, v in values.items()}
+            place = "BuiltinOptions" if hasattr(tflite.BuiltinOptions, options) else "BuiltinOptions2"
+            fields[place] = _table(b, options, **made)
+            fields[f"{place}Type"] = getattr(getattr(tflite, place), options)
         return _table(
             b, "Operator", OpcodeIndex=names.index(name), Inputs=_ints(b, inputs), Outputs=_ints(b, results),
             **fields,
@@ -142,6 +150,12 @@ def _table(b: Any, name: str, **fields: Any) -> int:
         getattr(tflite, f"{name}Add{field_name}")(b, value)
     end: int = getattr(tflite, f"{name}End")(b)
     return end
+
+
+def _option(b: Any, value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return b.CreateNumpyVector(value)
+    return _ints(b, value) if isinstance(value, list | tuple) else value
 
 
 def _bytes(data: Array) -> Array:

@@ -100,3 +100,12 @@ def _accumulated(x: Any, axis: int, step: int, exclusive: bool, name: str) -> An
         total = joined(total, distance)
         distance *= 2
     return total if total is not x else te.compute(x.shape, lambda *at: x(*at), name="sums")
+
+
+def bits_as(builder: Any, x: Expr, kind: str) -> Expr:
+    """The same bits as numbers of another type of that size."""
+    return builder.call_te(
+        lambda source: te.compute(source.shape, lambda *at: tirx.reinterpret(kind, source(*at)), name="bits"),
+        x,
+        primfunc_name_hint="bits",
+    )

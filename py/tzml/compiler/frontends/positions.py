@@ -30,7 +30,7 @@ def _reduction(name: str) -> Callable[..., Expr]:
     return {"add": te.sum, "max": te.max, "min": te.min}[name]
 
 
-def _neutral(name: str, kind: str) -> Any:
+def neutral(name: str, kind: str) -> Any:
     """What changes nothing."""
     if name in ("add", "mul"):
         return np.asarray(int(name == "mul"), kind)
@@ -128,7 +128,7 @@ def _scattered(
     about = {"primfunc_name_hint": "scatter", "primfunc_attrs": {TELLS: 1}}
     if reduction == "none":
         return builder.call_te(last, row_of(builder, data, updates), indices, **about)
-    numbers = row_of(builder, updates, const(_neutral(reduction, kind)))
+    numbers = row_of(builder, updates, const(neutral(reduction, kind)))
     return builder.call_te(reduced, data, numbers, indices, **about)
 
 
@@ -228,3 +228,43 @@ def _top_k(data: Any, axis: int, count: int, largest: bool) -> Any:
     )
     values = te.compute(shape, lambda *at: data(*beside(at, limited(place(*at), extent))), name="values")
     return values, te.compute(shape, lambda *at: place(*at).astype("int64"), name="indices")
+
+
+def update_slice(builder: Any, data: Expr, update: Expr, start: Expr) -> Expr:
+    """The data with a part replaced, from the place that `start` says on, or the nearest where the part fits."""
+    about = {"primfunc_name_hint": "update_slice", "primfunc_attrs": {TELLS: 1}}
+    return builder.call_te(_update_slice, data, update, start, **about)
+
+
+def _update_slice(data: Any, update: Any, start: Any) -> Any:
+    sizes, parts = sizes_of(data), sizes_of(update)
+
+    def element(*at: Any) -> Any:
+        begins = [
+            limited(start(i), size - part + 1).astype("int32")
+            for i, (size, part) in enumerate(zip(sizes, parts, strict=True))
+        ]
+        inside = [p >= begin for p, begin in zip(at, begins, strict=True)]
+        inside += [p < begin + part for p, begin, part in zip(at, begins, parts, strict=True)]
+        new = update(*(limited(p - begin, part) for p, begin, part in zip(at, begins, parts, strict=True)))
+        return tirx.Select(tirx.all(*inside), new, data(*at))
+
+    return te.compute(data.shape, element, name="updated")
+
+
+def gather_batches(builder: Any, data: Expr, indices: Expr, axis: int, batches: int) -> Expr:
+    """Elements along an axis; the first axes of the indices are those of the data."""
+    rank = len(shape_of(data))
+    return builder.call_te(_gather_batches, data, indices, axis % rank, batches, primfunc_name_hint="gather")
+
+
+def _gather_batches(data: Any, indices: Any, axis: int, batches: int) -> Any:
+    sizes, places = sizes_of(data), sizes_of(indices)
+    shape = [*sizes[:axis], *places[batches:], *sizes[axis + 1 :]]
+    inner = len(places) - batches
+
+    def element(*at: Any) -> Any:
+        index = indices(*at[:batches], *at[axis : axis + inner])
+        return data(*at[:axis], limited(index, sizes[axis]), *at[axis + inner :])
+
+    return te.compute(shape, element, name="gathered")

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tvm import relax, tirx
 
-from tzml.compiler.frontends.tflite.operators import OwnOperators
 from tzml.compiler.frontends.tflite.options import option
+from tzml.compiler.frontends.tflite.real import RealOperators
+from tzml.compiler.frontends.tflite.recurrent import RecurrentOperators
 from tzml.compiler.ir.errors import CompileError
 from tzml.compiler.ir.operators import operator
 from tzml.compiler.ir.rewrite import Expr, const, constant, dtype_of, ints, op_name, shape_of
@@ -23,22 +24,41 @@ from tzml.compiler.ir.tvm_internals import tflite_tensor_name
 
 # Options that TVM's converter does not read: (operator, table of options, option, the values that it computes)
 UNREAD = (
+    *(
+        (name, f"{options}Options", "FusedActivationFunction", (0, 1, 2, 3))
+        for name, options in (
+            ("ADD", "Add"),
+            ("SUB", "Sub"),
+            ("MUL", "Mul"),
+            ("DIV", "Div"),
+            ("CONV_2D", "Conv2D"),
+            ("CONV_3D", "Conv3D"),
+            ("DEPTHWISE_CONV_2D", "DepthwiseConv2D"),
+            ("FULLY_CONNECTED", "FullyConnected"),
+            ("TRANSPOSE_CONV", "TransposeConv"),
+        )
+    ),
     ("FULLY_CONNECTED", "FullyConnectedOptions", "WeightsFormat", (0,)),
-    ("GATHER", "GatherOptions", "BatchDims", (0,)),
     ("LSTM", "LSTMOptions", "KernelType", (0,)),
     ("STRIDED_SLICE", "StridedSliceOptions", "Offset", (False,)),
-    ("TRANSPOSE_CONV", "TransposeConvOptions", "FusedActivationFunction", (0,)),
     ("UNIDIRECTIONAL_SEQUENCE_LSTM", "UnidirectionalSequenceLSTMOptions", "DiagonalRecurrentTensors", (False,)),
 )
 # Operators of integers whose kernels in TFLite take the scale and the zero point of all tensors to be one
 ONE_SCALE = {"MAXIMUM", "MINIMUM", "NEG", "RESHAPE", "RESIZE_BILINEAR"}
+# Operators whose kernels in TFLite take integers of these types to be quantized
+WITH_SCALES = {
+    "ADD", "SUB", "MUL", "DIV", "SUM", "MEAN", "REDUCE_PROD", "RELU", "RELU6", "RELU_N1_TO_1", "EQUAL", "NOT_EQUAL",
+    "GREATER", "GREATER_EQUAL", "LESS", "LESS_EQUAL",
+    "ABS", "SQUARED_DIFFERENCE", "EXP", "LOG", "RSQRT", "LOGISTIC", "TANH",
+}  # fmt: skip
+_SCALED = (3, 7, 9)  # uint8, int16 and int8
 _LARGEST_KNOWN = 4096
 """Elements of a value that is computed while a file is read; larger ones are weights."""
 _LARGEST_WINDOW = 4096
 """Positions of a window whose mean float32 tells apart from one that is halfway between two integers."""
 
 
-class TfliteConverter(OwnOperators):
+class TfliteConverter(RealOperators, RecurrentOperators):
     """Converts operators as TFLite's kernels compute them."""
 
     reads: Mapping[int, int] = MappingProxyType({})
@@ -129,8 +149,10 @@ class TfliteConverter(OwnOperators):
         return relax.op.matmul(*operands)
 
     def convert_dequantize(self, op: Any) -> Expr:
-        """Of weights that were sparse, too."""
+        """Of weights that were sparse, too, and of what is computed in float16."""
         (source,) = self.get_input_tensors(op)
+        if not source.qnn_params and self.has_expr(source.tensor_idx):
+            return relax.op.astype(self.get_expr(source.tensor_idx), "float32")
         if not self.is_prefetched(source.tensor_idx):
             return super().convert_dequantize(op)
         values = self.get_prefetched_node(source.tensor_idx)
@@ -196,6 +218,9 @@ class TfliteConverter(OwnOperators):
             if found not in understood:
                 return f"{which} is {found}; only {', '.join(map(str, understood))} is understood"
         if not self.is_quantized(op):
+            first = self.get_input_tensors(op)[:1]
+            if name in WITH_SCALES and first and first[0].tensor.Type() in _SCALED:
+                return "its elements have no scale, which TFLite's kernel asks for"
             return ""
         scales = [t for t in (*self.get_input_tensors(op), *self.get_output_tensors(op)) if t.qnn_params]
         if name in ONE_SCALE and not all(self.has_same_qnn_params(scales[0], t) for t in scales[1:]):
@@ -263,10 +288,9 @@ class TfliteConverter(OwnOperators):
 
     def convert_gelu(self, op: Any) -> Expr:
         """With the hyperbolic tangent where the file says so."""
-        if not option(op, "GeluOptions", "Approximate"):
-            return super().convert_gelu(op)
         (source,) = self.get_input_tensors(op)
-        return relax.op.nn.gelu_tanh(self.get_expr(source.tensor_idx))
+        gelu = relax.op.nn.gelu_tanh if option(op, "GeluOptions", "Approximate") else relax.op.nn.gelu
+        return gelu(self.get_expr(source.tensor_idx))
 
     def convert_softmax(self, op: Any) -> Expr:
         """Of the operand times beta."""
@@ -282,7 +306,15 @@ class TfliteConverter(OwnOperators):
 
     def convert_fully_connected(self, op: Any) -> Expr:
         """Rows of a matrix, unless the number of dimensions is to be kept."""
+        source, weights, *_ = self.get_input_tensors(op)
+        x, size = self.get_tensor_expr(source), int(weights.tensor.Shape(1))
+        name = tflite_tensor_name(self.subgraph, source.tensor_idx)
+        if shape_of(x)[-1] != size:
+            rows = self.bb.emit(relax.op.reshape(x, (math.prod(shape_of(x)) // size, size)))
+            self.exp_tab.set_expr(name, rows, force_override=True)
         result = self.bb.normalize(super().convert_fully_connected(op))
+        if shape_of(x)[-1] != size:
+            self.exp_tab.set_expr(name, x, force_override=True)
         if option(op, "FullyConnectedOptions", "KeepNumDims"):
             return result
         return relax.op.reshape(result, (math.prod(shape_of(result)[:-1]), shape_of(result)[-1]))

@@ -53,9 +53,17 @@ BECOMES = {
     "TRANSPOSE": ("permute_dims",),
     "UNPACK": ("split", "squeeze"),
 }
-# Operators that answer with positions, for which the scale does not matter.
-POSITIONS = {"ARG_MAX", "ARG_MIN", "SHAPE"}
+# Operators that answer with positions, or of integers as they are: for them the scale does not matter.
+POSITIONS = {"ARG_MAX", "ARG_MIN", "CAST", "RANK", "SHAPE"}
+# Operators that TVM's converter or ours makes of several others, none of which changes a number.
+MOVES = {
+    "BROADCAST_TO", "DYNAMIC_UPDATE_SLICE", "EMBEDDING_LOOKUP", "GATHER_ND", "MATRIX_DIAG", "MATRIX_SET_DIAG",
+    "MIRROR_PAD", "REVERSE_SEQUENCE", "REVERSE_V2", "TOPK_V2",
+}  # fmt: skip
 STATEFUL = {"CALL", "WHILE"}
+_OF_XLA = "STABLEHLO_"
+# Those that LiteRT has kernels for, so that they can be compared
+KNOWN = {f"STABLEHLO_{name}" for name in ("ADD", "AND", "MAXIMUM", "MINIMUM", "MULTIPLY", "SHIFT_LEFT")}
 
 
 def import_tflite(path: Path, inputs: Inputs, warn: Warn) -> Imported:
@@ -74,7 +82,9 @@ def import_tflite(path: Path, inputs: Inputs, warn: Warn) -> Imported:
     graph = model.Subgraphs(0)
     names = {kind: [tflite_tensor_name(graph, i) for i in indices(getattr(graph, f"{kind}sAsNumpy")())]
              for kind in ("Input", "Output")}  # fmt: skip
-    shapes = settle_inputs(_declared(graph, inputs, path), inputs)
+    shapes = settle_inputs(_declared(graph, inputs, path, schema), inputs)
+    if not shapes:
+        raise CompileError(f"{path.name}: no input is left, so that the network always answers the same")
     layers = SourceNames()
     module = import_tflite_model(model, shapes, _converter(path.name, not inputs, layers, resources))
     warn_of_nan(_weights(model, graph), warn)
@@ -117,13 +127,20 @@ def _converter(file: str, same_shapes: bool, layers: SourceNames, resources: Res
                 name, layer = self._name(op), self._layer(op)
                 if name in RESOURCES:
                     continue
-                if name not in self.convert_map or name in STATEFUL:
+                if (
+                    name not in self.convert_map
+                    or name in STATEFUL
+                    or (name.startswith(_OF_XLA) and name not in KNOWN)
+                ):
                     found.append((name, layer))
+                elif self.is_computed_as_real(op, name):
+                    if what := self.unheeded(op, name):
+                        raise unsupported(file, [(name, layer)], what)
                 elif self._is_dynamic_range(op):
                     dynamic.append((name, layer))
                 elif self.is_quantized(op) and not self._can_be_quantized(op, name):
                     found.append((f"{name} on quantized tensors", layer))
-                elif name in REFUSED and op.InputsLength() < 3:
+                elif name in REFUSED and not (name == "WHERE" and op.InputsLength() == 3):
                     raise unsupported(file, [(name, layer)], REFUSED[name])
                 elif what := self.unheeded(op, name):
                     raise unsupported(file, [(name, layer)], what)
@@ -147,7 +164,8 @@ def _converter(file: str, same_shapes: bool, layers: SourceNames, resources: Res
                 hint = layers.add(self._layer(op), name)
                 try:
                     with naming(self.bb, hint):
-                        result = self.check_results(op, convert(op=op), same_shapes)
+                        result = self.as_real(op, convert) if self.is_computed_as_real(op, name) else convert(op=op)
+                        result = self.check_results(op, result, same_shapes)
                     return bound(self.bb, result, hint)
                 except CompileError as error:
                     raise unsupported(file, [(name, self._layer(op))], str(error)) from error
@@ -181,7 +199,8 @@ def _converter(file: str, same_shapes: bool, layers: SourceNames, resources: Res
             if name in self.quantized_operators or name in POSITIONS:
                 return True
             scales = [t for t in (*self.get_input_tensors(op), *self.get_output_tensors(op)) if t.qnn_params]
-            return _is_movement(name) and all(self.has_same_qnn_params(scales[0], t) for t in scales[1:])
+            is_moved = name in MOVES or _is_movement(name)
+            return is_moved and all(self.has_same_qnn_params(scales[0], t) for t in scales[1:])
 
     return Converter
 
@@ -192,14 +211,18 @@ def _is_movement(name: str) -> bool:
     return bool(rows) and all(row.kind is Kind.data_movement for row in rows)
 
 
-def _declared(graph: Any, inputs: Inputs, path: Path) -> dict[str, Declared]:
+def _declared(graph: Any, inputs: Inputs, path: Path, schema: Any) -> dict[str, Declared]:
     """The inputs. Where a shape is open, the file has one all the same, which counts unless another is given."""
     found = {}
     for i in indices(graph.InputsAsNumpy()):
         tensor = graph.Tensors(i)
         name = tflite_tensor_name(graph, i)
         if tensor.Type() not in DTYPES:
-            raise CompileError(f"{path}: input {name} has elements of a type that tzml does not know")
+            kinds = {number: kind for kind, number in vars(schema.TensorType).items() if isinstance(number, int)}
+            kind = kinds.get(tensor.Type(), "a newer type")
+            raise CompileError(
+                f"{path}: input {name} is of {kind}; those of TFLite files can be {', '.join(DTYPES.values())}"
+            )
         shape = indices(tensor.ShapeAsNumpy())
         signature = indices(tensor.ShapeSignatureAsNumpy()) or shape
         if name in inputs:

@@ -2,7 +2,7 @@
 
 A streaming model keeps what it has heard in variables, which READ_VARIABLE and ASSIGN_VARIABLE name. What a run
 reads of one becomes an input, and what it leaves there an output: whoever runs the model gives the output of one
-run to the next.
+run to the next. The states of recurrent operators are such variables, too.
 """
 
 from __future__ import annotations
@@ -139,7 +139,9 @@ def _resources(model: Any, file: str, schema: Any) -> Resources:
     changed: dict[str, int] = {}
     initial: dict[str, int] = {}
     resources = Resources()
+    states: list[int] = []
     for kind, operator, inputs, outputs in _operators(model, graph):
+        states += [i for i in inputs if i >= 0 and graph.Tensors(i).IsVariable() and i not in states]
         if kind == kinds.CALL_ONCE:
             initial |= _initial(model, operator, schema)
         elif kind == kinds.VAR_HANDLE:
@@ -154,6 +156,9 @@ def _resources(model: Any, file: str, schema: Any) -> Resources:
             if name not in now:
                 first[name] = now[name] = outputs[0]
             resources.reads[outputs[0]] = now[name]
+    for number in states:
+        name = (graph.Tensors(number).Name() or b"").decode(errors="replace") or f"state{number}"
+        resources.variables.append(NetworkVariable(name, number, number, -1))
     for name, given in first.items():
         # one that no run changes is an input all the same: what it begins with is told, and stays
         resources.variables.append(NetworkVariable(name, given, changed.get(name, given), initial.get(name, -1)))
