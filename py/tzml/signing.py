@@ -60,12 +60,17 @@ class SignedLibrary:
             image = path.read_bytes()
         except OSError as error:
             raise TzmlError(f"cannot read {path}: {error.strerror}", remedy) from error
+        return SignedLibrary.of(image, str(path), remedy)
+
+    @staticmethod
+    def of(image: bytes, name: str, remedy: str) -> SignedLibrary:
+        """What `sign_library` made. Raises TzmlError, which calls it `name`, if it is something else."""
         if len(image) < _HEADER.size:
-            raise TzmlError(f"{path} is not a signed library: it has {len(image)} bytes", remedy)
+            raise TzmlError(f"{name} is not a signed library: it has {len(image)} bytes", remedy)
         magic, kind, size, _, digest_size, signature_size = _HEADER.unpack_from(image)
         start = _HEADER.size + digest_size + signature_size + _IDENTITY_SIZE
         if (magic, kind) != (_MAGIC, _BOOTSTRAP_TA) or len(image) != start + size:
-            raise TzmlError(f"{path} is not a signed library, or not whole", remedy)
+            raise TzmlError(f"{name} is not a signed library, or not whole", remedy)
         return SignedLibrary(image[:start], image[start:])
 
 

@@ -1,4 +1,8 @@
-"""How long an inference takes tells nothing of its input: every input takes the same number of instructions."""
+"""How long an inference takes tells nothing of its input.
+
+Of every network of the zoo, the machine code is followed for all inputs at once (tzml.constant_time). Beside that,
+instructions are counted, which believes nothing of how code is read.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,7 @@ from tzml.bench.kernels import Kernels
 from tzml.bench.programs import CROSS_LIBC, emulated, start
 from tzml.bundle import Bundle
 from tzml.compiler import TARGETS
+from tzml.constant_time import check_library
 from tzml.owner.seal import timing_of
 from tzml_zoo import models
 
@@ -54,6 +59,27 @@ def instructions(bundle: Bundle, folder: Path, count: int) -> list[int]:
     np.stack(data).tofile(folder / "all.bin")
     output = start(emulated(["./run_plan", str(count), "all.bin"], CROSS_LIBC), folder)
     return [int(number) for number in re.findall(r"^instructions (\d+)$", output, re.MULTILINE)]
+
+
+def check(bundle: Bundle) -> None:
+    """No instruction of the kernels' code is left out, and none of what they compute decides about another one."""
+    (library,) = bundle.libraries
+    found = check_library(library.ree)
+    assert found.followed > 1000
+    assert (found.branches, found.accesses, found.unreached) == ((), (), ())
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_no_branch_and_no_address_follows_from_a_number(name: str, for_qemu: Callable[[str], Bundle]) -> None:
+    check(for_qemu(name))
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", models())
+def test_in_no_network_a_branch_or_an_address_follows_from_a_number(
+    name: str, for_qemu: Callable[[str], Bundle]
+) -> None:
+    check(for_qemu(name))
 
 
 @pytest.mark.parametrize("name", SMALL)

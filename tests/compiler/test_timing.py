@@ -1,4 +1,4 @@
-"""Which operators take more instructions for some numbers than for others: measured, and as the table says.
+"""Which operators take more instructions for some numbers than for others: counted, read, and as the table says.
 
 tests/compiler/test_constant_time.py counts those of whole networks.
 """
@@ -23,6 +23,7 @@ from tzml.bundle import Bundle
 from tzml.compiler import TARGETS, CompileOptions, compile_model
 from tzml.compiler.codegen.link import CFLAGS
 from tzml.compiler.ir.operators import OPERATORS, Operator
+from tzml.constant_time import Finding, check_library
 
 TARGET = TARGETS["qemu"]
 NUMBERS = (
@@ -72,10 +73,17 @@ def taken(bundle: Bundle, folder: Path, count: int = 24) -> set[int]:
     return set(found)
 
 
+def branches(bundle: Bundle) -> tuple[Finding, ...]:
+    """Those of the machine code that follow from numbers, of any input."""
+    (library,) = bundle.libraries
+    return check_library(library.ree).branches
+
+
 def test_every_operator_of_the_table_takes_as_many_instructions(tmp_path: Path) -> None:
     """All in one network, which is a sum that differs if one of them does."""
     bundle = compiled(tmp_path, *(example(row) for row in OPERATORS.values() if not row.timing))
     assert len(taken(bundle, tmp_path)) == 1
+    assert branches(bundle) == ()
 
 
 @pytest.mark.full
@@ -83,4 +91,6 @@ def test_every_operator_of_the_table_takes_as_many_instructions(tmp_path: Path) 
 def test_an_operator_takes_as_many_instructions_unless_its_row_says_otherwise(
     row: Operator, tmp_path: Path
 ) -> None:
-    assert (len(taken(compiled(tmp_path, example(row)), tmp_path)) > 1) == row.timing
+    bundle = compiled(tmp_path, example(row))
+    assert (len(taken(bundle, tmp_path)) > 1) == row.timing
+    assert bool(branches(bundle)) == row.timing

@@ -36,6 +36,9 @@ from tzml.cortex_a53.instruction import FLAGS, Work, parse
         ("cbz w3, .LBB0_2", Work.BRANCH, {"x3"}, set()),
         ("madd x0, x1, x2, x3", Work.MULTIPLY, {"x1", "x2", "x3"}, {"x0"}),
         ("sqxtn2 v0.8h, v1.4s", Work.VECTOR_128, {"v0", "v1"}, {"v0"}),
+        ("orr v0.4s, #0x80, lsl #24", Work.VECTOR_128, {"v0"}, {"v0"}),
+        ("usra v0.4s, v1.4s, #3", Work.VECTOR_128, {"v0", "v1"}, {"v0"}),
+        ("fcvtms w16, s26", Work.VECTOR_64, {"v26"}, {"x16"}),
         ("bsl v0.16b, v1.16b, v2.16b", Work.VECTOR_128, {"v0", "v1", "v2"}, {"v0"}),
     ],
 )

@@ -7,13 +7,11 @@ an iteration of a loop begins with the end of the one before. Caches and branche
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tzml.cortex_a53.disassembler import disassemble
 from tzml.cortex_a53.instruction import Instruction, parse
 from tzml.cortex_a53.pipeline import starts
 from tzml.errors import TzmlError
@@ -24,7 +22,6 @@ _WARM_UP = 4
 _REPEAT = 8
 _BEFORE = 64
 """Instructions that are simulated before a block that is in no loop, at least if there are as many."""
-_DISASSEMBLERS = ("aarch64-linux-gnu-objdump", "objdump")
 
 
 @dataclass(frozen=True)
@@ -114,17 +111,10 @@ def _is_product(instruction: Instruction) -> bool:
 
 def _decode(words: set[int]) -> dict[int, Instruction]:
     """Each instruction word, disassembled by binutils."""
-    objdump = next(filter(shutil.which, _DISASSEMBLERS), None)
-    if objdump is None:
-        raise TzmlError(f"{_DISASSEMBLERS[0]} is not installed", "apt-get install gcc-aarch64-linux-gnu")
     ordered = sorted(words)
-    with tempfile.NamedTemporaryFile(suffix=".bin") as file:
-        file.write(b"".join(word.to_bytes(4, "little") for word in ordered))
-        file.flush()
-        # -z: without it, objdump leaves zeros out
-        command = [objdump, "-D", "-z", "-b", "binary", "-m", "aarch64", file.name]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    texts = re.findall(r"^ *[0-9a-f]+:\t[0-9a-f]{8} ?\t(.*)$", done.stdout, re.MULTILINE)
-    if done.returncode or len(texts) != len(ordered):
-        raise TzmlError(f"{objdump} read {len(texts)} of {len(ordered)} instructions: {done.stderr.strip()}")
+    code = b"".join(word.to_bytes(4, "little") for word in ordered)
+    listing = disassemble(code, "-D", "-b", "binary", "-m", "aarch64")
+    texts = re.findall(r"^ *[0-9a-f]+:\t[0-9a-f]{8} ?\t(.*)$", listing, re.MULTILINE)
+    if len(texts) != len(ordered):
+        raise TzmlError(f"objdump read {len(texts)} of {len(ordered)} instructions")
     return {word: parse(text) for word, text in zip(ordered, texts, strict=True)}

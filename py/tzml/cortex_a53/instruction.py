@@ -68,10 +68,10 @@ _LAST_COMMENT = re.compile(r"\s*(?://|\s;).*$")
 _ELEMENT = re.compile(r"v\d+\.[bhsd]\[\d+\]$")
 
 _SETS_FLAGS = {"adds", "subs", "ands", "bics", "negs", "adcs", "sbcs", "cmp", "cmn", "tst", "ccmp", "ccmn"}
-_SETS_FLAGS |= {"fcmp", "fcmpe", "fccmp"}
-_WRITES_FLAGS_ONLY = {"cmp", "cmn", "tst", "ccmp", "ccmn", "fcmp", "fcmpe", "fccmp"}
+_SETS_FLAGS |= {"fcmp", "fcmpe", "fccmp", "fccmpe"}
+_WRITES_FLAGS_ONLY = {"cmp", "cmn", "tst", "ccmp", "ccmn", "fcmp", "fcmpe", "fccmp", "fccmpe"}
 _READS_FLAGS = {"csel", "csinc", "csinv", "csneg", "cset", "csetm", "cinc", "cinv", "cneg", "ccmp", "ccmn", "adc"}
-_READS_FLAGS |= {"sbc", "adcs", "sbcs", "fcsel", "fccmp"}
+_READS_FLAGS |= {"sbc", "adcs", "sbcs", "fcsel", "fccmp", "fccmpe"}
 _INTEGER = {"add", "sub", "adds", "subs", "and", "ands", "bic", "bics", "orr", "orn", "eor", "eon", "mov", "mvn"}
 _INTEGER |= {"movz", "movn", "movk", "neg", "negs", "lsl", "lsr", "asr", "ror", "ubfx", "sbfx", "ubfiz", "sbfiz"}
 _INTEGER |= {"bfi", "bfxil", "extr", "sxtw", "sxth", "sxtb", "uxtw", "uxth", "uxtb", "adr", "adrp", "clz", "rev"}
@@ -83,28 +83,18 @@ _MERGES = {"movk", "bfi", "bfxil"}
 """Of general registers: what they do not write of their first operand stays."""
 _ACCUMULATES = {"fmla", "fmls", "mla", "mls", "smlal", "smlal2", "umlal", "umlal2", "smlsl", "smlsl2", "sadalp"}
 _ACCUMULATES |= {"uadalp", "sdot", "udot", "bit", "bif", "bsl", "saba", "uaba", "sabal", "uabal", "fmlal"}
+_ACCUMULATES |= {"ssra", "usra", "srsra", "ursra"}
 _NARROWS_INTO_HIGH = {"xtn2", "sqxtn2", "uqxtn2", "sqxtun2", "fcvtn2", "shrn2", "rshrn2", "sqrshrn2", "sqshrn2"}
 _VECTOR = {"fadd", "fsub", "fmul", "fmin", "fmax", "fminnm", "fmaxnm", "fneg", "fabs", "frintn", "frintm", "frintp"}
 _VECTOR |= {"frintz", "fcvtns", "fcvtzs", "fcvtzu", "scvtf", "ucvtf", "fcvtn", "fcvtl", "fcvtl2", "movi", "mvni"}
-_VECTOR |= {
-    "dup",
-    "zip1",
-    "zip2",
-    "uzp1",
-    "uzp2",
-    "trn1",
-    "trn2",
-    "ext",
-    "rev64",
-    "rev32",
-    "smull2",
-    "smax",
-    "smin",
-}
+_VECTOR |= {"dup", "zip1", "zip2", "uzp1", "uzp2", "trn1", "trn2", "ext", "rev64", "rev32", "smull2"}
+_VECTOR |= {"smax", "smin"}
 _VECTOR |= {"umax", "umin", "sxtl", "sxtl2", "uxtl", "uxtl2", "sshll", "sshll2", "ushll", "ushll2", "shl", "sshr"}
 _VECTOR |= {"ushr", "xtn", "sqxtn", "sqxtun", "uqxtn", "fcmgt", "fcmge", "fcmeq", "cmgt", "cmge", "cmeq", "fmadd"}
 _VECTOR |= {"fmsub", "fnmadd", "fnmsub", "fcsel", "fcmp", "fcmpe", "faddp", "addp", "addv", "fmaxv", "fminv"}
 _VECTOR |= {"fdiv", "fsqrt", "fmov", "umull2", "saddw", "saddw2", "saddl", "saddl2", "ssubl", "ssubl2", "not"}
+_VECTOR |= {"fcvtms", "fcvtps", "fcvtas", "fcvt", "frinti", "frinta", "frintx", "saddlp", "uaddlp", "fcmlt"}
+_VECTOR |= {"fcmle", "cmlt", "cmle", "cmhi", "cmhs", "fccmp", "fccmpe", "fnmul", "shrn", "rshrn"}
 _LOADS = {"ldr", "ldur", "ldp", "ldnp", "ldrb", "ldrh", "ldurb", "ldurh", "ldrsb", "ldrsh", "ldrsw", "ldursw"}
 _LOADS |= {"ldpsw", "ldursb", "ldursh"}
 _STORES = {"str", "stur", "stp", "stnp", "strb", "strh", "sturb", "sturh"}
@@ -228,7 +218,8 @@ def _operation(text: str, mnemonic: str, operands: tuple[str, ...]) -> Instructi
     if first and not first[0].startswith("v") and mnemonic in ("fmov", "mov", "umov", "smov"):
         return Instruction(text, mnemonic, operands, Work.TO_GENERAL, reads, writes)
     accumulator = first[0] if mnemonic in _ACCUMULATES else None
-    if mnemonic in _ACCUMULATES | _NARROWS_INTO_HIGH:
+    merges_a_constant = mnemonic in ("orr", "bic") and operands[1].startswith("#")
+    if mnemonic in _ACCUMULATES | _NARROWS_INTO_HIGH or merges_a_constant:
         reads += first
     if mnemonic in ("fdiv", "fsqrt"):
         kind = Work.DIVIDE

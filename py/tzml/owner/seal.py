@@ -22,10 +22,12 @@ from tzml.bundle import (
 )
 from tzml.bundle.identity import NO_IDENTITY
 from tzml.bundle.protection import AesGcm
+from tzml.constant_time import Finding, check_library
 from tzml.errors import TzmlError
 from tzml.files import write_secret, written
 from tzml.owner.keys import Signer
 from tzml.printable import printable
+from tzml.signing import SignedLibrary
 
 _FORMAT = "tzml content key 1"
 PUBLIC_METADATA = ("images", "quantization")
@@ -133,21 +135,60 @@ def timing_of(bundle: Bundle) -> list[str] | None:
 
 
 def check_timing(bundle: Bundle) -> None:
-    """Raise TzmlError if the time of a run in the secure world tells of its input, or may do so."""
+    """Raise TzmlError if the time of a run in the secure world tells of its input, or may do so.
+
+    The machine code decides: it is followed for all inputs. Where it cannot be, as where binutils are missing, it
+    counts what the compiler says of the layers.
+    """
     layers = timing_of(bundle)
     remedy = "or accept that with --allow-timing"
+    why_not = ""
+    try:
+        layers = _layers_that_branch(bundle)
+    except TzmlError as error:
+        why_not = f" ({error})"
     if layers is None:
         raise TzmlError(
-            "the bundle does not say whether the time of a run tells of its input",
+            f"the bundle does not say whether the time of a run tells of its input{why_not}",
             f"compile the model again with this version, {remedy}",
         )
     if layers:
-        more = f" and {len(layers) - 3} more" if len(layers) > 3 else ""
         raise TzmlError(
-            f"how long a run takes tells of its input: {', '.join(map(printable, layers[:3]))}{more} may take more "
-            "instructions for some numbers than for others",
+            f"how long a run takes tells of its input: {_first(layers)} may take more "
+            f"instructions for some numbers than for others{why_not}",
             f"replace these layers, {remedy}",
         )
+
+
+def _layers_that_branch(bundle: Bundle) -> list[str]:
+    """The layers, as the bundle's notes call them, whose machine code branches on numbers."""
+    found: dict[str, None] = {}
+    if not any(library.tee for library in bundle.libraries):
+        raise TzmlError("it has no kernels for OP-TEE")
+    for number, library in enumerate(bundle.libraries):
+        if not library.tee:
+            continue
+        signed = SignedLibrary.of(library.tee, "the kernel library", "compile the model again")
+        for branch in check_library(signed.elf).branches:
+            found |= dict.fromkeys(_calls(bundle, number, branch) or [f"the code at {branch}"])
+    return list(found)
+
+
+def _calls(bundle: Bundle, library: int, branch: Finding) -> list[str]:
+    """What the notes say of the calls of a kernel."""
+    about = json.loads(bundle.notes or b"{}").get("programs")
+    found = []
+    for program in bundle.programs:
+        said = about.get(program.name) if isinstance(about, dict) and program.library == library else None
+        notes = said.get("calls") if isinstance(said, dict) else None
+        if isinstance(notes, list):
+            found += [str(n) for n, call in zip(notes, program.calls, strict=False) if call.kernel == branch.kernel]
+    return found
+
+
+def _first(found: list[str]) -> str:
+    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    return ", ".join(map(printable, found[:3])) + more
 
 
 def unsealed(bundle: Bundle) -> Bundle:

@@ -19,6 +19,7 @@ from tzml.compiler.codegen.kernel_cache import CompiledKernel, KernelCache
 from tzml.compiler.codegen.kernel_key import called, name_kernel, readable, unnamed
 from tzml.compiler.codegen.kernels import Isa, schedule
 from tzml.compiler.codegen.kernels.functions import check_float64
+from tzml.compiler.codegen.load_both import load_both
 from tzml.compiler.codegen.nan import keep_nan
 from tzml.compiler.codegen.refuse_indirect import check_indices
 from tzml.compiler.codegen.scratch import Scratch, pointer_to
@@ -166,6 +167,7 @@ def _kernel_passes() -> list[Any]:
         s.RenormalizeSplitPattern(),
         t.StmtSimplify(),
         t.RemoveNoOp(),
+        t.prim_func_pass(lambda function, _module, _context: load_both(function), opt_level=0),
         s.RewriteUnsafeSelect(),
         t.CommonSubexprElim(),
         t.VerifyMemory(),

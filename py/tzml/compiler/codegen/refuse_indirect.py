@@ -36,7 +36,7 @@ def check_indices(name: str, function: Any) -> None:
             buffer = node.buffer if isinstance(node, tirx.BufferStore) else node.source
             size = elements(buffer)
             for index in node.indices:
-                bounds = map(analyzer.const_int_bound, _ends(index)) if _reads(index, loaded) else ()
+                bounds = map(analyzer.const_int_bound, ends(index)) if _reads(index, loaded) else ()
                 if not all(0 <= bound.min_value <= bound.max_value < size for bound in bounds):
                     raise CompileError(
                         f"{name} indexes by its data: an index of any value would reach other memory of the TEE",
@@ -44,7 +44,7 @@ def check_indices(name: str, function: Any) -> None:
                     )
 
 
-def _ends(index: Any) -> tuple[Any, ...]:
+def ends(index: Any) -> tuple[Any, ...]:
     """The first and the last element that a vector of indices reaches; an index of one element itself."""
     if isinstance(index, tirx.Ramp):
         return index.base, index.base + index.stride * (index.lanes - 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tzml.boards import boards
 from tzml.bundle import Target
@@ -15,7 +16,7 @@ class CompilerTarget:
     """A device: its processor, TVM's name for it, and the C compiler whose linker makes libraries for it."""
 
     processor: Target
-    tvm: dict[str, str]
+    tvm: dict[str, Any]
     cc: str
 
     @property
@@ -29,7 +30,9 @@ AARCH64_CC = "gcc" if platform.machine() == "aarch64" else "aarch64-linux-gnu-gc
 
 
 def _aarch64(mcpu: str) -> CompilerTarget:
-    tvm = {"kind": "llvm", "mtriple": "aarch64-linux-gnu", "mcpu": mcpu}
+    # LLVM makes no branch of a choice between two numbers: the time of a run would tell of them
+    options = ["-predictable-select-expensive", "-enable-select-opt"]
+    tvm = {"kind": "llvm", "mtriple": "aarch64-linux-gnu", "mcpu": mcpu, "mattr": options}
     return CompilerTarget(Target.aarch64, tvm, AARCH64_CC)
 
 

@@ -9,6 +9,7 @@ from tvm import s_tir, tirx
 
 from tzml.compiler.codegen.kernels.functions import expand_stores
 from tzml.compiler.codegen.kernels.isa import Isa
+from tzml.compiler.ir.tvm_internals import nodes_of
 
 TUNED = "tzml.tuned"
 """Attribute of functions that are already scheduled."""
@@ -16,6 +17,10 @@ TUNED = "tzml.tuned"
 IN_PLACE = "tzml.in_place"
 """Attribute of functions that go number by number: how many of their first buffers they read and write."""
 
+
+_MOST_NESTED = 4
+"""Choices in one, itself among them: TVM takes minutes to simplify one of nine. A
+block with more is computed before those that read it, and not in each of them."""
 
 _VECTORS = 4
 """Of numbers of the state, which are computed at once."""
@@ -31,6 +36,8 @@ def schedule(function: Any, isa: Isa) -> Any:
         (block,) = sch.get_child_blocks(root)
         return expand_stores(_in_vectors(sch, block, isa.lanes))
     for block in sch.get_child_blocks(root)[:-1]:
+        if _nested(sch.get(block).body) > _MOST_NESTED:
+            continue
         try:
             sch.compute_inline(block)
         except s_tir.ScheduleError:
@@ -38,6 +45,12 @@ def schedule(function: Any, isa: Isa) -> Any:
     for block in sch.get_child_blocks(root):
         _vectorize(sch, block, isa.lanes)
     return expand_stores(sch.mod["main"])
+
+
+def _nested(expression: Any) -> int:
+    """How many choices the largest choice of an expression consists of."""
+    choices = [node for node in nodes_of(expression) if isinstance(node, tirx.Select)]
+    return max((sum(isinstance(node, tirx.Select) for node in nodes_of(choice)) for choice in choices), default=0)
 
 
 def _vectorize(sch: Any, block: Any, lanes: int) -> None:
