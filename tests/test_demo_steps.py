@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from tzml.cli.demo import IMAGE
+from tzml.cli.demo import IMAGE, LAB
 from tzml.demo.steps import Step, run_step
 from tzml.errors import TzmlError
 
@@ -32,3 +32,10 @@ def test_a_build_that_fails_shows_the_errors_and_the_log(tmp_path: Path) -> None
         run(tmp_path, "echo NOTE; echo 'ERROR: the reason'; exit 3")
     said = "ERROR: the reason; the full log is build/logs/kas.log"
     assert str(error.value) == f"{IMAGE.title} failed with exit code 3:\n{said}"
+
+
+def test_the_table_is_of_the_run_that_the_step_made(tmp_path: Path) -> None:
+    """As the lab says it (lab/conftest.py): another run in the same checkout moves results/latest."""
+    script = "echo '---- lab ----'; echo results: results/20261130-204500-qemu; echo ==== 9 passed ===="
+    step = Step(LAB.title, ["sh", "-c", script], "lab.log", LAB.progress, LAB.failure, result=LAB.result)
+    assert run_step(step, tmp_path, Console(file=io.StringIO())) == "results/20261130-204500-qemu"

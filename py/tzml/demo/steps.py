@@ -25,7 +25,8 @@ class Step:
     """A command that runs in the project's root.
 
     `progress` is a pattern for the command's output with the groups `done`, `total` (100 if there is no such group)
-    and `what`. Lines that match `failure` are shown if the command fails, and lines that match `notice` at once.
+    and `what`. Lines that match `failure` are shown if the command fails, and lines that match `notice` at once. The
+    group of `result` is what the step comes to.
     """
 
     title: str
@@ -34,10 +35,14 @@ class Step:
     progress: str
     failure: str
     notice: str = r"(?!)"  # none
+    result: str = r"(?!)()"
 
 
-def run_step(step: Step, root: Path, console: Console) -> None:
-    """Run the step. Raises TzmlError, with the last lines of its output and the log's path, if it fails."""
+def run_step(step: Step, root: Path, console: Console) -> str:
+    """Run the step; returns its result, or "" if it has none.
+
+    Raises TzmlError, with the last lines of its output and the log's path, if it fails.
+    """
     log = root / "build" / "logs" / step.log
     log.parent.mkdir(parents=True, exist_ok=True)
     shown = log.relative_to(root)
@@ -49,6 +54,8 @@ def run_step(step: Step, root: Path, console: Console) -> None:
             f"{step.title} failed with exit code {code}:\n{_tail(log, step.failure)}", f"the full log is {shown}"
         )
     console.print(f"  done in {time.monotonic() - started:.0f} s")
+    results = re.findall(step.result, log.read_text(errors="replace"), re.MULTILINE)
+    return results[-1] if results else ""
 
 
 def _run(step: Step, root: Path, log: Path, console: Console) -> int:
