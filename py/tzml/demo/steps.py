@@ -25,8 +25,8 @@ class Step:
     """A command that runs in the project's root.
 
     `progress` is a pattern for the command's output with the groups `done`, `total` (100 if there is no such group)
-    and `what`. Lines that match `failure` are shown if the command fails, and lines that match `notice` at once. The
-    group of `result` is what the step comes to.
+    and `what`. Lines that match `failure` are shown if the command fails, and lines that match `notice` at once.
+    The group of `result` is what the step comes to.
     """
 
     title: str
