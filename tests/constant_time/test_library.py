@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tzml.constant_time import Report, check_library
+from tzml.constant_time import CodeReport, check_library
 from tzml.errors import TzmlError
 
 CC = "aarch64-linux-gnu-gcc"
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(not shutil.which(CC), reason=f"{CC} is not insta
 CALL = "ldp x0, x1, [x1]\nb kernel\n"
 
 
-def check(folder: Path, kernel: str, call: str = CALL) -> Report:
+def check(folder: Path, kernel: str, call: str = CALL) -> CodeReport:
     """Of a library with one kernel, which gets a tensor in x0 and another one in x1."""
     text = f".global tzml_kernel_call\nkernel:\n{kernel}\ntzml_kernel_call:\n{call}\n"
     (folder / "library.s").write_text(text)

@@ -13,7 +13,7 @@ _VECTORS = re.compile(r"v(\d+)\.(\d*)([bhsd])")
 
 
 @dataclass(frozen=True)
-class Access:
+class MemoryAccess:
     """Of a load or store.
 
     Attributes:
@@ -37,7 +37,7 @@ class Access:
 
 
 @cache
-def access_of(instruction: Instruction) -> Access:
+def access_of(instruction: Instruction) -> MemoryAccess:
     """Of an instruction that `parse` knows as a load or a store."""
     operands = instruction.operands
     at = next(i for i, operand in enumerate(operands) if operand.startswith("["))
@@ -53,7 +53,7 @@ def access_of(instruction: Instruction) -> Access:
     else:
         width = _width(instruction.mnemonic) or _WIDTHS[operands[0][0]]
         moved = tuple(next(iter(registers(operand)), None) for operand in operands[:at])
-    return Access(
+    return MemoryAccess(
         moved,
         width,
         registers(base)[0],

@@ -19,7 +19,7 @@ import re
 from dataclasses import dataclass
 
 from tzml.constant_time.accesses import access_of, number
-from tzml.constant_time.state import ARGUMENTS, CODE, PUBLIC, SECRET, SOMEWHERE, TENSOR, Kind, State, combine
+from tzml.constant_time.state import ARGUMENTS, CODE, PUBLIC, SECRET, SOMEWHERE, TENSOR, Kind, MachineState, combine
 from tzml.cortex_a53.disassembler import disassemble
 from tzml.cortex_a53.instruction import FLAGS, STACK, Instruction, Work, parse
 from tzml.errors import TzmlError
@@ -52,7 +52,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Report:
+class CodeReport:
     """Of a library.
 
     Attributes:
@@ -69,7 +69,7 @@ class Report:
     unreached: tuple[int, ...]
 
 
-def check_library(elf: bytes) -> Report:
+def check_library(elf: bytes) -> CodeReport:
     """Follow a library for AArch64, an ELF file that exports tzml_kernel_call.
 
     Raises TzmlError if binutils are not installed, and if the file or its code cannot be followed.
@@ -115,13 +115,13 @@ class _Library:
         self.accesses: set[int] = set()
         self.kernels: set[int] = set()
         self.reached: set[int] = set()
-        self.calls: dict[object, State | None] = {}
+        self.calls: dict[object, MachineState | None] = {}
         self.inside: list[int] = []
 
-    def report(self) -> Report:
-        self._run(self.entry, State.of_a_call())
+    def report(self) -> CodeReport:
+        self._run(self.entry, MachineState.of_a_call())
         padding = {address for address, step in self.steps.items() if step.instruction.mnemonic in ("nop", "udf")}
-        return Report(
+        return CodeReport(
             tuple(map(self._finding, sorted(self.branches))),
             tuple(map(self._finding, sorted(self.accesses))),
             len(self.reached),
@@ -135,11 +135,11 @@ class _Library:
         kernel = kernels.index(start) if start in self.kernels else None
         return Finding(address, self.steps[address].instruction.text.partition(" <")[0], kernel)
 
-    def _run(self, entry: int, start: State) -> State | None:
+    def _run(self, entry: int, start: MachineState) -> MachineState | None:
         """Follow a function until nothing changes. Returns what it leaves behind; None if it never returns."""
         before = {entry: start}
         waiting = [entry]
-        after: State | None = None
+        after: MachineState | None = None
         while waiting:
             head = waiting.pop()
             state = before[head].copy()
@@ -154,7 +154,7 @@ class _Library:
                     waiting.append(target)
         return after
 
-    def _block(self, address: int, state: State) -> list[int]:
+    def _block(self, address: int, state: MachineState) -> list[int]:
         """Carry out all instructions up to a branch. Returns where that leads to."""
         while True:
             step = self.steps.get(address)
@@ -168,7 +168,7 @@ class _Library:
             if address in self.heads:
                 return [address]
 
-    def _branch(self, step: _Step, state: State) -> list[int]:
+    def _branch(self, step: _Step, state: MachineState) -> list[int]:
         mnemonic = step.instruction.mnemonic
         if any(state.registers[register] == SECRET for register in step.instruction.reads):
             self.branches.add(step.address)
@@ -192,7 +192,7 @@ class _Library:
             if step.address >= address and step.instruction.mnemonic in _ENDS and step.address + 4 in self.steps
         ]
 
-    def _call(self, step: _Step, target: int, state: State) -> bool:
+    def _call(self, step: _Step, target: int, state: MachineState) -> bool:
         """Follow a function that is called. Returns whether it returns."""
         if target in self.inside:
             raise step.refuse("the function calls itself")
@@ -207,7 +207,7 @@ class _Library:
             state.registers, state.stack = after.registers.copy(), after.stack.copy()
         return after is not None
 
-    def _carry_out(self, step: _Step, state: State) -> None:
+    def _carry_out(self, step: _Step, state: MachineState) -> None:
         instruction = step.instruction
         if not instruction.is_known:
             raise step.refuse("py/tzml/cortex_a53/instruction.py does not know it")
@@ -218,7 +218,7 @@ class _Library:
             for register in instruction.writes:
                 state.registers[register] = kind
 
-    def _access(self, step: _Step, state: State) -> None:
+    def _access(self, step: _Step, state: MachineState) -> None:
         access, registers = access_of(step.instruction), state.registers
         address = base = registers[access.base]
         if access.index:
@@ -244,7 +244,7 @@ class _Library:
             registers[access.base] = combine(registers[register] for register in others)
 
     def _load(
-        self, instruction: Instruction, state: State, address: Kind, at: int, size: int, register: str | None
+        self, instruction: Instruction, state: MachineState, address: Kind, at: int, size: int, register: str | None
     ) -> None:
         if isinstance(address, tuple):
             kind = state.load((address[0], address[1] + at), size)
@@ -255,14 +255,14 @@ class _Library:
         if register:
             state.registers[register] = kind
 
-    def _store(self, state: State, address: Kind, at: int, size: int, kind: Kind) -> None:
+    def _store(self, state: MachineState, address: Kind, at: int, size: int, kind: Kind) -> None:
         if isinstance(address, tuple):
             state.store((address[0], address[1] + at), size, kind)
         elif address == SOMEWHERE:
             state.store_somewhere(kind)
 
 
-def _result(instruction: Instruction, state: State) -> Kind:
+def _result(instruction: Instruction, state: MachineState) -> Kind:
     """What an instruction computes."""
     if instruction.mnemonic in ("adr", "adrp"):
         return CODE

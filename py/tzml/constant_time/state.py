@@ -20,7 +20,7 @@ _RANK = {kind: rank for rank, kind in enumerate((PUBLIC, ARGUMENTS, CODE, TENSOR
 _OF_THE_CALLER = [f"x{i}" for i in range(19, 31)]
 
 
-class State:
+class MachineState:
     """What registers and the stack hold before an instruction.
 
     A place of the stack that nobody wrote is secret, but for what the caller put there: a kernel's ninth argument
@@ -33,21 +33,21 @@ class State:
         self.registers, self.stack = registers, stack
 
     @staticmethod
-    def of_a_call() -> State:
+    def of_a_call() -> MachineState:
         """Before tzml_kernel_call(number, arguments). What kernels before it left in registers is secret."""
         registers: dict[str, Kind] = dict.fromkeys([*(f"x{i}" for i in range(19)), FLAGS], SECRET)
         registers |= dict.fromkeys([f"v{i}" for i in range(32)], SECRET)
         registers |= dict.fromkeys(_OF_THE_CALLER, PUBLIC)
-        return State(registers | {"x0": PUBLIC, "x1": ARGUMENTS, STACK: (0, 0)}, {})
+        return MachineState(registers | {"x0": PUBLIC, "x1": ARGUMENTS, STACK: (0, 0)}, {})
 
-    def copy(self) -> State:
-        return State(self.registers.copy(), self.stack.copy())
+    def copy(self) -> MachineState:
+        return MachineState(self.registers.copy(), self.stack.copy())
 
     def key(self) -> object:
         """Equal for equal states."""
         return frozenset(self.registers.items()), frozenset(self.stack.items())
 
-    def join(self, other: State) -> bool:
+    def join(self, other: MachineState) -> bool:
         """Take in what another path brings. Returns whether that changed anything."""
         changed = False
         for register, kind in other.registers.items():
