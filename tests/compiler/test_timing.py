@@ -23,7 +23,7 @@ from tzml.bundle import Bundle
 from tzml.compiler import TARGETS, CompileOptions, compile_model
 from tzml.compiler.codegen.link import CFLAGS
 from tzml.compiler.ir.operators import OPERATORS, Operator
-from tzml.constant_time import Finding, check_library
+from tzml.constant_time import SecretUse, check_library
 
 TARGET = TARGETS["qemu"]
 NUMBERS = (
@@ -73,7 +73,7 @@ def taken(bundle: Bundle, folder: Path, count: int = 24) -> set[int]:
     return set(found)
 
 
-def branches(bundle: Bundle) -> tuple[Finding, ...]:
+def branches(bundle: Bundle) -> tuple[SecretUse, ...]:
     """Those of the machine code that follow from numbers, of any input."""
     (library,) = bundle.libraries
     return check_library(library.ree).branches

@@ -36,7 +36,7 @@ _NO_ADDRESSES = {PUBLIC, ARGUMENTS, CODE}
 
 
 @dataclass(frozen=True)
-class Finding:
+class SecretUse:
     """An instruction that behaves otherwise for other numbers.
 
     `address` is its place in the library, `kernel` the number of the kernel that it belongs to; None if it is in a
@@ -63,8 +63,8 @@ class CodeReport:
 
     """
 
-    branches: tuple[Finding, ...]
-    accesses: tuple[Finding, ...]
+    branches: tuple[SecretUse, ...]
+    accesses: tuple[SecretUse, ...]
     followed: int
     unreached: tuple[int, ...]
 
@@ -122,18 +122,18 @@ class _Library:
         self._run(self.entry, MachineState.of_a_call())
         padding = {address for address, step in self.steps.items() if step.instruction.mnemonic in ("nop", "udf")}
         return CodeReport(
-            tuple(map(self._finding, sorted(self.branches))),
-            tuple(map(self._finding, sorted(self.accesses))),
+            tuple(map(self._use, sorted(self.branches))),
+            tuple(map(self._use, sorted(self.accesses))),
             len(self.reached),
             tuple(sorted(self.steps.keys() - self.reached - padding)),
         )
 
-    def _finding(self, address: int) -> Finding:
+    def _use(self, address: int) -> SecretUse:
         kernels = sorted(self.kernels)  # as they are numbered: so they are linked
         functions = {step.target for step in self.steps.values() if step.instruction.mnemonic == "bl"}
         start = max((f for f in functions.union(kernels) if f is not None and f <= address), default=None)
         kernel = kernels.index(start) if start in self.kernels else None
-        return Finding(address, self.steps[address].instruction.text.partition(" <")[0], kernel)
+        return SecretUse(address, self.steps[address].instruction.text.partition(" <")[0], kernel)
 
     def _run(self, entry: int, start: MachineState) -> MachineState | None:
         """Follow a function until nothing changes. Returns what it leaves behind; None if it never returns."""

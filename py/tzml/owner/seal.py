@@ -22,7 +22,7 @@ from tzml.bundle import (
 )
 from tzml.bundle.identity import NO_IDENTITY
 from tzml.bundle.protection import AesGcm
-from tzml.constant_time import Finding, check_library
+from tzml.constant_time import SecretUse, check_library
 from tzml.errors import TzmlError
 from tzml.files import write_secret, written
 from tzml.owner.keys import Signer
@@ -174,7 +174,7 @@ def _layers_that_branch(bundle: Bundle) -> list[str]:
     return list(found)
 
 
-def _calls(bundle: Bundle, library: int, branch: Finding) -> list[str]:
+def _calls(bundle: Bundle, library: int, branch: SecretUse) -> list[str]:
     """What the notes say of the calls of a kernel."""
     about = json.loads(bundle.notes or b"{}").get("programs")
     found = []
