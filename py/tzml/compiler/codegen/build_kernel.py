@@ -168,7 +168,6 @@ def _kernel_passes() -> list[Any]:
         t.StmtSimplify(),
         t.RemoveNoOp(),
         t.prim_func_pass(lambda function, _module, _context: load_both(function), opt_level=0),
-        s.RewriteUnsafeSelect(),
         t.CommonSubexprElim(),
         t.VerifyMemory(),
     ]

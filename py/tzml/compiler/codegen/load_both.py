@@ -3,6 +3,8 @@
 TVM computes only the operand that is chosen if the other one loads from memory, since that could be the end of a
 buffer; LLVM makes a branch of that. Where an operand is in its buffer whatever is chosen, it is loaded before the
 choice, which then is one instruction. tzml.constant_time finds what branches remain.
+
+For TVM to see that, the operands are variables while it looks (RewriteUnsafeSelect).
 """
 
 from __future__ import annotations
@@ -11,15 +13,17 @@ from typing import Any
 
 import tvm
 import tvm_ffi
-from tvm import sym, tirx
+from tvm import s_tir, sym, tirx
 
-from tzml.compiler.codegen.kernels.tir import elements, loads
+from tzml.compiler.codegen.kernels.tir import elements, loads, substitute
 from tzml.compiler.codegen.refuse_indirect import ends
 from tzml.compiler.ir.tvm_internals import identity, nodes_of
 
+_LOADED = "loaded_for_a_choice"
+
 
 def load_both(function: Any) -> Any:
-    """A lowered function whose choices load their operands first, where each of them may be loaded."""
+    """A lowered function that computes both operands of a choice if both may be loaded; otherwise only one."""
     analyzer = sym.Analyzer()
     inner: set[int] = set()
     for node in nodes_of(function.body):
@@ -46,7 +50,7 @@ def load_both(function: Any) -> Any:
             for variable, other in first:
                 if tvm_ffi.structural_equal(load, other):
                     return variable
-            variable = tirx.Var("loaded", load.ty)
+            variable = tirx.Var(_LOADED, load.ty)
             first.append((variable, load))
             return variable
 
@@ -55,4 +59,11 @@ def load_both(function: Any) -> Any:
             body = tirx.Let(variable, load, body)
         return body
 
-    return tvm_ffi.structural_map(function, (tirx.Select, change))
+    rewritten = tvm_ffi.structural_map(function, (tirx.Select, change))
+    rewritten = s_tir.transform.RewriteUnsafeSelect()(tvm.IRModule({"main": rewritten}))["main"]
+    # TVM's search for common expressions takes variables out of where they are bound
+    return tvm_ffi.structural_map(rewritten, (tirx.Let, _without))
+
+
+def _without(let: Any) -> Any:
+    return substitute(let.body, {let.var: let.value}) if let.var.name == _LOADED else let
