@@ -1,24 +1,28 @@
 """Networks of a public backbone and private slices, and thieves of them: what docs/partition.md reports.
 
-    build/leakage/bin/python tests/leakage/sliced.py vgg7
-    build/leakage/bin/python tests/leakage/sliced.py efficientnet_lite0
+    build/leakage/bin/python tests/leakage/sliced.py vgg7 >vgg7.json
+    build/leakage/bin/python tests/leakage/sliced.py efficientnet_lite0 >efficientnet_lite0.json
+    build/leakage/bin/python tests/leakage/sliced.py --plot docs/slices.svg vgg7.json efficientnet_lite0.json
 
-Prints the accuracy of the slices, what the part in the TEE costs, and how good thieves' copies are, as JSON.
+The findings are the accuracy of the slices, what the part in the TEE costs, and how good thieves' copies are.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import onnx
+from matplotlib import rc_context
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from onnx import numpy_helper
 from PIL import Image
@@ -27,13 +31,14 @@ from tzml.bundle.checkpoint import read_checkpoint
 from tzml.cli.leakage import exhibited
 from tzml.cli.slices import command as slices
 from tzml.compiler import CompileOptions
-from tzml.compiler.compile import layers_of
 from tzml.leakage.stealing import Exhibit, steal
 from tzml.leakage.victim import Copy, Samples, Victim
 from tzml.partitioning.layered import LayeredModel
 from tzml.partitioning.measure import meter_here
+from tzml.partitioning.plot import save
 from tzml.partitioning.profile import MachineCosts
 from tzml.partitioning.slices import PRIVATE
+from tzml.report.plots import BLUE, FAILED, STYLE
 from tzml_zoo import models
 from tzml_zoo.builder import Net, Value
 from tzml_zoo.digits import held_out_digits, training_digits
@@ -55,8 +60,8 @@ class Task:
     """A public network, and private samples: to train the slices, for a thief to ask about, to judge on.
 
     `sliced` are options of `tzml slices`. A thief of a black box knows neither those nor where slices are: it
-    trains the backbone itself from the layer `tuned` on, with the last layer at random, or slices as `tzml slices`
-    makes them by default. `epochs` are those in which the private slices are trained.
+    trains slices as `tzml slices` makes them by default, or the backbone itself with its last layer at random, if
+    `tuned` says so. `epochs` are those in which the private slices are trained.
     """
 
     backbone: Path
@@ -64,7 +69,7 @@ class Task:
     pool: Samples
     test: Samples
     sliced: tuple[str, ...]
-    tuned: int
+    tuned: bool
     epochs: int
 
 
@@ -86,7 +91,7 @@ class Findings:
     def gain(self, queries: int, what: str = "fidelity") -> tuple[float, float]:
         """How much better a thief of the slices is than the best of a black box, and two standard deviations."""
         blind = [found for thief, found in self.stolen.items() if thief.startswith(BLIND)]
-        best = max((found[queries][what] for found in blind if queries in found), key=np.mean)
+        best = max((found[queries][what] for found in blind), key=np.mean)
         one, other = np.array(self.stolen["slices"][queries][what]), np.array(best)
         return float(one.mean() - other.mean()), float(2 * np.sqrt(one.var(ddof=1) + other.var(ddof=1)))
 
@@ -135,7 +140,7 @@ def vgg7_of_digits(folder: Path) -> Task:
     train, test = padded(training_digits()), padded(held_out_digits())
     return Task(
         path, train.part(slice(0, 2000)), train.part(slice(2000, 4000)), test,
-        ("--width", "16", "--side", "4"), 1, 15,
+        ("--width", "16", "--side", "4"), True, 15,
     )  # fmt: skip
 
 
@@ -182,7 +187,7 @@ def efficientnet_of_photographs(_: Path) -> Task:
     """The zoo's network with its ImageNet weights, and slices that tell from which picture a crop is."""
     return Task(
         models()["efficientnet_lite0"].onnx(), crops("private", 1), crops("pool", 2), crops("test", 3),
-        ("--width", "24", "--side", "3"), 46, 20,
+        ("--width", "24", "--side", "3"), False, 20,
     )  # fmt: skip
 
 
@@ -221,15 +226,16 @@ def thieves(task: Task, folder: Path) -> Iterator[tuple[str, Exhibit, Exhibit | 
         victim.trainable = replace(
             victim.trainable, bundle=victim.trainable.with_values(parameters(victim, copy, folder))
         )
-    seen = exhibited(victim, task.pool, task.test, "crops")
+    seen = exhibited(victim, task.pool, task.test, "samples")
     yield "exposed", replace(seen, inside=()), None
     yield "slices", seen, None
     blind = Victim(sliced(task, folder, "thief", (), 2), {}, private=PRIVATE)
-    yield f"{BLIND}, slices of its own", seen, exhibited(blind, task.pool, task.test, "crops")
-    count = len(layers_of(task.backbone))
-    tuned = Victim(task.backbone, {}, private=f"{task.tuned}:{count}" if task.tuned > 1 else None)
-    last = max(place.layer for place in tuned.trainable.parameters) + tuned.first
-    own = exhibited(tuned, task.pool, task.test, "crops")
+    yield f"{BLIND}, slices of its own", seen, exhibited(blind, task.pool, task.test, "samples")
+    if not task.tuned:  # it would take most of the time
+        return
+    tuned = Victim(task.backbone, {})
+    last = max(place.layer for place in tuned.trainable.parameters)
+    own = exhibited(tuned, task.pool, task.test, "samples")
     yield f"{BLIND}, backbone tuned", seen, replace(own, inside=[last])
 
 
@@ -253,8 +259,7 @@ def findings(name: str, folder: Path, tell: Callable[[str], None] = lambda _: No
     stolen: dict[str, dict[int, dict[str, list[float]]]] = {}
     accuracy = 0.0
     for thief, seen, own in thieves(task, folder):
-        asked = QUERIES[-1:] if task.tuned > 1 and "tuned" in thief else QUERIES  # which takes most of the time
-        of = [steal(seen, queries, SEEDS if seen.inside else range(1), own) for queries in asked]
+        of = [steal(seen, queries, SEEDS if seen.inside else range(1), own) for queries in QUERIES]
         stolen[thief] = {s.queries: {"fidelity": list(s.fidelity), "accuracy": list(s.accuracy)} for s in of}
         accuracy = of[0].accuracy[0] if thief == "exposed" else accuracy
         tell(f"{thief}: {stolen[thief]}, {time.process_time() - begin:.0f} s")
@@ -262,13 +267,51 @@ def findings(name: str, folder: Path, tell: Callable[[str], None] = lambda _: No
     return Findings(accuracy, inside / whole, inside, whole, passed, stolen, time.process_time() - begin)
 
 
-def main() -> None:
+def draw(path: Path, found: Mapping[str, Findings]) -> None:
+    """Fidelity of copies with 500 queries over what is computed in the TEE, for networks by name."""
+    with rc_context(STYLE):
+        figure = Figure(figsize=(4 * len(found), 4), layout="constrained")
+        for axes, (name, one) in zip(
+            figure.subplots(1, len(found), sharey=True, squeeze=False)[0], found.items(), strict=True
+        ):
+            for thief, rows in one.stolen.items():
+                values = rows[500]["fidelity"]
+                blind = thief.startswith(BLIND)
+                x = 100 * (one.share if thief == "slices" else float(blind))
+                axes.errorbar(
+                    x, np.mean(values), np.std(values, ddof=1) if len(values) > 1 else 0, fmt="o", capsize=4,
+                    color=BLUE if thief == "slices" else FAILED if not blind else "black",
+                    mfc="none" if "tuned" in thief else None, label=_LABELS.get(thief, thief),
+                )  # fmt: skip
+            axes.axvline(15, color="grey", linestyle=":", linewidth=1)
+            axes.set_xlabel("instructions in the TEE, % of the whole model's")
+            axes.set_title(name)
+        figure.axes[0].set_ylabel("fidelity of a copy, 500 queries")
+        figure.axes[0].legend(loc="lower right", fontsize=7)
+    save(figure, path)
+
+
+_LABELS = {"exposed": "everything exposed", "slices": "slices inside"}
+
+
+@click.command()
+@click.argument("names", nargs=-1)
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw findings in these files (.json) instead.")
+def main(names: tuple[str, ...], plot: Path | None) -> None:
     """See above."""
-    with tempfile.TemporaryDirectory() as folder:
-        found = findings(sys.argv[1], Path(folder), lambda text: print(text, file=sys.stderr, flush=True))
-    print(json.dumps(found.__dict__, indent=1))
-    for queries in QUERIES:
-        print(queries, *(found.gain(queries, what) for what in ("fidelity", "accuracy")))
+    if plot:
+        read = [json.loads(Path(name).read_text()) for name in names]
+        for one in read:
+            one["stolen"] = {t: {int(q): row for q, row in rows.items()} for t, rows in one["stolen"].items()}
+        draw(plot, {Path(name).stem: Findings(**one) for name, one in zip(names, read, strict=True)})
+        return
+    for name in names:
+        with tempfile.TemporaryDirectory() as folder:
+            found = findings(name, Path(folder), lambda text: click.echo(text, err=True))
+        click.echo(json.dumps(found.__dict__, indent=1))
+        for queries, what in product(QUERIES, ("fidelity", "accuracy")):
+            gain, deviations = found.gain(queries, what)
+            click.echo(f"{what}, {queries} queries: {gain:+.3f}, two deviations {deviations:.3f}", err=True)
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ def test_a_thief_of_slices_is_no_better_than_one_of_a_black_box(name: str, tmp_p
     pytest.importorskip("art")
     found = findings(name, tmp_path)
     assert found.share <= SHARE
-    assert found.accuracy > 0.9
+    assert found.accuracy > 0.8
     assert found.stolen["exposed"][500]["fidelity"] == [1]
     for what in ("fidelity", "accuracy"):
         gain, deviations = found.gain(500, what)
