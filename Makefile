@@ -16,6 +16,7 @@
 #   make test-boards     test the boards' images, and the lab's drivers with stand-in boards (forty minutes)
 #   make test-frontends  run the tests that need PyTorch, TensorFlow and MXNet, in environments of their own (5 GB)
 #   make test-leakage    run the attacks of an adversary's toolbox on partitioned models, in an environment of their own
+#                   (a quarter of an hour)
 #   make test-full  run make test with all of OP-TEE's regression suite and more networks, make test-boards,
 #                   make test-release, make test-emulated-rpmb, make mutants, make test-leakage and, if BUILDROOT= is
 #                   given, make test-buildroot (two hours more)
