@@ -163,7 +163,7 @@ def test_code_that_nothing_leads_to_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kernel", "why"),
     [
-        ("sqrdmulh v0.4s, v1.4s, v2.4s\n ret", "does not know it"),
+        ("sqdmlal v0.4s, v1.4h, v2.4h\n ret", "does not know it"),
         ("ldxr x2, [x0]\n ret", "does not know it"),
         ("ldr x2, [x0]\n br x2", "where a register says"),
         ("ldr x2, [x0]\n blr x2\n ret", "where a register says"),

@@ -92,7 +92,7 @@ def test_the_machine_code_decides_whatever_the_notes_say(seal: Seal, tmp_path: P
     assert "the code at 0x" in str(seal(replace(tells, notes=telling().notes)).exception)
 
     suspected = telling("layer (Custom)")
-    unknown = with_code(suspected, tmp_path, "sqrdmulh v0.4s, v1.4s, v2.4s\n ret")
+    unknown = with_code(suspected, tmp_path, "sqdmlal v0.4s, v1.4h, v2.4h\n ret")
     said = str(seal(unknown).exception)
     assert "layer (Custom)" in said
     assert "cannot be followed" in said
