@@ -238,6 +238,7 @@ def build(machine: str, buildroot: Path, image: Path, output: Path, lock: int | 
     """Prepare the build, and run it if `lock` is given, the file descriptor that keeps others out of the folder."""
     signer = signing_key(image)
     downloads = Downloads()
+    say("looking for Debian's packages")
     kit = output / "ta-dev-kit"
     key = tree.sha256(image / "ta-dev-kit.tar.zst")
     if not made_once(kit, key):
@@ -270,6 +271,7 @@ def build(machine: str, buildroot: Path, image: Path, output: Path, lock: int | 
         "O": str(output / "output"),
         "BR2_DL_DIR": str(output / "downloads"),
     }
+    say("configuring Buildroot, and looking for its sources")
     configure(buildroot, output, machine, values, variables)
     info = show_info(buildroot, variables)
     fill_site(output / "site", buildroot, info, downloads)
