@@ -248,6 +248,8 @@ bool output_replaces(const char *path, const char *input)
 	struct stat there = { 0 };
 	struct stat other = { 0 };
 
-	return !stat(path, &there) && !stat(input, &other) &&
-	       same(&there, &other) && S_ISREG(there.st_mode);
+	/* a file of this name is neither */
+	return strcmp(path, "-") && strcmp(input, "-") && !stat(path, &there) &&
+	       !stat(input, &other) && same(&there, &other) &&
+	       S_ISREG(there.st_mode);
 }

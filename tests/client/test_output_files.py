@@ -204,6 +204,7 @@ def test_bytes_on_standard_output_have_no_messages_among_them(
     digits_for_host: Path, answer: bytes, tmp_path: Path
 ) -> None:
     np.save(tmp_path / "x.npy", IMAGE)
+    (tmp_path / "-").write_bytes(b"a file, which `-` is not")
     command: list[str | Path] = [
         sys.executable,
         "-m",
@@ -225,8 +226,10 @@ def test_bytes_on_standard_output_have_no_messages_among_them(
     c = subprocess.run(
         [BUILD / "host/tzml-run", "-w", "ree", digits_for_host, "-", "-"],
         env={"LD_LIBRARY_PATH": str(BUILD / "host")}, input=IMAGE.tobytes(), capture_output=True, check=True,
+        cwd=tmp_path,
     )  # fmt: skip
     assert c.stdout == answer
+    assert (tmp_path / "-").read_bytes() == b"a file, which `-` is not"
     assert float(c.stderr) > 0
 
 
@@ -304,6 +307,7 @@ def test_each_option_that_names_a_file_to_write_is_checked_first() -> None:
         "seal",
         "sign-kernels",
         "simulate",
+        "slices",
         "tune",
         "zoo",
     }
@@ -324,7 +328,8 @@ def test_only_one_place_replaces_files() -> None:
     cache = {
         "py/tzml/bench/aarch64_python.py",
         "py/tzml/client/build.py",
-    }  # rename a folder, a program in the cache
+        "py/tzml/fleet/pull.py",
+    }  # rename a folder, a program in the cache, a download that could go on
     for path in [file for part in ("py", "lab", "models") for file in (ROOT / part).rglob("*.py")]:
         name = str(path.relative_to(ROOT))
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

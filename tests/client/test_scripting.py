@@ -75,7 +75,7 @@ def test_a_wrong_name_is_named_with_a_similar_one(two_by_two: Path, tmp_path: Pa
     assert "the model has no input msk; did you mean mask?" in compiled.stderr
     twice = tzml("compile", two_by_two.with_suffix(".onnx"), "--target", "host", *("--input", "mask=1x4") * 2)
     assert "the input mask is given twice" in twice.stderr
-    assert "did you mean vgg16?" in tzml("zoo", "export", "vgg15").stderr
+    assert "did you mean squeezenet?" in tzml("zoo", "export", "squeezent").stderr
 
 
 def test_json_is_what_was_done(two_by_two: Path, tmp_path: Path) -> None:

@@ -24,6 +24,13 @@ enum tzml_status fuzz_load(struct tzml_model *model,
  */
 void fuzz_stage(struct tzml_model *model, const struct fuzzed *bundle);
 
+/* Whether some of a run's inputs are the world's random numbers. */
+bool fuzz_has_random(const struct tzml_model *model,
+		     const struct tzml_plan *plan);
+
+/* Send requests again, where a budget counts them; the model is ready. */
+void fuzz_repeat(struct tzml_model *model, const struct fuzzed *bundle);
+
 /* Run all programs on several samples at once; the model is ready. */
 void fuzz_batch(struct tzml_model *model, const struct fuzzed *bundle);
 

@@ -18,8 +18,8 @@ static void fill(uint8_t *inputs, size_t size)
 		inputs[i] = (uint8_t)(i * 29 + i / 64 + i / 1024) & 0x3f;
 }
 
-static bool has_random(const struct tzml_model *model,
-		       const struct tzml_plan *plan)
+bool fuzz_has_random(const struct tzml_model *model,
+		     const struct tzml_plan *plan)
 {
 	for (uint32_t i = 0; i < plan->program->input_count; i++)
 		if (model->interface.tensors[plan->ports[i]].flags ==
@@ -76,7 +76,7 @@ static void compare(struct tzml_model *model, uint32_t program,
 		    uint8_t *alone, uint8_t *together)
 {
 	const struct tzml_plan *plan = tzml_model_plan(model, program);
-	bool same = !has_random(model, plan);
+	bool same = !fuzz_has_random(model, plan);
 	uint32_t count = 0;
 
 	if (plan->writes_state) {

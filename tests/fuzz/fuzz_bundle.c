@@ -373,9 +373,13 @@ static void run_all(struct tzml_model *model, uint8_t *data, size_t size,
 		    TZML_ERROR_PROGRAM)
 		abort();
 	if (!(faults & ~(LITTLE_MEMORY | GIVE_UP)) &&
-	    model->state == TZML_MODEL_READY)
-		fuzz_batch(model, &(struct fuzzed){ data, size, piece_size,
-						    faults & ~GIVE_UP });
+	    model->state == TZML_MODEL_READY) {
+		const struct fuzzed bundle = { data, size, piece_size,
+					       faults & ~GIVE_UP };
+
+		fuzz_batch(model, &bundle);
+		fuzz_repeat(model, &bundle);
+	}
 	/* a run that failed has closed the model, which then has nothing */
 	if ((faults & ~WRONG_DIGESTS) == CHECKPOINTS &&
 	    model->state != TZML_MODEL_CLOSED) {

@@ -122,6 +122,15 @@ def granted() -> Iterator[tuple[str, bytes]]:
         )
         grant = make_grant(key, OWNER, [coordinates(device.public_key())], everything)
         yield f"checkpoint-{dtype.name}", data + grant + b"\4"
+    counted = replace(
+        BUNDLE,
+        programs=(replace(PROGRAM, worlds=Worlds.tee),),
+        memories=(replace(MEMORY, worlds=Worlds.tee),),
+        libraries=(Library(b"signed OP-TEE library"),),
+    )
+    key = ContentKey(bytes(32), counted.model_id.bytes, bytes(32))
+    grant = make_grant(key, OWNER, [coordinates(device.public_key())], Terms(budget=100))
+    yield "counted", sealed(counted) + grant + b"\0"
     private = with_noise(UpdateNoise(64, 16, 1 << 16))
     private = replace(
         private,

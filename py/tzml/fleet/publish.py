@@ -23,7 +23,7 @@ from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, MetaFile, Root, Signed, Snapshot, TargetFile, Targets, Timestamp
 
 from tzml.errors import TzmlError
-from tzml.files import write_file, write_secret
+from tzml.files import write_file, write_secret, written
 from tzml.fleet.names import bundle_target, grant_target
 
 KEYS = {"root": (Root.type,), "targets": (Targets.type,), "online": (Snapshot.type, Timestamp.type)}
@@ -105,9 +105,8 @@ class Repository:
             kept[name] = TargetFile.from_file(name, str(path), ["sha256"])
             place = self.targets / model / f"{kept[name].hashes['sha256']}.{Path(name).name}"
             place.parent.mkdir(parents=True, exist_ok=True)
-            part = place.with_suffix(".part")
-            shutil.copyfile(path, part)
-            part.replace(place)
+            with path.open("rb") as source, written(place) as target:
+                shutil.copyfileobj(source, target)
         targets.signed.targets = kept
         self._write(targets, "targets", self.validity.targets, f"{targets.signed.version}.targets.json")
         self.renew()
