@@ -67,8 +67,8 @@ def survey_file(
 ) -> tuple[Imported | None, list[RefusedLayer]]:
     """The model as `import_file` gives it, or None and why it would be refused.
 
-    Of a model that goes by way of ONNX, all layers are looked at; of others, those that a format's converter does
-    not know, or else the first one that it refuses.
+    Of a model that goes by way of ONNX, all layers are looked at; of others, those that a format's converter
+    refuses for their operator, or else the first one whose operands or options it refuses.
     """
     try:
         return _import(path, inputs, warn, weights), []

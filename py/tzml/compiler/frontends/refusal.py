@@ -19,5 +19,9 @@ class RefusedLayer:
 def refusals(error: CompileError) -> list[RefusedLayer]:
     """What an error of a frontend says: of layers, with what can be done about it, or of the model."""
     if isinstance(error, UnsupportedError):
-        return [RefusedLayer(operator, layer, error.remedy) for operator, layer in error.layers]
+        return [
+            RefusedLayer(operator, layer, each.remedy)
+            for each in (error, *error.others)
+            for operator, layer in each.layers
+        ]
     return [RefusedLayer("", "", str(error))]

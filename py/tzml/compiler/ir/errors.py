@@ -19,13 +19,15 @@ class CompileError(TzmlError):
 class UnsupportedError(CompileError):
     """A model with layers that there is no kernel for; `layers` has the operator and the name of each.
 
-    `graph` is the ONNX model that they are in, if the model is one or became one.
+    `graph` is the ONNX model that they are in, if the model is one or became one; `others` has the refusals of more
+    layers, for other reasons.
     """
 
     def __init__(self, what: str, remedy: str = "", layers: Sequence[tuple[str, str]] = ()) -> None:
         super().__init__(what, remedy)
         self.layers = tuple(layers)
         self.graph: Any = None
+        self.others: tuple[UnsupportedError, ...] = ()
 
 
 def reason(error: BaseException) -> str:

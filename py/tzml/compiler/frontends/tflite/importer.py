@@ -63,6 +63,9 @@ MOVES = {
 STATEFUL = {"CALL", "WHILE"}
 _OF_XLA = "STABLEHLO_"
 # Those that LiteRT has kernels for, so that they can be compared
+_QUANTIZE_ALL = (
+    "convert the model without quantization, or with full integer quantization (a representative_dataset)"
+)
 KNOWN = {f"STABLEHLO_{name}" for name in ("ADD", "AND", "MAXIMUM", "MINIMUM", "MULTIPLY", "SHIFT_LEFT")}
 
 
@@ -122,37 +125,33 @@ def _converter(file: str, same_shapes: bool, layers: SourceNames, resources: Res
         reads = resources.reads
 
         def check_unsupported_ops(self) -> None:
-            found, dynamic = [], []
+            refused: dict[str, list[tuple[str, str]]] = {}
             for op in _operators(self.subgraph):
-                name, layer = self._name(op), self._layer(op)
-                if name in RESOURCES:
-                    continue
-                if (
-                    name not in self.convert_map
-                    or name in STATEFUL
-                    or (name.startswith(_OF_XLA) and name not in KNOWN)
-                ):
-                    found.append((name, layer))
-                elif self.is_computed_as_real(op, name):
-                    if what := self.unheeded(op, name):
-                        raise unsupported(file, [(name, layer)], what)
-                elif self._is_dynamic_range(op):
-                    dynamic.append((name, layer))
-                elif self.is_quantized(op) and not self._can_be_quantized(op, name):
-                    found.append((f"{name} on quantized tensors", layer))
-                elif name in REFUSED and not (name == "WHERE" and op.InputsLength() == 3):
-                    raise unsupported(file, [(name, layer)], REFUSED[name])
-                elif what := self.unheeded(op, name):
-                    raise unsupported(file, [(name, layer)], what)
-            if found:
-                raise unsupported(file, found)
-            if dynamic:
-                raise unsupported(
-                    file,
-                    [(f"{name} with dynamic-range quantization", layer) for name, layer in dynamic],
-                    "convert the model without quantization, or with full integer quantization "
-                    "(a representative_dataset)",
-                )
+                found = self._refusal(op, self._name(op))
+                if found:
+                    operator, remedy = found
+                    refused.setdefault(remedy, []).append((operator, self._layer(op)))
+            if refused:
+                error, *others = (unsupported(file, layers, remedy) for remedy, layers in refused.items())
+                error.others = tuple(others)
+                raise error
+
+        def _refusal(self, op: Any, name: str) -> tuple[str, str] | None:
+            """What is refused of an operator and what can be done about it, where that is known of all such."""
+            if name in RESOURCES:
+                return None
+            of_xla = name.startswith(_OF_XLA) and name not in KNOWN
+            if name not in self.convert_map or name in STATEFUL or of_xla:
+                return name, ""
+            if self.is_computed_as_real(op, name):
+                return (name, what) if (what := self.unheeded(op, name)) else None
+            if self._is_dynamic_range(op):
+                return f"{name} with dynamic-range quantization", _QUANTIZE_ALL
+            if self.is_quantized(op) and not self._can_be_quantized(op, name):
+                return f"{name} on quantized tensors", ""
+            if name in REFUSED and not (name == "WHERE" and op.InputsLength() == 3):
+                return name, REFUSED[name]
+            return (name, what) if (what := self.unheeded(op, name)) else None
 
         def convert_op_to_relax(self) -> None:
             for name, convert in self.convert_map.items():
