@@ -152,7 +152,6 @@ def test_of_10000_requests_none_is_lost_while_machines_are_killed_and_frozen(
     with ssh.forward_local_port(PORT) as port:
         expected = answers(port, len(requests))
     frozen = freeze(machine, tmp_path / "frozen")
-    machine.monitor_command("stop")  # its processor is for the copies
     fleet = Fleet(frozen, ssh.keyfile, tmp_path, timeout)
     over, told, seconds = threading.Event(), Counter[str](), list[float]()
 
@@ -170,7 +169,6 @@ def test_of_10000_requests_none_is_lost_while_machines_are_killed_and_frozen(
 
     chance, faults = random.Random(15), Counter[str]()
     with contextlib.ExitStack() as stack:
-        stack.callback(machine.monitor_command, "cont")
         stack.callback(fleet.stop_all)
         for number in range(COPIES):
             fleet.start(number)
