@@ -33,7 +33,6 @@ from tzml.errors import TzmlError
 from tzml.files import write_file
 
 Array = NDArray[Any]
-LITTLE_MEMORY = 8 << 20
 NEAR = 1e-4
 """How far an output may be from its runtime's, as a part of its largest number, or of 0.1 if that is larger."""
 _RUNS = 3
@@ -53,6 +52,7 @@ class WildModel:
         values: The range of an input's numbers; without one they are normal, with the deviation 1.
         near: As NEAR.
         state: What its variables begin with.
+        memory: MiB of secure memory that it fits into, of one with a layer that is too large for 8.
         refused: What the refusal says, of a model that cannot be compiled.
 
     """
@@ -66,6 +66,7 @@ class WildModel:
     values: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     near: float = NEAR
     state: float = 0
+    memory: int = 8
     refused: str = ""
 
     @property
@@ -207,7 +208,7 @@ def _row(model: WildModel) -> str:
     """A line of the table: what it takes in 8 MiB, and how far it is from its runtime."""
     start = f"| {model.name} | {model.package} | {model.about} |"
     try:
-        bundle = model.compiled(LITTLE_MEMORY)
+        bundle = model.compiled(model.memory << 20)
     except TzmlError as error:
         return f"{start} | | refused: {error} |"
     given = model.numbers(bundle)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from wild_zoo import LITTLE_MEMORY, NEAR, WildModel, answers, distance, wild_models
+from wild_zoo import NEAR, WildModel, answers, distance, wild_models
 
 from tzml.errors import TzmlError
 
@@ -30,8 +30,8 @@ def test_it_answers_as_its_runtime_does(name: str, libtzml: Path, tmp_path: Path
     given = model.numbers(bundle)
     ours = answers(bundle, given, tmp_path)
     assert distance(ours, model.expected(given)) < model.near
-    little = model.compiled(LITTLE_MEMORY)
-    assert little.secure_memory <= LITTLE_MEMORY
+    little = model.compiled(model.memory << 20)
+    assert little.secure_memory <= model.memory << 20
     assert distance(answers(little, given, tmp_path), ours) < model.near
 
 
