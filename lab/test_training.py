@@ -37,27 +37,48 @@ def bundle(target: Target, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return compile_model(path, options_for(target, train=train, secure_memory=2 << 20))
 
 
-def test_both_worlds_learn_the_same_bits_in_the_promised_memory(
-    bundle: Bundle, target: Target, command: Commands, tmp_path: Path, record_property: RecordProperty
-) -> None:
+class Trainer:
+    """Runs a script of lab/target on the target, beside the files in `folder`."""
+
+    def __init__(self, target: Target, command: Commands, folder: Path) -> None:
+        self.target, self.command, self.folder = target, command, folder
+
+    def run(self, script: str, arguments: str, timeout: float = 300) -> dict[str, dict[str, Any]]:
+        """What it printed: by world, or by program of the model."""
+        (self.folder / script).write_bytes((Path(__file__).parent / "target" / script).read_bytes())
+        self.command.run_check(f"rm -rf {FOLDER}")
+        files_of(self.target).put(str(self.folder), FOLDER)
+        line = f"cd {FOLDER} && python3 {script} {arguments}"
+        (found,) = self.command.run_check(line, timeout=scaled(timeout))
+        return dict(json.loads(found))
+
+    def train(self, bundle: str, whole: str = "") -> tuple[dict[str, Any], dict[str, Any]]:
+        """What the TEE and the normal world found, which is equal but for memory and time."""
+        samples, labels = KNOWN["digits"].samples
+        np.savez(self.folder / "digits.npz", images=samples[:100], labels=labels[:100])
+        found = self.run("train.py", f"{bundle} digits.npz {STEPS} {BATCH} {RATE} {whole}")
+        tee, ree = found["tee"], found["ree"]
+        for what in ("losses", "answer", "loss", "correct"):
+            assert tee[what] == ree[what]
+        assert tee["loss"] < tee["first"]
+        assert len(set(tee["mapped"])) == 1
+        assert len(set(tee["heap"])) == 1
+        return tee, ree
+
+
+@pytest.fixture
+def trainer(target: Target, command: Commands, tmp_path: Path) -> Trainer:
     folder = tmp_path / Path(FOLDER).name
     folder.mkdir()
-    bundle.write(folder / "lenet.tzm")
-    samples, labels = KNOWN["digits"].samples
-    np.savez(folder / "digits.npz", images=samples[:100], labels=labels[:100])
-    (folder / "train.py").write_bytes((Path(__file__).parent / "target" / "train.py").read_bytes())
-    command.run_check(f"rm -rf {FOLDER}")
-    files_of(target).put(str(folder), FOLDER)
-    arguments = f"{FOLDER}/lenet.tzm {FOLDER}/digits.npz {STEPS} {BATCH} {RATE}"
-    (line,) = command.run_check(f"python3 {FOLDER}/train.py {arguments}", timeout=scaled(300))
-    found: dict[str, dict[str, Any]] = json.loads(line)
-    tee, ree = found["tee"], found["ree"]
+    return Trainer(target, command, folder)
+
+
+def test_both_worlds_learn_the_same_bits_in_the_promised_memory(
+    bundle: Bundle, trainer: Trainer, record_property: RecordProperty
+) -> None:
+    bundle.write(trainer.folder / "lenet.tzm")
+    tee, ree = trainer.train("lenet.tzm")
     assert len(tee["losses"]) == STEPS
-    for what in ("losses", "answer", "loss", "correct"):
-        assert tee[what] == ree[what]
-    assert tee["loss"] < tee["first"]
-    assert len(set(tee["mapped"])) == 1
-    assert len(set(tee["heap"])) == 1
     assert tee["mapped_peak"] == bundle.mapped_memory
     assert tee["secure_peak"] <= bundle.secure_memory <= 2 << 20
     record_property(f"seconds of a step of {BATCH} in the tee", tee["seconds"])
@@ -65,48 +86,27 @@ def test_both_worlds_learn_the_same_bits_in_the_promised_memory(
 
 
 def test_the_last_layers_learn_in_the_tee_what_they_do_beside_the_others(
-    target: Target, command: Commands, tmp_path: Path, record_property: RecordProperty
+    target: Target, trainer: Trainer, tmp_path: Path, record_property: RecordProperty
 ) -> None:
     """With layers 1 to 4 in the normal world; beside it, the whole model there, in which those are frozen."""
-    folder = tmp_path / Path(FOLDER).name
-    folder.mkdir()
     (tmp_path / "lenet.onnx").write_bytes(lenet(0).onnx())
     train = TrainOptions("sgd", micro_batch=MICRO_BATCH, momentum=0.9, decay=5e-5)
     part = compile_model(tmp_path / "lenet.onnx", options_for(target, train=train, tee="5:7"))
-    part.write(folder / "part.tzm")
+    part.write(trainer.folder / "part.tzm")
     frozen = options_for(target, train=replace(train, freeze=("1:4",)))
-    compile_model(tmp_path / "lenet.onnx", frozen).write(folder / "whole.tzm")
-    samples, labels = KNOWN["digits"].samples
-    np.savez(folder / "digits.npz", images=samples[:100], labels=labels[:100])
-    (folder / "train.py").write_bytes((Path(__file__).parent / "target" / "train.py").read_bytes())
-    command.run_check(f"rm -rf {FOLDER}")
-    files_of(target).put(str(folder), FOLDER)
-    arguments = f"{FOLDER}/part.tzm {FOLDER}/digits.npz {STEPS} {BATCH} {RATE} {FOLDER}/whole.tzm"
-    (line,) = command.run_check(f"python3 {FOLDER}/train.py {arguments}", timeout=scaled(300))
-    found: dict[str, dict[str, Any]] = json.loads(line)
-    tee, ree = found["tee"], found["ree"]
-    for what in ("losses", "answer", "loss", "correct"):
-        assert tee[what] == ree[what]
-    assert tee["loss"] < tee["first"]
-    assert len(set(tee["mapped"])) == 1
-    assert len(set(tee["heap"])) == 1
+    compile_model(tmp_path / "lenet.onnx", frozen).write(trainer.folder / "whole.tzm")
+    tee, _ = trainer.train("part.tzm", "whole.tzm")
     assert tee["secure_peak"] <= part.secure_memory
     record_property("secure_peak of the part", tee["secure_peak"])
 
 
-def test_what_is_dropped_is_another_in_each_run(target: Target, command: Commands, tmp_path: Path) -> None:
+def test_what_is_dropped_is_another_in_each_run(target: Target, trainer: Trainer, tmp_path: Path) -> None:
     """By random numbers of the world that runs it; an evaluation drops nothing."""
     (tmp_path / "dropout.onnx").write_bytes(
         dense().onnx(helper.make_node("Dropout", ["scores"], ["dropped"], "drop"), result="dropped")
     )
     train = TrainOptions("sgd", micro_batch=MICRO_BATCH)
-    folder = tmp_path / Path(FOLDER).name
-    folder.mkdir()
-    compile_model(tmp_path / "dropout.onnx", options_for(target, train=train)).write(folder / "dropout.tzm")
-    (folder / "dropout.py").write_bytes((Path(__file__).parent / "target" / "dropout.py").read_bytes())
-    command.run_check(f"rm -rf {FOLDER}")
-    files_of(target).put(str(folder), FOLDER)
-    (line,) = command.run_check(f"python3 {FOLDER}/dropout.py {FOLDER}/dropout.tzm 20", timeout=scaled(120))
-    for losses in json.loads(line).values():
+    compile_model(tmp_path / "dropout.onnx", options_for(target, train=train)).write(trainer.folder / "dropout.tzm")
+    for losses in trainer.run("dropout.py", "dropout.tzm 20", timeout=120).values():
         assert len(set(losses["evaluate"])) == 1
         assert len(set(losses["accumulate"])) > 10
