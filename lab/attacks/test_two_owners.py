@@ -45,6 +45,7 @@ def test_both_are_open_at_once(lab: Granted) -> None:
     lab.grant("mine")
     lab.grant("theirs", bundle="stranger", owner=STRANGER, serial=99)
     run = f"python3 {FOLDER}/sealed.py"
-    both = f"({run} sealed.tzm,mine.tzg,40 & {run} later.tzm,theirs.tzg,40; wait)"
+    # the shell's `wait` alone would not tell that one of them failed
+    both = f"({run} sealed.tzm,mine.tzg,40 & {run} later.tzm,theirs.tzg,40 && wait $!)"
     first, second = lab.command.run_check(both, timeout=scaled(240))
     assert first == second

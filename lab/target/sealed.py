@@ -2,8 +2,8 @@
 
 usage: sealed.py STEP…
 
-STEP is BUNDLE,GRANT,RUNS,REQUEST: files in the folder of this program, the grant empty for none. Each is run so
-often on 0, 1, 2, … modulo 16, as the request of that id unless it is empty. Prints a JSON list: for each step the
+STEP is BUNDLE,GRANT,RUNS[,REQUEST]: files in the folder of this program, the grant empty for none. Each is run so
+often on 0, 1, 2, … modulo 16, as the request of that id if there is one. Prints a JSON list: for each step the
 status of what failed, or the last answer.
 """
 
@@ -20,7 +20,7 @@ from tzml.client import RunError, World, open_model
 FOLDER = Path(__file__).parent
 
 
-def do(bundle: str, grant: str, runs: str, request: str) -> str | list[float]:
+def do(bundle: str, grant: str, runs: str, request: str = "") -> str | list[float]:
     """One step."""
     try:
         with open_model(FOLDER / bundle, World.tee, (FOLDER / grant).read_bytes() if grant else None) as model:
