@@ -37,7 +37,7 @@ def bundle(target: Target, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return compile_model(path, options_for(target, train=train, secure_memory=2 << 20))
 
 
-class Trainer:
+class _Training:
     """Runs a script of lab/target on the target, beside the files in `folder`."""
 
     def __init__(self, target: Target, command: Commands, folder: Path) -> None:
@@ -67,14 +67,14 @@ class Trainer:
 
 
 @pytest.fixture
-def trainer(target: Target, command: Commands, tmp_path: Path) -> Trainer:
+def trainer(target: Target, command: Commands, tmp_path: Path) -> _Training:
     folder = tmp_path / Path(FOLDER).name
     folder.mkdir()
-    return Trainer(target, command, folder)
+    return _Training(target, command, folder)
 
 
 def test_both_worlds_learn_the_same_bits_in_the_promised_memory(
-    bundle: Bundle, trainer: Trainer, record_property: RecordProperty
+    bundle: Bundle, trainer: _Training, record_property: RecordProperty
 ) -> None:
     bundle.write(trainer.folder / "lenet.tzm")
     tee, ree = trainer.train("lenet.tzm")
@@ -86,7 +86,7 @@ def test_both_worlds_learn_the_same_bits_in_the_promised_memory(
 
 
 def test_the_last_layers_learn_in_the_tee_what_they_do_beside_the_others(
-    target: Target, trainer: Trainer, tmp_path: Path, record_property: RecordProperty
+    target: Target, trainer: _Training, tmp_path: Path, record_property: RecordProperty
 ) -> None:
     """With layers 1 to 4 in the normal world; beside it, the whole model there, in which those are frozen."""
     (tmp_path / "lenet.onnx").write_bytes(lenet(0).onnx())
@@ -100,7 +100,7 @@ def test_the_last_layers_learn_in_the_tee_what_they_do_beside_the_others(
     record_property("secure_peak of the part", tee["secure_peak"])
 
 
-def test_what_is_dropped_is_another_in_each_run(target: Target, trainer: Trainer, tmp_path: Path) -> None:
+def test_what_is_dropped_is_another_in_each_run(target: Target, trainer: _Training, tmp_path: Path) -> None:
     """By random numbers of the world that runs it; an evaluation drops nothing."""
     (tmp_path / "dropout.onnx").write_bytes(
         dense().onnx(helper.make_node("Dropout", ["scores"], ["dropped"], "drop"), result="dropped")

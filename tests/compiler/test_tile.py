@@ -5,8 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import tvm_ffi
 from onnx import helper
 from small_networks import build, difference, network, notes, weights
+
+from tzml.compiler import CompileOptions
+from tzml.compiler.compile import prepared_model
+from tzml.compiler.ir.progress import no_progress
+from tzml.compiler.passes.tile_rows import tile_layers, widest_layer
 
 SHAPE = (1, 3, 60, 32)
 
@@ -49,6 +55,17 @@ def test_strips_share_kernels(tmp_path: Path) -> None:
     ]
     # the first and the last strip have other padding than those between them
     assert len(set(convolutions)) < len(convolutions)
+
+
+def test_what_no_layer_is_wider_than_tiles_nothing(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(chain())
+    imported, _ = prepared_model(tmp_path / "model.onnx", CompileOptions("host"), no_progress, lambda _: None)
+    # the rewriting alone renames nothing, but drops what nobody reads
+    before = tile_layers(imported.module, 1 << 40)
+    widest = widest_layer(before)
+    assert widest == 2 * 4 * 32 * 60 * 32  # what the second convolution reads and writes, float32
+    assert tvm_ffi.structural_equal(tile_layers(before, widest), before)
+    assert not tvm_ffi.structural_equal(tile_layers(before, widest - 1), before)
 
 
 def test_no_strip_is_all_padding(tmp_path: Path, libtzml: Path) -> None:

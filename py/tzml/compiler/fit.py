@@ -31,48 +31,61 @@ Scratch memory of kernels counts as activations, and is known only afterwards.
 """
 
 
-def fit(compile_within: CompileWithin, budget: int) -> Bundle:
+def fit(compile_within: CompileWithin, budget: int, widest: int) -> Bundle:
     """A bundle that takes at most `budget` bytes of secure memory, with layers split as little as it takes.
 
-    Raises CompileError, which says what takes the room, if there is no such bundle.
+    Limits of `widest` bytes of activations or more leave all layers whole (tile_rows.widest_layer), and are not
+    tried. Raises CompileError, which says what takes the room, if there is no such bundle.
     """
     limits = NO_LIMITS
+    before: Bundle | None = None
     while True:
         program, bundle = compile_within(limits)
         graph = program.graph
         fitted = stream(bundle, [program], budget)
         if fitted.secure_memory <= budget:
             return fitted
-        smaller = _smaller(limits, graph, fitted, budget)
+        gains = before is None or fitted.secure_memory < before.secure_memory
+        smaller = _smaller(limits, graph, fitted, budget, widest, gains=gains)
         if smaller is None:
             raise CompileError(
                 f"streamed, the model takes {fitted.secure_memory:,} bytes of secure memory, not {budget:,}: "
                 f"{_what_takes_the_room(graph, fitted)}",
                 "give --secure-memory if the device has more, or make the layer smaller",
             )
-        limits = smaller
+        limits, before = smaller, fitted
 
 
-def _smaller(limits: Limits, graph: Graph, fitted: Bundle, budget: int) -> Limits | None:
+def _smaller(
+    limits: Limits, graph: Graph, fitted: Bundle, budget: int, widest: int, *, gains: bool
+) -> Limits | None:
     """Limits with which the model may fit, after those with which it did not; None when there are none.
 
     What comes on top grows with the number of parts, so that it can take several attempts: each halves the weights
-    of a layer's part, or makes strips smaller while activations take more than half of the memory.
+    of a layer's part, or makes strips smaller while activations take more than half of the memory. Where the last
+    halving took more than it `gains`, strips come first.
     """
     memory = fitted.memory
     rest = budget - (fitted.secure_memory - memory.weights_size - memory.arena_size)
     for_weights = min(int(rest * _WEIGHTS_SHARE), sum(chunk.size for chunk in memory.chunks))
-    if memory.arena_size > rest - for_weights - PAGE and limits.activations is None:
-        return Limits(limits.weights, rest - for_weights - PAGE)
+    weights, activations = limits.weights, limits.activations
+    if memory.arena_size > rest - for_weights - PAGE and activations is None:
+        activations = rest - for_weights - PAGE
+        if activations < widest:
+            return Limits(weights, activations)
     largest = _weights(max(graph.calls, key=_weights))
     room = min(rest - memory.arena_size - PAGE, largest - 1)
-    weights = room if limits.weights is None else min(room, limits.weights // 2)
-    splits = limits.weights is None or largest < 2 * limits.weights  # or there is something that cannot be split
-    if weights >= PAGE and splits:
-        return Limits(weights, limits.activations)
-    if limits.activations is not None and limits.activations > rest // 2 and memory.arena_size > rest // 2:
-        return Limits(None, int(limits.activations * _SMALLER_STRIPS))
-    return None
+    while True:
+        part = room if weights is None else min(room, weights // 2)
+        splits = weights is None or largest < 2 * weights  # or there is something that cannot be split
+        strips = activations is not None and min(activations, memory.arena_size) > rest // 2
+        if part >= PAGE and splits and (gains or weights is None or not strips):
+            return Limits(part, activations)
+        if activations is None or not strips:
+            return None
+        weights, activations = None, int(activations * _SMALLER_STRIPS)
+        if activations < widest:
+            return Limits(weights, activations)
 
 
 def stream(bundle: Bundle, programs: Sequence[GraphProgram], budget: int) -> Bundle:

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tzml.bundle import Bundle, Worlds
-from tzml.compiler.compile import CompileOptions, Tell, compile_within, prepared_model
-from tzml.compiler.fit import fit
+from tzml.compiler.compile import CompileOptions, Tell, fitted, prepared_model
 from tzml.compiler.ir.imported import Imported
-from tzml.compiler.ir.limits import NO_LIMITS
 from tzml.compiler.ir.progress import Progress, no_progress
 from tzml.compiler.partition import CutModel, compile_parts, partition
 from tzml.compiler.passes.cut import cut
@@ -76,9 +74,7 @@ class LayeredModel:
         return RangeParts(bundle, tuple((made[i], worlds) for i, (_, worlds) in enumerate(cut_model.parts)))
 
     def _part(self, part: Imported, budget: int | None) -> Bundle:
-        if budget is None:
-            return compile_within(self.path, part, self.options, NO_LIMITS, self.progress)[1]
-        return fit(lambda limits: compile_within(self.path, part, self.options, limits, self.progress), budget)
+        return fitted(self.path, part, self.options, budget, self.progress)
 
 
 def tee_option(inside: range) -> str:

@@ -30,6 +30,7 @@ from tzml.compiler.metadata import match_labels, match_preprocessing, source_dig
 from tzml.compiler.partition import CutModel, compile_parts, describe_range, partition
 from tzml.compiler.passes.layers import SourceLayer, find_layers
 from tzml.compiler.passes.stages import cut_stages
+from tzml.compiler.passes.tile_rows import widest_layer
 from tzml.compiler.passes.training import (
     BOUND,
     EXAMPLES,
@@ -104,9 +105,7 @@ def compile_model(
     imported, names = prepared_model(path, options, progress, warn)
 
     def compile_part(part: Imported, budget: int | None) -> Bundle:
-        if budget is None:
-            return compile_within(path, part, options, NO_LIMITS, progress)[1]
-        return fit(lambda limits: compile_within(path, part, options, limits, progress), budget)
+        return fitted(path, part, options, budget, progress)
 
     if options.train is not None:
         if options.kernels is not None:
@@ -147,7 +146,7 @@ def compile_stages(
     name = options.name or path.resolve().stem
 
     def compile_part(part: Imported) -> Bundle:
-        return fit(lambda limits: compile_within(path, part, options, limits, progress), options.secure_memory)
+        return fitted(path, part, options, options.secure_memory, progress)
 
     parts = cut_stages(imported, stages)
     found = []
@@ -190,7 +189,7 @@ def compile_structure(
         tuning=tuning(structure.target) if tuning else None,
     )  # fmt: skip
     imported = structure.imported
-    bundle = fit(lambda limits: compile_within(path, imported, options, limits, progress), options.secure_memory)
+    bundle = fitted(path, imported, options, options.secure_memory, progress)
     return bundle.libraries[0].tee
 
 
@@ -264,6 +263,18 @@ def _renamed(imported: Imported, rename: Mapping[str, str], warn: Tell) -> tuple
         output_names=tuple(new[len(imported.input_names) :]),
         quantization={by_old.get(name, name): q for name, q in imported.quantization.items()},
     ), names
+
+
+def fitted(path: Path, part: Imported, options: CompileOptions, budget: int | None, progress: Progress) -> Bundle:
+    """A simplified model, or a part of one, within so many bytes of secure memory (None: any number).
+
+    Raises CompileError.
+    """
+    if budget is None:
+        return compile_within(path, part, options, NO_LIMITS, progress)[1]
+    with explained(f"{path.name} cannot be compiled"):
+        widest = widest_layer(part.module)
+    return fit(lambda limits: compile_within(path, part, options, limits, progress), budget, widest)
 
 
 def compile_within(

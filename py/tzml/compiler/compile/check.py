@@ -27,6 +27,7 @@ from tzml.compiler.ir.rewrite import bindings_of
 from tzml.compiler.ir.targets import TARGETS
 from tzml.compiler.lower import lower, prepare, within_limits
 from tzml.compiler.passes.layers import SourceLayer, find_layers
+from tzml.compiler.passes.tile_rows import widest_layer
 from tzml.compiler.planning.code_memory import TA_MEMORY
 from tzml.compiler.planning.program import plan_programs
 
@@ -101,7 +102,7 @@ def check_model(
             progress("simplifying")
             simplified = prepare(imported, TARGETS[target].tvm)
             layers = find_layers(simplified)
-            bundle = fit(within, secure_memory)
+            bundle = fit(within, secure_memory, widest_layer(simplified.module))
             parts = _parts(simplified, limits)
     except CompileError as error:
         return ModelCheck(

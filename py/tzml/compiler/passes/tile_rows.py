@@ -33,6 +33,12 @@ def tile_layers(module: Any, limit: int) -> Any:
     return relax.transform.DeadCodeElimination(["main"])(_TileRows(module, limit).run())
 
 
+def widest_layer(module: Any) -> int:
+    """The most bytes that the input and output of a layer take that could be tiled; no limit above it tiles any."""
+    chains = _TileRows(module, 0).chains()
+    return max((max(a + b for a, b in pairwise(_sizes(chain))) for chain in chains), default=0)
+
+
 class _TileRows(Rewriter):
     def __init__(self, module: Any, limit: int) -> None:
         super().__init__(module)
@@ -41,10 +47,13 @@ class _TileRows(Rewriter):
         self.tiled: dict[Any, tuple[list[Stage], int]] = {}
         self.inside: set[Any] = set()  # variables of the other layers
 
-    def run(self) -> Any:
+    def chains(self) -> list[list[Stage]]:
         main = self.module["main"]
         self._count_uses(main)
-        for chain in Chains(main, self.uses).run():
+        return list(Chains(main, self.uses).run())
+
+    def run(self) -> Any:
+        for chain in self.chains():
             for stages, height in _to_tile(chain, self.limit):
                 *others, last = [layer.variable for stage in stages for layer in stage.layers]
                 self.tiled[last] = stages, height
@@ -77,13 +86,18 @@ class _TileRows(Rewriter):
 # What to tile, and how finely
 
 
+def _sizes(chain: list[Stage]) -> list[int]:
+    """Bytes of what a chain reads, and of each stage's result."""
+    return [chain[0].input_bytes, *(stage.bytes for stage in chain)]
+
+
 def _to_tile(chain: list[Stage], limit: int) -> Iterator[tuple[list[Stage], int]]:
     """The pieces of a chain to be tiled, and how many rows a strip has.
 
     A piece has the stages that take more than `limit` bytes, and some around them; of those that fit, the one
     for which the fewest numbers are computed twice.
     """
-    sizes = [chain[0].input_bytes, *(stage.bytes for stage in chain)]
+    sizes = _sizes(chain)
     start = 0
     while start < len(chain):
         wide = next((k for k in range(start, len(chain)) if sizes[k] + sizes[k + 1] > limit), None)
