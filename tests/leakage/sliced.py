@@ -27,12 +27,11 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from PIL import Image
 
-from tzml.bundle.checkpoint import read_checkpoint
 from tzml.cli.leakage import exhibited
 from tzml.cli.slices import command as slices
 from tzml.compiler import CompileOptions
 from tzml.leakage.stealing import Exhibit, steal
-from tzml.leakage.victim import Copy, Samples, Victim
+from tzml.leakage.victim import Samples, Victim
 from tzml.partitioning.layered import LayeredModel
 from tzml.partitioning.measure import meter_here
 from tzml.partitioning.plot import save
@@ -130,9 +129,9 @@ def vgg7_of_digits(folder: Path) -> Task:
     learner = Victim(path, {})
     with learner.open(learner.trainable.bundle) as copy:
         copy.train(public, 50, 3, seed=0)
-        values = parameters(learner, copy, folder)
+        values = copy.parameters(learner.trainable)
     model = onnx.load(path)
-    for place, value in zip(learner.trainable.parameters, values.values(), strict=True):
+    for place, value in zip(learner.trainable.parameters, values, strict=True):
         for tensor in model.graph.initializer:
             if tensor.name == place.name and not tensor.name.startswith("fc"):
                 tensor.CopyFrom(numpy_helper.from_array(value.reshape(tuple(tensor.dims)), tensor.name))
@@ -197,17 +196,6 @@ TASKS: dict[str, Callable[[Path], Task]] = {
 }
 
 
-def parameters(network: Victim, copy: Copy, folder: Path) -> dict[int, Array]:
-    """What a copy has learned, by the index of the parameter."""
-    copy.model.save(folder / "learned.tzs")
-    saved = read_checkpoint((folder / "learned.tzs").read_bytes())
-    state = b"".join(segment for _, segment, _ in saved.segments())
-    return {
-        i: np.frombuffer(state, np.float32, int(np.prod(p.shape)), p.offset).reshape(p.shape)
-        for i, p in enumerate(network.trainable.parameters)
-    }
-
-
 def sliced(task: Task, folder: Path, name: str, options: tuple[str, ...], seed: int) -> Path:
     """The network that `tzml slices` makes."""
     path = folder / f"{name}.onnx"
@@ -223,9 +211,8 @@ def thieves(task: Task, folder: Path) -> Iterator[tuple[str, Exhibit, Exhibit | 
     private = victim.taken(task.private)
     with victim.open(victim.trainable.bundle) as copy:
         copy.train(private, 50, task.epochs, seed=0)
-        victim.trainable = replace(
-            victim.trainable, bundle=victim.trainable.with_values(parameters(victim, copy, folder))
-        )
+        learned = dict(enumerate(copy.parameters(victim.trainable)))
+        victim.trainable = replace(victim.trainable, bundle=victim.trainable.with_values(learned))
     seen = exhibited(victim, task.pool, task.test, "samples")
     yield "exposed", replace(seen, inside=()), None
     yield "slices", seen, None

@@ -89,6 +89,18 @@ def test_more_outside_means_a_better_copy(tmp_path: Path) -> None:
     assert few.rows == again.rows
 
 
+def test_examples_made_on_a_better_copy_fool_the_victim_more_often(tmp_path: Path) -> None:
+    pytest.importorskip("art")
+    report = rows(tmp_path, "--tee", "8", "--epsilon", "0.15", queries="50")
+    assert report.adversarial is not None
+    assert report.adversarial.samples > 180
+    fooled = {row.layers: row.stolen[0].fooled for row in report.rows}
+    pgd = {name: found.pgd[0] for name, found in fooled.items() if found}
+    assert list(pgd) == ["nothing", "8:8", "all"]
+    assert pgd["nothing"] > 0.5
+    assert pgd["nothing"] > pgd["all"] > report.adversarial.noise[0]
+
+
 def test_members_are_told_from_others_only_where_the_network_remembers_them(tmp_path: Path) -> None:
     """Canaries: three in ten of its examples had wrong labels, and it learned these as well."""
     pytest.importorskip("art")

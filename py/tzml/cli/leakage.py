@@ -21,10 +21,21 @@ from tzml.compiler import InputSpec
 from tzml.compiler.metadata import source_digest
 from tzml.errors import TzmlError
 from tzml.files import check_output
+from tzml.leakage.adversarial import Adversary
 from tzml.leakage.membership import infer_membership
 from tzml.leakage.question import question
-from tzml.leakage.report import ALL, NOTHING, LeakageReport, LeakageRow, OracleRow, StolenRow, draw_leakage
-from tzml.leakage.stealing import Exhibit, steal
+from tzml.leakage.report import (
+    ALL,
+    NOTHING,
+    AdversarialRow,
+    FooledRow,
+    LeakageReport,
+    LeakageRow,
+    OracleRow,
+    StolenRow,
+    draw_leakage,
+)
+from tzml.leakage.stealing import Exhibit, Stolen, steal
 from tzml.leakage.victim import Samples, Victim
 from tzml.partitioning.costs import RangeCosts
 from tzml.partitioning.layered import tee_option
@@ -63,6 +74,9 @@ def parse_queries(_: click.Context, __: click.Parameter, value: str) -> tuple[in
 @click.option("--queries", default="50,500", show_default=True, callback=parse_queries, metavar="N,...",
               help="How many labels a thief gets.")  # fmt: skip
 @click.option("--seeds", default=3, show_default=True, type=click.IntRange(1), help="Thieves for each figure.")
+@click.option("--epsilon", type=click.FloatRange(0, 1, min_open=True), metavar="SHARE",
+              help="Make adversarial examples on the thieves' copies, and try them on MODEL: no number of a sample "
+              "is changed by more than this share of the range that the samples have.")  # fmt: skip
 @click.option("--profile", "profile_file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help="What layers cost, from `tzml profile`: latencies beside leakage.")  # fmt: skip
 @click.option("--secure-memory", default="8M", show_default=True, callback=parse_size, metavar="SIZE",
@@ -81,6 +95,7 @@ def command(
     thief: Path | None,
     queries: tuple[int, ...],
     seeds: int,
+    epsilon: float | None,
     profile_file: Path | None,
     secure_memory: int,
     output: Path | None,
@@ -91,14 +106,17 @@ def command(
     """Measure what MODEL tells an attacker who has the layers outside of the TEE.
 
     Attacked are the ranges of --tee and two baselines: nothing in the TEE, and everything. A thief trains a copy
-    with labels of a few queries; layers whose result crosses in the clear are solved, or learned, from what they
-    answer; and members of the training data are told from others. All of it runs on this host.
+    with labels of a few queries, and adversarial examples can be made on it; layers whose result crosses in the
+    clear are solved, or learned, from what they answer; and members of the training data are told from others. All
+    of it runs on this host.
     """
     if find_spec("art") is None:
         raise TzmlError(
             "the Adversarial Robustness Toolbox is not installed",
             "pip install 'tzml[leakage]', or tools/test-leakage",
         )
+    if epsilon and find_spec("torch") is None:
+        raise TzmlError("--epsilon needs PyTorch, which is not installed", "pip install 'tzml[leakage]'")
     warnings.filterwarnings("ignore", category=UserWarning, module=r"art\.")  # that it finds no PyTorch
     if public and len(ranges) != 1:
         raise click.UsageError("--public needs one --tee: the layers before it are public")
@@ -131,14 +149,15 @@ def command(
             members_taken = victim.taken(own) if own else None
             if members_taken:
                 victim.check(members_taken, str(members))
-            report = Attacks(exhibit, members_taken, queries, range(seeds), costs, blind)
+            adversary = Adversary(victim, test, epsilon, str(data)) if epsilon else None
+            report = Attacks(exhibit, members_taken, queries, range(seeds), costs, blind, adversary)
             rows = []
             for number, (name, inside) in enumerate(_with_baselines(spans, len(victim.layered.layers)).items()):
                 progress(f"attacking {name}", number, len(spans) + 2)
                 rows.append(report.row(name, inside))
             return LeakageReport(
                 model=model.name, sha256=source_digest(model), pool=len(pool), test=len(test),
-                unit=costs.profile.unit if costs else None, rows=rows,
+                unit=costs.profile.unit if costs else None, adversarial=report.adversarial(epsilon), rows=rows,
             )  # fmt: skip
 
     report = in_child(work, str(model))
@@ -157,10 +176,10 @@ class Attacks:
 
     def __init__(
         self, exhibit: Exhibit, members: Samples | None, queries: tuple[int, ...], seeds: range,
-        costs: RangeCosts | None, blind: Exhibit | None,
+        costs: RangeCosts | None, blind: Exhibit | None, adversary: Adversary | None,
     ) -> None:  # fmt: skip
         self.exhibit, self.victim, self.queries, self.seeds = exhibit, exhibit.network, queries, seeds
-        self.costs, self.blind = costs, blind
+        self.costs, self.blind, self.adversary = costs, blind, adversary
         self.membership = infer_membership(self.victim, members, exhibit.test) if members else None
         self.weights = [layer.weights for layer in self.victim.layered.layers]
 
@@ -171,7 +190,7 @@ class Attacks:
         known = range(max(inside.start, self.victim.first), inside.stop)  # nobody has to find public layers
         seen = replace(self.exhibit, inside=known if inside else ())
         own = self.blind if name == ALL else None
-        stolen = [steal(seen, count, self.seeds, own) for count in self.queries]
+        stolen = [steal(seen, count, self.seeds, own, self.adversary) for count in self.queries]
         oracle = None
         if inside and not gives_output:
             few = self.exhibit.test.part(slice(0, _ORACLE_TEST))
@@ -183,15 +202,20 @@ class Attacks:
             layers=name,
             weights_inside=sum(self.weights[i] for i in inside) / max(1, sum(self.weights)),
             gives_output=gives_output,
-            stolen=[
-                StolenRow(queries=s.queries, accuracy=list(s.accuracy), fidelity=list(s.fidelity)) for s in stolen
-            ],
+            stolen=[_stolen_row(found) for found in stolen],
             oracle=OracleRow(solved=oracle.solved, queries=oracle.queries, fidelity=oracle.fidelity)
             if oracle
             else None,
             membership=membership,
             latency=self._latency(inside),
         )
+
+    def adversarial(self, epsilon: float | None) -> AdversarialRow | None:
+        """How adversarial examples were made."""
+        if self.adversary is None or epsilon is None:
+            return None
+        noise = [self.adversary.noise(seed) for seed in self.seeds]
+        return AdversarialRow(epsilon=epsilon, samples=len(self.adversary.samples), noise=noise)
 
     def _latency(self, inside: range) -> float | None:
         if self.costs is None:
@@ -200,6 +224,14 @@ class Attacks:
             return self.costs.normal_world
         found = self.costs.cost(inside)
         return found.latency if found else None
+
+
+def _stolen_row(found: Stolen) -> StolenRow:
+    fooled = FooledRow(fgsm=[one.fgsm for one in found.fooled], pgd=[one.pgd for one in found.fooled])
+    return StolenRow(
+        queries=found.queries, accuracy=list(found.accuracy), fidelity=list(found.fidelity),
+        fooled=fooled if found.fooled else None,
+    )  # fmt: skip
 
 
 def exhibited(network: Victim, pool: Samples, test: Samples, what: str) -> Exhibit:
@@ -254,13 +286,15 @@ def _print(report: LeakageReport) -> None:
     table = Table(box=None)
     queries = [row.queries for row in report.rows[0].stolen]
     headings = ["layers", "weights inside", "result"]
-    headings += [f"{what}, {count}" for count in queries for what in ("accuracy", "fidelity")]
+    shown = ["accuracy", "fidelity", *(["FGSM", "PGD"] if report.adversarial else [])]
+    headings += [f"{what}, {count}" for count in queries for what in shown]
     for heading in [*headings, "oracle: fidelity", "queries", "membership", "latency"]:
         table.add_column(heading, justify="right")
     for row in report.rows:
         cells = [row.layers, f"{row.weights_inside:.1%}", "inside" if row.gives_output else "in the clear"]
         for stolen in row.stolen:
             cells += [_spread(stolen.accuracy), _spread(stolen.fidelity)]
+            cells += [_spread(stolen.fooled.fgsm), _spread(stolen.fooled.pgd)] if stolen.fooled else []
         oracle = row.oracle
         cells += (
             [f"{oracle.fidelity:.3f}{' (solved)' if oracle.solved else ''}", f"{oracle.queries:,}"]
@@ -271,6 +305,11 @@ def _print(report: LeakageReport) -> None:
         cells.append("-" if row.latency is None else f"{row.latency:,.4g}")
         table.add_row(*cells)
     Console(width=160).print(table)
+    if made := report.adversarial:
+        click.echo(
+            f"FGSM, PGD: share of {made.samples} samples mistaken, changed by {made.epsilon:g} of their range on a "
+            f"copy; changed so at random: {_spread(made.noise)}"
+        )
 
 
 def _spread(values: list[float]) -> str:

@@ -24,12 +24,31 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class FooledRow(_Strict):
+    """The share of samples that the victim mistakes after an attack on each of several copies."""
+
+    fgsm: list[float]
+    pgd: list[float]
+
+
 class StolenRow(_Strict):
     """Accuracy and fidelity of the copies of several thieves with so many queries, one a seed."""
 
     queries: int
     accuracy: list[float]
     fidelity: list[float]
+    fooled: FooledRow | None = None
+
+
+class AdversarialRow(_Strict):
+    """How adversarial examples were made: the largest change, as a share of the range of samples, and of how many.
+
+    `noise` is the share that the victim mistakes after changes as large with random signs, one a seed.
+    """
+
+    epsilon: float
+    samples: int
+    noise: list[float]
 
 
 class OracleRow(_Strict):
@@ -71,6 +90,7 @@ class LeakageReport(_Strict):
     pool: int
     test: int
     unit: Unit | None = None
+    adversarial: AdversarialRow | None = None
     rows: list[LeakageRow]
 
     def write(self, path: Path) -> None:

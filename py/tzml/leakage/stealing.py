@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tzml.leakage.adversarial import Adversary, Fooled
 from tzml.leakage.victim import Copy, Samples, Victim, numpy_seed
 
 Array = NDArray[Any]
@@ -22,11 +23,15 @@ _STEPS = 120
 
 @dataclass(frozen=True)
 class Stolen:
-    """How good copies are, by seed: the share of right answers, and of those that are the victim's (fidelity)."""
+    """How good copies are, by seed: the share of right answers, and of those that are the victim's (fidelity).
+
+    `fooled` is what adversarial examples made on them do to the victim, if there is an adversary.
+    """
 
     queries: int
     accuracy: tuple[float, ...]
     fidelity: tuple[float, ...]
+    fooled: tuple[Fooled, ...] = ()
 
     @property
     def mean_fidelity(self) -> float:
@@ -47,13 +52,19 @@ class Exhibit:
     test: Samples
 
 
-def steal(victim: Exhibit, queries: int, seeds: Sequence[int], own: Exhibit | None = None) -> Stolen:
+def steal(
+    victim: Exhibit,
+    queries: int,
+    seeds: Sequence[int],
+    own: Exhibit | None = None,
+    adversary: Adversary | None = None,
+) -> Stolen:
     """Copies of a model some of whose layers are secret, by thieves that ask for labels of `queries` inputs.
 
     Inputs are drawn from the pool; the copies are judged on the test samples. Thieves who know nothing of the model
-    train a network of their `own`, with the same samples in the same order.
+    train a network of their `own`, with the same samples in the same order. The `adversary` gets each copy.
     """
-    accuracy, fidelity = [], []
+    accuracy, fidelity, fooled = [], [], []
     own = own or victim
     test = victim.test
     with victim.network.open(victim.network.trainable.bundle) as original:
@@ -63,9 +74,11 @@ def steal(victim: Exhibit, queries: int, seeds: Sequence[int], own: Exhibit | No
                 if own.inside:
                     _extract(original, copy, (victim.pool.inputs, own.pool.inputs), queries, seed)
                 found = copy.scores(own.test.inputs).argmax(1)
+                if adversary:
+                    fooled.append(adversary.fool(copy, own.network, seed))
             accuracy.append(float(np.mean(found == test.labels)))
             fidelity.append(float(np.mean(found == truth)))
-    return Stolen(queries, tuple(accuracy), tuple(fidelity))
+    return Stolen(queries, tuple(accuracy), tuple(fidelity), tuple(fooled))
 
 
 def _extract(original: Copy, copy: Copy, pools: tuple[Array, Array], queries: int, seed: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tzml.bundle import Bundle
+from tzml.bundle.checkpoint import read_checkpoint
 from tzml.client import Model, TensorInfo, Trainer, World, open_model
 from tzml.compiler import CompileOptions, InputSpec
 from tzml.compiler.ir.progress import Progress, no_progress
@@ -136,6 +138,22 @@ class Copy:
         generator = np.random.default_rng(seed)
         for _ in range(epochs):
             self.trainer.epoch(samples.inputs, samples.labels, batch, RATE, generator)
+
+    def parameters(self, trainable: TrainableModel) -> list[NDArray[np.float32]]:
+        """The parameters of `trainable`, in its order, as they are now."""
+        state = self.state()
+        return [
+            np.frombuffer(state, np.float32, math.prod(place.shape), place.offset).reshape(place.shape)
+            for place in trainable.parameters
+        ]
+
+    def state(self) -> bytes:
+        """All that training changes."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "state.tzs")
+            self.model.save(path)
+            saved = read_checkpoint(path.read_bytes())
+        return b"".join(segment for _, segment, _ in saved.segments())
 
     def __enter__(self) -> Copy:
         return self
