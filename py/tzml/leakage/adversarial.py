@@ -62,7 +62,7 @@ class Adversary:
         from art.attacks.evasion import FastGradientMethod, ProjectedGradientDescent
         from art.estimators.classification import PyTorchClassifier
 
-        from tzml.leakage.torch_network import TorchNetwork
+        from tzml.compiler.passes.training.torch_network import TorchNetwork
 
         own = TorchNetwork(network.layered.imported, copy.parameters(network.trainable))
         few = self.samples.part(slice(0, 8))
