@@ -257,6 +257,7 @@ AREAS = {
     "tzml/compiler/frontends/pytorch": "compile,pytorch",
     "tzml/compiler/frontends/tensorflow": "compile,tensorflow",
     "tzml/compiler/frontends/tflite": "compile,tflite",
+    "tzml/compiler/passes/training/torch_network.py": "leakage",
     "tzml/compiler": "compile",
     "tzml/demo": "lab",
     "tzml/fleet/grpc_": "grpc",

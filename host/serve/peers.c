@@ -106,7 +106,12 @@ void notify_connection(void *opaque, struct MHD_Connection *connection,
 		return;
 	pthread_mutex_lock(&peers_lock);
 	LIST_REMOVE(peer, entry);
-	server->connections--;
+	/* with all places taken, libmicrohttpd looks for new clients again only
+	 * the next time that it is run, for which there may be no other reason
+	 */
+	if (server->connections-- + SPARE_CONNECTIONS >=
+	    server->options->connections)
+		loop_wake(&server->loop);
 	pthread_mutex_unlock(&peers_lock);
 	free(peer);
 	*context = NULL;
