@@ -21,6 +21,7 @@ from conftest import tzml
 
 from tzml.cli import program
 from tzml.cli import tzml as tzml_command
+from tzml.cli.options import RealNumber
 from tzml_zoo.digits import ONNX
 
 PRINTS = """
@@ -167,6 +168,24 @@ def leaves(command: click.Command, *names: str) -> Iterator[tuple[tuple[str, ...
             yield from leaves(found, *names, name)
     else:
         yield names, command
+
+
+def test_no_number_of_an_option_is_nan_or_infinite() -> None:
+    found = [
+        (names, option.name, option.type)
+        for names, command in leaves(tzml_command)
+        for option in command.params
+        if isinstance(option.type, (click.FloatRange, click.types.FloatParamType))
+    ]
+    assert len(found) > 20
+    for names, option, kind in found:
+        assert isinstance(kind, RealNumber), (names, option)
+    for wrong in ("nan", "inf", "-inf", "NaN", "1e999"):
+        with pytest.raises(click.BadParameter):
+            RealNumber().convert(wrong, None, None)
+    done = tzml("simulate", "--rate", "nan")
+    assert done.returncode == 2
+    assert "'nan' is no finite number" in done.stderr
 
 
 def test_no_path_is_too_bad_for_any_command(

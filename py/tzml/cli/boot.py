@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from tzml.boards import find_board
-from tzml.cli.options import completed
+from tzml.cli.options import RealNumber, completed
 from tzml_lab.emulation.interactive import MACHINES, describe, find_machine
 
 
@@ -36,7 +36,7 @@ While it runs, `tzml ssh` and `tzml cp` reach it from another terminal.
               help="Also show OP-TEE's console on this terminal.")  # fmt: skip
 @click.option("--command", "shell_command", metavar="COMMAND",
               help="Run this in the machine, switch it off, and end with the command's exit code.")  # fmt: skip
-@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
+@click.option("--timeout", type=RealNumber(min=0, min_open=True), metavar="SECONDS",
               help="Switch the machine off after that long, with exit code 124.")  # fmt: skip
 @click.option("--port", type=click.IntRange(1, 65535), metavar="PORT",
               help="Port of this host that leads to the machine's SSH (default: any).")  # fmt: skip

@@ -13,7 +13,7 @@ import click
 from tzml.cli.child import in_child
 from tzml.cli.compiled import Order, beside, structure, write_bundle
 from tzml.cli.encrypted import ModelKey, key_options, opened_model
-from tzml.cli.options import OutputFile, parse_size, weights_option
+from tzml.cli.options import OutputFile, RealNumber, parse_size, weights_option
 from tzml.cli.owner import OwnerSource, new_secret
 from tzml.cli.stages import write_stages
 from tzml.compiler import TARGETS, CompileOptions, InputSpec
@@ -100,11 +100,11 @@ def parse_names(_: click.Context, __: click.Parameter, values: tuple[str, ...]) 
 @click.option("--loss", type=click.Choice(LOSSES), help="With --train: what is made small. Default: cross-entropy.")
 @click.option("--micro-batch", type=click.IntRange(1, 4096), metavar="N",
               help="With --train: examples of one run, which make up batches. Default: 8.")  # fmt: skip
-@click.option("--momentum", type=click.FloatRange(0, 1, max_open=True), help="With --train sgd. Default: 0.")
-@click.option("--decay", type=click.FloatRange(0), help="With --train: of the weights (L2). Default: 0.")
-@click.option("--clip", type=click.FloatRange(1e-6, 1e6), metavar="LENGTH",
+@click.option("--momentum", type=RealNumber(0, 1, max_open=True), help="With --train sgd. Default: 0.")
+@click.option("--decay", type=RealNumber(0), help="With --train: of the weights (L2). Default: 0.")
+@click.option("--clip", type=RealNumber(1e-6, 1e6), metavar="LENGTH",
               help="With --train: limit the gradient of each example to this length (L2).")  # fmt: skip
-@click.option("--noise", type=click.FloatRange(2**-10, 256), metavar="MULTIPLIER",
+@click.option("--noise", type=RealNumber(2**-10, 256), metavar="MULTIPLIER",
               help="With --clip: make the training differentially private. Each update adds noise of this many "
               "clips to the sum of the gradients (docs/training.md).")  # fmt: skip
 @click.option("--freeze", multiple=True, metavar="LAYERS",

@@ -13,7 +13,7 @@ import click
 from tzml.bundle import decode, read_public
 from tzml.bundle.checkpoint import read_checkpoint
 from tzml.cli.arrays import load_array
-from tzml.cli.options import OutputFile, passphrase_option, read_passphrase
+from tzml.cli.options import OutputFile, RealNumber, passphrase_option, read_passphrase
 from tzml.client import World, open_model
 from tzml.device import key_id, read_device
 from tzml.errors import TzmlError
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _share = click.option(
-    "--share", default=1.0, show_default=True, type=click.FloatRange(0, 1, min_open=True),
+    "--share", default=1.0, show_default=True, type=RealNumber(0, 1, min_open=True),
     help="Probability with which each example of a device is in the batch of an update.",
 )  # fmt: skip
 
@@ -44,7 +44,7 @@ def command() -> None:
 @click.option("--labels", required=True, type=_FILE, help="A .npy file: their classes.")
 @click.option("--updates", default=1, show_default=True, type=click.IntRange(1), help="Updates with noise.")
 @_share
-@click.option("--rate", required=True, type=click.FloatRange(0, min_open=True), help="The learning rate.")
+@click.option("--rate", required=True, type=RealNumber(0, min_open=True), help="The learning rate.")
 @click.option("--grant", type=_FILE, help="The grant (.tzg). Default: one that is appended to BUNDLE.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 def round_(
@@ -154,7 +154,7 @@ def begin(
               help="An update (.tzs) of this round. Repeatable; devices without one are left out.")  # fmt: skip
 @_share
 @click.option("--delta", default=DELTA, show_default=True, help="δ of the privacy that is told.",
-              type=click.FloatRange(0, 1, min_open=True, max_open=True))  # fmt: skip
+              type=RealNumber(0, 1, min_open=True, max_open=True))  # fmt: skip
 @click.option("-o", "--output", type=OutputFile(),
               help="The trained model: a clear bundle of the next version, to be kept secret.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")

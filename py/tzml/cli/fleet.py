@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
-from tzml.cli.options import OutputFile
+from tzml.cli.options import OutputFile, RealNumber
 from tzml.errors import TzmlError
 from tzml.files import is_stdout, write_file
 from tzml.fleet import Balancer, Device, check, configuration
@@ -63,9 +63,9 @@ def command() -> None:
 )
 @click.option("--listen", default="127.0.0.1:8000", show_default=True, metavar="ADDRESS:PORT",
               help="Where clients connect to.")  # fmt: skip
-@click.option("--timeout", type=click.FloatRange(0.1), default=4, show_default=True, metavar="SECONDS",
+@click.option("--timeout", type=RealNumber(0.1), default=4, show_default=True, metavar="SECONDS",
               help="A device that has not answered by then is given up, and another one is asked.")  # fmt: skip
-@click.option("--queue", type=click.FloatRange(0.1), default=30, show_default=True, metavar="SECONDS",
+@click.option("--queue", type=RealNumber(0.1), default=30, show_default=True, metavar="SECONDS",
               help="How long a request waits for a device.")  # fmt: skip
 @click.option("--largest", type=click.IntRange(1024), default=65536, show_default=True, metavar="BYTES",
               help="The largest body of a request: more could not be sent again to another device.")  # fmt: skip
@@ -100,7 +100,7 @@ def haproxy(
 
 @command.command("status")
 @click.argument("devices", nargs=-1, required=True, metavar="[NAME=]HOST:PORT...")
-@click.option("--timeout", type=click.FloatRange(0.1), default=4, show_default=True, metavar="SECONDS",
+@click.option("--timeout", type=RealNumber(0.1), default=4, show_default=True, metavar="SECONDS",
               help="A device that has not answered by then counts as unreachable.")  # fmt: skip
 @click.option("--html", type=OutputFile(), help="Write a page (needs tzml[report]).")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
@@ -136,7 +136,7 @@ def status(
               help="How ssh reaches a device. Default: root@HOST.")  # fmt: skip
 @click.option("--canaries", type=click.IntRange(1), default=1, show_default=True,
               help="How many devices have to answer before the others get it.")  # fmt: skip
-@click.option("--wait", type=click.FloatRange(1), default=60, show_default=True, metavar="SECONDS",
+@click.option("--wait", type=RealNumber(1), default=60, show_default=True, metavar="SECONDS",
               help="For the model to be ready on a device.")  # fmt: skip
 @click.option("--request", type=_EXISTING,
               help="A request (JSON) that a device has to answer before it counts as serving.")  # fmt: skip
@@ -229,7 +229,7 @@ def publish(
               help="Where this device's tzml-serve answers.")  # fmt: skip
 @click.option("--restart", default="systemctl restart tzml-serve", show_default=True, metavar="COMMAND",
               help="Starts tzml-serve again, and returns when the old one has ended.")  # fmt: skip
-@click.option("--wait", type=click.FloatRange(0.1), default=60, show_default=True, metavar="SECONDS",
+@click.option("--wait", type=RealNumber(0.1), default=60, show_default=True, metavar="SECONDS",
               help="For the model to be ready.")  # fmt: skip
 def pull_command(
     url: str, root: Path, model: str, device: str, models: Path, server: str, restart: str, wait: float
@@ -251,7 +251,7 @@ def pull_command(
 @click.option("--tls-cert", type=_EXISTING, help="The gateway's certificate (PEM).")
 @click.option("--tls-key", type=_EXISTING, help="Its key.")
 @click.option("--client-ca", type=_EXISTING, help="The CA that signs clients' certificates.")
-@click.option("--timeout", type=click.FloatRange(0.1), default=30, show_default=True, metavar="SECONDS",
+@click.option("--timeout", type=RealNumber(0.1), default=30, show_default=True, metavar="SECONDS",
               help="For the device's answer.")  # fmt: skip
 @_tls_options
 def grpc_gateway(

@@ -15,7 +15,7 @@ from rich.table import Table
 from tzml.cli.arrays import load_arrays
 from tzml.cli.child import Tell, in_child
 from tzml.cli.compile import parse_inputs
-from tzml.cli.options import OutputFile, parse_size
+from tzml.cli.options import OutputFile, RealNumber, parse_size
 from tzml.cli.progress import progress_bar, told
 from tzml.compiler import InputSpec
 from tzml.compiler.metadata import source_digest
@@ -74,7 +74,7 @@ def parse_queries(_: click.Context, __: click.Parameter, value: str) -> tuple[in
 @click.option("--queries", default="50,500", show_default=True, callback=parse_queries, metavar="N,...",
               help="How many labels a thief gets.")  # fmt: skip
 @click.option("--seeds", default=3, show_default=True, type=click.IntRange(1), help="Thieves for each figure.")
-@click.option("--epsilon", type=click.FloatRange(0, 1, min_open=True), metavar="SHARE",
+@click.option("--epsilon", type=RealNumber(0, 1, min_open=True), metavar="SHARE",
               help="Make adversarial examples on the thieves' copies, and try them on MODEL: no number of a sample "
               "is changed by more than this share of the range that the samples have.")  # fmt: skip
 @click.option("--profile", "profile_file", type=click.Path(exists=True, dir_okay=False, path_type=Path),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Callable, Iterable
@@ -36,6 +37,17 @@ class OutputFile(click.Path):
             raise click.BadParameter(f"{text!r} names no file", ctx, param)
         check_output(Path(text), remedy=f"give another file to {option}")
         return Path(text)
+
+
+class RealNumber(click.FloatRange):
+    """The type of an option that takes a number within bounds, not `nan` or `inf`, which click's own passes."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number. Raises click.BadParameter for others."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            raise click.BadParameter(f"{value!r} is no finite number", ctx, param)
+        return number
 
 
 def completed(names: Callable[[], Iterable[str]], *, file: bool = False) -> Completion:

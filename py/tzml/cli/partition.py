@@ -15,7 +15,7 @@ from rich.table import Table
 
 from tzml.cli.child import Tell, in_child
 from tzml.cli.compile import parse_inputs
-from tzml.cli.options import OutputFile, parse_size
+from tzml.cli.options import OutputFile, RealNumber, parse_size
 from tzml.cli.profile import amount
 from tzml.cli.progress import progress_bar, told
 from tzml.compiler import TARGETS, CompileOptions, InputSpec
@@ -92,9 +92,9 @@ class _Answer:
               "the same time; privacy: as much inside as --slowdown allows.")  # fmt: skip
 @click.option("--secure-memory", default="8M", show_default=True, callback=parse_size, metavar="SIZE",
               help="Secure memory that the model may take, in bytes or with K or M.")  # fmt: skip
-@click.option("--weights-inside", default=0.5, show_default=True, type=click.FloatRange(0, 1),
+@click.option("--weights-inside", default=0.5, show_default=True, type=RealNumber(0, 1),
               help="For latency and throughput: the share of the weights that has to be inside.")  # fmt: skip
-@click.option("--slowdown", default=1.5, show_default=True, type=click.FloatRange(1),
+@click.option("--slowdown", default=1.5, show_default=True, type=RealNumber(1),
               help="For privacy: latency at most, as a multiple of that in the normal world alone.")  # fmt: skip
 @click.option("--leakage", "leakage_file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help="For privacy: a file that `tzml leakage` wrote. Then, what attacks got out of the ranges in it "

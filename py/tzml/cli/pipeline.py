@@ -13,7 +13,7 @@ import numpy as np
 from tzml.bundle import OutputPolicy
 from tzml.cli.arrays import load_arrays, save_arrays
 from tzml.cli.grant import parse_policy
-from tzml.cli.options import OutputFile, passphrase_option
+from tzml.cli.options import OutputFile, RealNumber, passphrase_option
 from tzml.cli.owner import opened_owner, owner_option
 from tzml.device import read_evidence
 from tzml.errors import TzmlError
@@ -40,7 +40,7 @@ _replicas_argument = click.argument("replicas", nargs=-1, required=True, metavar
 def _connection_options(function: F) -> F:
     """The options of commands that talk to devices."""
     for option in (
-        click.option("--timeout", type=click.FloatRange(0.1), default=30, show_default=True, metavar="SECONDS",
+        click.option("--timeout", type=RealNumber(0.1), default=30, show_default=True, metavar="SECONDS",
                      help="A device that has not answered by then is given up."),
         click.option("--ca", type=_EXISTING, help="The CA that signed the devices' certificates."),
         click.option("--certificate", type=_EXISTING,

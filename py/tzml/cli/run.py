@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tzml.bundle import SectionType, read_public, read_section
 from tzml.cli.arrays import load_arrays, save_arrays
-from tzml.cli.options import OutputFile
+from tzml.cli.options import OutputFile, RealNumber
 from tzml.client import ChunkLoads, Model, World, open_model
 from tzml.client.image import inputs_of
 from tzml.client.labels import best_of, listing
@@ -88,7 +88,7 @@ def programs(model: Model) -> list[dict[str, Any]]:
 @click.option("--repeat", type=click.IntRange(1), default=1, show_default=True, help="Number of runs.")
 @click.option("--top", "count", type=click.IntRange(1), default=5, show_default=True,
               help="Number of labels to show, if the outputs have labels.")  # fmt: skip
-@click.option("--wait", type=click.FloatRange(0), default=0, metavar="SECONDS",
+@click.option("--wait", type=RealNumber(0), default=0, metavar="SECONDS",
               help="Wait so long when OP-TEE has no room for another session.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print outputs, times and memory as JSON, for scripts.")
 def command(

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from tzml.cli.options import OutputFile
+from tzml.cli.options import OutputFile, RealNumber
 from tzml.device import read_json
 from tzml.errors import TzmlError
 from tzml.fleet.simulate import Failures, Load, SimulatedStage, Simulation, devices_for, simulate
@@ -22,21 +22,21 @@ _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--service", "files", type=_EXISTING, multiple=True,
               help="Measured times of a stage: what `tzml run --json` wrote. Repeat it for the stages of a "
               "pipeline.")  # fmt: skip
-@click.option("--service-ms", "constants", type=float, multiple=True, metavar="MS",
+@click.option("--service-ms", "constants", type=RealNumber(), multiple=True, metavar="MS",
               help="The same time for each request, instead. Repeatable as well.")  # fmt: skip
-@click.option("--transfer-ms", type=click.FloatRange(0), default=0, metavar="MS",
+@click.option("--transfer-ms", type=RealNumber(0), default=0, metavar="MS",
               help="For handing over from stage to stage.")  # fmt: skip
 @click.option("--devices", type=click.IntRange(1), multiple=True, help="How many; for each stage, in their order.")
-@click.option("--rate", type=float, required=True, metavar="REQUESTS", help="Requests a second.")
-@click.option("--p99", "goal", type=click.FloatRange(0, min_open=True), metavar="MS",
+@click.option("--rate", type=RealNumber(), required=True, metavar="REQUESTS", help="Requests a second.")
+@click.option("--p99", "goal", type=RealNumber(0, min_open=True), metavar="MS",
               help="Find the fewest devices with which 99 % of the requests take at most this.")  # fmt: skip
-@click.option("--fails-every", type=click.FloatRange(0, min_open=True), metavar="SECONDS",
+@click.option("--fails-every", type=RealNumber(0, min_open=True), metavar="SECONDS",
               help="Mean time between failures of a device. Default: none fails.")  # fmt: skip
-@click.option("--noticed", type=click.FloatRange(0), default=0.5, show_default=True, metavar="SECONDS",
+@click.option("--noticed", type=RealNumber(0), default=0.5, show_default=True, metavar="SECONDS",
               help="After which a request on a device that failed is sent to another one.")  # fmt: skip
-@click.option("--repair", type=click.FloatRange(0), default=30, show_default=True, metavar="SECONDS",
+@click.option("--repair", type=RealNumber(0), default=30, show_default=True, metavar="SECONDS",
               help="For which a device that failed is away.")  # fmt: skip
-@click.option("--price", type=click.FloatRange(0), metavar="AMOUNT", help="Of a device for an hour.")
+@click.option("--price", type=RealNumber(0), metavar="AMOUNT", help="Of a device for an hour.")
 @click.option(
     "--requests", type=click.IntRange(1), default=100_000, show_default=True, help="How many are simulated."
 )

@@ -13,6 +13,7 @@ import click
 from numpy.typing import NDArray
 
 from tzml.cli.arrays import load_array
+from tzml.cli.options import RealNumber
 from tzml.cli.train_darknet import train_darknet
 from tzml.client import Checkpoints, Plan, Trainer, Training, TrainingScore, World, open_model
 from tzml.files import check_output
@@ -53,7 +54,7 @@ class Epoch:
 @click.option("--epochs", default=1, show_default=True, type=click.IntRange(1), help="Passes over the examples.")
 @click.option("--batch", default=32, show_default=True, type=click.IntRange(1, 2**31 - 1),
               help="Examples of a step.")  # fmt: skip
-@click.option("--rate", type=click.FloatRange(0, min_open=True), help="The learning rate.")
+@click.option("--rate", type=RealNumber(0, min_open=True), help="The learning rate.")
 @click.option("--cfg", type=_FILE,
               help="A network's .cfg of Darknet: batches, steps and their rates are as it says.")  # fmt: skip
 @click.option("--data", type=_FILE, help="With --cfg: a data set of Darknet (.data, .dataset).")
