@@ -203,11 +203,16 @@ def _read_evidence(about: Any) -> Evidence | None:
 def read_json(path: Path, kind: str, remedy: str) -> Any:
     """What a JSON file says; `kind` is what it should be, as in "a challenge". Raises TzmlError."""
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(), parse_constant=_no_number)
     except OSError as error:
         raise TzmlError(f"cannot read {path}: {error.strerror}", remedy) from error
     except (ValueError, RecursionError) as error:
         raise TzmlError(f"{path} is not {kind}: it is no JSON", remedy) from error
+
+
+def _no_number(name: str) -> None:
+    """NaN and infinities, which Python's parser takes, but JSON does not have."""
+    raise ValueError(name)
 
 
 def _read(path: Path, form: str, kind: str, remedy: str) -> dict[str, Any]:

@@ -13,8 +13,11 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 from conftest import tzml
+from numpy.typing import NDArray
 
 from tzml.cli.leakage import command as leakage
+from tzml.errors import TzmlError
+from tzml.leakage.adversarial import Adversary
 from tzml.leakage.question import question
 from tzml.leakage.report import LeakageReport, draw_leakage, read_leakage
 from tzml.leakage.victim import Samples, Victim
@@ -99,6 +102,26 @@ def test_examples_made_on_a_better_copy_fool_the_victim_more_often(tmp_path: Pat
     assert list(pgd) == ["nothing", "8:8", "all"]
     assert pgd["nothing"] > 0.5
     assert pgd["nothing"] > pgd["all"] > report.adversarial.noise[0]
+
+
+def test_samples_that_no_adversarial_example_can_be_made_of_are_refused(victim: Victim, digits: Samples) -> None:
+    few = digits.part(slice(0, 20))
+    right, nothing = victim_answers(victim, few), np.zeros_like(few.inputs)
+    for samples, message in (
+        (Samples(few.inputs.astype(np.uint8), few.labels), "has samples of uint8"),
+        (Samples(few.inputs, (right + 1) % 10), "answers none of the first 20 samples for judging rightly"),
+        (Samples(nothing, victim_answers(victim, Samples(nothing, right))), "from 0 to 0"),
+        (Samples(np.where(few.inputs > 0.9, np.nan, few.inputs).astype(np.float32), right), "says nothing"),
+    ):
+        with pytest.raises(TzmlError, match=message):
+            Adversary(victim, samples, 0.1, "data.npz")
+
+
+def victim_answers(victim: Victim, samples: Samples) -> NDArray[np.int64]:
+    """The classes that it gives samples."""
+    with victim.open(victim.trainable.bundle) as original:
+        found: NDArray[np.int64] = original.scores(samples.inputs).argmax(1)
+    return found
 
 
 def test_members_are_told_from_others_only_where_the_network_remembers_them(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ class Adversary:
     """Changes samples of which the victim knows the class, each number by at most `epsilon` of their range.
 
     The first 200 samples are tried, as the model file's input takes them. Raises TzmlError if the victim knows none
-    of them, and for inputs that are no real numbers.
+    of them, and for inputs that are no real numbers, not finite, or all equal.
     """
 
     def __init__(self, victim: Victim, samples: Samples, epsilon: float, what: str) -> None:
@@ -55,6 +55,11 @@ class Adversary:
             )
         self.low, self.high = (float(f(samples.inputs)) for f in (np.min, np.max))
         self.change = epsilon * (self.high - self.low)
+        if not 0 < self.change < np.inf:
+            raise TzmlError(
+                f"{what} has numbers from {self.low:g} to {self.high:g}, so that --epsilon says nothing",
+                "give samples of the model's task",
+            )
 
     def fool(self, copy: Copy, network: Victim, seed: int) -> Fooled:
         """What examples do to the victim that were made on a copy, which is one of `network`."""
