@@ -34,7 +34,8 @@ def unsupported(file: str, layers: Sequence[tuple[str, str]], remedy: str = "") 
     shown = [f"{operator} (layer {layer})" if layer else operator for operator, layer in layers]
     more = f" and {len(shown) - 4} more" if len(shown) > 4 else ""
     plural = "s" if len(shown) > 1 else ""
-    known = next((WAYS_AROUND[operator] for operator, _ in layers if operator in WAYS_AROUND), "")
+    ways = {operator.casefold(): way for operator, way in WAYS_AROUND.items()}  # Relax has them in small letters
+    known = next((ways[operator.casefold()] for operator, _ in layers if operator.casefold() in ways), "")
     what = f"{file}: no support for the operator{plural} {', '.join(shown[:4])}{more}"
     remedy = remedy or known or "replace it with other operators, or leave that part of the model out"
     return UnsupportedError(what, remedy, layers)
