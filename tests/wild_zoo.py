@@ -205,7 +205,7 @@ def _litert(path: Path, given: Mapping[str, Array]) -> list[Array]:
 
 
 def _row(model: WildModel) -> str:
-    """A line of the table: what it takes in 8 MiB, and how far it is from its runtime."""
+    """A line of the table: what it takes in little memory, and how far it is from its runtime."""
     start = f"| {model.name} | {model.package} | {model.about} |"
     try:
         bundle = model.compiled(model.memory << 20)

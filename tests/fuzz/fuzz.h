@@ -24,6 +24,11 @@ enum tzml_status fuzz_load(struct tzml_model *model,
  */
 void fuzz_stage(struct tzml_model *model, const struct fuzzed *bundle);
 
+/* Whether a run that began with this status, all sections at hand, ends well. */
+bool fuzz_finish(struct tzml_model *model, const struct tzml_plan *plan,
+		 enum tzml_status status, uint8_t *outputs,
+		 const struct fuzzed *bundle);
+
 /* Whether some of a run's inputs are the world's random numbers. */
 bool fuzz_has_random(const struct tzml_model *model,
 		     const struct tzml_plan *plan);

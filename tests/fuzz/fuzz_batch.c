@@ -36,13 +36,7 @@ static bool run_alone(struct tzml_model *model, uint32_t program,
 	enum tzml_status status =
 		tzml_model_start(model, program, inputs, plan->inputs_size);
 
-	while (!status && tzml_model_running(model)) {
-		status =
-			tzml_model_continue(model, outputs, plan->outputs_size);
-		if (!status)
-			status = fuzz_load(model, bundle);
-	}
-	return !status;
+	return fuzz_finish(model, plan, status, outputs, bundle);
 }
 
 static bool run_together(struct tzml_model *model, uint32_t program,

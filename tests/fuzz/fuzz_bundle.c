@@ -194,6 +194,19 @@ enum tzml_status fuzz_load(struct tzml_model *model,
 	return status;
 }
 
+bool fuzz_finish(struct tzml_model *model, const struct tzml_plan *plan,
+		 enum tzml_status status, uint8_t *outputs,
+		 const struct fuzzed *bundle)
+{
+	while (!status && tzml_model_running(model)) {
+		status =
+			tzml_model_continue(model, outputs, plan->outputs_size);
+		if (!status)
+			status = fuzz_load(model, bundle);
+	}
+	return !status;
+}
+
 static enum tzml_status load(struct tzml_model *model, uint8_t *data,
 			     size_t size, size_t piece_size, uint8_t faults)
 {

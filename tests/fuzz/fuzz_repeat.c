@@ -25,13 +25,7 @@ static bool answer(struct tzml_model *model, uint32_t program, uint8_t id,
 	enum tzml_status status = tzml_model_start_request(
 		model, program, whole, inputs, plan->inputs_size);
 
-	while (!status && tzml_model_running(model)) {
-		status =
-			tzml_model_continue(model, outputs, plan->outputs_size);
-		if (!status)
-			status = fuzz_load(model, bundle);
-	}
-	return !status;
+	return fuzz_finish(model, plan, status, outputs, bundle);
 }
 
 /* The requests of a budget that pays for new ones alone, and what they cost. */

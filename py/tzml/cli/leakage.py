@@ -157,7 +157,7 @@ def command(
                 rows.append(report.row(name, inside))
             return LeakageReport(
                 model=model.name, sha256=source_digest(model), pool=len(pool), test=len(test),
-                unit=costs.profile.unit if costs else None, adversarial=report.adversarial(epsilon), rows=rows,
+                unit=costs.profile.unit if costs else None, adversarial=report.adversarial(), rows=rows,
             )  # fmt: skip
 
     report = in_child(work, str(model))
@@ -210,12 +210,13 @@ class Attacks:
             latency=self._latency(inside),
         )
 
-    def adversarial(self, epsilon: float | None) -> AdversarialRow | None:
+    def adversarial(self) -> AdversarialRow | None:
         """How adversarial examples were made."""
-        if self.adversary is None or epsilon is None:
+        made = self.adversary
+        if made is None:
             return None
-        noise = [self.adversary.noise(seed) for seed in self.seeds]
-        return AdversarialRow(epsilon=epsilon, samples=len(self.adversary.samples), noise=noise)
+        noise = [made.noise(seed) for seed in self.seeds]
+        return AdversarialRow(epsilon=made.epsilon, samples=len(made.samples), noise=noise)
 
     def _latency(self, inside: range) -> float | None:
         if self.costs is None:

@@ -45,7 +45,7 @@ class Adversary:
                 f"{what} has samples of {tried.inputs.dtype}, and adversarial examples are of float32",
                 "leave out --epsilon, or give a model that takes float32",
             )
-        self.victim = victim
+        self.victim, self.epsilon = victim, epsilon
         self.samples = tried.part(self._answers(tried.inputs) == tried.labels)
         if not len(self.samples):
             raise TzmlError(

@@ -145,9 +145,6 @@ def compile_stages(
     imported, names = prepared_model(path, options, progress, warn)
     name = options.name or path.resolve().stem
 
-    def compile_part(part: Imported) -> Bundle:
-        return fitted(path, part, options, options.secure_memory, progress)
-
     parts = cut_stages(imported, stages)
     found = []
     for number, part in enumerate(parts):
@@ -156,7 +153,7 @@ def compile_stages(
             options, name=f"{name}-{number}", preprocess=options.preprocess if first else {},
             labels=options.labels if last else (),
         )  # fmt: skip
-        bundle = compile_part(part)
+        bundle = fitted(path, part, options, options.secure_memory, progress)
         quantization = {
             n: q for n, q in imported.quantization.items() if n in (*part.input_names, *part.output_names)
         }

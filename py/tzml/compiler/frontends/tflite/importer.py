@@ -62,10 +62,10 @@ MOVES = {
 }  # fmt: skip
 STATEFUL = {"CALL", "WHILE"}
 _OF_XLA = "STABLEHLO_"
-# Those that LiteRT has kernels for, so that they can be compared
 _QUANTIZE_ALL = (
     "convert the model without quantization, or with full integer quantization (a representative_dataset)"
 )
+# Those that LiteRT has kernels for, so that they can be compared
 KNOWN = {f"STABLEHLO_{name}" for name in ("ADD", "AND", "MAXIMUM", "MINIMUM", "MULTIPLY", "SHIFT_LEFT")}
 
 

@@ -1,4 +1,4 @@
-"""A network in PyTorch, for attacks that follow gradients of its inputs, or gradients of gradients."""
+"""A network in PyTorch, for attacks that follow gradients of its inputs."""
 
 from __future__ import annotations
 
@@ -60,18 +60,15 @@ class TorchNetwork(torch.nn.Module):
                     "leave out --epsilon",
                 )
 
-    def logits(self, x: Tensor, parameters: Sequence[Tensor] | None = None) -> Tensor:
+    def logits(self, x: Tensor) -> Tensor:
         """What the model gives for one example, a row; without a softmax at its end."""
         found: dict[Any, Tensor] = {self._input: x}
         for binding in self.bindings:
             if binding.var == self._softmax:
                 return found[binding.value.args[0]]
             value = binding.value
-            found[binding.var] = (
-                self._call(binding.var, value, found, self.values if parameters is None else parameters)
-                if isinstance(value, relax.Call)
-                else self._read(value, found)
-            )
+            is_call = isinstance(value, relax.Call)
+            found[binding.var] = self._call(binding.var, value, found) if is_call else self._read(value, found)
         return self._read(self._result, found)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -96,11 +93,11 @@ class TorchNetwork(torch.nn.Module):
         is_result = isinstance(self._result, relax.Var) and last.var == self._result
         return last.var if is_result and op_name(last.value) == "relax.nn.softmax" else None
 
-    def _call(self, variable: Any, call: Any, found: Mapping[Any, Tensor], parameters: Sequence[Tensor]) -> Tensor:
+    def _call(self, variable: Any, call: Any, found: Mapping[Any, Tensor]) -> Tensor:
         operands: list[Any] = []
         for position, argument in enumerate(call.args):
             if (variable, position) in self._uses:
-                operands.append(parameters[self._uses[variable, position]])
+                operands.append(self.values[self._uses[variable, position]])
             elif (variable, position) in self._constants:
                 operands.append(self._constants[variable, position])
             elif is_tensor(argument) or isinstance(argument, (relax.Tuple, relax.Var)):
